@@ -1,0 +1,537 @@
+//! The driver of one account: it owns the account's [`Machine`] and its session, carries out what
+//! the machine decides, and shows the result to everyone else.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_lite::FutureExt as _;
+
+use crate::clock::{self, Millis};
+use crate::console;
+use crate::event::DeliveryStatus;
+use crate::store::accounts::{AccountRecord, EndReason, Ended, Wanted};
+use crate::store::{Store, StoreError, accounts, messages, signal};
+use crate::whatsapp::{Session, SessionNews, Wiring};
+
+use super::machine::{Action, Ending, Input, Machine, Phase, Stopped};
+use super::pace::Pace;
+use super::types::Status;
+
+/// Commands that may wait for one driver; more are made to wait by their senders.
+const COMMANDS: usize = 16;
+/// How long a session may take to write down what is under way.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// What the registry asks of a driver.
+pub enum Command {
+    Connect(async_channel::Sender<Status>),
+    Disconnect(async_channel::Sender<Status>),
+    /// Unlink at WhatsApp if connected, end, and answer.
+    Remove(async_channel::Sender<()>),
+    /// End without changing what is wanted, and answer.
+    Stop(async_channel::Sender<()>),
+}
+
+/// What a driver shows of itself.
+pub struct Live {
+    state: Mutex<LiveState>,
+    pub pace: Mutex<Pace>,
+}
+
+/// A snapshot of the machine, and the session to send with.
+#[derive(Clone)]
+pub struct LiveState {
+    pub status: Status,
+    /// Whether a session runs or is due.
+    pub active: bool,
+    pub since: Millis,
+    pub qr: Option<String>,
+    pub last_error: Option<String>,
+    pub paired: bool,
+    pub session: Option<Arc<Session>>,
+}
+
+impl Live {
+    pub fn get(&self) -> LiveState {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, LiveState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A driver that runs.
+#[derive(Clone)]
+pub struct Handle {
+    pub number: u32,
+    pub commands: async_channel::Sender<Command>,
+    pub live: Arc<Live>,
+}
+
+/// Starts the driver of an account. It rests until it is told to connect.
+/// `connected` is told its id when it connects, if there is room.
+pub fn start(
+    wiring: &Wiring,
+    record: &AccountRecord,
+    messages_per_minute: u32,
+    connected: async_channel::Sender<String>,
+) -> Handle {
+    let (commands, inbox) = async_channel::bounded(COMMANDS);
+    let machine = machine_of(record);
+    let live = Arc::new(Live {
+        state: Mutex::new(LiveState {
+            status: machine.status(),
+            active: false,
+            since: machine.since(),
+            qr: None,
+            last_error: machine.last_error().map(str::to_owned),
+            paired: machine.paired(),
+            session: None,
+        }),
+        pace: Mutex::new(Pace::new(messages_per_minute, clock::now())),
+    });
+    let driver = Driver {
+        wiring: wiring.clone(),
+        id: record.id.clone(),
+        number: record.number,
+        machine,
+        live: live.clone(),
+        inbox,
+        connected,
+        session: None,
+        run: None,
+        wake: None,
+        leave: None,
+    };
+    wiring.executor.spawn(supervise(driver)).detach();
+    Handle {
+        number: record.number,
+        commands,
+        live,
+    }
+}
+
+/// Where an account stands when the server starts.
+fn machine_of(record: &AccountRecord) -> Machine {
+    let words = || record.last_error.clone().unwrap_or_default();
+    let stopped = match (record.ended.map(|ended| ended.reason), record.wanted) {
+        (Some(EndReason::LoggedOut), _) => Stopped::LoggedOut(words()),
+        (Some(EndReason::Banned), _) => Stopped::Refused(words()),
+        (None, Wanted::Disconnected) if record.jid.is_some() => Stopped::ByRequest,
+        (None, Wanted::Disconnected | Wanted::Connected) => Stopped::NotStarted,
+    };
+    Machine::new(record.jid.is_some(), stopped, record.status_since)
+}
+
+/// Runs a driver until it leaves; a panic in it costs one session, not the account.
+async fn supervise(mut driver: Driver) {
+    loop {
+        match AssertUnwindSafe(driver.drive()).catch_unwind().await {
+            Ok(done) => {
+                // Nobody may wait for the answer any more.
+                let _ = done.try_send(());
+                return;
+            }
+            Err(_) => {
+                log::error!("{}: internal error, the session starts again", driver.id);
+                driver.run = None;
+                driver.session = None;
+                driver
+                    .feed(Input::Ended(Some("internal error".into())))
+                    .await;
+            }
+        }
+    }
+}
+
+struct Running {
+    session: Arc<Session>,
+    news: async_channel::Receiver<SessionNews>,
+}
+
+struct Driver {
+    wiring: Wiring,
+    id: String,
+    number: u32,
+    machine: Machine,
+    live: Arc<Live>,
+    inbox: async_channel::Receiver<Command>,
+    connected: async_channel::Sender<String>,
+    session: Option<Running>,
+    /// The session's run, while one is under way.
+    run: Option<smol::Task<Option<String>>>,
+    wake: Option<Millis>,
+    /// Whom to answer when the driver ends.
+    leave: Option<async_channel::Sender<()>>,
+}
+
+enum Woken {
+    Command(Command),
+    News(SessionNews),
+    Ended(Option<String>),
+    Due,
+    /// The registry is gone.
+    Abandoned,
+}
+
+impl Driver {
+    /// Works until told to leave; returns whom to answer.
+    async fn drive(&mut self) -> async_channel::Sender<()> {
+        loop {
+            if let Some(done) = self.leave.take() {
+                return done;
+            }
+            match self.wait().await {
+                Woken::Command(command) => self.command(command).await,
+                Woken::News(news) => self.news(news).await,
+                Woken::Ended(error) => {
+                    self.run = None;
+                    // What was said before the end counts before the end.
+                    while let Some(news) =
+                        self.session.as_ref().and_then(|s| s.news.try_recv().ok())
+                    {
+                        self.news(news).await;
+                    }
+                    self.feed(Input::Ended(error)).await;
+                }
+                Woken::Due => {
+                    self.wake = None;
+                    self.feed(Input::Due).await;
+                }
+                Woken::Abandoned => {
+                    self.close().await;
+                    return async_channel::bounded(1).0;
+                }
+            }
+        }
+    }
+
+    async fn wait(&mut self) -> Woken {
+        let Driver {
+            inbox,
+            session,
+            run,
+            wake,
+            ..
+        } = self;
+        let command = async {
+            match inbox.recv().await {
+                Ok(command) => Woken::Command(command),
+                Err(_) => Woken::Abandoned,
+            }
+        };
+        let news = async {
+            match session {
+                Some(running) => match running.news.recv().await {
+                    Ok(news) => Woken::News(news),
+                    // The client is gone; its run's end is what counts.
+                    Err(_) => std::future::pending().await,
+                },
+                None => std::future::pending().await,
+            }
+        };
+        let ended = async {
+            match run {
+                Some(task) => Woken::Ended(task.await),
+                None => std::future::pending().await,
+            }
+        };
+        let due = async {
+            match *wake {
+                Some(until) => {
+                    let left = until.saturating_sub(clock::now());
+                    smol::Timer::after(Duration::from_millis(left)).await;
+                    Woken::Due
+                }
+                None => std::future::pending().await,
+            }
+        };
+        // News before the end, so that the words that explain an end are heard first.
+        news.or(command).or(ended).or(due).await
+    }
+
+    async fn command(&mut self, command: Command) {
+        match command {
+            Command::Connect(answer) => {
+                self.feed(Input::Connect).await;
+                let _ = answer.try_send(self.machine.status());
+            }
+            Command::Disconnect(answer) => {
+                self.feed(Input::Disconnect).await;
+                let _ = answer.try_send(self.machine.status());
+            }
+            Command::Remove(answer) => {
+                if let (Some(running), Phase::Connected) = (&self.session, self.machine.phase()) {
+                    let session = running.session.clone();
+                    within(CLOSE_TIMEOUT, async move { session.unlink().await }).await;
+                }
+                self.close().await;
+                self.leave = Some(answer);
+            }
+            Command::Stop(answer) => {
+                self.close().await;
+                self.leave = Some(answer);
+            }
+        }
+    }
+
+    /// Ends the session, whatever it does.
+    async fn close(&mut self) {
+        if let Some(running) = self.session.take() {
+            let session = running.session.clone();
+            within(CLOSE_TIMEOUT, async move { session.close().await }).await;
+        }
+        self.run = None;
+        self.live.lock().session = None;
+    }
+
+    async fn news(&mut self, news: SessionNews) {
+        match news {
+            SessionNews::Qr(code) => self.feed(Input::Qr(code)).await,
+            SessionNews::QrExhausted => self.feed(Input::QrExhausted).await,
+            SessionNews::Paired { jid, lid } => {
+                log::info!("{}: paired", self.id);
+                self.remember(move |record| {
+                    record.jid = Some(jid.clone());
+                    record.lid = lid.clone();
+                    record.ended = None;
+                })
+                .await;
+                self.feed(Input::Paired).await;
+            }
+            SessionNews::LoggedIn => {
+                self.remember_identity().await;
+                self.feed(Input::LoggedIn).await;
+                // Only the first one after a start is waited for.
+                let _ = self.connected.try_send(self.id.clone());
+            }
+            SessionNews::LoggedOut(words) => self.feed(Input::LoggedOut(words)).await,
+            SessionNews::Refused(words) => self.feed(Input::Refused(words)).await,
+            SessionNews::Replaced => self.feed(Input::Replaced).await,
+            SessionNews::PushName(name) => {
+                self.remember(move |record| record.push_name = Some(name.clone()))
+                    .await;
+            }
+            SessionNews::Broken(message) => {
+                log::error!(
+                    "{}: internal error, the session starts again: {message}",
+                    self.id
+                );
+                self.close().await;
+                self.feed(Input::Ended(Some("internal error".into()))).await;
+            }
+            SessionNews::Receipt {
+                message_ids,
+                status,
+            } => self.receipt(message_ids, status).await,
+        }
+    }
+
+    /// Gives the machine an input and does what it says.
+    async fn feed(&mut self, input: Input) {
+        let before = self.machine.status();
+        let actions = self.machine.on(input, clock::now(), fastrand::f64());
+        let after = self.machine.status();
+        if after != before {
+            match self.machine.last_error() {
+                Some(error) => log::info!("{}: {}: {error}", self.id, after.name()),
+                None => log::info!("{}: {}", self.id, after.name()),
+            }
+        }
+        self.wake = None;
+        if let Phase::Waiting { until } = self.machine.phase() {
+            self.wake = Some(*until);
+        }
+        self.publish();
+        for action in actions {
+            self.act(action).await;
+        }
+        self.publish();
+    }
+
+    async fn act(&mut self, action: Action) {
+        match action {
+            Action::Run => self.start_run().await,
+            Action::Wake(until) => self.wake = Some(until),
+            Action::Close => {
+                if let Some(running) = &self.session {
+                    let session = running.session.clone();
+                    self.wiring
+                        .executor
+                        .spawn(async move { session.close().await })
+                        .detach();
+                }
+            }
+            Action::Forget => {
+                self.close().await;
+                if let Err(error) = forget_keys(&self.wiring.store, self.number).await {
+                    log::error!("{}: the old keys could not be removed: {error}", self.id);
+                }
+                self.remember(|record| {
+                    record.jid = None;
+                    record.lid = None;
+                })
+                .await;
+            }
+            Action::Want(connected) => {
+                self.remember(move |record| {
+                    record.wanted = if connected {
+                        Wanted::Connected
+                    } else {
+                        Wanted::Disconnected
+                    };
+                    if connected {
+                        record.ended = None;
+                        record.last_error = None;
+                    }
+                })
+                .await;
+            }
+            Action::Ended(ending) => {
+                let (reason, words) = match ending {
+                    Ending::PairingOver(words) => (EndReason::LoggedOut, words),
+                    Ending::Refused(words) => (EndReason::Banned, words),
+                };
+                let at = clock::now();
+                self.remember(move |record| {
+                    record.ended = Some(Ended { reason, at });
+                    record.last_error = Some(words.clone());
+                })
+                .await;
+            }
+            Action::ShowQr(code) => console::show_qr(&self.id, &code),
+        }
+    }
+
+    /// Runs the session that is there, or a new one where that one is spent.
+    async fn start_run(&mut self) {
+        if self.session.as_ref().is_some_and(|r| r.session.is_spent()) {
+            self.close().await;
+        }
+        if self.session.is_none() {
+            match Session::open(&self.wiring, self.number, &self.id).await {
+                Ok((session, news)) => self.session = Some(Running { session, news }),
+                Err(error) => {
+                    let words = error.to_string();
+                    self.run = Some(self.wiring.executor.spawn(async move { Some(words) }));
+                    return;
+                }
+            }
+        }
+        if let Some(running) = &self.session {
+            let session = running.session.clone();
+            self.run = Some(self.wiring.executor.spawn(async move {
+                AssertUnwindSafe(session.run())
+                    .catch_unwind()
+                    .await
+                    .unwrap_or_else(|_| Some("internal error".into()))
+            }));
+        }
+    }
+
+    async fn remember_identity(&mut self) {
+        let Some(running) = &self.session else {
+            return;
+        };
+        let (jid, lid, name) = (
+            running.session.own_jid(),
+            running.session.own_lid(),
+            running.session.push_name(),
+        );
+        let known = self.wiring.store.read(|tx| accounts::get(tx, &self.id));
+        if let Ok(Some(record)) = known {
+            // An account that reconnects as itself writes nothing.
+            let name = name.or_else(|| record.push_name.clone());
+            if record.jid == jid && record.lid == lid && record.push_name == name {
+                return;
+            }
+            self.remember(move |record| {
+                record.jid = jid.clone();
+                record.lid = lid.clone();
+                record.push_name = name.clone();
+            })
+            .await;
+        }
+    }
+
+    async fn remember(&self, change: impl Fn(&mut AccountRecord) + Send + Sync + Clone + 'static) {
+        let id = self.id.clone();
+        let (since, now) = (self.machine.since(), clock::now());
+        let written = self
+            .wiring
+            .store
+            .write(move |tx| {
+                accounts::update(tx, &id, |record| {
+                    change(record);
+                    record.status_since = since;
+                    record.updated_at = now;
+                })
+                .map(|_| ())
+            })
+            .await;
+        if let Err(error) = written {
+            log::error!(
+                "{}: the account's state could not be stored: {error}",
+                self.id
+            );
+        }
+    }
+
+    async fn receipt(&self, message_ids: Vec<String>, status: DeliveryStatus) {
+        let number = self.number;
+        let result = set_status(&self.wiring.store, number, message_ids, status).await;
+        if let Err(error) = result {
+            log::error!("{}: a receipt could not be stored: {error}", self.id);
+        }
+    }
+
+    fn publish(&self) {
+        let mut live = self.live.lock();
+        live.status = self.machine.status();
+        live.active = !matches!(self.machine.phase(), Phase::Stopped(_));
+        live.since = self.machine.since();
+        live.qr = self.machine.qr().map(str::to_owned);
+        live.last_error = self.machine.last_error().map(str::to_owned);
+        live.paired = self.machine.paired();
+        live.session = self.session.as_ref().map(|r| r.session.clone());
+    }
+}
+
+/// Rows that one transaction deletes when keys are forgotten.
+const FORGET_STEP: usize = 1_000;
+
+/// Removes every key of an account, in small transactions.
+async fn forget_keys(store: &Store, account: u32) -> Result<(), StoreError> {
+    while store
+        .write(move |tx| signal::clear_step(tx, account, FORGET_STEP))
+        .await?
+    {}
+    Ok(())
+}
+
+async fn set_status(
+    store: &Store,
+    account: u32,
+    message_ids: Vec<String>,
+    status: DeliveryStatus,
+) -> Result<(), StoreError> {
+    store
+        .write(move |tx| {
+            for id in &message_ids {
+                messages::set_status(tx, account, id, status)?;
+            }
+            Ok(())
+        })
+        .await
+}
+
+/// Gives `future` that long, then lets go of it.
+async fn within(limit: Duration, future: impl Future<Output = ()>) {
+    future
+        .or(async {
+            smol::Timer::after(limit).await;
+        })
+        .await;
+}

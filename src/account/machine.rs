@@ -1,0 +1,651 @@
+//! One account's life as a pure state machine: what happened, and what is to be done about it.
+//!
+//! [`Machine::on`] takes an [`Input`] (a command, or news from the session), the time and a random
+//! number, and returns the [`Action`]s that the driver carries out. It does no I/O and reads no
+//! clock, so every rule of reconnecting is tested below as it stands.
+
+use crate::clock::Millis;
+
+use super::types::Status;
+
+/// The first pause before a reconnect.
+pub const FIRST_PAUSE: Millis = 1_000;
+/// The longest pause before a reconnect.
+pub const LONGEST_PAUSE: Millis = 5 * 60_000;
+/// The pause after another program took this account's connection over: coming back at once would
+/// make two of them throw each other out for ever.
+pub const REPLACED_PAUSE: Millis = 60_000;
+/// How often a fresh set of QR codes is fetched while nobody scans one. A set lasts some 160 s.
+pub const QR_SETS: u32 = 4;
+
+/// Why no session runs, and none is due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stopped {
+    /// Nothing has asked for one.
+    NotStarted,
+    /// `POST /disconnect`.
+    ByRequest,
+    /// The phone, or WhatsApp, ended the pairing; the words say which.
+    LoggedOut(String),
+    /// WhatsApp bars the account for a while, or refuses this client; the pairing is kept.
+    Refused(String),
+    /// Nobody scanned the QR codes.
+    NotScanned,
+}
+
+/// Where the account stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Phase {
+    Stopped(Stopped),
+    /// A session runs and is not logged in yet.
+    Connecting {
+        /// The QR code on show, once WhatsApp has given one.
+        qr: Option<String>,
+    },
+    Connected,
+    /// No session runs; the next one is due at `until`.
+    Waiting {
+        until: Millis,
+    },
+    /// The session was told to end, by request.
+    Closing {
+        /// Asked for again meanwhile: runs once more after the end.
+        again: bool,
+    },
+}
+
+/// What the machine is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// Start, by request or because the server starts.
+    Connect,
+    /// Stop by request, keep the pairing.
+    Disconnect,
+    /// The pause is over.
+    Due,
+    /// A QR code is to be shown instead of the one before.
+    Qr(String),
+    /// The codes of this connection are used up.
+    QrExhausted,
+    /// The phone accepted this device.
+    Paired,
+    /// Logged in and in sync: messages flow.
+    LoggedIn,
+    /// The pairing is over, in words.
+    LoggedOut(String),
+    /// WhatsApp refuses to serve this account or client for now, in words.
+    Refused(String),
+    /// Another program opened the same account.
+    Replaced,
+    /// The session's run is over; why, if it is known.
+    Ended(Option<String>),
+}
+
+/// What the driver must do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Run a session now.
+    Run,
+    /// Send [`Input::Due`] at that time.
+    Wake(Millis),
+    /// End the session that runs; [`Input::Ended`] follows.
+    Close,
+    /// Forget the keys: the next session pairs anew.
+    Forget,
+    /// Remember over a restart that this account is to be (`true`) or not to be connected.
+    Want(bool),
+    /// Remember over a restart that no session is to run, and why.
+    Ended(Ending),
+    /// Show this QR code, once.
+    ShowQr(String),
+}
+
+/// What ended an account's sessions until somebody asks for a new one, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// The keys are worthless now.
+    PairingOver(String),
+    /// The keys are still good.
+    Refused(String),
+}
+
+/// See the module's page.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    phase: Phase,
+    /// Since when [`Machine::status`] holds.
+    since: Millis,
+    /// Whether the phone has accepted this device.
+    paired: bool,
+    /// Failures since the last login.
+    failures: u32,
+    /// Sets of QR codes shown without a scan.
+    qr_sets: u32,
+    /// What the running session has said of why it will end.
+    verdict: Option<Verdict>,
+    last_error: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Verdict {
+    LoggedOut(String),
+    Refused(String),
+    Replaced,
+    QrExhausted,
+    /// WhatsApp restarts the stream after pairing (stream error 515).
+    JustPaired,
+}
+
+impl Machine {
+    /// An account at rest.
+    pub fn new(paired: bool, stopped: Stopped, since: Millis) -> Machine {
+        let last_error = stopped_words(&stopped);
+        Machine {
+            phase: Phase::Stopped(stopped),
+            since,
+            paired,
+            failures: 0,
+            qr_sets: 0,
+            verdict: None,
+            last_error,
+        }
+    }
+
+    pub fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    pub fn since(&self) -> Millis {
+        self.since
+    }
+
+    pub fn paired(&self) -> bool {
+        self.paired
+    }
+
+    pub fn last_error(&self) -> Option<&str> {
+        self.last_error.as_deref()
+    }
+
+    /// The QR code on show.
+    pub fn qr(&self) -> Option<&str> {
+        match &self.phase {
+            Phase::Connecting { qr } => qr.as_deref(),
+            Phase::Stopped(_)
+            | Phase::Connected
+            | Phase::Waiting { .. }
+            | Phase::Closing { .. } => None,
+        }
+    }
+
+    /// The status that the API shows.
+    pub fn status(&self) -> Status {
+        let underway = if self.failures > 0 && self.paired {
+            Status::Reconnecting
+        } else {
+            Status::Connecting
+        };
+        match &self.phase {
+            Phase::Stopped(stopped) => match stopped {
+                Stopped::NotStarted | Stopped::NotScanned => Status::NotStarted,
+                Stopped::ByRequest => Status::Disconnected,
+                Stopped::LoggedOut(_) | Stopped::Refused(_) => Status::LoggedOut,
+            },
+            Phase::Closing { again: false } => Status::Disconnected,
+            Phase::Connecting { .. } | Phase::Waiting { .. } | Phase::Closing { again: true } => {
+                underway
+            }
+            Phase::Connected => Status::Connected,
+        }
+    }
+
+    /// Takes one input at time `now`; `random` is uniform in `0.0..1.0` and spreads reconnects.
+    pub fn on(&mut self, input: Input, now: Millis, random: f64) -> Vec<Action> {
+        let before = self.status();
+        let actions = match input {
+            Input::Connect => self.connect(),
+            Input::Disconnect => self.disconnect(),
+            Input::Due => self.due(now),
+            Input::Qr(code) => self.qr_code(code),
+            Input::QrExhausted => self.verdict(Verdict::QrExhausted),
+            Input::Paired => {
+                self.paired = true;
+                self.qr_sets = 0;
+                self.failures = 0;
+                if let Phase::Connecting { qr } = &mut self.phase {
+                    *qr = None;
+                }
+                self.verdict(Verdict::JustPaired)
+            }
+            Input::LoggedIn => self.logged_in(),
+            Input::LoggedOut(words) => self.verdict(Verdict::LoggedOut(words)),
+            Input::Refused(words) => self.verdict(Verdict::Refused(words)),
+            Input::Replaced => self.verdict(Verdict::Replaced),
+            Input::Ended(error) => self.ended(error, now, random),
+        };
+        if self.status() != before {
+            self.since = now;
+        }
+        actions
+    }
+
+    fn connect(&mut self) -> Vec<Action> {
+        match &self.phase {
+            Phase::Connecting { .. } | Phase::Connected => vec![Action::Want(true)],
+            Phase::Closing { .. } => {
+                self.phase = Phase::Closing { again: true };
+                vec![Action::Want(true)]
+            }
+            Phase::Waiting { .. } => {
+                self.phase = Phase::Connecting { qr: None };
+                vec![Action::Want(true), Action::Run]
+            }
+            Phase::Stopped(stopped) => {
+                let forget = matches!(stopped, Stopped::LoggedOut(_));
+                self.failures = 0;
+                self.qr_sets = 0;
+                self.last_error = None;
+                self.phase = Phase::Connecting { qr: None };
+                let mut actions = vec![Action::Want(true)];
+                if forget {
+                    self.paired = false;
+                    actions.push(Action::Forget);
+                }
+                actions.push(Action::Run);
+                actions
+            }
+        }
+    }
+
+    fn disconnect(&mut self) -> Vec<Action> {
+        match &self.phase {
+            // Logged out stays logged out: the words must not be lost, and there is nothing to stop.
+            Phase::Stopped(Stopped::LoggedOut(_)) => vec![Action::Want(false)],
+            Phase::Stopped(_) | Phase::Waiting { .. } => {
+                self.rest(Stopped::ByRequest);
+                vec![Action::Want(false)]
+            }
+            Phase::Connecting { .. } | Phase::Connected => {
+                self.phase = Phase::Closing { again: false };
+                self.last_error = None;
+                vec![Action::Want(false), Action::Close]
+            }
+            Phase::Closing { .. } => {
+                self.phase = Phase::Closing { again: false };
+                vec![Action::Want(false)]
+            }
+        }
+    }
+
+    fn due(&mut self, now: Millis) -> Vec<Action> {
+        match self.phase {
+            Phase::Waiting { until } if now >= until => {
+                self.phase = Phase::Connecting { qr: None };
+                vec![Action::Run]
+            }
+            // A clock that was set back, or a timer that came early.
+            Phase::Waiting { until } => vec![Action::Wake(until)],
+            Phase::Stopped(_)
+            | Phase::Connecting { .. }
+            | Phase::Connected
+            | Phase::Closing { .. } => Vec::new(),
+        }
+    }
+
+    fn qr_code(&mut self, code: String) -> Vec<Action> {
+        match &mut self.phase {
+            Phase::Connecting { qr } if !self.paired => {
+                *qr = Some(code.clone());
+                vec![Action::ShowQr(code)]
+            }
+            Phase::Stopped(_)
+            | Phase::Connecting { .. }
+            | Phase::Connected
+            | Phase::Waiting { .. }
+            | Phase::Closing { .. } => Vec::new(),
+        }
+    }
+
+    fn logged_in(&mut self) -> Vec<Action> {
+        if let Phase::Connecting { .. } = self.phase {
+            self.phase = Phase::Connected;
+            self.paired = true;
+            self.failures = 0;
+            self.qr_sets = 0;
+            self.last_error = None;
+            self.verdict = None;
+        }
+        Vec::new()
+    }
+
+    fn verdict(&mut self, verdict: Verdict) -> Vec<Action> {
+        // The graver one stays: a stream that ends after a logout is still a logout.
+        let graver = matches!(
+            self.verdict,
+            Some(Verdict::LoggedOut(_) | Verdict::Refused(_))
+        );
+        if !graver {
+            self.verdict = Some(verdict);
+        }
+        Vec::new()
+    }
+
+    fn ended(&mut self, error: Option<String>, now: Millis, random: f64) -> Vec<Action> {
+        let verdict = self.verdict.take();
+        match (&self.phase, verdict) {
+            (Phase::Stopped(_) | Phase::Waiting { .. }, _) => Vec::new(),
+            (_, Some(Verdict::LoggedOut(words))) => {
+                self.rest(Stopped::LoggedOut(words.clone()));
+                vec![Action::Ended(Ending::PairingOver(words))]
+            }
+            (Phase::Closing { again: false }, _) => {
+                self.rest(Stopped::ByRequest);
+                Vec::new()
+            }
+            (Phase::Closing { again: true }, _) => {
+                self.phase = Phase::Connecting { qr: None };
+                vec![Action::Run]
+            }
+            (_, Some(Verdict::Refused(words))) => {
+                self.rest(Stopped::Refused(words.clone()));
+                vec![Action::Ended(Ending::Refused(words))]
+            }
+            (_, Some(Verdict::QrExhausted)) => {
+                self.qr_sets += 1;
+                if self.qr_sets >= QR_SETS {
+                    self.rest(Stopped::NotScanned);
+                    vec![Action::Want(false)]
+                } else {
+                    self.phase = Phase::Connecting { qr: None };
+                    vec![Action::Run]
+                }
+            }
+            (_, Some(Verdict::JustPaired)) => {
+                self.phase = Phase::Connecting { qr: None };
+                vec![Action::Run]
+            }
+            (_, Some(Verdict::Replaced)) => {
+                self.failures += 1;
+                self.last_error = Some(
+                    "another program connected with this account's pairing and took over".into(),
+                );
+                self.wait(now + REPLACED_PAUSE)
+            }
+            (Phase::Connecting { .. } | Phase::Connected, None) => {
+                self.failures += 1;
+                self.last_error =
+                    Some(error.unwrap_or_else(|| "the connection to WhatsApp was lost".into()));
+                self.wait(now + pause(self.failures, random))
+            }
+        }
+    }
+
+    fn wait(&mut self, until: Millis) -> Vec<Action> {
+        self.phase = Phase::Waiting { until };
+        vec![Action::Wake(until)]
+    }
+
+    fn rest(&mut self, stopped: Stopped) {
+        self.last_error = stopped_words(&stopped);
+        self.phase = Phase::Stopped(stopped);
+        self.failures = 0;
+    }
+}
+
+fn stopped_words(stopped: &Stopped) -> Option<String> {
+    match stopped {
+        Stopped::NotStarted | Stopped::ByRequest => None,
+        Stopped::LoggedOut(words) | Stopped::Refused(words) => Some(words.clone()),
+        Stopped::NotScanned => Some(
+            "the QR code was not scanned in time; POST /accounts/:id/connect shows a new one"
+                .into(),
+        ),
+    }
+}
+
+/// The pause before attempt `failures + 1`: doubling from [`FIRST_PAUSE`] to [`LONGEST_PAUSE`], less
+/// up to a half by `random`, so that a router's return does not bring every account back at the same
+/// moment. Never under [`FIRST_PAUSE`].
+pub fn pause(failures: u32, random: f64) -> Millis {
+    let doublings = failures.saturating_sub(1).min(16);
+    let full = (FIRST_PAUSE << doublings).min(LONGEST_PAUSE);
+    let cut = (full as f64 * 0.5 * random.clamp(0.0, 1.0)) as Millis;
+    (full - cut).max(FIRST_PAUSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fresh() -> Machine {
+        Machine::new(false, Stopped::NotStarted, 0)
+    }
+
+    fn connected() -> Machine {
+        let mut m = Machine::new(true, Stopped::NotStarted, 0);
+        assert_eq!(
+            m.on(Input::Connect, 1, 0.0),
+            vec![Action::Want(true), Action::Run]
+        );
+        m.on(Input::LoggedIn, 2, 0.0);
+        assert_eq!(m.status(), Status::Connected);
+        m
+    }
+
+    #[test]
+    fn pairing_shows_codes_restarts_at_once_and_connects() {
+        let mut m = fresh();
+        assert_eq!(m.status(), Status::NotStarted);
+        m.on(Input::Connect, 10, 0.0);
+        assert_eq!((m.status(), m.since()), (Status::Connecting, 10));
+        assert_eq!(
+            m.on(Input::Qr("a".into()), 11, 0.0),
+            vec![Action::ShowQr("a".into())]
+        );
+        assert_eq!(m.qr(), Some("a"));
+        m.on(Input::Qr("b".into()), 12, 0.0);
+        assert_eq!(m.qr(), Some("b"));
+        m.on(Input::Paired, 13, 0.0);
+        assert_eq!(m.qr(), None, "a scanned code is no longer shown");
+        // Stream error 515 ends the session: it runs again without a pause.
+        assert_eq!(m.on(Input::Ended(None), 14, 0.0), vec![Action::Run]);
+        assert_eq!(m.status(), Status::Connecting);
+        m.on(Input::LoggedIn, 15, 0.0);
+        assert_eq!((m.status(), m.since()), (Status::Connected, 15));
+        assert_eq!(m.last_error(), None);
+    }
+
+    #[test]
+    fn a_lost_connection_comes_back_with_growing_pauses() {
+        let mut m = connected();
+        let mut pauses = Vec::new();
+        let mut now = 1_000;
+        for _ in 0..12 {
+            let actions = m.on(Input::Ended(Some("reset".into())), now, 0.0);
+            let [Action::Wake(until)] = actions[..] else {
+                panic!("{actions:?}");
+            };
+            assert_eq!(m.status(), Status::Reconnecting);
+            assert_eq!(m.last_error(), Some("reset"));
+            pauses.push(until - now);
+            assert_eq!(
+                m.on(Input::Due, until - 1, 0.0),
+                vec![Action::Wake(until)],
+                "not before its time"
+            );
+            assert_eq!(m.on(Input::Due, until, 0.0), vec![Action::Run]);
+            now = until + 1;
+        }
+        assert_eq!(
+            pauses[..9],
+            [
+                1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000, 128_000, 256_000
+            ]
+        );
+        assert!(pauses[9..].iter().all(|p| *p == LONGEST_PAUSE));
+        // Success resets it, and clears the words.
+        m.on(Input::LoggedIn, now, 0.0);
+        assert_eq!(m.last_error(), None);
+        assert_eq!(
+            m.on(Input::Ended(None), now, 0.0),
+            vec![Action::Wake(now + FIRST_PAUSE)]
+        );
+    }
+
+    #[test]
+    fn since_holds_while_the_status_does() {
+        let mut m = connected();
+        m.on(Input::Ended(None), 100, 0.0);
+        m.on(Input::Due, 1_100, 0.0);
+        m.on(Input::Ended(None), 1_200, 0.0);
+        assert_eq!((m.status(), m.since()), (Status::Reconnecting, 100));
+    }
+
+    #[test]
+    fn jitter_takes_at_most_half_and_never_goes_below_a_second() {
+        for failures in 0..40 {
+            for random in [0.0, 0.3, 0.999, 1.0, f64::NAN] {
+                let p = pause(failures, random);
+                assert!((FIRST_PAUSE..=LONGEST_PAUSE).contains(&p), "{failures} {p}");
+            }
+            assert!(pause(failures, 1.0) * 2 >= pause(failures, 0.0));
+        }
+    }
+
+    #[test]
+    fn disconnect_keeps_the_pairing_and_stays() {
+        let mut m = connected();
+        assert_eq!(
+            m.on(Input::Disconnect, 5, 0.0),
+            vec![Action::Want(false), Action::Close]
+        );
+        assert_eq!(m.status(), Status::Disconnected);
+        assert_eq!(m.on(Input::Ended(None), 6, 0.0), vec![]);
+        assert_eq!((m.status(), m.since()), (Status::Disconnected, 5));
+        assert_eq!(m.on(Input::Due, 7, 0.0), vec![]);
+        assert_eq!(
+            m.on(Input::Connect, 8, 0.0),
+            vec![Action::Want(true), Action::Run],
+            "no keys are forgotten"
+        );
+    }
+
+    #[test]
+    fn disconnect_during_a_pause_cancels_it() {
+        let mut m = connected();
+        m.on(Input::Ended(None), 10, 0.0);
+        assert_eq!(m.on(Input::Disconnect, 11, 0.0), vec![Action::Want(false)]);
+        assert_eq!(m.on(Input::Due, 100_000, 0.0), vec![]);
+        assert_eq!(m.status(), Status::Disconnected);
+    }
+
+    #[test]
+    fn connect_while_closing_runs_again_after_the_end() {
+        let mut m = connected();
+        m.on(Input::Disconnect, 5, 0.0);
+        assert_eq!(m.on(Input::Connect, 6, 0.0), vec![Action::Want(true)]);
+        assert_eq!(m.on(Input::Ended(None), 7, 0.0), vec![Action::Run]);
+        // And a disconnect on top of that stops it after all.
+        let mut m = connected();
+        m.on(Input::Disconnect, 5, 0.0);
+        m.on(Input::Connect, 6, 0.0);
+        m.on(Input::Disconnect, 7, 0.0);
+        assert_eq!(m.on(Input::Ended(None), 8, 0.0), vec![]);
+        assert_eq!(m.status(), Status::Disconnected);
+    }
+
+    #[test]
+    fn an_unlink_is_final_until_connect_pairs_anew() {
+        let mut m = connected();
+        m.on(Input::LoggedOut("unlinked".into()), 5, 0.0);
+        m.on(Input::Replaced, 5, 0.0);
+        assert_eq!(
+            m.on(Input::Ended(None), 6, 0.0),
+            vec![Action::Ended(Ending::PairingOver("unlinked".into()))]
+        );
+        assert_eq!(m.status(), Status::LoggedOut);
+        assert_eq!(m.last_error(), Some("unlinked"));
+        assert_eq!(m.on(Input::Due, 1 << 40, 0.0), vec![]);
+        m.on(Input::Disconnect, 7, 0.0);
+        assert_eq!(m.status(), Status::LoggedOut, "and not merely disconnected");
+        assert_eq!(
+            m.on(Input::Connect, 8, 0.0),
+            vec![Action::Want(true), Action::Forget, Action::Run]
+        );
+        assert_eq!(m.status(), Status::Connecting);
+        assert!(!m.paired());
+    }
+
+    #[test]
+    fn an_unlink_while_closing_is_still_an_unlink() {
+        let mut m = connected();
+        m.on(Input::Disconnect, 5, 0.0);
+        m.on(Input::LoggedOut("unlinked".into()), 6, 0.0);
+        m.on(Input::Ended(None), 7, 0.0);
+        assert_eq!(m.status(), Status::LoggedOut);
+    }
+
+    #[test]
+    fn a_ban_stops_but_keeps_the_keys() {
+        let mut m = connected();
+        m.on(Input::Ended(None), 5, 0.0);
+        m.on(Input::Due, 100_000, 0.0);
+        m.on(Input::Refused("banned for 1 h".into()), 100_001, 0.0);
+        assert_eq!(
+            m.on(Input::Ended(None), 100_002, 0.0),
+            vec![Action::Ended(Ending::Refused("banned for 1 h".into()))]
+        );
+        assert_eq!(m.status(), Status::LoggedOut);
+        assert_eq!(m.last_error(), Some("banned for 1 h"));
+        assert_eq!(
+            m.on(Input::Connect, 100_003, 0.0),
+            vec![Action::Want(true), Action::Run]
+        );
+    }
+
+    #[test]
+    fn being_replaced_waits_longer() {
+        let mut m = connected();
+        m.on(Input::Replaced, 5, 0.0);
+        assert_eq!(
+            m.on(Input::Ended(None), 6, 0.0),
+            vec![Action::Wake(6 + REPLACED_PAUSE)]
+        );
+        assert_eq!(m.status(), Status::Reconnecting);
+    }
+
+    #[test]
+    fn codes_that_nobody_scans_are_renewed_a_few_times() {
+        let mut m = fresh();
+        m.on(Input::Connect, 1, 0.0);
+        for _ in 1..QR_SETS {
+            m.on(Input::Qr("x".into()), 2, 0.0);
+            m.on(Input::QrExhausted, 3, 0.0);
+            assert_eq!(m.on(Input::Ended(None), 4, 0.0), vec![Action::Run]);
+            assert_eq!(m.qr(), None);
+        }
+        m.on(Input::QrExhausted, 5, 0.0);
+        assert_eq!(
+            m.on(Input::Ended(None), 6, 0.0),
+            vec![Action::Want(false)],
+            "a restart does not begin again"
+        );
+        assert_eq!(m.status(), Status::NotStarted);
+        assert!(m.last_error().is_some_and(|e| e.contains("not scanned")));
+        assert_eq!(
+            m.on(Input::Connect, 7, 0.0),
+            vec![Action::Want(true), Action::Run]
+        );
+        assert_eq!(m.last_error(), None);
+    }
+
+    #[test]
+    fn an_unpaired_account_without_network_keeps_trying() {
+        let mut m = fresh();
+        m.on(Input::Connect, 1, 0.0);
+        m.on(Input::Ended(Some("no route to host".into())), 2, 0.0);
+        assert_eq!(m.status(), Status::Connecting);
+        assert_eq!(m.last_error(), Some("no route to host"));
+        assert_eq!(m.on(Input::Due, 2 + FIRST_PAUSE, 0.0), vec![Action::Run]);
+    }
+}

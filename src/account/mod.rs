@@ -1,0 +1,539 @@
+//! Accounts: who exists, who is connected, and what each can be asked to do.
+//!
+//! [`Accounts`] is the registry. Each account has one driver ([`driver`]), the only owner of its
+//! session and of its [`machine`]; everyone else sees a snapshot and sends commands.
+
+mod driver;
+mod machine;
+mod pace;
+mod types;
+
+pub use types::*;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::clock::{self, Millis};
+use crate::event::{DeliveryStatus, Message, MessageKind, Quoted};
+use crate::store::accounts::{self as records, AccountRecord, Wanted};
+use crate::store::{StoreError, messages, purge};
+use crate::whatsapp::{Ack, SendFailure, Session, Text, Wiring};
+
+use driver::{Command, Handle, LiveState};
+
+/// Rows that one transaction of a removal deletes.
+const PURGE_STEP: usize = 500;
+
+/// All accounts of the server. Clones share them.
+#[derive(Clone)]
+pub struct Accounts(Arc<Inner>);
+
+struct Inner {
+    wiring: Wiring,
+    messages_per_minute: u32,
+    drivers: Mutex<Drivers>,
+    /// Holds the id of the first account that connects.
+    first_connected: (
+        async_channel::Sender<String>,
+        async_channel::Receiver<String>,
+    ),
+}
+
+#[derive(Default)]
+struct Drivers {
+    by_id: HashMap<String, Handle>,
+    stopping: bool,
+}
+
+impl Accounts {
+    /// Reads the accounts out of the store; none is connected yet.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn open(wiring: Wiring, messages_per_minute: u32) -> Result<Accounts, StoreError> {
+        let first_connected = async_channel::bounded(1);
+        let records = wiring.store.read(records::list)?;
+        let by_id = records
+            .iter()
+            .map(|record| {
+                let connected = first_connected.0.clone();
+                let handle = driver::start(&wiring, record, messages_per_minute, connected);
+                (record.id.clone(), handle)
+            })
+            .collect();
+        let accounts = Accounts(Arc::new(Inner {
+            wiring,
+            messages_per_minute,
+            drivers: Mutex::new(Drivers {
+                by_id,
+                stopping: false,
+            }),
+            first_connected,
+        }));
+        accounts.purge_in_background();
+        Ok(accounts)
+    }
+
+    /// Connects every account that is to be connected, as a start does: those that are paired, and
+    /// with `unpaired` those that wait for their phone.
+    pub async fn connect_wanted(&self, unpaired: bool) {
+        let records = match self.0.wiring.store.read(records::list) {
+            Ok(records) => records,
+            Err(error) => {
+                log::error!("the accounts could not be read: {error}");
+                return;
+            }
+        };
+        for record in records {
+            let paired = record.jid.is_some();
+            let wanted = record.wanted == Wanted::Connected && record.ended.is_none();
+            if wanted && (paired || unpaired) {
+                // An account that was deleted meanwhile needs no connection.
+                let _ = self.connect(&record.id).await;
+            }
+        }
+    }
+
+    /// The first account that connects since the start; resolves once only.
+    pub async fn first_connected(&self) -> Option<String> {
+        let id = self.0.first_connected.1.recv().await.ok();
+        self.0.first_connected.1.close();
+        id
+    }
+
+    fn start_driver(&self, record: &AccountRecord) {
+        let handle = driver::start(
+            &self.0.wiring,
+            record,
+            self.0.messages_per_minute,
+            self.0.first_connected.0.clone(),
+        );
+        self.lock().by_id.insert(record.id.clone(), handle);
+    }
+
+    /// Ends all sessions, after what is under way was written down; no account starts again.
+    pub async fn stop(&self) {
+        let handles: Vec<Handle> = {
+            let mut drivers = self.lock();
+            drivers.stopping = true;
+            drivers.by_id.drain().map(|(_, handle)| handle).collect()
+        };
+        let mut answers = Vec::with_capacity(handles.len());
+        for handle in &handles {
+            let (sender, receiver) = async_channel::bounded(1);
+            if handle.commands.send(Command::Stop(sender)).await.is_ok() {
+                answers.push(receiver);
+            }
+        }
+        for answer in answers {
+            let _ = answer.recv().await;
+        }
+    }
+
+    /// Adds an account and starts its pairing.
+    ///
+    /// # Errors
+    /// [`AccountError::AlreadyExists`], [`AccountError::ShuttingDown`], or the store's.
+    pub async fn create(&self, new: NewAccount) -> Result<AccountView, AccountError> {
+        if self.lock().stopping {
+            return Err(AccountError::ShuttingDown);
+        }
+        let id = new.id.clone();
+        let now = clock::now();
+        let record = self
+            .0
+            .wiring
+            .store
+            .write(move |tx| {
+                let collection_name = new
+                    .collection_name
+                    .clone()
+                    .unwrap_or_else(|| format!("auth_{}", new.id));
+                records::create(tx, &new.id, new.name.clone(), collection_name, now)
+            })
+            .await?
+            .ok_or(AccountError::AlreadyExists)?;
+        self.start_driver(&record);
+        self.connect(&id).await?;
+        self.get(&id)
+    }
+
+    /// All accounts, oldest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn list(&self) -> Result<Vec<AccountView>, AccountError> {
+        let records = self.0.wiring.store.read(records::list)?;
+        Ok(records
+            .into_iter()
+            .filter_map(|record| {
+                let handle = self.lock().by_id.get(&record.id).cloned()?;
+                Some(view(record, &handle.live.get()))
+            })
+            .collect())
+    }
+
+    /// One account.
+    ///
+    /// # Errors
+    /// [`AccountError::NotFound`], or the store's.
+    pub fn get(&self, id: &str) -> Result<AccountView, AccountError> {
+        let handle = self.handle(id)?;
+        Ok(view(self.record(id)?, &handle.live.get()))
+    }
+
+    /// Unlinks the device at WhatsApp if it is connected, and removes the account with all it has.
+    /// Its rows go in small transactions afterwards; nothing of it can be seen from here on.
+    ///
+    /// # Errors
+    /// [`AccountError::NotFound`], or the store's.
+    pub async fn delete(&self, id: &str) -> Result<(), AccountError> {
+        let handle = self.handle(id)?;
+        let (sender, done) = async_channel::bounded(1);
+        if handle.commands.send(Command::Remove(sender)).await.is_ok() {
+            // A driver that is gone has nothing left to end.
+            let _ = done.recv().await;
+        }
+        let owned = id.to_owned();
+        let removed = self
+            .0
+            .wiring
+            .store
+            .write(move |tx| records::remove(tx, &owned))
+            .await;
+        if let Err(error) = removed {
+            // It is still there, so it needs a driver.
+            self.start_driver(&self.record(id)?);
+            return Err(error.into());
+        }
+        self.lock().by_id.remove(id);
+        self.purge_in_background();
+        Ok(())
+    }
+
+    /// Where an account stands.
+    ///
+    /// # Errors
+    /// [`AccountError::NotFound`], or the store's.
+    pub fn status(&self, id: &str) -> Result<StatusView, AccountError> {
+        let live = self.handle(id)?.live.get();
+        let record = self.record(id)?;
+        Ok(StatusView {
+            account_id: id.to_owned(),
+            status: live.status,
+            has_qr: live.qr.is_some(),
+            qr: live.qr,
+            jid: record.jid,
+            last_update: clock::iso8601(live.since),
+            last_error: live.last_error,
+        })
+    }
+
+    /// Starts the account's session, if it has none; after a logout, a new pairing.
+    ///
+    /// # Errors
+    /// [`AccountError::NotFound`] or [`AccountError::ShuttingDown`].
+    pub async fn connect(&self, id: &str) -> Result<Status, AccountError> {
+        self.ask(id, Command::Connect).await
+    }
+
+    /// Ends the account's session and keeps its pairing, over a restart, too.
+    ///
+    /// # Errors
+    /// [`AccountError::NotFound`] or [`AccountError::ShuttingDown`].
+    pub async fn disconnect(&self, id: &str) -> Result<(), AccountError> {
+        self.ask(id, Command::Disconnect).await.map(|_| ())
+    }
+
+    /// The text of the QR code on show.
+    ///
+    /// # Errors
+    /// [`AccountError::NotFound`] or [`AccountError::NoQr`].
+    pub fn qr(&self, id: &str) -> Result<String, AccountError> {
+        let live = self.handle(id)?.live.get();
+        live.qr.ok_or(AccountError::NoQr {
+            status: live.status,
+        })
+    }
+
+    /// A code for "link with phone number", for the phone of that number (digits only).
+    ///
+    /// # Errors
+    /// [`AccountError::AlreadyPaired`], [`AccountError::NotConnected`] while no session runs, or
+    /// WhatsApp's refusal.
+    pub async fn pair_code(&self, id: &str, phone: &str) -> Result<PairCode, AccountError> {
+        let live = self.handle(id)?.live.get();
+        let status = live.status;
+        if live.paired {
+            return Err(AccountError::AlreadyPaired { status });
+        }
+        let session = live.session.ok_or(AccountError::NotConnected { status })?;
+        let code = session
+            .pairing_code(phone)
+            .await
+            .map_err(|e| AccountError::Session(e.to_string()))?;
+        Ok(PairCode {
+            code: code.code,
+            expires_at: code.expires_at,
+        })
+    }
+
+    /// Sends a text and waits for the server's ack. The message is stored before it goes, and
+    /// goes on if the caller leaves.
+    ///
+    /// # Errors
+    /// Everything in [`AccountError`] that concerns sending.
+    pub async fn send_text(&self, id: &str, out: OutgoingText) -> Result<Sent, AccountError> {
+        let handle = self.handle(id)?;
+        let live = handle.live.get();
+        let session = match live {
+            LiveState {
+                status: Status::Connected,
+                session: Some(session),
+                ..
+            } => session,
+            LiveState { status, .. } => return Err(AccountError::NotConnected { status }),
+        };
+        let quoted = match &out.quoted_message_id {
+            Some(quoted) => Some(
+                self.0
+                    .wiring
+                    .store
+                    .read(|tx| messages::get(tx, handle.number, quoted))?
+                    .ok_or(AccountError::QuotedNotFound)?,
+            ),
+            None => None,
+        };
+        {
+            let mut pace = handle
+                .live
+                .pace
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            let per_minute = pace.per_minute();
+            pace.take(clock::now())
+                .map_err(|retry_after| AccountError::TooFast {
+                    per_minute,
+                    retry_after,
+                })?;
+        }
+        let sending = Sending {
+            accounts: self.clone(),
+            account: handle.number,
+            id: id.to_owned(),
+            session,
+            text: Text {
+                to: out.to,
+                text: out.text,
+                mentions: out.mentions,
+                quoted,
+            },
+        };
+        // Its own task: a caller that hangs up must not leave a message half recorded.
+        let (sender, result) = async_channel::bounded(1);
+        self.0
+            .wiring
+            .executor
+            .spawn(async move {
+                let _ = sender.try_send(sending.go().await);
+            })
+            .detach();
+        result
+            .recv()
+            .await
+            .unwrap_or_else(|_| Err(AccountError::Session("internal error".into())))
+    }
+
+    async fn ask(
+        &self,
+        id: &str,
+        command: impl FnOnce(async_channel::Sender<Status>) -> Command,
+    ) -> Result<Status, AccountError> {
+        let handle = self.handle(id)?;
+        let (sender, answer) = async_channel::bounded(1);
+        handle
+            .commands
+            .send(command(sender))
+            .await
+            .map_err(|_| AccountError::NotFound)?;
+        answer.recv().await.map_err(|_| AccountError::NotFound)
+    }
+
+    fn handle(&self, id: &str) -> Result<Handle, AccountError> {
+        let drivers = self.lock();
+        match drivers.by_id.get(id) {
+            Some(handle) => Ok(handle.clone()),
+            None if drivers.stopping => Err(AccountError::ShuttingDown),
+            None => Err(AccountError::NotFound),
+        }
+    }
+
+    fn record(&self, id: &str) -> Result<AccountRecord, AccountError> {
+        self.0
+            .wiring
+            .store
+            .read(|tx| records::get(tx, id))?
+            .ok_or(AccountError::NotFound)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Drivers> {
+        self.0
+            .drivers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Deletes what removed accounts have left, step by step.
+    fn purge_in_background(&self) {
+        let store = self.0.wiring.store.clone();
+        self.0
+            .wiring
+            .executor
+            .spawn(async move {
+                loop {
+                    match store.write(|tx| purge::step(tx, PURGE_STEP)).await {
+                        Ok(true) => {}
+                        Ok(false) => return,
+                        Err(error) => {
+                            log::error!("a removed account's rows remain: {error}");
+                            return;
+                        }
+                    }
+                }
+            })
+            .detach();
+    }
+}
+
+/// One text on its way.
+struct Sending {
+    accounts: Accounts,
+    account: u32,
+    id: String,
+    session: Arc<Session>,
+    text: Text,
+}
+
+impl Sending {
+    async fn go(self) -> Result<Sent, AccountError> {
+        let store = &self.accounts.0.wiring.store;
+        let message_id = self.session.new_message_id();
+        let account = self.account;
+        let message = self.pending(&message_id, clock::now());
+        store
+            .write(move |tx| messages::insert(tx, account, &mut message.clone()))
+            .await?;
+        let sent = self.session.send_text(&message_id, &self.text).await;
+        match sent {
+            Ok(Ack { timestamp }) => {
+                let timestamp = timestamp.unwrap_or_else(clock::now);
+                let id = message_id.clone();
+                let stored = store
+                    .write(move |tx| messages::mark_sent(tx, account, &id, timestamp))
+                    .await;
+                if let Err(error) = stored {
+                    // WhatsApp has it: saying anything but "sent" would make the caller repeat it.
+                    log::error!("{}: sent, but not marked as sent: {error}", self.id);
+                }
+                Ok(Sent {
+                    message_id,
+                    timestamp,
+                })
+            }
+            Err(failure) => {
+                if failure != SendFailure::NoAck {
+                    self.failed(&message_id).await;
+                }
+                Err(self.explain(failure, message_id))
+            }
+        }
+    }
+
+    fn pending(&self, message_id: &str, now: Millis) -> Message {
+        Message {
+            account_id: self.id.clone(),
+            message_id: message_id.to_owned(),
+            chat_id: self.text.to.to_string(),
+            from: self.session.own_jid().unwrap_or_default(),
+            from_me: true,
+            push_name: None,
+            timestamp: now,
+            kind: MessageKind::Text,
+            text: Some(self.text.text.clone()),
+            caption: None,
+            has_media: false,
+            media_id: None,
+            media_url: None,
+            media_type: None,
+            media_mimetype: None,
+            media_size: None,
+            media_file_name: None,
+            quoted_message: self.text.quoted.as_ref().map(|quoted| Quoted {
+                message_id: quoted.message_id.clone(),
+                participant: Some(quoted.from.clone()),
+                text: quoted.text.clone().or_else(|| quoted.caption.clone()),
+                has_media: quoted.has_media,
+            }),
+            mentions: self.text.mentions.iter().map(ToString::to_string).collect(),
+            reactions: Vec::new(),
+            is_forwarded: false,
+            edited: false,
+            deleted: false,
+            status: Some(DeliveryStatus::Pending),
+            created_at: clock::iso8601(now),
+        }
+    }
+
+    async fn failed(&self, message_id: &str) {
+        let (account, id) = (self.account, message_id.to_owned());
+        let stored = self
+            .accounts
+            .0
+            .wiring
+            .store
+            .write(move |tx| messages::set_status(tx, account, &id, DeliveryStatus::Failed))
+            .await;
+        if let Err(error) = stored {
+            log::error!(
+                "{}: a failed message is still shown as pending: {error}",
+                self.id
+            );
+        }
+    }
+
+    fn explain(&self, failure: SendFailure, message_id: String) -> AccountError {
+        match failure {
+            SendFailure::NotConnected => AccountError::NotConnected {
+                status: self
+                    .accounts
+                    .handle(&self.id)
+                    .map_or(Status::NotStarted, |h| h.live.get().status),
+            },
+            SendFailure::Refused { code, words } => AccountError::Refused { code, text: words },
+            SendFailure::NoAck => AccountError::NoAck { message_id },
+            SendFailure::Other(words) => AccountError::Session(words),
+        }
+    }
+}
+
+fn view(record: AccountRecord, live: &LiveState) -> AccountView {
+    AccountView {
+        underscore_id: record.id.clone(),
+        id: record.id,
+        name: record.name,
+        collection_name: record.collection_name,
+        status: live.status,
+        current_status: if live.active {
+            live.status
+        } else {
+            Status::NotStarted
+        },
+        has_qr: live.qr.is_some(),
+        jid: record.jid,
+        lid: record.lid,
+        push_name: record.push_name,
+        last_error: live.last_error.clone(),
+        created_at: clock::iso8601(record.created_at),
+        updated_at: clock::iso8601(record.updated_at),
+    }
+}

@@ -1,0 +1,172 @@
+//! What goes back: the envelope around every JSON answer, and the few answers that are files.
+
+use http_types::{Body, Response, StatusCode};
+use serde::Serialize;
+use serde::ser::SerializeMap;
+use serde_json::{Map, Value};
+
+use super::error::ApiError;
+
+/// Where an answer's fields stand: at the top level, under `data`, or both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Envelope {
+    /// `{"ok":true,…,"data":{…}}`: WILDCAT 2.0 programs read the first, the reference the second.
+    #[default]
+    Both,
+    /// `{"ok":true,…}`
+    Flat,
+    /// `{"ok":true,"data":{…}}`
+    Data,
+}
+
+/// A successful answer, before the envelope.
+#[derive(Debug)]
+pub struct Answer {
+    status: StatusCode,
+    content: Content,
+}
+
+#[derive(Debug)]
+enum Content {
+    /// A JSON object.
+    Json(String),
+    /// A body of another kind, with its media type.
+    File(&'static str, Vec<u8>),
+}
+
+impl Answer {
+    /// 200 with the fields of `payload`, which must serialize to an object.
+    pub fn ok(payload: &impl Serialize) -> Result<Answer, ApiError> {
+        Self::json(StatusCode::Ok, payload)
+    }
+
+    /// 201 with the fields of `payload`, which must serialize to an object.
+    pub fn created(payload: &impl Serialize) -> Result<Answer, ApiError> {
+        Self::json(StatusCode::Created, payload)
+    }
+
+    /// 200 with `{message}`.
+    pub fn message(text: &str) -> Result<Answer, ApiError> {
+        Self::ok(&One("message", text))
+    }
+
+    /// 200 with bytes of another media type than JSON, never to be cached.
+    pub fn file(kind: &'static str, bytes: Vec<u8>) -> Answer {
+        Answer {
+            status: StatusCode::Ok,
+            content: Content::File(kind, bytes),
+        }
+    }
+
+    fn json(status: StatusCode, payload: &impl Serialize) -> Result<Answer, ApiError> {
+        let json = serde_json::to_string(payload).map_err(|e| ApiError::Internal(e.to_string()))?;
+        Ok(Answer {
+            status,
+            content: Content::Json(json),
+        })
+    }
+
+    /// The response, in its envelope.
+    pub fn into_response(self, envelope: Envelope) -> Response {
+        match self.content {
+            Content::Json(payload) => json_response(self.status, success(&payload, envelope)),
+            Content::File(kind, bytes) => {
+                let mut response = Response::new(self.status);
+                response.set_body(Body::from_bytes(bytes));
+                response.insert_header("Content-Type", kind);
+                response.insert_header("Cache-Control", "no-store");
+                response
+            }
+        }
+    }
+}
+
+/// An object of one field: `{"<name>": <value>}`.
+pub struct One<'a, T: ?Sized>(pub &'static str, pub &'a T);
+
+impl<T: Serialize + ?Sized> Serialize for One<'_, T> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(1))?;
+        map.serialize_entry(self.0, self.1)?;
+        map.end()
+    }
+}
+
+/// Puts a serialized object into the envelope: written once, spliced twice.
+fn success(payload: &str, envelope: Envelope) -> String {
+    // Without its braces; empty for an object without fields.
+    let fields = payload
+        .get(1..payload.len().saturating_sub(1))
+        .unwrap_or("");
+    let comma = if fields.is_empty() { "" } else { "," };
+    match envelope {
+        Envelope::Both => format!("{{\"ok\":true,{fields}{comma}\"data\":{payload}}}"),
+        Envelope::Flat => format!("{{\"ok\":true{comma}{fields}}}"),
+        Envelope::Data => format!("{{\"ok\":true,\"data\":{payload}}}"),
+    }
+}
+
+/// A failure: `{"ok":false,"error":"<words>",…}`.
+pub(super) fn failure(status: StatusCode, words: &str, more: Map<String, Value>) -> Response {
+    #[derive(Serialize)]
+    struct Failure<'a> {
+        ok: bool,
+        error: &'a str,
+        #[serde(flatten)]
+        more: Map<String, Value>,
+    }
+    let body = serde_json::to_string(&Failure {
+        ok: false,
+        error: words,
+        more,
+    })
+    // Strings and JSON values always serialize.
+    .unwrap_or_else(|_| "{\"ok\":false,\"error\":\"Internal server error\"}".to_owned());
+    json_response(status, body)
+}
+
+fn json_response(status: StatusCode, json: String) -> Response {
+    let mut response = Response::new(status);
+    response.set_body(Body::from_string(json));
+    response.insert_header("Content-Type", "application/json; charset=utf-8");
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_payload_is_spliced_in_each_form() {
+        let payload = "{\"a\":1,\"b\":\"}\"}";
+        assert_eq!(
+            success(payload, Envelope::Both),
+            "{\"ok\":true,\"a\":1,\"b\":\"}\",\"data\":{\"a\":1,\"b\":\"}\"}}"
+        );
+        assert_eq!(
+            success(payload, Envelope::Flat),
+            "{\"ok\":true,\"a\":1,\"b\":\"}\"}"
+        );
+        assert_eq!(
+            success(payload, Envelope::Data),
+            "{\"ok\":true,\"data\":{\"a\":1,\"b\":\"}\"}}"
+        );
+    }
+
+    #[test]
+    fn an_empty_payload_is_still_json() {
+        for envelope in [Envelope::Both, Envelope::Flat, Envelope::Data] {
+            let json = success("{}", envelope);
+            let value: Value =
+                serde_json::from_str(&json).unwrap_or_else(|e| panic!("{json}: {e}"));
+            assert_eq!(value["ok"], true);
+            assert_eq!(value.get("data").is_some(), envelope != Envelope::Flat);
+        }
+    }
+
+    #[test]
+    fn one_field_is_an_object() {
+        let json = serde_json::to_string(&One("message", "hi")).unwrap();
+        assert_eq!(json, "{\"message\":\"hi\"}");
+    }
+}

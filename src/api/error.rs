@@ -1,0 +1,209 @@
+//! Every way in which a request fails, and the one map from there to status codes and words.
+
+use http_types::{Method, Response, StatusCode};
+use serde_json::{Map, Value};
+
+use super::answer::failure;
+use crate::account::AccountError;
+use crate::store::StoreError;
+
+/// Why a request was not done. Its `Display` is the answer's `error`.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// The request itself is wrong, in these words.
+    #[error("{0}")]
+    Invalid(String),
+    /// A field or query parameter has the wrong type or form.
+    #[error("\"{field}\" must be {expected}")]
+    Field {
+        field: &'static str,
+        expected: &'static str,
+    },
+    /// What the path names does not exist, in these words.
+    #[error("{0}")]
+    NotFound(&'static str),
+    #[error("Not found")]
+    NoRoute,
+    #[error("Method not allowed")]
+    Method { allow: Vec<Method> },
+    /// A request that a retry cannot mend, in these words.
+    #[error("{0}")]
+    Conflict(String),
+    #[error("The request body is over the limit of {limit} bytes")]
+    TooLarge { limit: usize },
+    #[error("The body must be JSON, with Content-Type: application/json")]
+    UnsupportedMedia,
+    #[error("The request head is over the limit of {limit} bytes")]
+    HeadTooLarge { limit: usize },
+    /// The client was too slow to send its request.
+    #[error("The request did not arrive in time")]
+    SlowClient,
+    /// The request was not answered within the server's limit. What it began may still happen.
+    #[error("The request took too long")]
+    TimedOut,
+    #[error("Too many connections")]
+    TooManyConnections,
+    /// The client went away, or its body is not valid HTTP.
+    #[error("The request body could not be read")]
+    Body(#[from] std::io::Error),
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A mistake of this program. The cause goes to the log, not to the caller.
+    #[error("Internal server error")]
+    Internal(String),
+}
+
+impl ApiError {
+    /// The status code. No `_` arm: a new error is decided here or does not compile.
+    fn status(&self) -> StatusCode {
+        match self {
+            ApiError::Invalid(_) | ApiError::Field { .. } | ApiError::Body(_) => {
+                StatusCode::BadRequest
+            }
+            ApiError::NotFound(_) | ApiError::NoRoute => StatusCode::NotFound,
+            ApiError::Method { .. } => StatusCode::MethodNotAllowed,
+            ApiError::Conflict(_) => StatusCode::Conflict,
+            ApiError::TooLarge { .. } => StatusCode::PayloadTooLarge,
+            ApiError::UnsupportedMedia => StatusCode::UnsupportedMediaType,
+            ApiError::HeadTooLarge { .. } => StatusCode::RequestHeaderFieldsTooLarge,
+            ApiError::SlowClient => StatusCode::RequestTimeout,
+            ApiError::TooManyConnections => StatusCode::ServiceUnavailable,
+            ApiError::TimedOut | ApiError::Internal(_) => StatusCode::InternalServerError,
+            ApiError::Account(error) => account_status(error),
+            ApiError::Store(error) => store_status(error),
+        }
+    }
+
+    /// The fields beside `error`.
+    fn more(&self) -> Map<String, Value> {
+        let mut more = Map::new();
+        let mut put = |name: &str, value: Value| more.insert(name.to_owned(), value);
+        match self {
+            ApiError::Field { field, .. } => {
+                put("field", Value::from(*field));
+            }
+            ApiError::Account(
+                AccountError::NotConnected { status }
+                | AccountError::NoQr { status }
+                | AccountError::AlreadyPaired { status },
+            ) => {
+                put("status", Value::from(status.name()));
+            }
+            ApiError::Account(AccountError::TooFast { retry_after, .. }) => {
+                put("retryAfter", Value::from(*retry_after));
+            }
+            ApiError::Account(AccountError::Refused { code, .. }) => {
+                put("code", Value::from(*code));
+            }
+            ApiError::Account(AccountError::NoAck { message_id }) => {
+                put("messageId", Value::from(message_id.as_str()));
+            }
+            ApiError::Account(
+                AccountError::NotFound
+                | AccountError::AlreadyExists
+                | AccountError::QuotedNotFound
+                | AccountError::Session(_)
+                | AccountError::ShuttingDown
+                | AccountError::Store(_),
+            )
+            | ApiError::Invalid(_)
+            | ApiError::NotFound(_)
+            | ApiError::NoRoute
+            | ApiError::Method { .. }
+            | ApiError::Conflict(_)
+            | ApiError::TooLarge { .. }
+            | ApiError::UnsupportedMedia
+            | ApiError::HeadTooLarge { .. }
+            | ApiError::SlowClient
+            | ApiError::TimedOut
+            | ApiError::TooManyConnections
+            | ApiError::Body(_)
+            | ApiError::Store(_)
+            | ApiError::Internal(_) => {}
+        }
+        more
+    }
+
+    /// The response that says so. Failures of the server's own go to the log with their cause.
+    pub fn into_response(self) -> Response {
+        let status = self.status();
+        let words = if status.is_server_error() {
+            log::error!("a request failed: {}", self.cause());
+            self.words_for_caller()
+        } else {
+            self.to_string()
+        };
+        let mut response = failure(status, &words, self.more());
+        if let ApiError::Method { allow } = &self {
+            let allow: Vec<&str> = allow.iter().map(AsRef::as_ref).collect();
+            response.insert_header("Allow", allow.join(", "));
+        }
+        if let ApiError::Account(AccountError::TooFast { retry_after, .. }) = &self {
+            response.insert_header("Retry-After", retry_after.to_string());
+        }
+        if status == StatusCode::ServiceUnavailable {
+            response.insert_header("Retry-After", "5");
+        }
+        response
+    }
+
+    /// For the log: with the cause that `Display` keeps from callers.
+    fn cause(&self) -> String {
+        match self {
+            ApiError::Internal(cause) => cause.clone(),
+            other => other.to_string(),
+        }
+    }
+
+    /// A storage error's own words may name paths of this machine: those stay in the log.
+    fn words_for_caller(&self) -> String {
+        let of_storage = matches!(
+            self,
+            ApiError::Store(_) | ApiError::Account(AccountError::Store(_))
+        );
+        if !of_storage {
+            self.to_string()
+        } else if self.status() == StatusCode::ServiceUnavailable {
+            "The storage is full or unavailable".to_owned()
+        } else {
+            "Internal server error".to_owned()
+        }
+    }
+}
+
+fn account_status(error: &AccountError) -> StatusCode {
+    match error {
+        AccountError::NotFound | AccountError::NoQr { .. } | AccountError::QuotedNotFound => {
+            StatusCode::NotFound
+        }
+        AccountError::AlreadyExists | AccountError::NotConnected { .. } => StatusCode::BadRequest,
+        AccountError::AlreadyPaired { .. } => StatusCode::Conflict,
+        AccountError::TooFast { .. } => StatusCode::TooManyRequests,
+        // Its 5xx are its own trouble; everything else it holds against the request.
+        AccountError::Refused {
+            code: Some(500..), ..
+        } => StatusCode::InternalServerError,
+        AccountError::Refused { .. } => StatusCode::BadRequest,
+        AccountError::NoAck { .. } | AccountError::Session(_) => StatusCode::InternalServerError,
+        AccountError::ShuttingDown => StatusCode::ServiceUnavailable,
+        AccountError::Store(error) => store_status(error),
+    }
+}
+
+fn store_status(error: &StoreError) -> StatusCode {
+    match error {
+        StoreError::Full(_) | StoreError::Closed | StoreError::Busy => {
+            StatusCode::ServiceUnavailable
+        }
+        StoreError::Locked { .. }
+        | StoreError::Newer { .. }
+        | StoreError::Io { .. }
+        | StoreError::Lmdb(_)
+        | StoreError::Corrupt { .. }
+        | StoreError::Encode { .. }
+        | StoreError::Panicked(_)
+        | StoreError::Missing(_) => StatusCode::InternalServerError,
+    }
+}

@@ -1,0 +1,273 @@
+//! The REST API: [`ROUTES`] is its table of contents.
+//!
+//! The only importer of tide, which routes; `http1` and `serve` are the server beneath it. A
+//! handler turns a request into an [`Answer`] or an [`ApiError`]; the envelope and the status codes
+//! are put on in one place each.
+
+mod accounts;
+mod answer;
+mod chats;
+mod chunked;
+mod connection;
+mod error;
+mod health;
+mod http1;
+mod input;
+mod messages;
+mod qr;
+mod serve;
+#[cfg(test)]
+mod tests;
+mod webhooks;
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+
+use futures_lite::FutureExt;
+use http_types::{Method, Request, Response, StatusCode};
+
+use crate::account::Accounts;
+use crate::store::Store;
+use crate::webhook::Deliveries;
+use answer::Answer;
+pub use answer::Envelope;
+use error::ApiError;
+use serve::Respond;
+pub use serve::{ServerLimits, serve};
+
+/// What the handlers work with. Cheap to clone.
+#[derive(Clone)]
+pub struct ApiContext {
+    pub accounts: Accounts,
+    pub store: Store,
+    pub deliveries: Deliveries,
+    pub config: ApiConfig,
+}
+
+/// The settings of the API.
+#[derive(Debug, Clone, Copy)]
+pub struct ApiConfig {
+    pub envelope: Envelope,
+    /// The longest JSON body, in bytes. A text of 65,536 characters has up to 786,432 as escapes.
+    pub max_json: usize,
+    pub limits: ServerLimits,
+}
+
+impl Default for ApiConfig {
+    fn default() -> Self {
+        ApiConfig {
+            envelope: Envelope::default(),
+            max_json: 1024 * 1024,
+            limits: ServerLimits::default(),
+        }
+    }
+}
+
+/// A request as the handlers see it.
+type Req = tide::Request<ApiContext>;
+
+type HandlerFuture = Pin<Box<dyn Future<Output = Result<Answer, ApiError>> + Send>>;
+
+/// An endpoint.
+pub struct Route {
+    pub method: Method,
+    /// With parameters as `:name`.
+    pub path: &'static str,
+    handler: fn(Req) -> HandlerFuture,
+    /// What it does, in one line.
+    pub doc: &'static str,
+}
+
+macro_rules! routes {
+    ($($method:ident $path:literal $handler:path: $doc:literal,)*) => {
+        &[$(Route {
+            method: Method::$method,
+            path: $path,
+            handler: |req| Box::pin($handler(req)),
+            doc: $doc,
+        },)*]
+    };
+}
+
+/// Every endpoint there is. The README's table is made of this.
+pub const ROUTES: &[Route] = routes![
+    Get "/ping" health::ping:
+        "Whether the server is up",
+    Post "/accounts" accounts::create:
+        "Create an account and start pairing it",
+    Get "/accounts" accounts::list:
+        "All accounts, in order of creation",
+    Get "/accounts/:id" accounts::get:
+        "One account",
+    Delete "/accounts/:id" accounts::delete:
+        "Unlink an account and remove everything it stored",
+    Get "/accounts/:id/status" connection::status:
+        "Connection status, with the QR code's text while one waits",
+    Post "/accounts/:id/connect" connection::connect:
+        "Connect, or start a new pairing after a logout",
+    Post "/accounts/:id/disconnect" connection::disconnect:
+        "Disconnect and stay so; keeps the pairing",
+    Get "/accounts/:id/qr" qr::show:
+        "The QR code as `?format=png`, `svg`, `text` or `raw`",
+    Post "/accounts/:id/pair-code" connection::pair_code:
+        "The 8-character code for \"link with phone number\"",
+    Post "/accounts/:id/message/send" messages::send_text:
+        "Send a text, with mentions or as a reply if wanted",
+    Get "/accounts/:id/chats" chats::list:
+        "Chats, newest first",
+    Get "/accounts/:id/chats/:chatId/messages" chats::messages:
+        "The messages of a chat, newest first",
+    Get "/accounts/:id/messages/:messageId" messages::get:
+        "One message",
+    Get "/messages" messages::of_all:
+        "Messages of all accounts or one, newest first",
+    Post "/webhooks" webhooks::register:
+        "Register a URL to receive events",
+    Get "/webhooks" webhooks::list:
+        "All webhooks and how their deliveries go",
+    Delete "/webhooks/:id" webhooks::remove:
+        "Remove a webhook by its id",
+    Delete "/webhooks" webhooks::remove_by_url:
+        "Remove a webhook by `?url=`",
+    Post "/webhooks/:id/test" webhooks::test:
+        "Send a `ping` event and show what the receiver answered",
+];
+
+/// The router with its context, ready to answer.
+struct Api {
+    app: tide::Server<ApiContext>,
+}
+
+impl Api {
+    fn new(context: ApiContext) -> Api {
+        let mut app = tide::with_state(context);
+        for route in ROUTES {
+            let handler = route.handler;
+            app.at(route.path).method(route.method, move |req: Req| {
+                let envelope = req.state().config.envelope;
+                async move {
+                    Ok(match handler(req).await {
+                        Ok(answer) => answer.into_response(envelope),
+                        Err(error) => error.into_response(),
+                    })
+                }
+            });
+        }
+        Api { app }
+    }
+}
+
+impl Respond for Api {
+    /// The answer to a request, whatever happens.
+    async fn respond(&self, mut request: Request) -> Response {
+        // A slash at the end changes nothing, as WILDCAT 2.0 programs are used to.
+        if let Some(path) = request.url().path().strip_suffix('/') {
+            let path = path.to_owned();
+            request.url_mut().set_path(&path);
+        }
+        let path = request.url().path().to_owned();
+        let method = request.method();
+        let answer = self.app.respond::<_, Response>(request);
+        match without_panic(method, answer).await {
+            // What the router itself says has no body; every handler's answer has one.
+            Ok(Ok(response)) if is_routers_own(&response) => no_endpoint(&path).into_response(),
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => ApiError::Internal(error.to_string()).into_response(),
+            Err(error) => error.into_response(),
+        }
+    }
+}
+
+/// What `answer` comes to; a panic on the way is an error like others.
+async fn without_panic<T>(method: Method, answer: impl Future<Output = T>) -> Result<T, ApiError> {
+    // Unwind safety: a handler shares nothing with later requests but the context, whose parts
+    // guard themselves.
+    AssertUnwindSafe(answer)
+        .catch_unwind()
+        .await
+        .map_err(|panic| {
+            let words = panic_words(panic.as_ref());
+            ApiError::Internal(format!("a {method} handler panicked: {words}"))
+        })
+}
+
+fn is_routers_own(response: &Response) -> bool {
+    response.len() == Some(0)
+        && matches!(
+            response.status(),
+            StatusCode::NotFound | StatusCode::MethodNotAllowed
+        )
+}
+
+/// Why no handler answers for this path: 405 with the methods that it has, or 404.
+fn no_endpoint(path: &str) -> ApiError {
+    let mut allow: Vec<Method> = Vec::new();
+    for route in ROUTES.iter().filter(|route| matches_path(route.path, path)) {
+        allow.push(route.method);
+        if route.method == Method::Get {
+            allow.push(Method::Head);
+        }
+    }
+    if allow.is_empty() {
+        ApiError::NoRoute
+    } else {
+        ApiError::Method { allow }
+    }
+}
+
+/// Whether the router takes `path` for `pattern`.
+fn matches_path(pattern: &str, path: &str) -> bool {
+    let mut segments = path.split('/');
+    pattern.split('/').all(|expected| {
+        segments
+            .next()
+            .is_some_and(|found| match expected.starts_with(':') {
+                true => !found.is_empty(),
+                false => found == expected,
+            })
+    }) && segments.next().is_none()
+}
+
+/// What a panic said, if it said it in words.
+fn panic_words(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without words")
+}
+
+#[cfg(test)]
+mod route_tests {
+    use super::*;
+
+    #[test]
+    fn every_route_is_there_once_and_finds_itself() {
+        for (i, route) in ROUTES.iter().enumerate() {
+            let same = |other: &Route| other.method == route.method && other.path == route.path;
+            assert!(!ROUTES[..i].iter().any(same), "{} twice", route.path);
+            assert!(matches_path(route.path, route.path), "{}", route.path);
+            assert!(!route.doc.is_empty());
+        }
+    }
+
+    #[test]
+    fn wrong_methods_are_told_the_right_ones() {
+        let allow = |path: &str| match no_endpoint(path) {
+            ApiError::Method { allow } => allow
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(" "),
+            other => other.to_string(),
+        };
+        assert_eq!(allow("/ping"), "GET HEAD");
+        assert_eq!(allow("/accounts"), "POST GET HEAD");
+        assert_eq!(allow("/accounts/alice"), "GET HEAD DELETE");
+        assert_eq!(allow("/accounts/alice/message/send"), "POST");
+        assert_eq!(allow("/accounts//status"), "Not found");
+        assert_eq!(allow("/nowhere"), "Not found");
+        assert_eq!(allow("/"), "Not found");
+    }
+}

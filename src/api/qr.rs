@@ -1,0 +1,105 @@
+//! `GET /accounts/:id/qr`: the code to scan, in the form that the caller can show.
+
+use http_types::headers::ACCEPT;
+
+use super::Req;
+use super::answer::Answer;
+use super::error::ApiError;
+use super::input::{param, query};
+use crate::qr::{TooLong, png_qr, svg_qr, terminal_qr};
+
+/// A form of the code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Png,
+    Svg,
+    /// Half blocks, for terminals.
+    Text,
+    /// What the code says.
+    Raw,
+}
+
+pub async fn show(req: Req) -> Result<Answer, ApiError> {
+    let format = match query(&req, "format").as_deref() {
+        Some("png") => Format::Png,
+        Some("svg") => Format::Svg,
+        Some("text") => Format::Text,
+        Some("raw") => Format::Raw,
+        Some(_) => {
+            return Err(ApiError::Field {
+                field: "format",
+                expected: "png, svg, text or raw",
+            });
+        }
+        None => {
+            let accept = req.header(ACCEPT).map(ToString::to_string);
+            by_accept(accept.as_deref().unwrap_or_default())
+        }
+    };
+    let text = req.state().accounts.qr(&param(&req, "id"))?;
+    let too_long = |TooLong| ApiError::Internal("a pairing code fits no QR code".to_owned());
+    Ok(match format {
+        Format::Png => Answer::file("image/png", png_qr(&text).map_err(too_long)?),
+        Format::Svg => Answer::file("image/svg+xml", svg_qr(&text).map_err(too_long)?.into()),
+        Format::Text => Answer::file(
+            "text/plain; charset=utf-8",
+            terminal_qr(&text).map_err(too_long)?.into(),
+        ),
+        Format::Raw => Answer::file("text/plain; charset=utf-8", text.into()),
+    })
+}
+
+/// The form that an `Accept` header prefers: by weight, then by order. A browser's page gets the
+/// PNG; `*/*`, which plain curl sends, and everything unknown get the terminal's form.
+fn by_accept(accept: &str) -> Format {
+    let mut best = (0.0, Format::Text);
+    for range in accept.split(',') {
+        let mut parts = range.split(';').map(str::trim);
+        let format = match parts
+            .next()
+            .unwrap_or_default()
+            .to_ascii_lowercase()
+            .as_str()
+        {
+            "image/png" | "image/*" | "text/html" => Format::Png,
+            "image/svg+xml" => Format::Svg,
+            "text/plain" | "text/*" | "*/*" => Format::Text,
+            _ => continue,
+        };
+        let weight = parts
+            .find_map(|parameter| parameter.strip_prefix("q=")?.parse::<f32>().ok())
+            .unwrap_or(1.0);
+        if weight > best.0 {
+            best = (weight, format);
+        }
+    }
+    best.1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_program_gets_what_it_can_show() {
+        for (accept, format) in [
+            ("", Format::Text),
+            ("*/*", Format::Text),
+            ("image/png", Format::Png),
+            ("image/svg+xml", Format::Svg),
+            ("image/*;q=0.5, image/svg+xml", Format::Svg),
+            ("application/json", Format::Text),
+            (
+                "text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;q=0.8",
+                Format::Png,
+            ),
+            (
+                "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8",
+                Format::Svg,
+            ),
+            ("image/png;q=0", Format::Text),
+        ] {
+            assert_eq!(by_accept(accept), format, "{accept}");
+        }
+    }
+}

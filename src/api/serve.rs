@@ -1,0 +1,293 @@
+//! The accept loop and the life of a connection: every wait has an end, every amount a bound.
+
+use std::future::Future;
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_channel::{Receiver, Sender};
+use async_h1::server::Encoder;
+use futures_lite::{AsyncReadExt, AsyncWriteExt, FutureExt, future};
+use http_types::{Method, Request, Response};
+use smol::lock::{Semaphore, SemaphoreGuardArc};
+use smol::net::{TcpListener, TcpStream};
+use smol::{Executor, Timer};
+
+use super::error::ApiError;
+use super::http1::{Head, HeadError, Inbound, MAX_HEAD};
+use super::{Api, ApiContext};
+
+/// How much of a body that nobody wanted is read over to keep its connection, in bytes.
+const MAX_SKIPPED_BODY: u64 = 64 * 1024;
+
+/// How long and how much a connection that is being closed is read on, so that the answer is not
+/// lost to a reset while the client still sends.
+const LINGER: Duration = Duration::from_secs(2);
+const MAX_LINGER: u64 = 4 * 1024 * 1024;
+
+/// The pause after the system refused to accept (usually: out of file descriptors).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
+
+/// What bounds the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServerLimits {
+    /// Connections at a time; one more is told 503 and closed.
+    pub connections: usize,
+    /// How long a connection may stay without a request.
+    pub idle: Duration,
+    /// How long a request's head may take from its first byte.
+    pub head: Duration,
+    /// How long a request may take from its head to the end of its answer's making, including
+    /// its body's arrival.
+    pub request: Duration,
+    /// How long each 8 KB of an answer may take to be taken by the client.
+    pub write: Duration,
+}
+
+impl Default for ServerLimits {
+    fn default() -> Self {
+        ServerLimits {
+            connections: 256,
+            idle: Duration::from_secs(60),
+            head: Duration::from_secs(10),
+            request: Duration::from_secs(120),
+            write: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Serves the API on `listener` until `stop` is ready, then answers the requests in flight and
+/// returns. The caller bounds how long that may take by dropping the future.
+///
+/// Connections are tasks on `executor`.
+pub async fn serve(
+    listener: TcpListener,
+    context: ApiContext,
+    executor: Arc<Executor<'static>>,
+    stop: impl Future<Output = ()>,
+) {
+    let limits = context.config.limits;
+    let api = Arc::new(Api::new(context));
+    serve_with(listener, api, limits, executor, stop).await;
+}
+
+/// What answers requests.
+pub(super) trait Respond: Send + Sync + 'static {
+    fn respond(&self, request: Request) -> impl Future<Output = Response> + Send;
+}
+
+/// [`serve`] for any answerer.
+pub(super) async fn serve_with<R: Respond>(
+    listener: TcpListener,
+    api: Arc<R>,
+    limits: ServerLimits,
+    executor: Arc<Executor<'static>>,
+    stop: impl Future<Output = ()>,
+) {
+    let slots = Arc::new(Semaphore::new(limits.connections));
+    // Nothing is ever sent: dropping `running` tells the connections to end, and `ended` learns
+    // that the last one has dropped its sender.
+    let (running, stopping) = async_channel::bounded(1);
+    let (alive, ended) = async_channel::bounded::<Never>(1);
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        let accepted = async { Some(listener.accept().await) };
+        let stopped = async {
+            stop.as_mut().await;
+            None
+        };
+        // The stop first: a flood of connections must not keep it waiting.
+        match stopped.or(accepted).await {
+            None => break,
+            Some(Ok((stream, _))) => {
+                // Answers are written whole; waiting for more to send only delays them.
+                let _ = stream.set_nodelay(true);
+                match slots.try_acquire_arc() {
+                    Some(slot) => {
+                        let connection = Connection {
+                            inbound: Inbound::new(stream.clone()),
+                            stream,
+                            api: api.clone(),
+                            limits,
+                            stopping: stopping.clone(),
+                            _slot: slot,
+                            _alive: alive.clone(),
+                        };
+                        executor.spawn(connection.run()).detach();
+                    }
+                    None => refuse(stream),
+                }
+            }
+            Some(Err(error)) if is_the_clients(&error) => {}
+            Some(Err(error)) => {
+                log::error!("cannot accept a connection: {error}");
+                Timer::after(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop((listener, running, alive));
+    let _ = ended.recv().await;
+}
+
+/// The type of a channel that only ever closes.
+#[derive(Debug)]
+enum Never {}
+
+/// Whether accepting failed for a reason that went away with that connection.
+fn is_the_clients(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset
+    )
+}
+
+/// Says 503 as far as the socket's buffer takes it, without waiting, and closes.
+fn refuse(mut stream: TcpStream) {
+    log::warn!("a connection was refused: too many are open");
+    let mut response = ApiError::TooManyConnections.into_response();
+    response.insert_header("Connection", "close");
+    let write = async {
+        let mut bytes = Vec::new();
+        Encoder::new(response, Method::Get)
+            .read_to_end(&mut bytes)
+            .await?;
+        stream.write_all(&bytes).await
+    };
+    let _ = future::block_on(future::poll_once(write));
+}
+
+/// `future`, or `None` once `limit` has passed.
+async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+    async { Some(future.await) }
+        .or(async {
+            Timer::after(limit).await;
+            None
+        })
+        .await
+}
+
+/// What becomes of a connection behind an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// Another request may come.
+    Keep,
+    /// Nothing more is read.
+    Close,
+}
+
+struct Connection<R> {
+    stream: TcpStream,
+    inbound: Inbound,
+    api: Arc<R>,
+    limits: ServerLimits,
+    /// Closed when the server stops.
+    stopping: Receiver<Never>,
+    _slot: SemaphoreGuardArc,
+    _alive: Sender<Never>,
+}
+
+impl<R: Respond> Connection<R> {
+    async fn run(mut self) {
+        while self.begins().await {
+            if self.exchange().await == Next::Close {
+                self.linger().await;
+                return;
+            }
+        }
+    }
+
+    /// Waits for a request to begin; `false` if none does, or the server stops.
+    async fn begins(&self) -> bool {
+        let stopped = async {
+            let _ = self.stopping.recv().await;
+            false
+        };
+        let begun = within(self.limits.idle, self.inbound.begins());
+        stopped.or(async { begun.await.unwrap_or(false) }).await
+    }
+
+    /// One request and its answer.
+    async fn exchange(&mut self) -> Next {
+        let head = match within(self.limits.head, self.inbound.head()).await {
+            Some(Ok(head)) => head,
+            Some(Err(HeadError::Closed)) => return Next::Close,
+            Some(Err(HeadError::TooLarge)) => {
+                return self.fail(ApiError::HeadTooLarge { limit: MAX_HEAD }).await;
+            }
+            Some(Err(HeadError::Malformed(words))) => {
+                return self.fail(ApiError::Invalid(words.to_owned())).await;
+            }
+            Some(Err(HeadError::Method(path))) => {
+                return self.fail(super::no_endpoint(&path)).await;
+            }
+            None => return self.fail(ApiError::SlowClient).await,
+        };
+        let Head {
+            request,
+            keep_alive,
+        } = head;
+        let method = request.method();
+        let answer = within(self.limits.request, self.api.respond(request)).await;
+        let keep = keep_alive
+            && answer.is_some()
+            && !self.stopping.is_closed()
+            && self.inbound.can_finish(MAX_SKIPPED_BODY);
+        let response = answer.unwrap_or_else(|| ApiError::TimedOut.into_response());
+        if self.write(response, method, keep).await.is_none() || !keep {
+            return Next::Close;
+        }
+        match within(self.limits.head, self.inbound.finish()).await {
+            Some(Ok(())) => Next::Keep,
+            Some(Err(_)) | None => Next::Close,
+        }
+    }
+
+    async fn fail(&mut self, error: ApiError) -> Next {
+        self.write(error.into_response(), Method::Get, false).await;
+        Next::Close
+    }
+
+    /// Writes a response; `None` if the client does not take it.
+    async fn write(&mut self, mut response: Response, method: Method, keep: bool) -> Option<()> {
+        if !keep {
+            response.insert_header("Connection", "close");
+        }
+        let mut encoder = Encoder::new(response, method);
+        let mut buf = vec![0; 8 * 1024];
+        loop {
+            // Head and body of most answers leave in one packet.
+            let mut len = 0;
+            while len < buf.len() {
+                match encoder.read(&mut buf[len..]).await.ok()? {
+                    0 => break,
+                    n => len += n,
+                }
+            }
+            if len == 0 {
+                return Some(());
+            }
+            within(self.limits.write, self.stream.write_all(&buf[..len]))
+                .await?
+                .ok()?;
+        }
+    }
+
+    /// Closes: no more is written, and what the client still sends is read over for a while.
+    async fn linger(mut self) {
+        if self.stream.shutdown(Shutdown::Write).is_err() {
+            return;
+        }
+        let mut sink = [0; 4096];
+        let mut left = MAX_LINGER;
+        within(LINGER, async {
+            while let Ok(read @ 1..) = self.stream.read(&mut sink).await {
+                left = left.saturating_sub(read as u64);
+                if left == 0 {
+                    break;
+                }
+            }
+        })
+        .await;
+    }
+}

@@ -1,0 +1,127 @@
+//! Webhooks: register, list, remove, test.
+
+use serde::Serialize;
+
+use super::Req;
+use super::answer::{Answer, One};
+use super::error::ApiError;
+use super::input::{Fields, param, query};
+use crate::account::valid_account_id;
+use crate::event::EventKind;
+use crate::webhook::{HookError, NewWebhook, TestError};
+
+#[derive(Serialize)]
+struct Registered<'a> {
+    id: &'a str,
+    url: &'a str,
+    created: bool,
+}
+
+pub async fn register(mut req: Req) -> Result<Answer, ApiError> {
+    let fields = Fields::read(&mut req).await?;
+    let new = new_hook(&fields)?;
+    let url = new.url.clone();
+    let registered = req.state().deliveries.register(new).await?;
+    let answer = Registered {
+        id: &registered.id,
+        url: &url,
+        created: registered.created,
+    };
+    if registered.created {
+        Answer::created(&answer)
+    } else {
+        Answer::ok(&answer)
+    }
+}
+
+fn new_hook(fields: &Fields) -> Result<NewWebhook, ApiError> {
+    let url = match fields.string("url") {
+        Ok(Some(url)) if !url.is_empty() => url.to_owned(),
+        Ok(_) | Err(_) => {
+            return Err(ApiError::Invalid(
+                "url is required and must be a string".to_owned(),
+            ));
+        }
+    };
+    let account_id = fields.string("accountId")?.filter(|id| !id.is_empty());
+    if account_id.is_some_and(|id| !valid_account_id(id)) {
+        return Err(ApiError::Field {
+            field: "accountId",
+            expected: "1 to 64 of A-Z a-z 0-9 _ -",
+        });
+    }
+    Ok(NewWebhook {
+        url,
+        account_id: account_id.map(str::to_owned),
+        events: events(fields)?,
+        secret: fields
+            .string("secret")?
+            .filter(|secret| !secret.is_empty())
+            .map(str::to_owned),
+        headers: fields.string_map("headers")?,
+    })
+}
+
+/// The kinds of events that are asked for; `None` if the default ones are.
+fn events(fields: &Fields) -> Result<Option<Vec<EventKind>>, ApiError> {
+    let mut kinds = Vec::new();
+    for name in fields.strings("events")?.unwrap_or_default() {
+        let kind = EventKind::from_name(name).ok_or(ApiError::Field {
+            field: "events",
+            expected: "a list of event names",
+        })?;
+        if !kinds.contains(&kind) {
+            kinds.push(kind);
+        }
+    }
+    Ok((!kinds.is_empty()).then_some(kinds))
+}
+
+pub async fn list(req: Req) -> Result<Answer, ApiError> {
+    Answer::ok(&One("webhooks", &req.state().deliveries.list()?))
+}
+
+pub async fn remove(req: Req) -> Result<Answer, ApiError> {
+    let id = param(&req, "id");
+    let removed = req.state().deliveries.remove(&id).await?;
+    removal(removed)
+}
+
+pub async fn remove_by_url(req: Req) -> Result<Answer, ApiError> {
+    let url = query(&req, "url").ok_or(ApiError::Invalid("url is required".to_owned()))?;
+    let removed = req.state().deliveries.remove_url(&url).await?;
+    removal(removed)
+}
+
+fn removal(removed: bool) -> Result<Answer, ApiError> {
+    if removed {
+        Answer::message("Webhook removed")
+    } else {
+        Err(ApiError::NotFound("Webhook not found"))
+    }
+}
+
+pub async fn test(req: Req) -> Result<Answer, ApiError> {
+    let outcome = req.state().deliveries.test(&param(&req, "id")).await?;
+    Answer::ok(&outcome)
+}
+
+impl From<HookError> for ApiError {
+    fn from(error: HookError) -> ApiError {
+        match error {
+            HookError::Url(words) => ApiError::Invalid(words.to_owned()),
+            HookError::Field { field, expected } => ApiError::Field { field, expected },
+            HookError::TooMany { .. } => ApiError::Conflict(error.to_string()),
+            HookError::Store(error) => ApiError::Store(error),
+        }
+    }
+}
+
+impl From<TestError> for ApiError {
+    fn from(error: TestError) -> ApiError {
+        match error {
+            TestError::NotFound => ApiError::NotFound("Webhook not found"),
+            TestError::Store(error) => ApiError::Store(error),
+        }
+    }
+}

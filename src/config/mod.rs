@@ -1,0 +1,472 @@
+//! The configuration: `config/wildcat.toml`, built in, overridden by a file, by the environment and
+//! by the command line, in that order. Every limit of the server is here.
+//!
+//! ```no_run
+//! use wildcat::config::{self, Overrides};
+//!
+//! let variables = [("WILDCAT_SERVER_LISTEN".into(), "127.0.0.1:8080".into())];
+//! let loaded = config::load(&Overrides::default(), variables)?;
+//! assert_eq!(loaded.config.server.listen.port(), 8080);
+//! # Ok::<(), wildcat::config::ConfigErrors>(())
+//! ```
+
+mod layers;
+mod values;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt::{self, Write as _};
+use std::io::Read as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use http_types::Url;
+
+use crate::jid::ChatJid;
+pub use layers::{ConfigError, Origin};
+use layers::{Layers, Reader};
+
+/// The built-in file.
+pub const BUILT_IN: &str = include_str!("../../config/wildcat.toml");
+
+/// A configuration file larger than this is not one.
+const MAX_FILE_BYTES: u64 = 256 << 10;
+
+/// Where a file is looked for when none is named.
+const FILES: [&str; 2] = ["./wildcat.toml", "/etc/wildcat/wildcat.toml"];
+
+/// Every setting, checked. `config/wildcat.toml` says what each means, with units and bounds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    pub server: Server,
+    pub storage: Storage,
+    pub api: Api,
+    pub limits: Limits,
+    pub whatsapp: Whatsapp,
+    pub tls: Tls,
+    pub webhooks: Webhooks,
+    pub log: Log,
+}
+
+/// The HTTP server.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Server {
+    pub listen: SocketAddr,
+    pub max_connections: usize,
+    pub request_timeout: Duration,
+    /// Bytes.
+    pub max_body: usize,
+}
+
+/// The data directory.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Storage {
+    pub path: PathBuf,
+}
+
+/// The API's form.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Api {
+    pub envelope: Envelope,
+}
+
+/// Where the fields of an answer stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Envelope {
+    /// At the top level and under `data`.
+    Both,
+    /// At the top level.
+    Flat,
+    /// Under `data`.
+    Data,
+}
+
+/// What an account may do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Limits {
+    pub messages_per_minute: u32,
+}
+
+/// The way to WhatsApp.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Whatsapp {
+    pub url: Url,
+    /// `None`: WhatsApp is asked.
+    pub version: Option<(u32, u32, u32)>,
+    pub device_name: String,
+    /// Whether accounts that were never paired start too.
+    pub auto_connect: bool,
+    pub admin_number: Option<ChatJid>,
+    /// For connecting, and for one write.
+    pub timeout: Duration,
+}
+
+/// Whom TLS trusts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tls {
+    /// A PEM file.
+    pub extra_ca: Option<PathBuf>,
+}
+
+/// Webhook deliveries.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Webhooks {
+    pub timeout: Duration,
+    pub max_hooks: usize,
+    pub max_concurrent: usize,
+    /// Bytes.
+    pub max_response: usize,
+}
+
+/// The log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Log {
+    pub level: log::LevelFilter,
+}
+
+/// What the command line says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// The configuration file, instead of one in the usual places.
+    pub file: Option<PathBuf>,
+    /// Settings; later ones count more.
+    pub values: Vec<Override>,
+}
+
+/// One setting from the command line, or from a command that needs it so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Override {
+    /// `section.key`.
+    pub key: &'static str,
+    /// How error messages call the place where it comes from: `--listen`.
+    pub flag: &'static str,
+    pub value: String,
+}
+
+/// Everything that is wrong with the configuration, one line each.
+#[derive(Debug)]
+pub struct ConfigErrors(pub Vec<ConfigError>);
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{error}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+/// A configuration that knows where its values come from.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    pub config: Config,
+    /// By `section.key`.
+    origins: BTreeMap<String, Origin>,
+}
+
+/// Reads the configuration from its file, `env` and `overrides`.
+///
+/// # Errors
+/// Everything that is wrong, with the file and line, the variable or the flag.
+pub fn load(
+    overrides: &Overrides,
+    env: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Loaded, ConfigErrors> {
+    let file = match &overrides.file {
+        Some(path) => Some(path.clone()),
+        None => FILES.iter().map(PathBuf::from).find(|path| path.exists()),
+    };
+    let file = match file {
+        Some(path) => match read_file(&path) {
+            Ok(text) => Some((path, text)),
+            Err(source) => return Err(ConfigErrors(vec![ConfigError::Read { path, source }])),
+        },
+        None => None,
+    };
+    resolve(
+        file.as_ref()
+            .map(|(path, text)| (path.as_path(), text.as_str())),
+        env,
+        &overrides.values,
+    )
+}
+
+fn read_file(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    std::fs::File::open(path)?
+        .take(MAX_FILE_BYTES + 1)
+        .read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_FILE_BYTES {
+        return Err(std::io::Error::other("larger than 256 KiB"));
+    }
+    Ok(text)
+}
+
+/// [`load`] without the file system.
+fn resolve(
+    file: Option<(&Path, &str)>,
+    env: impl IntoIterator<Item = (OsString, OsString)>,
+    overrides: &[Override],
+) -> Result<Loaded, ConfigErrors> {
+    let built_in = Layers::built_in(BUILT_IN);
+    let mut layers = Layers::built_in(BUILT_IN);
+    if let Some((path, text)) = file {
+        layers.file(path, text);
+    }
+    let variables = layers::variables(env, &mut layers.errors);
+    layers.environment(&variables);
+    for Override { key, flag, value } in overrides {
+        layers.set_text(key, value, Origin::Flag(flag));
+    }
+    let state_directory = variables
+        .iter()
+        .find(|(name, _)| name == "STATE_DIRECTORY")
+        // systemd separates several directories by colons; the first is ours.
+        .and_then(|(_, value)| value.split(':').next())
+        .filter(|directory| !directory.is_empty());
+
+    let mut config = build(&mut Reader {
+        layers: &mut layers,
+        built_in: &built_in,
+    });
+    check_sandbox(&config, &mut layers, cfg!(feature = "sandbox"));
+    if !layers.errors.is_empty() {
+        return Err(ConfigErrors(layers.errors));
+    }
+    let mut origins: BTreeMap<String, Origin> = layers
+        .entries
+        .into_iter()
+        .map(|(key, entry)| (key, entry.origin))
+        .collect();
+    if config.storage.path.as_os_str().is_empty() {
+        config.storage.path = match state_directory {
+            Some(directory) => {
+                let origin = Origin::Env("STATE_DIRECTORY".to_owned());
+                origins.insert("storage.path".to_owned(), origin);
+                directory.into()
+            }
+            None => "./wildcat-data".into(),
+        };
+    }
+    Ok(Loaded { config, origins })
+}
+
+/// The one place that gives raw values their meaning. A field without a line does not compile.
+fn build(read: &mut Reader<'_>) -> Config {
+    const SECOND: Duration = Duration::from_secs(1);
+    const MINUTE: Duration = Duration::from_secs(60);
+    let optional_path =
+        |text: &str| -> Result<_, String> { Ok((!text.is_empty()).then(|| PathBuf::from(text))) };
+    Config {
+        server: Server {
+            listen: read.text("server.listen", values::listen),
+            max_connections: read.number("server.max_connections", 1..=10_000),
+            request_timeout: read.text("server.request_timeout", |text| {
+                values::duration(text, SECOND..=60 * MINUTE)
+            }),
+            max_body: read.text("server.max_body", |text| {
+                values::size(text, 1 << 10..=64 << 20)
+            }),
+        },
+        storage: Storage {
+            path: read.text("storage.path", |text| Ok(text.into())),
+        },
+        api: Api {
+            envelope: read.text("api.envelope", envelope),
+        },
+        limits: Limits {
+            messages_per_minute: read.number("limits.messages_per_minute", 1..=6_000),
+        },
+        whatsapp: Whatsapp {
+            url: read.text("whatsapp.url", values::websocket_url),
+            version: read.text("whatsapp.version", |text| match text {
+                "" => Ok(None),
+                text => values::version(text).map(Some),
+            }),
+            device_name: read.text("whatsapp.device_name", values::device_name),
+            auto_connect: read.flag("whatsapp.auto_connect"),
+            admin_number: read.text("whatsapp.admin_number", |text| match text {
+                "" => Ok(None),
+                text => ChatJid::parse(text)
+                    .map(Some)
+                    .map_err(|error| format!("{text:?} is {error}")),
+            }),
+            timeout: read.text("whatsapp.timeout", |text| {
+                values::duration(text, SECOND..=5 * MINUTE)
+            }),
+        },
+        tls: Tls {
+            extra_ca: read.text("tls.extra_ca", optional_path),
+        },
+        webhooks: Webhooks {
+            timeout: read.text("webhooks.timeout", |text| {
+                values::duration(text, SECOND..=5 * MINUTE)
+            }),
+            max_hooks: read.number("webhooks.max_hooks", 1..=10_000),
+            max_concurrent: read.number("webhooks.max_concurrent", 1..=256),
+            max_response: read.text("webhooks.max_response", |text| {
+                values::size(text, 1 << 10..=16 << 20)
+            }),
+        },
+        log: Log {
+            level: read.text("log.level", values::level),
+        },
+    }
+}
+
+fn envelope(text: &str) -> Result<Envelope, String> {
+    match text {
+        "both" => Ok(Envelope::Both),
+        "flat" => Ok(Envelope::Flat),
+        "data" => Ok(Envelope::Data),
+        _ => Err(format!("{text:?} is not \"both\", \"flat\" or \"data\"")),
+    }
+}
+
+/// A build that can skip the check of WhatsApp's Noise root talks to this machine only.
+fn check_sandbox(config: &Config, layers: &mut Layers, sandbox: bool) {
+    const KEY: &str = "whatsapp.url";
+    if sandbox && !values::is_loopback(&config.whatsapp.url) {
+        layers.errors.push(ConfigError::BadValue {
+            origin: layers.entries[KEY].origin.clone(),
+            key: KEY.to_owned(),
+            message: format!(
+                "{} is not on this machine, and a build with the sandbox feature goes nowhere else",
+                config.whatsapp.url
+            ),
+        });
+    }
+}
+
+impl Loaded {
+    /// Where the value of `section.key` was found.
+    pub fn origin(&self, key: &str) -> Option<&Origin> {
+        self.origins.get(key)
+    }
+
+    /// The settings that count, as a configuration file with a note where each was found.
+    pub fn describe(&self) -> String {
+        let mut text = String::new();
+        let mut section = "";
+        for (key, value) in self.config.rows() {
+            let (head, tail) = key.split_once('.').unwrap_or(("", key));
+            if head != section {
+                let gap = if section.is_empty() { "" } else { "\n" };
+                // Writing to a string cannot fail; nor below.
+                let _ = writeln!(text, "{gap}[{head}]");
+                section = head;
+            }
+            let origin = self.origins.get(key).unwrap_or(&Origin::BuiltIn);
+            let origin = origin.to_string();
+            let _ = writeln!(text, "{tail} = {value}  # {}", origin.escape_debug());
+        }
+        text
+    }
+}
+
+impl Config {
+    /// Every setting as TOML, in the order of the built-in file. A field without a row does not
+    /// compile.
+    fn rows(&self) -> Vec<(&'static str, String)> {
+        let Config {
+            server:
+                Server {
+                    listen,
+                    max_connections,
+                    request_timeout,
+                    max_body,
+                },
+            storage: Storage { path },
+            api: Api { envelope },
+            limits: Limits {
+                messages_per_minute,
+            },
+            whatsapp:
+                Whatsapp {
+                    url,
+                    version,
+                    device_name,
+                    auto_connect,
+                    admin_number,
+                    timeout,
+                },
+            tls: Tls { extra_ca },
+            webhooks:
+                Webhooks {
+                    timeout: delivery_timeout,
+                    max_hooks,
+                    max_concurrent,
+                    max_response,
+                },
+            log: Log { level },
+        } = self;
+        let envelope = match envelope {
+            Envelope::Both => "both",
+            Envelope::Flat => "flat",
+            Envelope::Data => "data",
+        };
+        let version = version.map_or_else(String::new, |(a, b, c)| format!("{a}.{b}.{c}"));
+        let admin = admin_number.as_ref().map(ToString::to_string);
+        let extra_ca = extra_ca.as_ref().map(|path| path.to_string_lossy());
+        let seconds = |value: &Duration| quoted(&values::show_duration(*value));
+        let bytes = |value: &usize| quoted(&values::show_size(*value));
+        vec![
+            ("server.listen", quoted(&listen.to_string())),
+            ("server.max_connections", max_connections.to_string()),
+            ("server.request_timeout", seconds(request_timeout)),
+            ("server.max_body", bytes(max_body)),
+            ("storage.path", quoted(&path.to_string_lossy())),
+            ("api.envelope", quoted(envelope)),
+            (
+                "limits.messages_per_minute",
+                messages_per_minute.to_string(),
+            ),
+            ("whatsapp.url", quoted(url.as_str())),
+            ("whatsapp.version", quoted(&version)),
+            ("whatsapp.device_name", quoted(device_name)),
+            ("whatsapp.auto_connect", auto_connect.to_string()),
+            (
+                "whatsapp.admin_number",
+                quoted(admin.as_deref().unwrap_or_default()),
+            ),
+            ("whatsapp.timeout", seconds(timeout)),
+            (
+                "tls.extra_ca",
+                quoted(extra_ca.as_deref().unwrap_or_default()),
+            ),
+            ("webhooks.timeout", seconds(delivery_timeout)),
+            ("webhooks.max_hooks", max_hooks.to_string()),
+            ("webhooks.max_concurrent", max_concurrent.to_string()),
+            ("webhooks.max_response", bytes(max_response)),
+            ("log.level", quoted(&level.as_str().to_ascii_lowercase())),
+        ]
+    }
+}
+
+/// A TOML string.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            c if c.is_control() => {
+                // Writing to a string cannot fail.
+                let _ = write!(quoted, "\\u{:04X}", c as u32);
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,270 @@
+use super::*;
+
+fn env(pairs: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+    pairs
+        .iter()
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect()
+}
+
+/// A build with the sandbox feature refuses the default URL, so that every test names one.
+fn sandboxed(text: &str) -> String {
+    format!("{text}\n[whatsapp]\nurl = \"wss://127.0.0.1:1/ws/chat\"\n")
+}
+
+fn from_file(text: &str) -> Result<Loaded, ConfigErrors> {
+    resolve(
+        Some((Path::new("wildcat.toml"), &sandboxed(text))),
+        env(&[]),
+        &[],
+    )
+}
+
+fn from_env(pairs: &[(&str, &str)]) -> Result<Loaded, ConfigErrors> {
+    resolve(
+        Some((Path::new("wildcat.toml"), &sandboxed(""))),
+        env(pairs),
+        &[],
+    )
+}
+
+fn errors(result: Result<Loaded, ConfigErrors>) -> Vec<String> {
+    match result {
+        Ok(_) => Vec::new(),
+        Err(errors) => errors.0.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[test]
+fn the_built_in_file_holds_every_setting_and_nothing_else() {
+    let mut layers = Layers::built_in(BUILT_IN);
+    let built_in = Layers::built_in(BUILT_IN);
+    let config = build(&mut Reader {
+        layers: &mut layers,
+        built_in: &built_in,
+    });
+    assert!(layers.errors.is_empty(), "{:?}", layers.errors);
+    let mut rows: Vec<&str> = config.rows().iter().map(|(key, _)| *key).collect();
+    rows.sort_unstable();
+    let keys: Vec<&str> = layers.entries.keys().map(String::as_str).collect();
+    assert_eq!(rows, keys);
+}
+
+#[test]
+fn the_built_in_file_documents_every_setting() {
+    let mut previous = "";
+    for line in BUILT_IN.lines() {
+        if line.contains('=') && !line.starts_with('#') {
+            assert!(previous.starts_with('#'), "no comment above {line:?}");
+        }
+        previous = line;
+    }
+}
+
+#[test]
+fn what_is_described_can_be_read_again() {
+    let loaded = from_file("[server]\nlisten = \"[::1]:80\"\n[tls]\nextra_ca = 'a\"b\\c'").unwrap();
+    let text = loaded.describe();
+    let again = resolve(Some((Path::new("again.toml"), &text)), env(&[]), &[]).unwrap();
+    assert_eq!(again.config, loaded.config);
+    assert!(
+        text.contains("listen = \"[::1]:80\"  # wildcat.toml:2\n"),
+        "{text}"
+    );
+    assert!(text.contains("envelope = \"both\"  # built in\n"), "{text}");
+}
+
+#[test]
+fn file_then_environment_then_flags() {
+    let file = sandboxed(
+        "[server]\nlisten = \"1.1.1.1:1\"\n[log]\nlevel = \"warn\"\n[limits]\nmessages_per_minute = 7",
+    );
+    let loaded = resolve(
+        Some((Path::new("wildcat.toml"), &file)),
+        env(&[
+            ("WILDCAT_SERVER_LISTEN", "2.2.2.2:2"),
+            ("WILDCAT_LOG_LEVEL", "debug"),
+            ("WILDCAT_WHATSAPP_AUTO_CONNECT", "yes"),
+            ("WILDCAT_SERVER_MAX_CONNECTIONS", "9"),
+        ]),
+        &[Override {
+            key: "server.listen",
+            flag: "--listen",
+            value: "3.3.3.3:3".to_owned(),
+        }],
+    )
+    .unwrap();
+    let config = &loaded.config;
+    assert_eq!(config.server.listen, "3.3.3.3:3".parse().unwrap());
+    assert_eq!(config.log.level, log::LevelFilter::Debug);
+    assert_eq!(config.limits.messages_per_minute, 7);
+    assert_eq!(config.server.max_connections, 9);
+    assert!(config.whatsapp.auto_connect);
+    assert_eq!(
+        loaded.origin("server.listen"),
+        Some(&Origin::Flag("--listen"))
+    );
+}
+
+#[test]
+fn names_of_wildcat_2() {
+    let loaded = from_env(&[
+        ("HOST", "::1"),
+        ("PORT", "8080"),
+        ("LOG_LEVEL", "silent"),
+        ("ADMIN_NUMBER", "491701234567@s.whatsapp.net"),
+        ("AUTO_CONNECT_ON_START", "true"),
+    ])
+    .unwrap();
+    let config = loaded.config;
+    assert_eq!(config.server.listen, "[::1]:8080".parse().unwrap());
+    assert_eq!(config.log.level, log::LevelFilter::Off);
+    assert!(config.whatsapp.auto_connect);
+    assert_eq!(
+        config.whatsapp.admin_number.unwrap().to_string(),
+        "491701234567@s.whatsapp.net"
+    );
+    let loaded = from_env(&[("PORT", "8080")]).unwrap();
+    assert_eq!(loaded.config.server.listen, "0.0.0.0:8080".parse().unwrap());
+    let loaded = from_env(&[("HOST", "localhost"), ("PORT", "")]).unwrap();
+    assert_eq!(
+        loaded.config.server.listen,
+        "127.0.0.1:3000".parse().unwrap()
+    );
+    let loaded = from_env(&[("PORT", "1"), ("WILDCAT_SERVER_LISTEN", "127.0.0.1:2")]).unwrap();
+    assert_eq!(loaded.config.server.listen.port(), 2);
+}
+
+#[test]
+fn unknown_names_are_errors_with_their_place() {
+    let text = "[server]\nlisten = \"0.0.0.0:1\"\nlissen = 1\n[sever]\nx = 1\n";
+    assert_eq!(
+        errors(from_file(text)),
+        [
+            "wildcat.toml:3: there is no setting \"server.lissen\"",
+            "wildcat.toml:5: there is no setting \"sever.x\"",
+        ]
+    );
+    assert_eq!(
+        errors(from_file("stray = 1")),
+        ["wildcat.toml:1: there is no setting \"stray\""]
+    );
+    assert_eq!(
+        errors(from_env(&[("WILDCAT_SERVER_LISSEN", "x")])),
+        ["WILDCAT_SERVER_LISSEN: there is no setting of this name in the environment"]
+    );
+}
+
+#[test]
+fn bad_values_are_errors_with_their_place_all_at_once() {
+    let text = "[server]\nlisten = \"here\"\nmax_connections = \"many\"\nrequest_timeout = 30\nmax_body = \"1 B\"\n[limits]\nmessages_per_minute = 0";
+    assert_eq!(
+        errors(from_file(text)),
+        [
+            "wildcat.toml:2: server.listen: \"here\" is not ADDRESS:PORT with a numeric address, such as \"0.0.0.0:3000\"",
+            "wildcat.toml:3: server.max_connections: a whole number is expected here, not a text in quotes",
+            "wildcat.toml:4: server.request_timeout: a text in quotes is expected here, not a whole number",
+            "wildcat.toml:5: server.max_body: 1 B is not in 1 KiB to 64 MiB",
+            "wildcat.toml:7: limits.messages_per_minute: 0 is not in 1 to 6000",
+        ]
+    );
+    assert_eq!(
+        errors(from_env(&[("PORT", "99999")])),
+        [
+            "PORT: server.listen: \"0.0.0.0:99999\" is not ADDRESS:PORT with a numeric address, such as \"0.0.0.0:3000\""
+        ]
+    );
+    assert_eq!(
+        errors(from_env(&[("AUTO_CONNECT_ON_START", "perhaps")])),
+        ["AUTO_CONNECT_ON_START: whatsapp.auto_connect: \"perhaps\" is not true or false"]
+    );
+}
+
+#[test]
+fn broken_toml_names_its_line() {
+    let found = errors(from_file("[server]\nlisten = \n"));
+    assert!(found[0].starts_with("wildcat.toml:2: "), "{found:?}");
+}
+
+#[test]
+fn a_missing_file_that_was_asked_for_is_an_error() {
+    let overrides = Overrides {
+        file: Some("/nowhere/wildcat.toml".into()),
+        values: Vec::new(),
+    };
+    let found = errors(load(&overrides, env(&[])));
+    assert!(
+        found[0].starts_with("/nowhere/wildcat.toml: cannot be read: "),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn variables_of_a_neighbour_service_are_not_ours() {
+    let found = from_env(&[
+        ("WILDCAT_SERVICE_HOST", "10.0.0.1"),
+        ("WILDCAT_PORT", "tcp://10.0.0.1:3000"),
+        ("WILDCAT_PORT_3000_TCP_ADDR", "10.0.0.1"),
+    ]);
+    assert_eq!(errors(found), Vec::<String>::new());
+    assert_eq!(errors(from_env(&[("WILDCAT_PORT", "3000")])).len(), 1);
+}
+
+#[test]
+fn the_data_directory_is_systemds_unless_told_otherwise() {
+    let path = |pairs: &[(&str, &str)]| from_env(pairs).unwrap().config.storage.path;
+    assert_eq!(path(&[]), Path::new("./wildcat-data"));
+    assert_eq!(path(&[("STATE_DIRECTORY", "/a:/b")]), Path::new("/a"));
+    let both = [("STATE_DIRECTORY", "/a"), ("WILDCAT_STORAGE_PATH", "/c")];
+    assert_eq!(path(&both), Path::new("/c"));
+}
+
+#[test]
+fn a_sandbox_build_stays_on_this_machine() {
+    let check = |url: &str, sandbox: bool| {
+        let mut layers = Layers::built_in(BUILT_IN);
+        let built_in = Layers::built_in(BUILT_IN);
+        layers.set_text("whatsapp.url", url, Origin::Flag("test"));
+        let config = build(&mut Reader {
+            layers: &mut layers,
+            built_in: &built_in,
+        });
+        check_sandbox(&config, &mut layers, sandbox);
+        layers.errors.len()
+    };
+    for url in ["wss://127.0.0.1:1/", "wss://[::1]/", "wss://localhost/"] {
+        assert_eq!(check(url, true), 0, "{url}");
+    }
+    for url in [
+        "wss://web.whatsapp.com/",
+        "wss://127.0.0.1.example.com/",
+        "wss://10.0.0.1/",
+    ] {
+        assert_eq!(check(url, true), 1, "{url}");
+        assert_eq!(check(url, false), 0, "{url}");
+    }
+    assert_eq!(check("ws://127.0.0.1/", false), 1);
+}
+
+#[test]
+fn units_are_read_and_shown() {
+    let any = Duration::ZERO..=Duration::MAX;
+    for text in ["500ms", "30s", "5m", "1h"] {
+        let value = values::duration(text, any.clone()).unwrap();
+        assert_eq!(values::show_duration(value), text);
+    }
+    for text in ["", "30", "s", "1d", "-1s", "1.5s", "99999999999999999999s"] {
+        assert!(values::duration(text, any.clone()).is_err(), "{text}");
+    }
+    for text in ["1 B", "64 KiB", "3 MiB"] {
+        let value = values::size(text, 0..=usize::MAX).unwrap();
+        assert_eq!(values::show_size(value), text);
+    }
+    for text in ["", "64", "1 KB", "MiB", "1 GiB"] {
+        assert!(values::size(text, 0..=usize::MAX).is_err(), "{text}");
+    }
+    assert_eq!(values::version("2.3000.0"), Ok((2, 3000, 0)));
+    for text in ["2.3000", "2.3000.0.1", "a.b.c", "2..0"] {
+        assert!(values::version(text).is_err(), "{text}");
+    }
+}

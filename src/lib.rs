@@ -1,0 +1,55 @@
+//! wildcat: WhatsApp accounts over HTTP, small enough for a Raspberry Pi.
+//!
+//! # The map
+//!
+//! | Module | What it is |
+//! |---|---|
+//! | [`args`], [`config`] | the command line; every setting and limit |
+//! | [`runtime`] | the one executor, the signal to stop |
+//! | [`clock`] | the only caller of the system's clocks |
+//! | [`jid`] | recipients, parsed and canonical |
+//! | [`event`] | what happened: the contract of the log, the webhooks and their readers |
+//! | [`store`] | LMDB: the only importer of heed; group commit on a thread of its own |
+//! | [`net`] | TLS, the HTTP client, the WebSocket |
+//! | [`whatsapp`] | the only importer of whatsapp-rust: our runtime, transport and storage for it |
+//! | [`account`] | the registry, a pure state machine for each account, and its driver |
+//! | [`webhook`] | deliveries, each a reader of the event log with a cursor of its own |
+//! | [`api`] | the only importer of tide: the REST API |
+//! | [`qr`], [`console`] | pairing codes; what the terminal shows |
+//!
+//! Imports point one way: `main -> lib -> api, webhook, account -> whatsapp -> store, net -> event,
+//! jid, clock, config`.
+//!
+//! # Invariants
+//!
+//! - One thread runs everything that thinks, on one [`runtime::Executor`]. What blocks (a commit's
+//!   fsync, name resolution) leaves it and comes back as a future.
+//! - No `.await` while an LMDB transaction is open: transactions are synchronous closures. One write
+//!   path, [`store::Store::write`].
+//! - A state change and the event that reports it are one transaction.
+//! - WhatsApp is told "received" after that transaction's commit; a caller is told "sent" after
+//!   WhatsApp's server said so.
+//! - Every queue, body, cache and set of tasks has a bound; reaching it is an answer.
+//! - No panic reaches a user: a task that panics is logged, its account starts again.
+//! - A build without the `sandbox` feature has no code path that skips a certificate check; one with
+//!   it talks to loopback only.
+
+pub mod account;
+pub mod api;
+pub mod args;
+pub mod clock;
+pub mod config;
+pub mod console;
+pub mod event;
+pub mod jid;
+pub mod net;
+pub mod qr;
+pub mod runtime;
+#[cfg(feature = "sandbox")]
+pub mod sandbox;
+mod server;
+pub mod store;
+pub mod webhook;
+pub mod whatsapp;
+
+pub use server::{RunError, Server, run};

@@ -1,0 +1,224 @@
+//! surf's back end: HTTP/1.1 over our own connections.
+//!
+//! One request has one deadline, from the name's resolution to the last byte of the answer's body.
+//! Bodies of known length go out with `Content-Length`, never chunked. Redirects are not followed:
+//! who registered an address meant that one. async-h1 writes requests and reads answers; what it
+//! does not know (HTTP/1.0, bodies that end with the connection, interim answers) is handled here,
+//! because receivers of webhooks are often a few lines over a standard library.
+
+mod body;
+mod head;
+mod pool;
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_h1::client::{Encoder, decode};
+use futures_lite::future;
+use futures_lite::io::{AsyncReadExt, Cursor};
+use futures_rustls::rustls::ClientConfig;
+use http_types::headers::USER_AGENT;
+use http_types::{Method, Request, Response, StatusCode};
+use smol::{Executor, Timer};
+
+use self::body::{Lease, LimitedBody};
+use self::head::{Framing, Head};
+use self::pool::{Pool, Shared};
+use super::dial::{self, DialError, Stream, Target};
+
+/// What a client may use.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// For a whole exchange.
+    pub timeout: Duration,
+    /// Bytes of an answer's body, as they are without transfer encoding.
+    pub max_body: usize,
+    /// Connections kept open for the next request, over all hosts.
+    pub max_idle: usize,
+    /// How long such a connection is kept.
+    pub idle_timeout: Duration,
+}
+
+/// Why a request got no answer. Found in a [`surf::Error`] by `downcast_ref`, and inside of the
+/// [`io::Error`] that reading a body gives.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    #[error("the address is neither http nor https, or has no host")]
+    BadUrl,
+    #[error("the header {0:?} has a character that cannot stand in one")]
+    BadHeader(String),
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    #[error("the connection broke: {0}")]
+    Broken(#[from] io::Error),
+    #[error("the connection was closed without an answer")]
+    Closed,
+    #[error("the answer is not HTTP: {0}")]
+    BadAnswer(String),
+    #[error("the answer has the unusual status {0}")]
+    UnusualStatus(u16),
+    #[error("the answer is larger than {limit} bytes")]
+    TooLarge { limit: usize },
+    #[error("no complete answer within {after:?}")]
+    Timeout { after: Duration },
+}
+
+/// A surf client over our own connections. Clones share the pool.
+///
+/// `executor` closes idle connections; nothing runs on it while there are none.
+pub fn client(
+    limits: Limits,
+    tls: Arc<ClientConfig>,
+    executor: Arc<Executor<'static>>,
+) -> surf::Client {
+    surf::Client::with_http_client(Backend {
+        pool: Pool::new(limits.max_idle, limits.idle_timeout, executor),
+        limits,
+        tls,
+    })
+}
+
+#[derive(Debug)]
+struct Backend {
+    limits: Limits,
+    tls: Arc<ClientConfig>,
+    pool: Arc<Pool>,
+}
+
+#[async_trait::async_trait]
+impl surf::HttpClient for Backend {
+    async fn send(&self, request: Request) -> Result<Response, http_types::Error> {
+        let after = self.limits.timeout;
+        let deadline = Instant::now() + after;
+        future::or(self.exchange(request, deadline), async {
+            Timer::at(deadline).await;
+            Err(HttpError::Timeout { after })
+        })
+        .await
+        .map_err(|error| {
+            let status = match error {
+                HttpError::Timeout { .. } => StatusCode::GatewayTimeout,
+                _ => StatusCode::BadGateway,
+            };
+            http_types::Error::new(status, error)
+        })
+    }
+}
+
+impl Backend {
+    async fn exchange(
+        &self,
+        mut request: Request,
+        deadline: Instant,
+    ) -> Result<Response, HttpError> {
+        let target = Target::of(request.url()).ok_or(HttpError::BadUrl)?;
+        check_headers(&request)?;
+        if request.header(USER_AGENT).is_none() {
+            request.insert_header(USER_AGENT, concat!("wildcat/", env!("CARGO_PKG_VERSION")));
+        }
+        if let Some(stream) = self.pool.take(&target).await {
+            // The peer may close a kept connection just as we use it. What may be asked twice is
+            // asked again; the rest is for the caller to decide.
+            let again = can_repeat(&request).then(|| request.clone());
+            match (
+                self.attempt(&target, stream, request, deadline).await,
+                again,
+            ) {
+                (Err(HttpError::Closed | HttpError::Broken(_)), Some(again)) => request = again,
+                (result, _) => return result,
+            }
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        let stream = dial::connect(&target, &self.tls, left).await?;
+        self.attempt(&target, stream, request, deadline).await
+    }
+
+    /// One exchange on one connection.
+    async fn attempt(
+        &self,
+        target: &Target,
+        mut stream: Stream,
+        request: Request,
+        deadline: Instant,
+    ) -> Result<Response, HttpError> {
+        let method = request.method();
+        futures_lite::io::copy(Encoder::new(request), &mut stream).await?;
+        let Head {
+            bytes,
+            rest,
+            framing,
+            keep_alive,
+        } = head::read(&mut stream, method).await?;
+
+        let shared = Shared::new(stream);
+        let mut lease = keep_alive.then(|| Lease {
+            stream: shared.clone(),
+            target: target.clone(),
+            pool: self.pool.clone(),
+        });
+        let limit = self.limits.max_body;
+        let bad = |error: http_types::Error| HttpError::BadAnswer(error.to_string());
+        let mut response;
+        let mut length = None;
+        let reader: body::Reader = match framing {
+            Framing::Chunked => {
+                let reader = Cursor::new(bytes).chain(Cursor::new(rest)).chain(shared);
+                response = decode(reader).await.map_err(bad)?;
+                Box::new(response.take_body())
+            }
+            Framing::Length(bytes_to_come) => {
+                if bytes_to_come > limit as u64 {
+                    return Err(HttpError::TooLarge { limit });
+                }
+                if rest.len() as u64 > bytes_to_come {
+                    // More than was announced is nothing that a next request should find.
+                    lease = None;
+                }
+                length = Some(bytes_to_come);
+                response = decode(Cursor::new(bytes)).await.map_err(bad)?;
+                Box::new(Cursor::new(rest).chain(shared).take(bytes_to_come))
+            }
+            Framing::UntilClose => {
+                response = decode(Cursor::new(bytes)).await.map_err(bad)?;
+                Box::new(Cursor::new(rest).chain(shared))
+            }
+        };
+        let body = LimitedBody::new(reader, limit, length, deadline, lease);
+        response.set_body(body.into_body());
+        Ok(response)
+    }
+}
+
+/// http-types lets line ends pass, and they would start a header of somebody else's.
+fn check_headers(request: &Request) -> Result<(), HttpError> {
+    for (name, values) in request.iter() {
+        let name_is_good = name
+            .as_str()
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
+        let values_are_good = values.iter().all(|value| {
+            value
+                .as_str()
+                .bytes()
+                .all(|b| b == b'\t' || (b >= b' ' && b != 0x7f))
+        });
+        if !name_is_good || !values_are_good || name.as_str().is_empty() {
+            return Err(HttpError::BadHeader(name.to_string()));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a request may be sent a second time: asking twice means asking once, and there is no
+/// body that the first time has used up.
+fn can_repeat(request: &Request) -> bool {
+    let idempotent = matches!(
+        request.method(),
+        Method::Get | Method::Head | Method::Options | Method::Delete | Method::Put
+    );
+    idempotent && request.is_empty() == Some(true)
+}
+
+#[cfg(test)]
+mod tests;

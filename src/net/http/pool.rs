@@ -1,0 +1,145 @@
+//! Connections kept for the next request: few, not for long, and only live ones are handed out.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use futures_lite::future;
+use futures_lite::io::{AsyncRead, AsyncReadExt};
+use smol::{Executor, Timer};
+
+use super::super::dial::{Stream, Target};
+
+/// The connections that wait.
+#[derive(Debug)]
+pub(super) struct Pool {
+    max_idle: usize,
+    idle_timeout: Duration,
+    executor: Arc<Executor<'static>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// In the order of their return.
+    idle: Vec<Idle>,
+    /// Whether a task runs that closes what waited too long.
+    swept: bool,
+}
+
+#[derive(Debug)]
+struct Idle {
+    target: Target,
+    stream: Stream,
+    since: Instant,
+}
+
+impl Pool {
+    pub(super) fn new(
+        max_idle: usize,
+        idle_timeout: Duration,
+        executor: Arc<Executor<'static>>,
+    ) -> Arc<Pool> {
+        Arc::new(Pool {
+            max_idle,
+            idle_timeout,
+            executor,
+            state: Mutex::default(),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No code that can panic runs under the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A live connection to `target`, the one that was used last.
+    pub(super) async fn take(&self, target: &Target) -> Option<Stream> {
+        loop {
+            let mut idle = {
+                let mut state = self.state();
+                let at = state.idle.iter().rposition(|idle| idle.target == *target)?;
+                state.idle.remove(at)
+            };
+            if idle.since.elapsed() < self.idle_timeout && is_quiet(&mut idle.stream).await {
+                return Some(idle.stream);
+            }
+        }
+    }
+
+    /// Keeps a connection; the oldest makes room.
+    pub(super) fn put(self: &Arc<Self>, target: Target, stream: Stream) {
+        if self.max_idle == 0 {
+            return;
+        }
+        let mut state = self.state();
+        if state.idle.len() >= self.max_idle {
+            state.idle.remove(0);
+        }
+        state.idle.push(Idle {
+            target,
+            stream,
+            since: Instant::now(),
+        });
+        if !state.swept {
+            state.swept = true;
+            let pool = Arc::downgrade(self);
+            self.executor.spawn(sweep(pool, self.idle_timeout)).detach();
+        }
+    }
+
+    /// Closes what waited too long; tells whether anything is left.
+    fn prune(&self) -> bool {
+        let mut state = self.state();
+        state
+            .idle
+            .retain(|idle| idle.since.elapsed() < self.idle_timeout);
+        state.swept = !state.idle.is_empty();
+        state.swept
+    }
+}
+
+async fn sweep(pool: Weak<Pool>, every: Duration) {
+    loop {
+        Timer::after(every).await;
+        match pool.upgrade() {
+            Some(pool) if pool.prune() => {}
+            _ => return,
+        }
+    }
+}
+
+/// Whether the peer has neither closed the connection nor said anything unasked.
+async fn is_quiet(stream: &mut Stream) -> bool {
+    let mut byte = [0];
+    let read = future::poll_once(stream.read(&mut byte)).await;
+    read.is_none()
+}
+
+/// A connection that a body reads from and a lease gives back.
+#[derive(Debug, Clone)]
+pub(super) struct Shared(Arc<Mutex<Stream>>);
+
+impl Shared {
+    pub(super) fn new(stream: Stream) -> Shared {
+        Shared(Arc::new(Mutex::new(stream)))
+    }
+
+    /// The connection, if this is the last holder.
+    pub(super) fn into_inner(self) -> Option<Stream> {
+        Arc::into_inner(self.0)?.into_inner().ok()
+    }
+}
+
+impl AsyncRead for Shared {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut stream = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Pin::new(&mut *stream).poll_read(cx, buf)
+    }
+}

@@ -1,0 +1,13 @@
+//! The way out: TLS, TCP, HTTP requests and the WebSocket, all on smol and rustls.
+//!
+//! Nothing here knows WhatsApp. Certificates are always checked: there is no way around it.
+
+pub mod dial;
+pub mod http;
+pub mod tls;
+pub mod ws;
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod ws_tests;

@@ -1,0 +1,259 @@
+//! A WebSocket client that carries binary messages.
+//!
+//! Sized for a hundred of them in one small process: what it holds on to while idle is a few
+//! kilobytes each, beside the TLS session.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_tungstenite::tungstenite::client::IntoClientRequest;
+use async_tungstenite::tungstenite::error::{Error, ProtocolError};
+use async_tungstenite::tungstenite::http::HeaderValue;
+use async_tungstenite::tungstenite::http::header::ORIGIN;
+use async_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use async_tungstenite::tungstenite::protocol::{CloseFrame, Message, WebSocketConfig};
+use async_tungstenite::{WebSocketReceiver, WebSocketSender, client_async_with_config};
+use bytes::Bytes;
+use futures_lite::{StreamExt, future};
+use futures_rustls::rustls::ClientConfig;
+use http_types::Url;
+use smol::Timer;
+use smol::lock::Mutex;
+
+use super::dial::{self, DialError, Stream, Target};
+
+/// The largest message taken in, and sent: WhatsApp's own frames have a length of 24 bits, and one
+/// message is one frame.
+pub const MAX_MESSAGE: usize = (1 << 24) + 3;
+
+/// Bytes asked for at once. Allocated for each connection; a longer message grows it for its time.
+const READ_BUFFER: usize = 4 << 10;
+
+/// How long a goodbye may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Why there is no WebSocket.
+#[derive(Debug, thiserror::Error)]
+pub enum WsError {
+    #[error("the address is not wss, or has no host")]
+    BadUrl,
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// The server speaks HTTP, but not a WebSocket to us.
+    #[error("the server refused the WebSocket with status {0}")]
+    Refused(u16),
+    #[error("the server does not speak WebSocket: {0}")]
+    Handshake(Box<Error>),
+    #[error("no WebSocket within {after:?}")]
+    Timeout { after: Duration },
+    #[error("the connection is closed")]
+    Closed,
+    #[error("sending failed: {0}")]
+    Send(Box<Error>),
+    /// The connection counts as lost.
+    #[error("the connection took nothing for {after:?}")]
+    Stuck { after: Duration },
+}
+
+/// Why a WebSocket ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Closed {
+    /// The server said goodbye.
+    Server { code: Option<u16>, reason: String },
+    /// The connection ended without a goodbye.
+    Ended,
+    /// The connection broke, or the server broke the protocol.
+    Failed(String),
+    /// This side wanted it so, or could not write any more.
+    Here,
+}
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Closed::Server { code, reason } => match code {
+                Some(code) => write!(f, "closed by the server ({code} {reason})"),
+                None => f.write_str("closed by the server"),
+            },
+            Closed::Ended => f.write_str("the connection ended"),
+            Closed::Failed(error) => write!(f, "the connection failed: {error}"),
+            Closed::Here => f.write_str("closed"),
+        }
+    }
+}
+
+/// The half that sends. When it is dropped, [`Receiver::next`] ends, and with it the connection.
+pub struct Sender {
+    half: Mutex<Option<WebSocketSender<Stream>>>,
+    /// Never carries anything: that it closes is the message.
+    stop: async_channel::Sender<Infallible>,
+    timeout: Duration,
+}
+
+/// The half that receives. It has to be polled for pings to be answered.
+pub struct Receiver {
+    half: WebSocketReceiver<Stream>,
+    stop: async_channel::Receiver<Infallible>,
+}
+
+/// Opens the WebSocket at `url`, a wss address, as a page of `origin` would.
+///
+/// `timeout` is for all of it, and later for each message that is sent.
+///
+/// # Errors
+/// [`WsError`], which says what to look at.
+pub async fn connect(
+    url: &Url,
+    origin: &'static str,
+    tls: &Arc<ClientConfig>,
+    timeout: Duration,
+) -> Result<(Sender, Receiver), WsError> {
+    let deadline = Instant::now() + timeout;
+    let target = Target::of(url)
+        .filter(|_| url.scheme() == "wss")
+        .ok_or(WsError::BadUrl)?;
+    let mut request = url
+        .as_str()
+        .into_client_request()
+        .map_err(|_| WsError::BadUrl)?;
+    request
+        .headers_mut()
+        .insert(ORIGIN, HeaderValue::from_static(origin));
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
+        // Messages go out at once; there is nothing to gather.
+        .write_buffer_size(0)
+        // One message, what is left of the one before, and a pong.
+        .max_write_buffer_size(2 * MAX_MESSAGE)
+        .max_message_size(Some(MAX_MESSAGE))
+        .max_frame_size(Some(MAX_MESSAGE));
+
+    let stream = dial::connect(&target, tls, timeout).await?;
+    let handshake = async {
+        client_async_with_config(request, stream, Some(config))
+            .await
+            .map_err(|error| match error {
+                Error::Http(response) => WsError::Refused(response.status().as_u16()),
+                error => WsError::Handshake(Box::new(error)),
+            })
+    };
+    let (socket, _) = future::or(handshake, async {
+        Timer::at(deadline).await;
+        Err(WsError::Timeout { after: timeout })
+    })
+    .await?;
+    let (sender, receiver) = socket.split();
+    let (stop, stopped) = async_channel::bounded(1);
+    Ok((
+        Sender {
+            half: Mutex::new(Some(sender)),
+            stop,
+            timeout,
+        },
+        Receiver {
+            half: receiver,
+            stop: stopped,
+        },
+    ))
+}
+
+impl Sender {
+    /// Sends one binary message; returns when the socket has taken all of it.
+    ///
+    /// # Errors
+    /// After any error the connection is closed.
+    pub async fn send(&self, message: Bytes) -> Result<(), WsError> {
+        let after = self.timeout;
+        let write = async {
+            let mut half = self.half.lock().await;
+            let socket = half.as_mut().ok_or(WsError::Closed)?;
+            socket
+                .send(Message::Binary(message))
+                .await
+                .map_err(|error| match error {
+                    Error::ConnectionClosed | Error::AlreadyClosed => WsError::Closed,
+                    error => WsError::Send(Box::new(error)),
+                })
+        };
+        let result = future::or(write, async {
+            Timer::after(after).await;
+            Err(WsError::Stuck { after })
+        })
+        .await;
+        if result.is_err() {
+            self.stop.close();
+        }
+        result
+    }
+
+    /// Says goodbye and closes the connection. Harmless when it is closed already.
+    pub async fn close(&self) {
+        let goodbye = async {
+            if let Some(mut socket) = self.half.lock().await.take() {
+                let frame = CloseFrame {
+                    code: CloseCode::Normal,
+                    reason: "".into(),
+                };
+                // Who is gone already needs no goodbye.
+                let _ = socket.close(Some(frame)).await;
+            }
+        };
+        future::or(goodbye, async {
+            Timer::after(CLOSE_TIMEOUT).await;
+        })
+        .await;
+        self.stop.close();
+    }
+}
+
+impl Receiver {
+    /// The next binary message.
+    ///
+    /// # Errors
+    /// Why there are no more; then the connection is closed as soon as both halves are dropped.
+    pub async fn next(&mut self) -> Result<Bytes, Closed> {
+        let stop = self.stop.clone();
+        loop {
+            let stopped = async {
+                let _ = stop.recv().await;
+                Err(Closed::Here)
+            };
+            let message = future::or(stopped, async { Ok(self.half.next().await) }).await?;
+            match message {
+                Some(Ok(Message::Binary(bytes))) => return Ok(bytes),
+                Some(Ok(Message::Close(frame))) => {
+                    // tungstenite has the answer ready, and writes it when it is polled again.
+                    future::poll_once(self.half.next()).await;
+                    return Err(match frame {
+                        Some(frame) => Closed::Server {
+                            code: Some(frame.code.into()),
+                            reason: frame.reason.to_string(),
+                        },
+                        None => Closed::Server {
+                            code: None,
+                            reason: String::new(),
+                        },
+                    });
+                }
+                // Pings are answered by tungstenite; WhatsApp sends no texts.
+                Some(Ok(_)) => {}
+                None | Some(Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => {
+                    return Err(Closed::Ended);
+                }
+                // TLS without its own goodbye: nothing is lost, for messages have lengths.
+                Some(Err(Error::Io(error))) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    return Err(Closed::Ended);
+                }
+                Some(Err(error)) => return Err(Closed::Failed(error.to_string())),
+            }
+        }
+    }
+
+    /// Waits until this side closes the connection.
+    pub async fn stopped(&self) {
+        let _ = self.stop.recv().await;
+    }
+}

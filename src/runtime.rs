@@ -1,0 +1,108 @@
+//! The one executor, and the signal to stop.
+
+use std::os::unix::net::UnixStream;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_lite::{AsyncReadExt as _, FutureExt as _};
+
+/// The executor that every task of the server runs on; one thread drives it.
+pub type Executor = smol::Executor<'static>;
+
+/// Says "stop" once, to everyone, for good: a late listener hears it too.
+#[derive(Debug, Clone)]
+pub struct Shutdown {
+    /// Never carries a value; closing it is the signal.
+    sender: async_channel::Sender<std::convert::Infallible>,
+    receiver: async_channel::Receiver<std::convert::Infallible>,
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        let (sender, receiver) = async_channel::bounded(1);
+        Shutdown { sender, receiver }
+    }
+}
+
+impl Shutdown {
+    pub fn new() -> Shutdown {
+        Shutdown::default()
+    }
+
+    /// Gives the signal. Again is harmless.
+    pub fn trigger(&self) {
+        self.sender.close();
+    }
+
+    pub fn is_triggered(&self) -> bool {
+        self.receiver.is_closed()
+    }
+
+    /// Resolves once the signal was given.
+    pub fn wait(&self) -> impl Future<Output = ()> + Send + 'static {
+        let receiver = self.receiver.clone();
+        async move {
+            // Nothing is ever sent: this returns when the channel is closed.
+            let _ = receiver.recv().await;
+        }
+    }
+}
+
+/// Runs a task to its end on the executor; a panic in it is logged under `name`, not fatal.
+pub fn spawn_guarded(
+    executor: &Arc<Executor>,
+    name: impl Into<String>,
+    future: impl Future<Output = ()> + Send + 'static,
+) -> smol::Task<()> {
+    let name = name.into();
+    executor.spawn(async move {
+        if AssertUnwindSafe(future).catch_unwind().await.is_err() {
+            log::error!("{name}: a task panicked; see the message above");
+        }
+    })
+}
+
+/// Hears signals as a future.
+pub struct Signals {
+    stream: smol::Async<UnixStream>,
+}
+
+impl Signals {
+    /// # Errors
+    /// When the system gives no socket or takes no handler.
+    pub fn listen(signals: &[i32]) -> std::io::Result<Signals> {
+        let (read, write) = UnixStream::pair()?;
+        for signal in signals {
+            signal_hook::low_level::pipe::register(*signal, write.try_clone()?)?;
+        }
+        Ok(Signals {
+            stream: smol::Async::new(read)?,
+        })
+    }
+
+    /// Resolves when one of them arrives.
+    pub async fn wait(mut self) {
+        let mut byte = [0; 1];
+        // An error means that signals cannot be heard any more: stopping is the safe end.
+        let _ = self.stream.read(&mut byte).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_signal_is_sticky_and_reaches_everyone() {
+        smol::block_on(async {
+            let shutdown = Shutdown::new();
+            let early = shutdown.wait();
+            assert!(!shutdown.is_triggered());
+            shutdown.clone().trigger();
+            shutdown.trigger();
+            early.await;
+            shutdown.wait().await;
+            assert!(shutdown.is_triggered());
+        });
+    }
+}

@@ -1,0 +1,246 @@
+//! The server as a whole: its parts put together, run, and taken apart in order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_lite::FutureExt as _;
+use smol::net::TcpListener;
+
+use crate::account::{Accounts, OutgoingText};
+use crate::api::{self, ApiConfig, ApiContext, ServerLimits};
+use crate::config::{Config, ConfigErrors};
+use crate::jid::ChatJid;
+use crate::net;
+use crate::runtime::{Executor, Shutdown, spawn_guarded};
+use crate::store::{self, Store, StoreError};
+use crate::webhook::{Deliveries, DeliverySettings};
+use crate::whatsapp::{SurfHttpClient, Wiring, WsTransportFactory};
+
+/// How long requests in flight may take after the signal to stop.
+const FINISH_REQUESTS: Duration = Duration::from_millis(1_500);
+/// How long the sessions may take to write down what is under way, after that.
+const FINISH_SESSIONS: Duration = Duration::from_millis(2_500);
+
+/// How long the last commits may take, after that.
+const CLOSE_STORE: Duration = Duration::from_millis(800);
+
+/// Why the server does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("{0}")]
+    Config(#[from] ConfigErrors),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("TLS: {0}")]
+    Tls(#[from] net::tls::TlsError),
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        address: SocketAddr,
+        source: std::io::Error,
+    },
+    #[error("signals: {0}")]
+    Signals(std::io::Error),
+    #[cfg(feature = "sandbox")]
+    #[error("the sandbox: {0}")]
+    Sandbox(String),
+}
+
+/// Runs the server on this thread until `stop` resolves, then stops it cleanly.
+///
+/// # Errors
+/// What keeps the server from starting.
+pub fn run(config: &Config, stop: impl Future<Output = ()>) -> Result<(), RunError> {
+    let executor = Arc::new(Executor::new());
+    let driver = Arc::clone(&executor);
+    smol::block_on(driver.run(async {
+        let server = Server::start(config, executor).await?;
+        stop.await;
+        log::info!("stopping; a second signal exits at once");
+        server.stop().await;
+        Ok(())
+    }))
+}
+
+/// A server that listens.
+pub struct Server {
+    address: SocketAddr,
+    accounts: Accounts,
+    store: Store,
+    shutdown: Shutdown,
+    api: smol::Task<()>,
+    deliveries: Deliveries,
+}
+
+impl Server {
+    /// Opens the store, listens, and starts what is to be connected.
+    ///
+    /// # Errors
+    /// See [`RunError`].
+    pub async fn start(config: &Config, executor: Arc<Executor>) -> Result<Server, RunError> {
+        #[cfg(feature = "sandbox")]
+        log::warn!(
+            "this is a sandbox build: it talks to a simulated WhatsApp on this machine only"
+        );
+        let store = Store::open(&config.storage.path, store::Options::default())?;
+        let tls = net::tls::client_config(config.tls.extra_ca.as_deref())?;
+        let listen_error = |source| RunError::Listen {
+            address: config.server.listen,
+            source,
+        };
+        let listener = TcpListener::bind(config.server.listen)
+            .await
+            .map_err(listen_error)?;
+        let address = listener.local_addr().map_err(listen_error)?;
+
+        let wiring = Wiring {
+            store: store.clone(),
+            executor: Arc::clone(&executor),
+            transport: Arc::new(WsTransportFactory::new(
+                config.whatsapp.url.clone(),
+                tls.clone(),
+                Arc::clone(&executor),
+                config.whatsapp.timeout,
+            )),
+            http: Arc::new(SurfHttpClient::new(net::http::client(
+                net::http::Limits {
+                    timeout: config.whatsapp.timeout,
+                    max_body: MAX_WHATSAPP_ANSWER,
+                    max_idle: 1,
+                    idle_timeout: IDLE_CONNECTION,
+                },
+                tls.clone(),
+                Arc::clone(&executor),
+            ))),
+            version: config.whatsapp.version,
+            device_name: config.whatsapp.device_name.clone(),
+        };
+        let accounts = Accounts::open(wiring, config.limits.messages_per_minute)?;
+        let shutdown = Shutdown::new();
+        let deliveries = Deliveries::start(
+            store.clone(),
+            net::http::client(
+                net::http::Limits {
+                    timeout: config.webhooks.timeout,
+                    max_body: config.webhooks.max_response,
+                    max_idle: config.webhooks.max_concurrent,
+                    idle_timeout: IDLE_CONNECTION,
+                },
+                tls,
+                Arc::clone(&executor),
+            ),
+            Arc::clone(&executor),
+            DeliverySettings {
+                timeout: config.webhooks.timeout,
+                max_hooks: config.webhooks.max_hooks,
+                max_concurrent: config.webhooks.max_concurrent,
+                max_response: config.webhooks.max_response,
+            },
+        )?;
+        let api = executor.spawn(api::serve(
+            listener,
+            api_context(config, &accounts, &store, &deliveries),
+            Arc::clone(&executor),
+            shutdown.wait(),
+        ));
+        log::info!("listening on http://{address}");
+        if let Some(admin) = config.whatsapp.admin_number.clone() {
+            spawn_guarded(&executor, "admin greeting", greet(accounts.clone(), admin)).detach();
+        }
+        accounts.connect_wanted(config.whatsapp.auto_connect).await;
+        Ok(Server {
+            address,
+            accounts,
+            store,
+            shutdown,
+            api,
+            deliveries,
+        })
+    }
+
+    /// Where the API listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// No new requests, those in flight to their end, sessions flushed, the store closed. Takes at
+    /// most some 5 s.
+    pub async fn stop(self) {
+        self.shutdown.trigger();
+        let sessions = async {
+            self.api
+                .or(async {
+                    smol::Timer::after(FINISH_REQUESTS).await;
+                })
+                .await;
+            self.deliveries.stop(FINISH_REQUESTS / 3).await;
+            self.accounts.stop().await;
+        };
+        sessions
+            .or(async {
+                smol::Timer::after(FINISH_REQUESTS + FINISH_SESSIONS).await;
+                log::warn!("not everything ended in time; nothing acknowledged is lost");
+            })
+            .await;
+        if let Err(error) = self.store.close(CLOSE_STORE).await {
+            log::warn!("{error}");
+        }
+        log::info!("stopped");
+    }
+}
+
+/// How long a connection to a webhook's receiver is kept for the next delivery.
+const IDLE_CONNECTION: Duration = Duration::from_secs(30);
+
+/// WhatsApp's own answers (its version, small files) are at most this long, in bytes.
+const MAX_WHATSAPP_ANSWER: usize = 8 << 20;
+
+fn api_context(
+    config: &Config,
+    accounts: &Accounts,
+    store: &Store,
+    deliveries: &Deliveries,
+) -> ApiContext {
+    ApiContext {
+        accounts: accounts.clone(),
+        store: store.clone(),
+        deliveries: deliveries.clone(),
+        config: ApiConfig {
+            envelope: match config.api.envelope {
+                crate::config::Envelope::Both => api::Envelope::Both,
+                crate::config::Envelope::Flat => api::Envelope::Flat,
+                crate::config::Envelope::Data => api::Envelope::Data,
+            },
+            max_json: config.server.max_body,
+            limits: ServerLimits {
+                connections: config.server.max_connections,
+                idle: config.server.request_timeout,
+                head: config.server.request_timeout,
+                request: config.server.request_timeout,
+                write: config.server.request_timeout,
+            },
+        },
+    }
+}
+
+/// Tells the administrator, once a start, that the first account is connected.
+async fn greet(accounts: Accounts, admin: ChatJid) {
+    let Some(account) = accounts.first_connected().await else {
+        return;
+    };
+    let text = format!("wildcat is running: account {account} is connected.");
+    let sent = accounts
+        .send_text(
+            &account,
+            OutgoingText {
+                to: admin,
+                text,
+                mentions: Vec::new(),
+                quoted_message_id: None,
+            },
+        )
+        .await;
+    if let Err(error) = sent {
+        log::warn!("the administrator could not be told that the server runs: {error}");
+    }
+}

@@ -1,0 +1,142 @@
+//! How storage fails.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Why a read, a write or opening failed.
+///
+/// It is `Clone`, for one failed commit is the answer to every job that was in it.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// Another process, or another `Store` of this one, has the directory open.
+    #[error("{} is in use by another wildcat{}", .path.display(), holder(.pid))]
+    Locked {
+        path: PathBuf,
+        /// Who holds it, if the lock file says so.
+        pid: Option<u32>,
+    },
+    /// A later version of this program wrote the data; it is left untouched.
+    #[error(
+        "the data was written by a newer wildcat (schema {found}, this one knows up to {known}): \
+         install that version again, or choose another data directory"
+    )]
+    Newer { found: u32, known: u32 },
+    /// No room for the write; nothing of it was stored. Reads and deletions go on.
+    #[error("storage is full: {0}")]
+    Full(Room),
+    /// The operating system refused.
+    #[error("{action}: {source}")]
+    Io {
+        /// What was tried, with the path where one is known.
+        action: Arc<str>,
+        source: Arc<io::Error>,
+    },
+    /// LMDB refused for a reason that is none of the above.
+    #[error("LMDB: {0}")]
+    Lmdb(LmdbError),
+    /// A row does not read back as what its table holds.
+    #[error("table {table}: row {key} is damaged: {cause}")]
+    Corrupt {
+        table: &'static str,
+        /// The key in hexadecimal.
+        key: String,
+        cause: Arc<str>,
+    },
+    /// A value could not be serialized. No type of this crate makes that happen.
+    #[error("cannot encode a row of table {table}: {cause}")]
+    Encode {
+        table: &'static str,
+        cause: Arc<str>,
+    },
+    /// The store was closed before the job was done; nothing of it was stored.
+    #[error("storage is closed")]
+    Closed,
+    /// `close` did not finish in the time that it was given.
+    #[error("storage is still busy")]
+    Busy,
+    /// The job panicked; nothing of it was stored.
+    #[error("a storage job panicked: {0}")]
+    Panicked(Arc<str>),
+    /// A row that the job relies on is not there. Jobs use it to stop and undo what they wrote.
+    #[error("no such {0}")]
+    Missing(&'static str),
+}
+
+/// What ran out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// The map reached the size that it may have.
+    Map { limit: u64 },
+    /// The disk, or a quota on it.
+    Disk,
+}
+
+impl fmt::Display for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Room::Map { limit } => write!(f, "it reached its limit of {} MiB", limit >> 20),
+            Room::Disk => f.write_str("no space left on the disk"),
+        }
+    }
+}
+
+/// LMDB's own error, without its crate's type in our interface.
+#[derive(Debug, Clone)]
+pub struct LmdbError(Arc<str>);
+
+impl fmt::Display for LmdbError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn holder(pid: &Option<u32>) -> String {
+    pid.map(|pid| format!(" (process {pid})"))
+        .unwrap_or_default()
+}
+
+impl StoreError {
+    /// `source` with what was being done to `path`.
+    pub(super) fn io(action: &str, path: &Path, source: io::Error) -> StoreError {
+        if is_full(&source) {
+            return StoreError::Full(Room::Disk);
+        }
+        StoreError::Io {
+            action: format!("cannot {action} {}", path.display()).into(),
+            source: Arc::new(source),
+        }
+    }
+
+    pub(super) fn corrupt(table: &'static str, key: &[u8], cause: impl fmt::Display) -> StoreError {
+        StoreError::Corrupt {
+            table,
+            key: key.iter().map(|b| format!("{b:02x}")).collect(),
+            cause: cause.to_string().into(),
+        }
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
+}
+
+impl From<heed::Error> for StoreError {
+    /// `MDB_MAP_FULL` becomes [`Room::Map`] with limit 0; the writer, which knows the limit, either
+    /// grows the map or fills it in.
+    fn from(error: heed::Error) -> StoreError {
+        match error {
+            heed::Error::Mdb(heed::MdbError::MapFull) => StoreError::Full(Room::Map { limit: 0 }),
+            heed::Error::Io(source) if is_full(&source) => StoreError::Full(Room::Disk),
+            heed::Error::Io(source) => StoreError::Io {
+                action: "cannot access the database".into(),
+                source: Arc::new(source),
+            },
+            other => StoreError::Lmdb(LmdbError(other.to_string().into())),
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! Messages and the chats that they are in.
+//!
+//! All keys start with the account's number (u32); JSON values, except where bytes are named.
+//!
+//! - `messages`: chat number (u64), timestamp (u64), sequence (u64) → [`Message`]. A chat in the
+//!   order of time; the sequence, which counts up within the account, orders equal times.
+//! - `message_ids`: message id (text), chat (u64), sender (text) → timestamp and sequence (u64
+//!   each). What makes a message known: WhatsApp's ids are unique only within chat and sender. The
+//!   sender is `me` for own messages, `peer` in a chat with one person, who may write under two
+//!   JIDs, and the JID else.
+//! - `messages_by_time`: timestamp, sequence → chat (u64), for the newest of a whole account.
+//! - `chats`, `chat_ids`, `chats_by_time`: see [`chats`].
+//! - `counters`: [`Counters`].
+//!
+//! A message shows under its chat's canonical JID, whatever it said when it was stored.
+
+mod chats;
+mod pages;
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize};
+
+pub use chats::{ChatSummary, LastMessage, canonical, link, mark_read, set_name};
+pub use pages::{ChatPage, Page, PageQuery, chats, page, recent};
+
+use super::error::StoreError;
+use super::key::{Key, KeyReader};
+use super::tx::{ReadTx, WriteTx, from_json};
+use crate::clock::Millis;
+use crate::event::{DeliveryStatus, Message};
+use chats::Chat;
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+/// Rows of one message id that are looked at: the same id in that many chats is nobody's accident.
+const SAME_ID: usize = 32;
+
+const OWN: &str = "me";
+const PEER: &str = "peer";
+
+/// What became of [`insert`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inserted {
+    New,
+    /// It is stored already, and stays as it was.
+    Duplicate,
+}
+
+/// Per account.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Counters {
+    /// The last sequence and chat number given.
+    sequence: u64,
+    chat: u64,
+    /// Chats with messages.
+    chats: u64,
+    messages: u64,
+}
+
+/// Where a message lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    chat: u64,
+    timestamp: Millis,
+    sequence: u64,
+}
+
+impl Place {
+    fn key(&self, account: u32) -> Key {
+        chat_prefix(account, self.chat)
+            .u64(self.timestamp)
+            .u64(self.sequence)
+    }
+
+    fn time_key(&self, account: u32) -> Key {
+        Key::account(account).u64(self.timestamp).u64(self.sequence)
+    }
+
+    fn id_value(&self) -> Key {
+        Key::new().u64(self.timestamp).u64(self.sequence)
+    }
+
+    /// From a key of `messages`.
+    fn from_key(key: &[u8]) -> Result<Place> {
+        let mut reader = KeyReader(key);
+        let place = |reader: &mut KeyReader<'_>| {
+            reader.u32()?;
+            Some(Place {
+                chat: reader.u64()?,
+                timestamp: reader.u64()?,
+                sequence: reader.u64()?,
+            })
+        };
+        place(&mut reader).ok_or_else(|| StoreError::corrupt("messages", key, "short key"))
+    }
+}
+
+fn chat_prefix(account: u32, chat: u64) -> Key {
+    Key::account(account).u64(chat)
+}
+
+fn id_key(account: u32, chat: &Chat, message: &Message) -> Key {
+    let sender = if message.from_me {
+        OWN
+    } else if chat.is_person() {
+        PEER
+    } else {
+        &message.from
+    };
+    Key::account(account)
+        .text(&message.message_id)
+        .u64(chat.number)
+        .text(sender)
+}
+
+/// Stores a message unless it is known, with its chat's summary. `message` gets its chat's
+/// canonical JID, also as the sender in a chat with one person, for the event to say the same.
+pub fn insert(tx: &mut WriteTx<'_>, account: u32, message: &mut Message) -> Result<Inserted> {
+    let tables = tx.tables();
+    let mut counters = counters(&tx.view(), account)?;
+    let mut chat = chats::ensure(tx, account, &message.chat_id, &mut counters)?;
+    chat.make_canonical(message);
+    let id_key = id_key(account, &chat, message);
+    if tx.view().get(tables.message_ids, &id_key)?.is_some() {
+        return Ok(Inserted::Duplicate);
+    }
+    counters.sequence += 1;
+    counters.messages += 1;
+    counters.chats += u64::from(chat.message_count == 0);
+    let place = Place {
+        chat: chat.number,
+        timestamp: message.timestamp,
+        sequence: counters.sequence,
+    };
+    tx.put(tables.message_ids, &id_key, &place.id_value())?;
+    put_message(tx, account, place, message)?;
+    put_counters(tx, account, &counters)?;
+    chat.message_count += 1;
+    if !message.from_me {
+        chat.unread_count += 1;
+        if chat.is_person() && message.push_name.as_ref().is_some_and(|n| !n.is_empty()) {
+            chat.name.clone_from(&message.push_name);
+        }
+    }
+    let newest = match chat.last {
+        Some(last) => last.max((place.timestamp, place.sequence)),
+        None => (place.timestamp, place.sequence),
+    };
+    chats::put(tx, account, &mut chat, Some(newest))?;
+    Ok(Inserted::New)
+}
+
+/// The message of that id; the newest one if several chats have it.
+pub fn get(tx: &ReadTx<'_>, account: u32, message_id: &str) -> Result<Option<Message>> {
+    let Some((place, _)) = find(tx, account, message_id, false)? else {
+        return Ok(None);
+    };
+    load(tx, account, place).map(|(_, message)| Some(message))
+}
+
+/// Changes the message of that id, the newest one if several chats have it, and returns it; `None`
+/// if there is none. What identifies it (account, id, chat, sender) stays as it is; with another
+/// timestamp it moves to its new place in the order.
+pub fn update(
+    tx: &mut WriteTx<'_>,
+    account: u32,
+    message_id: &str,
+    mut change: impl FnMut(&mut Message),
+) -> Result<Option<Message>> {
+    change_found(tx, account, message_id, false, |message| {
+        change(message);
+        true
+    })
+}
+
+/// Moves an own message on to `status`, and returns it if that was a step forward. `Failed` comes
+/// only before `Delivered`, and a receipt that arrives after it proves it wrong.
+pub fn set_status(
+    tx: &mut WriteTx<'_>,
+    account: u32,
+    message_id: &str,
+    status: DeliveryStatus,
+) -> Result<Option<Message>> {
+    change_found(tx, account, message_id, true, |message| {
+        let forward = is_forward(message.status, status);
+        if forward {
+            message.status = Some(status);
+        }
+        forward
+    })
+}
+
+/// WhatsApp's server has taken an own message, and dates it `timestamp`.
+pub fn mark_sent(
+    tx: &mut WriteTx<'_>,
+    account: u32,
+    message_id: &str,
+    timestamp: Millis,
+) -> Result<Option<Message>> {
+    change_found(tx, account, message_id, true, |message| {
+        message.timestamp = timestamp;
+        if is_forward(message.status, DeliveryStatus::Sent) {
+            message.status = Some(DeliveryStatus::Sent);
+        }
+        true
+    })
+}
+
+fn is_forward(from: Option<DeliveryStatus>, to: DeliveryStatus) -> bool {
+    use DeliveryStatus::{Delivered, Failed, Pending};
+    match (from, to) {
+        (None, _) => true,
+        (Some(Failed), to) => to > Pending && to != Failed,
+        (Some(from), Failed) => from < Delivered,
+        (Some(from), to) => to > from,
+    }
+}
+
+/// How many messages an account has.
+pub fn count(tx: &ReadTx<'_>, account: u32) -> Result<u64> {
+    Ok(counters(tx, account)?.messages)
+}
+
+fn change_found(
+    tx: &mut WriteTx<'_>,
+    account: u32,
+    message_id: &str,
+    own: bool,
+    change: impl FnOnce(&mut Message) -> bool,
+) -> Result<Option<Message>> {
+    let tables = tx.tables();
+    let Some((place, id_key)) = find(&tx.view(), account, message_id, own)? else {
+        return Ok(None);
+    };
+    let (mut chat, before) = load(&tx.view(), account, place)?;
+    let mut message = before.clone();
+    if !change(&mut message) {
+        return Ok(None);
+    }
+    message.account_id = before.account_id;
+    message.message_id = before.message_id;
+    message.chat_id = before.chat_id;
+    message.from = before.from;
+    message.from_me = before.from_me;
+    let moved = Place {
+        timestamp: message.timestamp,
+        ..place
+    };
+    if moved != place {
+        tx.delete(tables.messages, &place.key(account))?;
+        tx.delete(tables.messages_by_time, &place.time_key(account))?;
+        tx.put(tables.message_ids, &id_key, &moved.id_value())?;
+    }
+    put_message(tx, account, moved, &message)?;
+    if moved != place {
+        let newest = chats::newest(&tx.view(), account, chat.number)?;
+        chats::put(tx, account, &mut chat, newest)?;
+    }
+    Ok(Some(message))
+}
+
+fn put_message(tx: &mut WriteTx<'_>, account: u32, place: Place, message: &Message) -> Result<()> {
+    let tables = tx.tables();
+    tx.put_json(tables.messages, &place.key(account), message)?;
+    tx.put(
+        tables.messages_by_time,
+        &place.time_key(account),
+        &place.chat.to_be_bytes(),
+    )
+}
+
+/// The place of the newest message of that id, with the key of its row in `message_ids`.
+fn find(
+    tx: &ReadTx<'_>,
+    account: u32,
+    message_id: &str,
+    own: bool,
+) -> Result<Option<(Place, Vec<u8>)>> {
+    let table = tx.tables().message_ids;
+    let prefix = Key::account(account).text(message_id);
+    let mine = Key::new().text(OWN);
+    let mut found: Option<(Place, Vec<u8>)> = None;
+    for row in tx.prefix(table, &prefix)?.take(SAME_ID) {
+        let (key, value) = row?;
+        let (mut rest, mut value) = (KeyReader(&key[prefix.len()..]), KeyReader(value));
+        let (Some(chat), Some(timestamp), Some(sequence)) = (rest.u64(), value.u64(), value.u64())
+        else {
+            return Err(StoreError::corrupt(table.name, key, "not a place"));
+        };
+        if own && *rest.0 != *mine {
+            continue;
+        }
+        let newer = found
+            .as_ref()
+            .is_none_or(|(best, _)| (timestamp, sequence) > (best.timestamp, best.sequence));
+        if newer {
+            let place = Place {
+                chat,
+                timestamp,
+                sequence,
+            };
+            found = Some((place, key.to_vec()));
+        }
+    }
+    Ok(found)
+}
+
+/// The chat and the message at a place that an index names.
+fn load(tx: &ReadTx<'_>, account: u32, place: Place) -> Result<(Chat, Message)> {
+    let chat = chats::of(tx, account, place.chat)?;
+    let message = load_in(tx, account, &chat, place)?;
+    Ok((chat, message))
+}
+
+fn load_in(tx: &ReadTx<'_>, account: u32, chat: &Chat, place: Place) -> Result<Message> {
+    let table = tx.tables().messages;
+    let key = place.key(account);
+    let bytes = tx
+        .get(table, &key)?
+        .ok_or_else(|| StoreError::corrupt(table.name, &key, "an index names it, it is missing"))?;
+    let mut message: Message = from_json(table, &key, bytes)?;
+    chat.make_canonical(&mut message);
+    Ok(message)
+}
+
+fn counters(tx: &ReadTx<'_>, account: u32) -> Result<Counters> {
+    let row = tx.get_json(tx.tables().counters, &Key::account(account))?;
+    Ok(row.unwrap_or_default())
+}
+
+fn put_counters(tx: &mut WriteTx<'_>, account: u32, counters: &Counters) -> Result<()> {
+    let table = tx.tables().counters;
+    tx.put_json(table, &Key::account(account), counters)
+}

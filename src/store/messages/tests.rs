@@ -1,0 +1,416 @@
+use super::*;
+use crate::store::accounts;
+use crate::store::tests::{TestStore, message};
+use crate::store::{StoreError, purge};
+
+const ALICE: u32 = 1;
+const BOB: u32 = 2;
+const PN: &str = "491701234567@s.whatsapp.net";
+const LID: &str = "955000000177@lid";
+const GROUP: &str = "120363017953516826@g.us";
+
+fn add(store: &TestStore, account: u32, message: Message) -> Inserted {
+    store.run(move |tx| insert(tx, account, &mut message.clone()))
+}
+
+fn inbound(chat: &str, id: &str, timestamp: u64) -> Message {
+    message("alice", chat, id, timestamp)
+}
+
+fn own(chat: &str, id: &str, timestamp: u64) -> Message {
+    Message {
+        from: "1111111@s.whatsapp.net".into(),
+        from_me: true,
+        status: Some(DeliveryStatus::Pending),
+        ..message("alice", chat, id, timestamp)
+    }
+}
+
+const ALL: PageQuery = PageQuery {
+    limit: 100,
+    offset: 0,
+    before: None,
+    after: None,
+};
+
+fn ids(page: &Page) -> Vec<&str> {
+    page.messages
+        .iter()
+        .map(|m| m.message_id.as_str())
+        .collect()
+}
+
+fn all(store: &TestStore, chat: &str) -> Page {
+    store.read(|tx| page(tx, ALICE, chat, ALL)).unwrap()
+}
+
+fn all_chats(store: &TestStore) -> Vec<ChatSummary> {
+    store.read(|tx| chats(tx, ALICE, 100, 0)).unwrap().chats
+}
+
+#[test]
+fn a_message_is_stored_once_and_its_chat_sums_up() {
+    let store = TestStore::new();
+    let first = Message {
+        push_name: Some("Zoe".into()),
+        ..inbound(PN, "A", 100)
+    };
+    assert_eq!(add(&store, ALICE, first.clone()), Inserted::New);
+    assert_eq!(add(&store, ALICE, first.clone()), Inserted::Duplicate);
+    // The same id from another sender, in another chat, and of another account is another message.
+    assert_eq!(add(&store, ALICE, own(PN, "A", 90)), Inserted::New);
+    assert_eq!(add(&store, ALICE, inbound(GROUP, "A", 50)), Inserted::New);
+    assert_eq!(add(&store, BOB, inbound(PN, "A", 100)), Inserted::New);
+    let store = store.reopen();
+    assert_eq!(add(&store, ALICE, first.clone()), Inserted::Duplicate);
+    let chats = all_chats(&store);
+    assert_eq!(chats.len(), 2);
+    let chat = &chats[0];
+    assert_eq!(
+        (chat.chat_id.as_str(), chat.name.as_deref()),
+        (PN, Some("Zoe"))
+    );
+    assert_eq!((chat.unread_count, chat.message_count), (1, 2));
+    assert_eq!(chat.last_message_time, Some(100));
+    let last = chat.last_message.as_ref().unwrap();
+    assert_eq!((last.message_id.as_str(), last.from_me), ("A", false));
+    assert_eq!(store.read(|tx| get(tx, ALICE, "A")).unwrap(), Some(first));
+    assert_eq!(store.read(|tx| get(tx, ALICE, "B")).unwrap(), None);
+    assert!(store.run(|tx| mark_read(tx, ALICE, PN)));
+    assert!(!store.run(|tx| mark_read(tx, ALICE, PN)));
+    assert!(store.run(|tx| set_name(tx, ALICE, GROUP, "Team")));
+    assert!(!store.run(|tx| set_name(tx, ALICE, "1@g.us", "?")));
+    let chats = all_chats(&store);
+    assert_eq!(chats[0].unread_count, 0);
+    assert_eq!(chats[1].name.as_deref(), Some("Team"));
+}
+
+#[test]
+fn senders_of_a_group_are_told_apart() {
+    let store = TestStore::new();
+    let from = |jid: &str| Message {
+        from: jid.into(),
+        ..inbound(GROUP, "A", 1)
+    };
+    assert_eq!(add(&store, ALICE, from(PN)), Inserted::New);
+    assert_eq!(
+        add(&store, ALICE, from("2222222@s.whatsapp.net")),
+        Inserted::New
+    );
+    assert_eq!(add(&store, ALICE, from(PN)), Inserted::Duplicate);
+}
+
+#[test]
+fn pages_go_from_new_to_old() {
+    let store = TestStore::new();
+    for n in [3u64, 1, 4, 0, 2] {
+        add(&store, ALICE, inbound(PN, &format!("M{n}"), 100 + n * 10));
+    }
+    add(&store, ALICE, inbound(GROUP, "X", 120));
+    add(&store, BOB, inbound(PN, "Y", 120));
+    let page = |limit, offset, before, after| {
+        let query = PageQuery {
+            limit,
+            offset,
+            before,
+            after,
+        };
+        store.read(|tx| page(tx, ALICE, PN, query)).unwrap()
+    };
+    let first = page(2, 0, None, None);
+    assert_eq!(ids(&first), ["M4", "M3"]);
+    assert_eq!((first.total, first.has_more), (5, true));
+    let last = page(2, 4, None, None);
+    assert_eq!((ids(&last), last.has_more), (vec!["M0"], false));
+    assert_eq!(ids(&page(9, 9, None, None)), [""; 0]);
+    assert_eq!(ids(&page(9, 0, Some(120), None)), ["M1", "M0"]);
+    assert_eq!(ids(&page(9, 0, None, Some(120))), ["M4", "M3"]);
+    assert_eq!(ids(&page(9, 1, Some(140), Some(100))), ["M2", "M1"]);
+    assert_eq!(ids(&page(9, 0, Some(100), Some(100))), [""; 0]);
+    assert_eq!(ids(&page(9, 0, None, Some(u64::MAX))), [""; 0]);
+    assert_eq!(ids(&page(9, 0, Some(0), None)), [""; 0]);
+    let nowhere = store
+        .read(|tx| super::page(tx, ALICE, "1@g.us", ALL))
+        .unwrap();
+    assert_eq!((nowhere.total, nowhere.has_more), (0, false));
+}
+
+#[test]
+fn equal_times_keep_the_order_of_arrival() {
+    let store = TestStore::new();
+    for id in ["B", "A", "C"] {
+        add(&store, ALICE, inbound(PN, id, 7));
+    }
+    assert_eq!(ids(&all(&store, PN)), ["C", "A", "B"]);
+    let chats = all_chats(&store);
+    assert_eq!(chats[0].last_message.as_ref().unwrap().message_id, "C");
+}
+
+#[test]
+fn chats_are_paged_by_their_newest_message() {
+    let store = TestStore::new();
+    for n in 0..5u64 {
+        let chat = format!("1000000{n}@s.whatsapp.net");
+        add(&store, ALICE, inbound(&chat, "A", 100 + n));
+    }
+    // An old message that comes late does not move its chat; a new one does.
+    add(&store, ALICE, inbound("10000000@s.whatsapp.net", "B", 50));
+    add(&store, ALICE, inbound("10000001@s.whatsapp.net", "B", 200));
+    let page = store.read(|tx| chats(tx, ALICE, 3, 0)).unwrap();
+    let users: Vec<_> = page.chats.iter().map(|c| &c.chat_id[7..8]).collect();
+    assert_eq!(
+        (users, page.total, page.has_more),
+        (vec!["1", "4", "3"], 5, true)
+    );
+    let page = store.read(|tx| chats(tx, ALICE, 3, 3)).unwrap();
+    let users: Vec<_> = page.chats.iter().map(|c| &c.chat_id[7..8]).collect();
+    assert_eq!((users, page.has_more), (vec!["2", "0"], false));
+    assert_eq!(store.read(|tx| chats(tx, BOB, 3, 0)).unwrap().total, 0);
+}
+
+#[test]
+fn a_sent_message_moves_to_the_servers_time() {
+    let store = TestStore::new();
+    add(&store, ALICE, own(PN, "OUT", 500));
+    add(&store, ALICE, inbound(PN, "IN", 400));
+    assert_eq!(ids(&all(&store, PN)), ["OUT", "IN"]);
+    let sent = store.run(|tx| mark_sent(tx, ALICE, "OUT", 300)).unwrap();
+    assert_eq!(
+        (sent.timestamp, sent.status),
+        (300, Some(DeliveryStatus::Sent))
+    );
+    assert_eq!(ids(&all(&store, PN)), ["IN", "OUT"]);
+    let chats = all_chats(&store);
+    assert_eq!(
+        (chats[0].last_message_time, chats[0].message_count),
+        (Some(400), 2)
+    );
+    let recent = store.read(|tx| recent(tx, &[ALICE], 9, 0)).unwrap();
+    assert_eq!(ids(&recent), ["IN", "OUT"]);
+    assert_eq!(add(&store, ALICE, own(PN, "OUT", 500)), Inserted::Duplicate);
+    // The only message of a chat moves the chat with it.
+    add(&store, ALICE, own(GROUP, "G", 900));
+    assert_eq!(all_chats(&store)[0].chat_id, GROUP);
+    store.run(|tx| mark_sent(tx, ALICE, "G", 10));
+    let chats = all_chats(&store);
+    assert_eq!((chats.len(), chats[1].chat_id.as_str()), (2, GROUP));
+    assert_eq!(store.run(|tx| mark_sent(tx, ALICE, "IN", 1)), None);
+}
+
+#[test]
+fn a_status_only_moves_forward() {
+    use DeliveryStatus::{Delivered, Failed, Pending, Played, Read, Sent};
+    let store = TestStore::new();
+    add(&store, ALICE, own(PN, "OUT", 1));
+    add(&store, ALICE, inbound(PN, "IN", 2));
+    let mut steps = Vec::new();
+    for status in [Sent, Pending, Sent, Read, Delivered, Failed, Played] {
+        let moved = store.run(move |tx| set_status(tx, ALICE, "OUT", status));
+        steps.push(moved.and_then(|m| m.status));
+    }
+    assert_eq!(
+        steps,
+        [Some(Sent), None, None, Some(Read), None, None, Some(Played)]
+    );
+    assert_eq!(store.run(|tx| set_status(tx, ALICE, "IN", Read)), None);
+    assert_eq!(store.run(|tx| set_status(tx, ALICE, "NO", Read)), None);
+    add(&store, ALICE, own(PN, "OUT2", 1));
+    for (status, moves) in [
+        (Failed, true),
+        (Pending, false),
+        (Failed, false),
+        (Delivered, true),
+    ] {
+        let moved = store.run(move |tx| set_status(tx, ALICE, "OUT2", status));
+        assert_eq!(moved.is_some(), moves, "{status:?}");
+    }
+}
+
+#[test]
+fn an_update_cannot_change_who_a_message_is() {
+    let store = TestStore::new();
+    add(&store, ALICE, inbound(PN, "A", 1));
+    let changed = store
+        .run(|tx| {
+            update(tx, ALICE, "A", |m| {
+                m.text = Some("edited".into());
+                m.edited = true;
+                m.message_id = "B".into();
+                m.chat_id = GROUP.into();
+                m.from_me = true;
+            })
+        })
+        .unwrap();
+    let expected = Message {
+        text: Some("edited".into()),
+        edited: true,
+        ..inbound(PN, "A", 1)
+    };
+    assert_eq!(changed, expected);
+    assert_eq!(
+        store.read(|tx| get(tx, ALICE, "A")).unwrap(),
+        Some(expected)
+    );
+    let text = all_chats(&store)[0].last_message.clone().unwrap().text;
+    assert_eq!(text.as_deref(), Some("edited"));
+    assert_eq!(store.run(|tx| update(tx, BOB, "A", |_| ())), None);
+}
+
+#[test]
+fn a_lid_and_a_number_are_one_chat_whatever_came_first() {
+    for linked_before in [true, false] {
+        let store = TestStore::new();
+        if linked_before {
+            store.run(|tx| link(tx, ALICE, LID, PN));
+            assert_eq!(all_chats(&store), [], "no message, no chat to show");
+        }
+        add(&store, ALICE, inbound(LID, "A", 1));
+        if !linked_before {
+            store.run(|tx| link(tx, ALICE, LID, PN));
+        }
+        assert_eq!(add(&store, ALICE, inbound(PN, "A", 1)), Inserted::Duplicate);
+        add(&store, ALICE, inbound(PN, "B", 2));
+        store.run(|tx| link(tx, ALICE, LID, PN));
+        for jid in [LID, PN] {
+            let page = all(&store, jid);
+            assert_eq!(ids(&page), ["B", "A"], "{jid}");
+            assert!(
+                page.messages
+                    .iter()
+                    .all(|m| m.chat_id == PN && m.from == PN)
+            );
+            let known = store.read(|tx| canonical(tx, ALICE, jid)).unwrap();
+            assert_eq!(known.as_deref(), Some(PN));
+        }
+        let chats = all_chats(&store);
+        assert_eq!((chats.len(), chats[0].chat_id.as_str()), (1, PN));
+        assert_eq!(store.read(|tx| canonical(tx, BOB, LID)).unwrap(), None);
+    }
+}
+
+#[test]
+fn two_halves_of_a_chat_become_one() {
+    for (lids, pns) in [(3u64, 1u64), (1, 3)] {
+        let store = TestStore::new();
+        for n in 0..lids {
+            add(&store, ALICE, inbound(LID, &format!("L{n}"), 10 + n * 2));
+        }
+        for n in 0..pns {
+            add(&store, ALICE, own(PN, &format!("P{n}"), 11 + n * 2));
+        }
+        // Came once under each.
+        add(&store, ALICE, inbound(LID, "BOTH", 100));
+        add(&store, ALICE, inbound(PN, "BOTH", 100));
+        add(&store, ALICE, inbound(GROUP, "G", 5));
+        let bobs = add(&store, BOB, inbound(LID, "L0", 10));
+        assert_eq!(bobs, Inserted::New);
+        store.run(|tx| link(tx, ALICE, LID, PN));
+        let store = store.reopen();
+        let page = all(&store, PN);
+        assert_eq!((page.messages.len(), page.total), (5, 5));
+        assert!(
+            page.messages
+                .is_sorted_by_key(|m| std::cmp::Reverse(m.timestamp))
+        );
+        assert_eq!(ids(&page), ids(&all(&store, LID)));
+        let chats = store.read(|tx| chats(tx, ALICE, 9, 0)).unwrap();
+        assert_eq!((chats.total, chats.chats.len()), (2, 2));
+        assert_eq!(chats.chats[0].message_count, 5);
+        let recent = store.read(|tx| recent(tx, &[ALICE, BOB], 99, 0)).unwrap();
+        assert_eq!((recent.messages.len(), recent.total), (7, 7));
+        assert!(store.read(|tx| get(tx, ALICE, "L0")).unwrap().is_some());
+        assert_eq!(
+            add(&store, ALICE, inbound(PN, "L0", 10)),
+            Inserted::Duplicate
+        );
+    }
+}
+
+#[test]
+fn a_number_that_passes_on_starts_a_chat_of_its_own() {
+    let store = TestStore::new();
+    store.run(|tx| link(tx, ALICE, LID, PN));
+    add(&store, ALICE, inbound(PN, "OLD", 1));
+    // The person takes another number along; later somebody else gets the old one.
+    store.run(|tx| link(tx, ALICE, LID, "491709999999@s.whatsapp.net"));
+    store.run(|tx| link(tx, ALICE, "777@lid", PN));
+    add(&store, ALICE, inbound("777@lid", "NEW", 2));
+    assert_eq!(ids(&all(&store, PN)), ["NEW"]);
+    assert_eq!(ids(&all(&store, LID)), ["OLD"]);
+}
+
+#[test]
+fn accounts_are_merged_by_time() {
+    let store = TestStore::new();
+    for n in 0..10u64 {
+        let account = if n % 3 == 0 { ALICE } else { BOB };
+        add(&store, account, inbound(PN, &format!("M{n}"), n));
+    }
+    let recent = |accounts: &'static [u32], limit, skip| {
+        store.read(|tx| recent(tx, accounts, limit, skip)).unwrap()
+    };
+    let page = recent(&[ALICE, BOB, 7], 4, 0);
+    assert_eq!(ids(&page), ["M9", "M8", "M7", "M6"]);
+    assert_eq!((page.total, page.has_more), (10, true));
+    let page = recent(&[ALICE, BOB], 4, 7);
+    assert_eq!((ids(&page), page.has_more), (vec!["M2", "M1", "M0"], false));
+    assert_eq!(ids(&recent(&[BOB], 2, 1)), ["M7", "M5"]);
+    assert_eq!(recent(&[], 2, 0).total, 0);
+    assert_eq!(ids(&recent(&[ALICE], 4, 0)), ["M9", "M6", "M3", "M0"]);
+    assert!(!recent(&[ALICE], 4, 0).has_more);
+}
+
+#[test]
+fn a_failed_job_leaves_no_half_message() {
+    let store = TestStore::new();
+    let write = store.write(|tx| {
+        insert(tx, ALICE, &mut inbound(PN, "A", 1))?;
+        Err::<(), _>(StoreError::Missing("thing"))
+    });
+    assert!(smol::block_on(write).is_err());
+    assert_eq!(all_chats(&store), []);
+    assert_eq!(add(&store, ALICE, inbound(PN, "A", 1)), Inserted::New);
+}
+
+#[test]
+fn nothing_of_a_removed_account_is_left() {
+    let store = TestStore::new();
+    let number = store
+        .run(|tx| accounts::create(tx, "alice", None, String::new(), 0))
+        .unwrap()
+        .number;
+    for n in 0..20 {
+        add(&store, number, inbound(PN, &format!("M{n}"), n));
+        add(&store, number + 1, inbound(PN, &format!("M{n}"), n));
+    }
+    store.run(|tx| accounts::remove(tx, "alice"));
+    let mut steps = 0;
+    while store.run(|tx| purge::step(tx, 7)) {
+        steps += 1;
+    }
+    assert!(steps >= 60 / 7, "{steps}");
+    let tables_are_empty = store
+        .read(|tx| {
+            let t = tx.tables();
+            let prefix = Key::account(number);
+            for table in [
+                t.messages,
+                t.message_ids,
+                t.messages_by_time,
+                t.chats,
+                t.chat_ids,
+                t.chats_by_time,
+                t.counters,
+                t.accounts,
+            ] {
+                if tx.prefix(table, &prefix)?.next().is_some() {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        })
+        .unwrap();
+    assert!(tables_are_empty);
+    let others = store.read(|tx| page(tx, number + 1, PN, ALL)).unwrap();
+    assert_eq!(others.total, 20);
+}

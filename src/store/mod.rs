@@ -1,0 +1,202 @@
+//! Storage: one LMDB environment in `<data>/db/`, the only truth of this program.
+//!
+//! - Reads are synchronous closures on the last commit: [`Store::read`]. They map pages, they do
+//!   not sync, and they never wait for a writer.
+//! - Writes are closures that one thread runs: [`Store::write`]. It commits them in groups; the
+//!   future resolves when the job is on disk. So no `.await` can happen within a transaction, two
+//!   write transactions can never wait for each other, and no sync runs on the event thread.
+//! - The tables are typed functions, a file a group: [`accounts`], [`messages`], [`events`],
+//!   [`webhooks`], and [`signal`], which holds the WhatsApp backend's rows as bytes. Reading
+//!   functions take a [`ReadTx`], which a job gets by [`WriteTx::view`]; writing ones a
+//!   [`WriteTx`], so several of them make one atomic step.
+//!
+//! Durability is LMDB's default: a commit returns after its sync, and a crash at any moment leaves
+//! the last commit readable. This is the only folder that imports heed.
+
+pub mod accounts;
+mod env;
+mod error;
+pub mod events;
+pub mod key;
+pub mod messages;
+pub mod purge;
+mod schema;
+pub mod signal;
+mod tx;
+pub mod webhooks;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+pub use env::Options;
+pub use error::{LmdbError, Room, StoreError};
+pub use key::Key;
+pub use schema::VERSION;
+pub use tx::{ReadTx, WriteTx};
+pub use writer::Stats;
+
+use env::Environment;
+use writer::{Job, Progress, QUEUE, Typed, Writer};
+
+/// The writer's stack in bytes: jobs are shallow, and the address space of a 32-bit board small.
+const WRITER_STACK: usize = 1 << 20;
+
+/// A handle to the opened storage. Clones share it; it closes when the last one is dropped, or by
+/// [`close`](Self::close).
+#[derive(Clone)]
+pub struct Store {
+    environment: Arc<Environment>,
+    progress: Arc<Progress>,
+    jobs: async_channel::Sender<Box<dyn Job>>,
+    /// Closed when the writer's thread has ended.
+    ended: async_channel::Receiver<()>,
+    thread: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
+
+impl Store {
+    /// Opens the data directory `path`, creating it (0700) and what is in it (0600) as needed.
+    ///
+    /// Blocks for as long as the disk takes, and for upgrades of an older layout.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] if another process has it open, [`StoreError::Newer`] if a later
+    /// version wrote it, and whatever the disk says.
+    pub fn open(path: &Path, options: Options) -> Result<Store, StoreError> {
+        let environment = Arc::new(Environment::open(path, options)?);
+        let last_event = environment.read(|tx| Ok(events::state(tx)?.last))?;
+        let progress = Arc::new(Progress::new(last_event));
+        let (jobs, queue) = async_channel::bounded(QUEUE);
+        let (ending, ended) = async_channel::bounded::<()>(1);
+        let writer = Writer {
+            environment: Arc::clone(&environment),
+            progress: Arc::clone(&progress),
+            jobs: queue,
+        };
+        let thread = thread::Builder::new()
+            .name("storage".to_owned())
+            .stack_size(WRITER_STACK)
+            .spawn(move || {
+                writer.run();
+                drop(ending);
+            })
+            .map_err(|e| StoreError::io("start the storage thread for", path, e))?;
+        Ok(Store {
+            environment,
+            progress,
+            jobs,
+            ended,
+            thread: Arc::new(Mutex::new(Some(thread))),
+        })
+    }
+
+    /// Runs `job` on the last commit, here and now. Keep it short: while it runs, pages that
+    /// writers free cannot be used again.
+    ///
+    /// # Errors
+    /// The job's own, and [`StoreError::Closed`].
+    pub fn read<T>(
+        &self,
+        job: impl FnOnce(&ReadTx<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.environment.read(job)
+    }
+
+    /// Runs `job` on the storage thread; resolves when its result is durable.
+    ///
+    /// The job may run more than once, each time in a transaction that shows nothing of the
+    /// earlier runs: after the map has grown, and after a neighbour in its group has failed. So it
+    /// must not have effects elsewhere, nor use up what it captured. If it returns an error,
+    /// nothing that it wrote is stored.
+    ///
+    /// Nothing happens before the first poll. A future that is dropped while it waits for a place
+    /// in the queue does nothing; later the job runs all the same.
+    ///
+    /// # Errors
+    /// The job's own; [`StoreError::Full`], [`StoreError::Io`], … if it cannot be stored;
+    /// [`StoreError::Panicked`]; [`StoreError::Closed`].
+    pub fn write<T, F>(
+        &self,
+        job: F,
+    ) -> impl Future<Output = Result<T, StoreError>> + Send + use<T, F>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut WriteTx<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        let jobs = self.jobs.clone();
+        async move {
+            let (reply, answer) = async_channel::bounded(1);
+            let job = Box::new(Typed {
+                job,
+                value: None,
+                reply,
+            });
+            jobs.send(job).await.map_err(|_| StoreError::Closed)?;
+            drop(jobs);
+            answer.recv().await.unwrap_or(Err(StoreError::Closed))
+        }
+    }
+
+    /// The number of the last committed event; 0 before the first.
+    pub fn last_event(&self) -> u64 {
+        self.progress.last_event()
+    }
+
+    /// Waits until an event with a number after `seen` is committed, and returns the last one's.
+    /// Resolves at once if there is one already, so no event is missed between two calls.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`].
+    pub fn events_committed(
+        &self,
+        seen: u64,
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send + use<> {
+        let progress = Arc::clone(&self.progress);
+        async move { progress.event_after(seen).await }
+    }
+
+    /// What the writer has done so far, and how full the map is.
+    pub fn stats(&self) -> Stats {
+        let (map_size, map_used) = self.environment.sizes();
+        Stats {
+            map_size,
+            map_used,
+            ..self.progress.stats()
+        }
+    }
+
+    /// Takes no more jobs, stores those that are queued, and closes the environment for all
+    /// handles. Closing a closed store is harmless.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] if that takes longer than `within`; the thread then goes on.
+    pub async fn close(&self, within: Duration) -> Result<(), StoreError> {
+        self.jobs.close();
+        let ended = async {
+            // Nothing is ever sent: the channel closes when the thread ends.
+            let _ = self.ended.recv().await;
+            Ok(())
+        };
+        let late = async {
+            smol::Timer::after(within).await;
+            Err(StoreError::Busy)
+        };
+        futures_lite::future::or(ended, late).await?;
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(thread) = thread {
+            // It has ended but for returning; a panic of it was printed.
+            let _ = thread.join();
+        }
+        Ok(())
+    }
+}

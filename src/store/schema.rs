@@ -1,0 +1,156 @@
+//! The tables, the version of their layout, and how an older layout becomes this one.
+
+use heed::types::Bytes;
+use heed::{CommitOrAbort, Env, WithoutTls};
+
+use super::error::StoreError;
+use super::key::KeyReader;
+use super::tx::{Table, WriteTx};
+
+/// The layout that this program writes.
+///
+/// A change of any key or value that the previous version could not read raises it and adds a
+/// function to [`UPGRADES`]. New fields with a serde default, and new tables, need neither.
+pub const VERSION: u32 = 1;
+
+type Upgrade = fn(&mut WriteTx<'_>) -> Result<(), StoreError>;
+
+/// `UPGRADES[n]` turns layout `n + 1` into `n + 2`. Each runs in a transaction of its own.
+const UPGRADES: [Upgrade; VERSION as usize - 1] = [];
+
+const VERSION_KEY: &[u8] = b"schema";
+
+macro_rules! tables {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Every database of the environment. The file that owns a group documents its keys.
+        pub struct Tables {
+            $($(#[$doc])* pub $name: Table,)*
+        }
+
+        const NAMES: &[&str] = &[$(stringify!($name),)*];
+
+        impl Tables {
+            /// `databases` in the order of `NAMES`.
+            fn new(mut databases: impl Iterator<Item = heed::Database<'static, Bytes, Bytes>>) -> Option<Tables> {
+                Some(Tables {
+                    $($name: Table { db: databases.next()?, name: stringify!($name) },)*
+                })
+            }
+        }
+    };
+}
+
+tables! {
+    /// Of the environment as a whole: schema version, counters. By name.
+    meta,
+    accounts,
+    account_ids,
+    purges,
+    counters,
+    chat_ids,
+    chats,
+    chats_by_time,
+    messages,
+    message_ids,
+    messages_by_time,
+    events,
+    webhooks,
+    signal,
+}
+
+/// How many databases LMDB must make room for.
+pub const COUNT: u32 = NAMES.len() as u32;
+
+/// Opens all tables, creates those that are missing, and brings an older layout up to date.
+///
+/// # Errors
+/// [`StoreError::Newer`], before anything is changed, if a later version wrote the data.
+pub fn open(env: &Env<WithoutTls>) -> Result<Tables, StoreError> {
+    let found = found_version(env)?;
+    if let Some(found) = found
+        && found > VERSION
+    {
+        return Err(StoreError::Newer {
+            found,
+            known: VERSION,
+        });
+    }
+    let txn = env.write_txn()?;
+    let opened = env.create_databases_and_commit(txn, |opener, txn| {
+        let mut databases = [None; NAMES.len()];
+        for (slot, name) in databases.iter_mut().zip(NAMES) {
+            *slot = Some(opener.create_database::<Bytes, Bytes>(txn, Some(name))?);
+        }
+        Ok::<_, StoreError>(CommitOrAbort::<_, std::convert::Infallible>::Commit(
+            databases,
+        ))
+    })?;
+    let databases = match opened {
+        CommitOrAbort::Commit(databases) => databases,
+        CommitOrAbort::Abort(never) => match never {},
+    };
+    // Every slot was filled above.
+    let tables = Tables::new(databases.into_iter().flatten()).ok_or(StoreError::Closed)?;
+    upgrade(env, &tables, found)?;
+    Ok(tables)
+}
+
+/// The version that the data has, without touching it; `None` for a new environment.
+fn found_version(env: &Env<WithoutTls>) -> Result<Option<u32>, StoreError> {
+    let txn = env.read_txn()?;
+    let opened = env.open_databases_and_commit(txn, |opener, txn| {
+        let meta = opener.open_database::<Bytes, Bytes>(txn, Some("meta"))?;
+        Ok::<_, StoreError>(CommitOrAbort::<_, std::convert::Infallible>::Commit(meta))
+    })?;
+    let meta = match opened {
+        CommitOrAbort::Commit(meta) => meta,
+        CommitOrAbort::Abort(never) => match never {},
+    };
+    let Some(meta) = meta else {
+        return Ok(None);
+    };
+    let txn = env.read_txn()?;
+    match meta.get(&txn, VERSION_KEY)? {
+        None => Ok(None),
+        Some(bytes) => KeyReader(bytes)
+            .u32()
+            .map(Some)
+            .ok_or_else(|| StoreError::corrupt("meta", VERSION_KEY, "not a version")),
+    }
+}
+
+fn upgrade(env: &Env<WithoutTls>, tables: &Tables, found: Option<u32>) -> Result<(), StoreError> {
+    let Some(mut version) = found else {
+        return write_version(env, tables, VERSION, None);
+    };
+    if version == 0 {
+        return Err(StoreError::corrupt("meta", VERSION_KEY, "version 0"));
+    }
+    while let Some(step) = UPGRADES.get(version as usize - 1) {
+        log::info!("storage: schema {version} becomes {}", version + 1);
+        version += 1;
+        write_version(env, tables, version, Some(*step))?;
+    }
+    Ok(())
+}
+
+fn write_version(
+    env: &Env<WithoutTls>,
+    tables: &Tables,
+    version: u32,
+    step: Option<Upgrade>,
+) -> Result<(), StoreError> {
+    let mut tx = WriteTx::new(env.write_txn()?, tables);
+    if let Some(step) = step {
+        step(&mut tx)?;
+    }
+    tx.put(tables.meta, VERSION_KEY, &version.to_be_bytes())?;
+    Ok(tx.txn.commit()?)
+}
+
+/// Overwrites the version, for the test of a later one.
+#[cfg(test)]
+pub fn pretend_version(tx: &mut WriteTx<'_>, version: u32) -> Result<(), StoreError> {
+    let meta = tx.tables().meta;
+    tx.put(meta, VERSION_KEY, &version.to_be_bytes())
+}

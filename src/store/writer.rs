@@ -1,0 +1,333 @@
+//! The one thread that writes, and group commit.
+//!
+//! A commit costs the disk's sync, which on a memory card is tens of milliseconds; what a job
+//! itself does costs microseconds. So jobs that are queued while a commit syncs share the next
+//! one. They share a transaction, but not their fate: if one fails after it has written, the
+//! transaction is aborted and the others run again without it. That is rare, which is why it is
+//! preferred to a nested transaction for each job: those copy every page that they touch, always.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use event_listener::Event;
+
+use super::env::Environment;
+use super::error::{Room, StoreError};
+use super::tx::WriteTx;
+
+/// Jobs that wait for the writer; who comes later waits for a place.
+pub const QUEUE: usize = 512;
+
+/// Jobs in one commit.
+const GROUP_JOBS: usize = 256;
+
+/// Bytes written in one commit, from which on no further job is taken in.
+const GROUP_BYTES: usize = 4 << 20;
+
+/// Something to write, with its caller's answer.
+pub trait Job: Send {
+    /// Runs in a transaction; may run again in another one, as if for the first time.
+    fn run(&mut self, tx: &mut WriteTx<'_>) -> Result<(), StoreError>;
+
+    /// The outcome of the last run and its commit.
+    fn answer(self: Box<Self>, outcome: Result<(), StoreError>);
+}
+
+/// A closure and where its result goes.
+pub struct Typed<T, F> {
+    pub job: F,
+    pub value: Option<T>,
+    pub reply: async_channel::Sender<Result<T, StoreError>>,
+}
+
+impl<T, F> Job for Typed<T, F>
+where
+    T: Send,
+    F: FnMut(&mut WriteTx<'_>) -> Result<T, StoreError> + Send,
+{
+    fn run(&mut self, tx: &mut WriteTx<'_>) -> Result<(), StoreError> {
+        self.value = None;
+        self.value = Some((self.job)(tx)?);
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, outcome: Result<(), StoreError>) {
+        let Typed {
+            value,
+            reply,
+            job: _,
+        } = *self;
+        let answer = match (outcome, value) {
+            (Ok(()), Some(value)) => Ok(value),
+            (Ok(()), None) => Err(StoreError::Closed),
+            (Err(e), _) => Err(e),
+        };
+        // The caller may have gone; what it asked for is stored all the same.
+        let _ = reply.try_send(answer);
+    }
+}
+
+/// What the writer has done since the store was opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Transactions that were synced to disk.
+    pub commits: u64,
+    /// Jobs that were answered with success.
+    pub jobs: u64,
+    /// Jobs that were answered with an error.
+    pub failed: u64,
+    /// Transactions that were given up and run again without a failed job or in a larger map.
+    pub reruns: u64,
+    /// How often the map grew.
+    pub growths: u64,
+    /// Bytes of the map, and of it in use.
+    pub map_size: u64,
+    pub map_used: u64,
+}
+
+/// What readers can see of the writer.
+pub struct Progress {
+    state: Mutex<State>,
+    /// Notified when `last_event` or `closed` has changed.
+    changed: Event,
+}
+
+struct State {
+    stats: Stats,
+    last_event: u64,
+    closed: bool,
+}
+
+impl Progress {
+    pub fn new(last_event: u64) -> Progress {
+        Progress {
+            state: Mutex::new(State {
+                stats: Stats::default(),
+                last_event,
+                closed: false,
+            }),
+            changed: Event::new(),
+        }
+    }
+
+    pub fn stats(&self) -> Stats {
+        self.state().stats
+    }
+
+    pub fn last_event(&self) -> u64 {
+        self.state().last_event
+    }
+
+    /// Waits until an event after number `seen` is committed; returns the last one's number.
+    pub async fn event_after(&self, seen: u64) -> Result<u64, StoreError> {
+        loop {
+            let listener = self.changed.listen();
+            {
+                let state = self.state();
+                if state.last_event > seen {
+                    return Ok(state.last_event);
+                }
+                if state.closed {
+                    return Err(StoreError::Closed);
+                }
+            }
+            listener.await;
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self, count: impl FnOnce(&mut Stats)) {
+        count(&mut self.state().stats);
+    }
+
+    fn set_event(&self, number: u64) {
+        self.state().last_event = number;
+        self.changed.notify(usize::MAX);
+    }
+
+    fn set_closed(&self) {
+        self.state().closed = true;
+        self.changed.notify(usize::MAX);
+    }
+}
+
+/// The thread's state.
+pub struct Writer {
+    pub environment: Arc<Environment>,
+    pub progress: Arc<Progress>,
+    pub jobs: async_channel::Receiver<Box<dyn Job>>,
+}
+
+struct Member {
+    job: Box<dyn Job>,
+    /// Set once the job has failed for good; it does not run again.
+    failed: Option<StoreError>,
+}
+
+enum Attempt {
+    /// Stored, synced.
+    Committed,
+    /// Undone; the group can be tried again.
+    Again,
+    /// Undone; nothing of it can be stored.
+    Failed(StoreError),
+}
+
+impl Writer {
+    /// Works until the queue is closed and empty, then closes the environment.
+    pub fn run(self) {
+        if let Some(env) = self.environment.writer() {
+            while let Ok(job) = self.jobs.recv_blocking() {
+                self.group(&env, job);
+            }
+        }
+        self.environment.shut();
+        self.progress.set_closed();
+    }
+
+    fn group(&self, env: &heed::Env<heed::WithoutTls>, first: Box<dyn Job>) {
+        let mut group = vec![Member {
+            job: first,
+            failed: None,
+        }];
+        let outcome = self.store(env, &mut group, true);
+        if outcome.is_err() && group.len() > 1 {
+            // Perhaps only the whole was too much: each gets its own chance.
+            for member in group {
+                let mut alone = vec![member];
+                let outcome = self.store(env, &mut alone, false);
+                self.answer(alone, outcome);
+            }
+        } else {
+            self.answer(group, outcome);
+        }
+    }
+
+    fn answer(&self, group: Vec<Member>, outcome: Result<(), StoreError>) {
+        for Member { job, failed } in group {
+            let outcome = match failed {
+                Some(error) => Err(error),
+                None => outcome.clone(),
+            };
+            self.progress.count(|stats| match outcome {
+                Ok(()) => stats.jobs += 1,
+                Err(_) => stats.failed += 1,
+            });
+            // Dropping the caller's values could panic, and must not end the thread.
+            let _ = catch_unwind(AssertUnwindSafe(|| job.answer(outcome)));
+        }
+    }
+
+    /// Commits what of the group does not fail. With `take_more`, jobs that wait come along.
+    fn store(
+        &self,
+        env: &heed::Env<heed::WithoutTls>,
+        group: &mut Vec<Member>,
+        take_more: bool,
+    ) -> Result<(), StoreError> {
+        loop {
+            match self.attempt(env, group, take_more) {
+                Attempt::Committed => return Ok(()),
+                Attempt::Again => self.progress.count(|stats| stats.reruns += 1),
+                Attempt::Failed(error) => {
+                    log::error!("storage: a commit of {} jobs failed: {error}", group.len());
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    fn attempt(
+        &self,
+        env: &heed::Env<heed::WithoutTls>,
+        group: &mut Vec<Member>,
+        take_more: bool,
+    ) -> Attempt {
+        let txn = match env.write_txn() {
+            Ok(txn) => txn,
+            Err(e) => return Attempt::Failed(e.into()),
+        };
+        let mut tx = WriteTx::new(txn, self.environment.tables());
+        let mut next = 0;
+        loop {
+            if next == group.len() {
+                let is_full = group.len() >= GROUP_JOBS || tx.written >= GROUP_BYTES;
+                if !take_more || is_full {
+                    break;
+                }
+                match self.jobs.try_recv() {
+                    Ok(job) => group.push(Member { job, failed: None }),
+                    Err(_) => break,
+                }
+            }
+            let member = &mut group[next];
+            next += 1;
+            if member.failed.is_some() {
+                continue;
+            }
+            let before = tx.changes;
+            let result = run(member.job.as_mut(), &mut tx);
+            if tx.map_full() {
+                drop(tx);
+                if let Err(e) = self.grow() {
+                    member.failed = Some(e);
+                }
+                return Attempt::Again;
+            }
+            // A broken transaction is useless even if the job made nothing of the error.
+            let broken = tx.broken.take();
+            let is_broken = broken.is_some();
+            if let Some(error) = broken.or(result.err()) {
+                member.failed = Some(error);
+                if is_broken || tx.changes != before {
+                    return Attempt::Again;
+                }
+            }
+        }
+        self.commit(tx)
+    }
+
+    fn commit(&self, tx: WriteTx<'_>) -> Attempt {
+        if tx.changes == 0 {
+            return Attempt::Committed;
+        }
+        let last_event = tx.last_event;
+        match tx.txn.commit().map_err(StoreError::from) {
+            Ok(()) => {
+                self.progress.count(|stats| stats.commits += 1);
+                if let Some(number) = last_event {
+                    self.progress.set_event(number);
+                }
+                Attempt::Committed
+            }
+            Err(StoreError::Full(Room::Map { .. })) => match self.grow() {
+                Ok(()) => Attempt::Again,
+                Err(e) => Attempt::Failed(e),
+            },
+            Err(e) => Attempt::Failed(e),
+        }
+    }
+
+    fn grow(&self) -> Result<(), StoreError> {
+        self.environment.grow()?;
+        self.progress.count(|stats| stats.growths += 1);
+        Ok(())
+    }
+}
+
+fn run(job: &mut dyn Job, tx: &mut WriteTx<'_>) -> Result<(), StoreError> {
+    catch_unwind(AssertUnwindSafe(|| job.run(tx)))
+        .unwrap_or_else(|panic| Err(StoreError::Panicked(words(&*panic).into())))
+}
+
+fn words(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without words")
+}

@@ -1,0 +1,164 @@
+//! One delivery over HTTP.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use futures_lite::{AsyncReadExt, FutureExt};
+use percent_encoding::percent_decode_str;
+use surf::http::{Body, Method};
+use surf::{Client, Request, Url};
+
+use super::DeliverySettings;
+use super::sign::signature;
+use crate::clock::Millis;
+use crate::store::webhooks::WebhookRecord;
+
+/// How long a failure's words may be, in characters: they are stored.
+const MAX_WORDS: usize = 300;
+
+const USER_AGENT: &str = concat!("wildcat/", env!("CARGO_PKG_VERSION"));
+
+/// What is sent.
+#[derive(Debug, Clone, Copy)]
+pub struct Parcel<'a> {
+    /// The event's id, the same in every attempt.
+    pub id: &'a str,
+    pub body: &'a str,
+}
+
+/// What the receiver answered.
+#[derive(Debug)]
+pub struct Received {
+    pub status: u16,
+    /// Its beginning, if it is longer than the limit.
+    pub body: Vec<u8>,
+}
+
+impl Received {
+    /// Whether the receiver took the event: any 2xx. Redirects are not followed.
+    pub fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+}
+
+/// POSTs `parcel` to the hook and waits for the answer.
+///
+/// # Errors
+/// Why there is no answer, in words.
+pub async fn send(
+    client: &Client,
+    hook: &WebhookRecord,
+    parcel: Parcel<'_>,
+    now: Millis,
+    settings: &DeliverySettings,
+) -> Result<Received, String> {
+    let request = request(hook, parcel, now)?;
+    let exchange = async {
+        let mut response = client
+            .send(request)
+            .await
+            .map_err(|e| words(&e.to_string()))?;
+        let status = response.status().into();
+        // The status is the answer. What goes wrong with the body, a length over the client's own
+        // limit among it, does not undo that the event was taken.
+        let mut body = Vec::new();
+        let limit = settings.max_response as u64;
+        let read = response
+            .take_body()
+            .take(limit)
+            .read_to_end(&mut body)
+            .await;
+        if let Err(error) = read {
+            log::debug!("the body of a webhook's answer broke off: {error}");
+        }
+        Ok(Received { status, body })
+    };
+    let late = async {
+        smol::Timer::after(settings.timeout).await;
+        Err(format!("no answer within {} s", settings.timeout.as_secs()))
+    };
+    exchange.or(late).await
+}
+
+fn request(hook: &WebhookRecord, parcel: Parcel<'_>, now: Millis) -> Result<Request, String> {
+    let mut url = Url::parse(&hook.url).map_err(|_| "invalid URL".to_owned())?;
+    let authorization = basic(&mut url);
+    let mut request = Request::new(Method::Post, url);
+    // A body of known length: never chunked.
+    request.set_body(Body::from_string(parcel.body.to_owned()));
+    if let Some(authorization) = authorization {
+        request.insert_header("Authorization", authorization);
+    }
+    for (name, value) in &hook.headers {
+        request.insert_header(name.as_str(), value.as_str());
+    }
+    let seconds = now / 1000;
+    request.insert_header("Content-Type", "application/json");
+    request.insert_header("User-Agent", USER_AGENT);
+    request.insert_header("webhook-id", parcel.id);
+    request.insert_header("webhook-timestamp", seconds.to_string());
+    if let Some(secret) = &hook.secret {
+        let signature =
+            signature(secret, parcel.id, seconds, parcel.body).map_err(|e| e.to_string())?;
+        request.insert_header("webhook-signature", signature);
+    }
+    Ok(request)
+}
+
+/// Takes user and password out of the URL, as the header that they stand for.
+fn basic(url: &mut Url) -> Option<String> {
+    if url.username().is_empty() && url.password().is_none() {
+        return None;
+    }
+    let decoded = |text: &str| percent_decode_str(text).collect::<Vec<u8>>();
+    let mut credentials = decoded(url.username());
+    credentials.push(b':');
+    credentials.extend(decoded(url.password().unwrap_or_default()));
+    // These fail for URLs without a host, which have no credentials.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    Some(format!("Basic {}", STANDARD.encode(credentials)))
+}
+
+fn words(text: &str) -> String {
+    text.chars().take(MAX_WORDS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn a_request_is_complete() {
+        let hook = WebhookRecord {
+            id: "wh_1".to_owned(),
+            url: "http://me:p%40w@example.org/hook".to_owned(),
+            account_id: None,
+            events: None,
+            secret: Some("secret".to_owned()),
+            headers: BTreeMap::from([("X-Mine".to_owned(), "1".to_owned())]),
+            created_at: 0,
+            cursor: 0,
+            failures: 0,
+            last_delivery: None,
+        };
+        let parcel = Parcel {
+            id: "evt_1",
+            body: "{\"a\":1}",
+        };
+        let request = request(&hook, parcel, 1_614_265_330_999).unwrap();
+        let header = |name: &str| request.header(name).map(|v| v.as_str().to_owned());
+        assert_eq!(request.url().as_str(), "http://example.org/hook");
+        assert_eq!(header("authorization").unwrap(), "Basic bWU6cEB3");
+        assert_eq!(header("x-mine").unwrap(), "1");
+        assert_eq!(header("content-type").unwrap(), "application/json");
+        assert_eq!(header("user-agent").unwrap(), USER_AGENT);
+        assert_eq!(header("webhook-id").unwrap(), "evt_1");
+        assert_eq!(header("webhook-timestamp").unwrap(), "1614265330");
+        assert_eq!(
+            header("webhook-signature").unwrap(),
+            signature("secret", "evt_1", 1_614_265_330, "{\"a\":1}").unwrap()
+        );
+        assert_eq!(request.len(), Some(7));
+    }
+}

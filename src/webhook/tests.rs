@@ -1,0 +1,354 @@
+//! Deliveries from a real store to receivers in memory.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_channel::{Receiver, Sender};
+use futures_lite::{FutureExt, future};
+use serde_json::{Value, json};
+use smol::Executor;
+use surf::HttpClient;
+use surf::http::{Error, Request, Response};
+
+use super::*;
+use crate::event::{Event, Message};
+use crate::store::Options;
+
+/// Longer than any of these tests should take; short enough to fail in one's own lifetime.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Every receiver on the network: answers by path, and tells what it got.
+#[derive(Debug)]
+struct Network {
+    got: Sender<Got>,
+    /// What a path answers: the codes in this order, then 200.
+    answers: Mutex<HashMap<String, Vec<u16>>>,
+}
+
+#[derive(Debug)]
+struct Got {
+    path: String,
+    headers: BTreeMap<String, String>,
+    body: Value,
+}
+
+#[async_trait::async_trait]
+impl HttpClient for Network {
+    async fn send(&self, mut request: Request) -> Result<Response, Error> {
+        let path = request.url().path().to_owned();
+        let body = request.body_string().await?;
+        let got = Got {
+            headers: request
+                .iter()
+                .map(|(name, value)| (name.to_string(), value.to_string()))
+                .collect(),
+            body: serde_json::from_str(&body)?,
+            path: path.clone(),
+        };
+        self.got.send(got).await?;
+        if path == "/hangs" {
+            future::pending::<()>().await;
+        }
+        let code = {
+            let mut answers = self.answers.lock().unwrap();
+            let codes = answers.entry(path).or_default();
+            if codes.is_empty() {
+                200
+            } else {
+                codes.remove(0)
+            }
+        };
+        let mut response = Response::new(code);
+        response.set_body("taken");
+        Ok(response)
+    }
+}
+
+struct World {
+    directory: tempfile::TempDir,
+    store: Store,
+    deliveries: Deliveries,
+    executor: Arc<Executor<'static>>,
+    got: Receiver<Got>,
+    network: Arc<Network>,
+}
+
+/// surf takes a client by value; this one is shared.
+#[derive(Debug)]
+struct Shared(Arc<Network>);
+
+#[async_trait::async_trait]
+impl HttpClient for Shared {
+    async fn send(&self, request: Request) -> Result<Response, Error> {
+        self.0.send(request).await
+    }
+}
+
+fn start(store: &Store, network: &Arc<Network>, executor: &Arc<Executor<'static>>) -> Deliveries {
+    let client = Client::with_http_client(Shared(network.clone()));
+    let settings = DeliverySettings {
+        max_hooks: 3,
+        ..DeliverySettings::default()
+    };
+    let pause = |failures, _| Duration::from_millis(u64::from(failures));
+    Deliveries::start_with(store.clone(), client, executor.clone(), settings, pause).unwrap()
+}
+
+fn with_world<T: Future<Output = ()>>(test: impl FnOnce(World) -> T) {
+    let executor = Arc::new(Executor::new());
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path(), Options::default()).unwrap();
+    let (sender, got) = async_channel::unbounded();
+    let network = Arc::new(Network {
+        got: sender,
+        answers: Mutex::default(),
+    });
+    let deliveries = start(&store, &network, &executor);
+    let world = World {
+        directory,
+        store,
+        deliveries,
+        executor: executor.clone(),
+        got,
+        network,
+    };
+    let late = async {
+        smol::Timer::after(PATIENCE).await;
+        panic!("the test hangs");
+    };
+    smol::block_on(executor.run(test(world).or(late)));
+}
+
+impl World {
+    async fn happens(&self, account: &'static str, text: &'static str) {
+        let message: Message = serde_json::from_value(json!({
+            "accountId": account, "messageId": text, "chatId": "1@s.whatsapp.net",
+            "from": "1@s.whatsapp.net", "fromMe": false, "timestamp": 1, "type": "text",
+            "text": text, "hasMedia": false, "mentions": [], "reactions": [],
+            "isForwarded": false, "edited": false, "deleted": false, "createdAt": "now",
+        }))
+        .unwrap();
+        self.store
+            .write(move |tx| events::append(tx, &Event::Message(message.clone()), 1))
+            .await
+            .unwrap();
+    }
+
+    async fn hook(&self, url: &str) -> Registered {
+        self.deliveries.register(new(url)).await.unwrap()
+    }
+
+    fn answers(&self, path: &str, codes: &[u16]) {
+        let mut answers = self.network.answers.lock().unwrap();
+        answers.insert(path.to_owned(), codes.to_vec());
+    }
+
+    /// The text of the next event that a receiver got, and its path.
+    async fn next(&self) -> (String, String) {
+        let got = self.got.recv().await.unwrap();
+        (got.path, got.body["text"].as_str().unwrap().to_owned())
+    }
+
+    /// Waits until the one hook's cursor is stored at `number`.
+    async fn stored(&self, number: u64) {
+        loop {
+            let hooks = self.store.read(webhooks::list).unwrap();
+            if hooks.iter().all(|hook| hook.cursor == number) {
+                return;
+            }
+            future::yield_now().await;
+        }
+    }
+}
+
+fn new(url: &str) -> NewWebhook {
+    NewWebhook {
+        url: url.to_owned(),
+        account_id: None,
+        events: None,
+        secret: None,
+        headers: BTreeMap::new(),
+    }
+}
+
+fn is(path: &str, text: &str) -> (String, String) {
+    (path.to_owned(), text.to_owned())
+}
+
+#[test]
+fn events_arrive_in_order_with_frame_and_headers() {
+    with_world(|world| async move {
+        world.happens("alice", "before").await;
+        let hook = NewWebhook {
+            secret: Some("secret".to_owned()),
+            headers: BTreeMap::from([("X-Mine".to_owned(), "1".to_owned())]),
+            ..new("http://a/in")
+        };
+        assert!(
+            world
+                .deliveries
+                .register(hook.clone())
+                .await
+                .unwrap()
+                .created
+        );
+        assert!(!world.deliveries.register(hook).await.unwrap().created);
+        for text in ["one", "two", "three"] {
+            world.happens("alice", text).await;
+        }
+        let first = world.got.recv().await.unwrap();
+        assert_eq!(
+            (&first.body["event"], &first.body["text"]),
+            (&json!("message"), &json!("one"))
+        );
+        assert_eq!(first.body["eventId"], first.headers["webhook-id"].as_str());
+        assert_eq!(first.body["accountId"], "alice");
+        assert_eq!(first.headers["x-mine"], "1");
+        assert!(first.headers["webhook-signature"].starts_with("v1,"));
+        assert_eq!(world.next().await, is("/in", "two"));
+        assert_eq!(world.next().await, is("/in", "three"));
+        world.stored(4).await;
+        let view = world.deliveries.list().unwrap().remove(0);
+        assert_eq!((view.pending, view.failures), (0, 0));
+        assert_eq!(view.events, [EventKind::Message]);
+        assert!(view.last_delivery.unwrap().ok);
+    });
+}
+
+#[test]
+fn a_failed_delivery_is_repeated_before_later_ones() {
+    with_world(|world| async move {
+        world.answers("/in", &[500, 302, 404, 204]);
+        world.hook("http://a/in").await;
+        world.happens("alice", "one").await;
+        world.happens("alice", "two").await;
+        for text in ["one", "one", "one", "one", "two"] {
+            assert_eq!(world.next().await, is("/in", text));
+        }
+        world.stored(2).await;
+        assert_eq!(world.deliveries.list().unwrap()[0].failures, 0);
+    });
+}
+
+#[test]
+fn nothing_is_lost_or_repeated_over_a_restart() {
+    with_world(|world| async move {
+        world.hook("http://a/in").await;
+        world.happens("alice", "one").await;
+        assert_eq!(world.next().await, is("/in", "one"));
+        world.stored(1).await;
+        world.deliveries.stop(PATIENCE).await;
+        world.happens("alice", "two").await;
+        world.store.close(PATIENCE).await.unwrap();
+
+        let store = Store::open(world.directory.path(), Options::default()).unwrap();
+        let again = start(&store, &world.network, &world.executor);
+        assert_eq!(world.next().await, is("/in", "two"));
+        again.stop(PATIENCE).await;
+        assert_eq!(store.read(webhooks::list).unwrap()[0].cursor, 2);
+        assert!(world.got.is_empty());
+    });
+}
+
+#[test]
+fn a_dead_receiver_holds_up_nobody_else_nor_the_stop() {
+    with_world(|world| async move {
+        world.hook("http://a/hangs").await;
+        world.happens("alice", "one").await;
+        assert_eq!(world.next().await, is("/hangs", "one"));
+        world.hook("http://a/in").await;
+        world.happens("alice", "two").await;
+        world.happens("alice", "three").await;
+        assert_eq!(world.next().await, is("/in", "two"));
+        assert_eq!(world.next().await, is("/in", "three"));
+        let pending: Vec<u64> = world
+            .deliveries
+            .list()
+            .unwrap()
+            .iter()
+            .map(|hook| hook.pending)
+            .collect();
+        assert_eq!(pending[0], 3);
+        world.deliveries.stop(Duration::ZERO).await;
+    });
+}
+
+#[test]
+fn hooks_of_an_account_receive_nothing_of_others() {
+    with_world(|world| async move {
+        let bobs = NewWebhook {
+            account_id: Some("bob".to_owned()),
+            ..new("http://a/bob")
+        };
+        world.deliveries.register(bobs).await.unwrap();
+        world.happens("alice", "one").await;
+        world.happens("alice", "two").await;
+        world.happens("bob", "three").await;
+        assert_eq!(world.next().await, is("/bob", "three"));
+        world.stored(3).await;
+        assert!(world.got.is_empty());
+    });
+}
+
+#[test]
+fn a_removed_hook_receives_nothing_more() {
+    with_world(|world| async move {
+        let hook = world.hook("http://a/in").await;
+        assert!(world.deliveries.remove(&hook.id).await.unwrap());
+        assert!(!world.deliveries.remove(&hook.id).await.unwrap());
+        world.hook("http://a/url").await;
+        assert!(world.deliveries.remove_url("http://a/url").await.unwrap());
+        assert!(!world.deliveries.remove_url("http://a/url").await.unwrap());
+        world.hook("http://a/other").await;
+        world.happens("alice", "one").await;
+        assert_eq!(world.next().await, is("/other", "one"));
+        world.stored(1).await;
+        assert!(world.got.is_empty());
+    });
+}
+
+#[test]
+fn what_cannot_be_a_hook_is_refused() {
+    with_world(|world| async move {
+        let refusal = async |new: NewWebhook| match world.deliveries.register(new).await {
+            Err(error) => error.to_string(),
+            Ok(registered) => panic!("{registered:?}"),
+        };
+        assert_eq!(refusal(new("no url")).await, "invalid URL");
+        let secret = NewWebhook {
+            secret: Some("whsec_***".to_owned()),
+            ..new("http://a/")
+        };
+        assert!(refusal(secret).await.contains("\"secret\""));
+        let header = NewWebhook {
+            headers: BTreeMap::from([("Host".to_owned(), "b".to_owned())]),
+            ..new("http://a/")
+        };
+        assert!(refusal(header).await.contains("\"headers\""));
+        for url in ["http://a/1", "http://a/2", "http://a/3"] {
+            world.hook(url).await;
+        }
+        assert!(refusal(new("http://a/4")).await.contains("3 webhooks"));
+        assert_eq!(world.deliveries.list().unwrap().len(), 3);
+        assert!(!world.hook("http://a/3").await.created);
+    });
+}
+
+#[test]
+fn a_test_says_what_the_receiver_answered() {
+    with_world(|world| async move {
+        world.answers("/in", &[418]);
+        let hook = world.hook("http://me:pw@a/in?token=t").await;
+        let outcome = world.deliveries.test(&hook.id).await.unwrap();
+        assert_eq!((outcome.delivered, outcome.status), (false, Some(418)));
+        assert_eq!(outcome.body.as_deref(), Some("taken"));
+        let got = world.got.recv().await.unwrap();
+        assert_eq!(got.body["event"], "ping");
+        assert_eq!(got.headers["authorization"], "Basic bWU6cHc=");
+        assert!(world.deliveries.test("wh_99").await.is_err());
+        let view = world.deliveries.list().unwrap().remove(0);
+        assert_eq!(view.url, "http://***:***@a/in?token=***");
+        assert_eq!(view.failures, 0, "a test is no delivery");
+    });
+}

@@ -1,0 +1,119 @@
+//! Rows with a time, and an index by it, so that a sweep costs what it deletes.
+
+use super::{Stored, rows};
+use crate::store::signal::{KEY_START, Kind};
+use crate::store::{Key, ReadTx, WriteTx};
+
+/// Bytes of the time, in front of a value and in a key of the index.
+const TIME: usize = 8;
+
+/// A kind of rows and its index.
+#[derive(Clone, Copy)]
+pub struct Expiring {
+    pub rows: Kind,
+    pub by_time: Kind,
+}
+
+/// Sent messages, by when they were sent.
+pub const SENT: Expiring = Expiring {
+    rows: Kind::SentMessage,
+    by_time: Kind::SentMessageByTime,
+};
+
+/// Inbound messages that wait for their hook, by when they came.
+pub const PENDING: Expiring = Expiring {
+    rows: Kind::PendingInbound,
+    by_time: Kind::PendingInboundByTime,
+};
+
+/// Message secrets, by their deadline.
+pub const SECRETS: Expiring = Expiring {
+    rows: Kind::MsgSecret,
+    by_time: Kind::MsgSecretByExpiry,
+};
+
+impl Expiring {
+    fn key(self, account: u32, id: &[u8]) -> Key {
+        rows::key(account, self.rows).encoded(id)
+    }
+
+    fn index(self, account: u32, at: i64, id: &[u8]) -> Key {
+        rows::key(account, self.by_time).i64(at).encoded(id)
+    }
+
+    /// The time and the value of the row of `id`, a key's encoded parts.
+    pub fn get<'t>(
+        self,
+        tx: &ReadTx<'t>,
+        account: u32,
+        id: &[u8],
+    ) -> Stored<Option<(i64, &'t [u8])>> {
+        let key = self.key(account, id);
+        rows::get(tx, &key)?
+            .map(|bytes| {
+                let (at, value) = bytes
+                    .split_first_chunk::<TIME>()
+                    .ok_or_else(|| rows::corrupt(&key, "no time"))?;
+                Ok((i64::from_be_bytes(*at), value))
+            })
+            .transpose()
+    }
+
+    /// Stores a row in place of the one that may be there.
+    pub fn put(
+        self,
+        tx: &mut WriteTx<'_>,
+        account: u32,
+        id: &[u8],
+        at: i64,
+        value: &[u8],
+    ) -> Stored<()> {
+        let before = self.get(&tx.view(), account, id)?.map(|(at, _)| at);
+        if before != Some(at) {
+            if let Some(before) = before {
+                rows::delete(tx, &self.index(account, before, id))?;
+            }
+            rows::put(tx, &self.index(account, at, id), &[])?;
+        }
+        let mut row = Vec::with_capacity(TIME + value.len());
+        row.extend_from_slice(&at.to_be_bytes());
+        row.extend_from_slice(value);
+        rows::put(tx, &self.key(account, id), &row)
+    }
+
+    /// Deletes the row and returns its value.
+    pub fn take(self, tx: &mut WriteTx<'_>, account: u32, id: &[u8]) -> Stored<Option<Vec<u8>>> {
+        let Some((at, value)) = self.get(&tx.view(), account, id)? else {
+            return Ok(None);
+        };
+        let value = value.to_vec();
+        rows::delete(tx, &self.index(account, at, id))?;
+        rows::delete(tx, &self.key(account, id))?;
+        Ok(Some(value))
+    }
+
+    /// Deletes the first rows with a time from `from` to before `before`, at most `limit`, and
+    /// says how many.
+    pub fn sweep(
+        self,
+        tx: &mut WriteTx<'_>,
+        account: u32,
+        from: i64,
+        before: i64,
+        limit: usize,
+    ) -> Stored<usize> {
+        let start = rows::key(account, self.by_time);
+        let (from, end) = (start.clone().i64(from), start.i64(before));
+        let mut due = Vec::new();
+        for row in rows::range(&tx.view(), &from, &end)?.take(limit) {
+            due.push(row?.0.to_vec());
+        }
+        for index in &due {
+            if let Some(id) = index.get(KEY_START + TIME..) {
+                rows::delete(tx, &self.key(account, id))?;
+            }
+            rows::delete(tx, index)?;
+        }
+        Ok(due.len())
+    }
+}

@@ -1,0 +1,185 @@
+//! wacore's storage traits over LMDB: one [`Backend`] for each account, nothing kept in memory.
+//!
+//! Reads look into the map on the caller's thread; a write resolves once it is on disk, and what
+//! several sessions write at the same time shares a commit. Every method that changes more than a
+//! row does so in one transaction.
+//!
+//! Rows are in the store's `signal` table: account number, kind, and then
+//!
+//! | Kind | Key | Value |
+//! |---|---|---|
+//! | `Device` | | JSON of wacore's `Device` |
+//! | `Identity`, `Session`, `SenderKey` | address (text) | the bytes |
+//! | `PreKey` | id (u32) | 1 if uploaded, else 0; the record |
+//! | `SignedPreKey` | id (u32) | the record |
+//! | `SyncKey` | key id (bytes) | JSON |
+//! | `LatestSyncKey` | | the key id |
+//! | `SyncVersion` | collection (text) | JSON |
+//! | `MutationMac` | collection (text), index MAC (bytes) | value MAC |
+//! | `SenderKeyDevice` | group, device (texts) | 1 if it has the key, else 0; the device's JID |
+//! | `SenderKeyDeviceGroup` | device, group (texts) | nothing: finds a device in all groups |
+//! | `LidMapping` | LID (text) | JSON |
+//! | `PnMapping` | number (text) | its newest LID |
+//! | `BaseKey` | address, message id (texts) | the key |
+//! | `DeviceList` | user (text) | JSON |
+//! | `GroupMetadata` | group (text) | the bytes |
+//! | `TcToken` | JID (text) | JSON |
+//! | `SentMessage` | chat, message id (texts) | when (i64), the bytes |
+//! | `PendingInbound` | chat, sender, id (texts) | when (i64), the bytes |
+//! | `MsgSecret` | chat, sender, id (texts) | deadline (i64), message's time (i64), the secret |
+//! | `…ByTime`, `…ByExpiry` | time (i64), then the key of the row | nothing: finds what is due |
+//!
+//! Times are Unix seconds, as wacore's are.
+
+mod app_sync;
+mod device;
+mod expiring;
+mod protocol;
+mod secrets;
+mod sender_key_devices;
+mod signal;
+mod tc_tokens;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use whatsapp_rust::wacore::store::error::StoreError as BackendError;
+
+use crate::store::signal::{self as rows, Kind};
+use crate::store::{Key, ReadTx, Store, StoreError, WriteTx};
+
+/// wacore's result.
+type Result<T> = std::result::Result<T, BackendError>;
+
+/// The storage's own.
+type Stored<T> = std::result::Result<T, StoreError>;
+
+/// Rows that one transaction of a sweep deletes, so that nobody waits long behind it.
+const SWEEP: usize = 256;
+
+/// The storage of one account's WhatsApp session.
+#[derive(Clone)]
+pub struct Backend {
+    store: Store,
+    account: u32,
+}
+
+impl Backend {
+    /// The backend of the account of that number. All of an account's backends are the same.
+    pub fn new(store: Store, account: u32) -> Backend {
+        Backend { store, account }
+    }
+
+    /// Forgets everything, for a new pairing. Not one transaction: what is left after a crash is
+    /// removed by calling it again.
+    ///
+    /// # Errors
+    /// The storage's.
+    pub async fn clear(&self) -> std::result::Result<(), StoreError> {
+        let account = self.account;
+        // The device goes first: without it the rest is no pairing anymore.
+        let device = self.key(Kind::Device);
+        self.store
+            .write(move |tx| rows::delete(tx, &device))
+            .await?;
+        while self
+            .store
+            .write(move |tx| rows::clear_step(tx, account, SWEEP))
+            .await?
+        {}
+        Ok(())
+    }
+
+    fn key(&self, kind: Kind) -> Key {
+        rows::key(self.account, kind)
+    }
+
+    fn read<T>(&self, job: impl FnOnce(&ReadTx<'_>) -> Stored<T>) -> Result<T> {
+        self.store.read(job).map_err(into_backend)
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        job: impl FnMut(&mut WriteTx<'_>) -> Stored<T> + Send + 'static,
+    ) -> Result<T> {
+        self.store.write(job).await.map_err(into_backend)
+    }
+
+    /// A copy of the row.
+    fn get(&self, key: &Key) -> Result<Option<Vec<u8>>> {
+        self.read(|tx| Ok(rows::get(tx, key)?.map(<[u8]>::to_vec)))
+    }
+
+    fn get_json<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>> {
+        self.read(|tx| get_json(tx, key))
+    }
+
+    async fn put(&self, key: Key, value: impl AsRef<[u8]> + Send + 'static) -> Result<()> {
+        self.write(move |tx| rows::put(tx, &key, value.as_ref()))
+            .await
+    }
+
+    /// All of them, or none.
+    async fn put_all<V: AsRef<[u8]> + Send + 'static>(
+        &self,
+        entries: Vec<(Vec<u8>, V)>,
+    ) -> Result<()> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        self.write(move |tx| {
+            entries
+                .iter()
+                .try_for_each(|(key, value)| rows::put(tx, key, value.as_ref()))
+        })
+        .await
+    }
+
+    async fn put_json<T: Serialize>(&self, key: Key, value: &T) -> Result<()> {
+        let bytes = to_json(value).map_err(into_backend)?;
+        self.put(key, bytes).await
+    }
+
+    async fn delete(&self, key: Key) -> Result<()> {
+        self.write(move |tx| rows::delete(tx, &key).map(drop)).await
+    }
+
+    /// Calls `step`, each time in a transaction of its own, until it deletes less than it may.
+    /// Returns how many it has deleted.
+    async fn sweep(
+        &self,
+        step: impl FnMut(&mut WriteTx<'_>, usize) -> Stored<usize> + Send + Clone + 'static,
+    ) -> Result<u32> {
+        let mut total = 0u32;
+        loop {
+            let mut step = step.clone();
+            let deleted = self.write(move |tx| step(tx, SWEEP)).await?;
+            total = total.saturating_add(u32::try_from(deleted).unwrap_or(u32::MAX));
+            if deleted < SWEEP {
+                return Ok(total);
+            }
+        }
+    }
+}
+
+fn get_json<T: DeserializeOwned>(tx: &ReadTx<'_>, key: &[u8]) -> Stored<Option<T>> {
+    rows::get(tx, key)?
+        .map(|bytes| from_json(key, bytes))
+        .transpose()
+}
+
+fn from_json<T: DeserializeOwned>(key: &[u8], bytes: &[u8]) -> Stored<T> {
+    serde_json::from_slice(bytes).map_err(|e| rows::corrupt(key, e))
+}
+
+fn to_json<T: Serialize>(value: &T) -> Stored<Vec<u8>> {
+    serde_json::to_vec(value).map_err(rows::encode_error)
+}
+
+fn into_backend(error: StoreError) -> BackendError {
+    BackendError::Database(Box::new(error))
+}
+
+/// Unix seconds.
+fn now() -> i64 {
+    i64::try_from(crate::clock::now() / 1000).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,125 @@
+//! Trusted contacts' tokens: what a contact gave us, and when we gave it ours.
+//!
+//! Two writers meet in a row, the one that receives a token and the one that has issued ours; each
+//! changes only its own half, in one transaction.
+
+use serde::{Deserialize, Serialize};
+use whatsapp_rust::wacore::store::traits::TcTokenEntry;
+
+use super::{Backend, Result, Stored, from_json, get_json, rows, to_json};
+use crate::store::signal::Kind;
+use crate::store::{Key, ReadTx, WriteTx};
+
+/// The row: the entry, and the JID that a key may hold only as a hash.
+#[derive(Serialize, Deserialize)]
+struct Row {
+    jid: String,
+    #[serde(flatten)]
+    entry: TcTokenEntry,
+}
+
+fn key(account: u32, jid: &str) -> Key {
+    rows::key(account, Kind::TcToken).text(jid)
+}
+
+pub fn get(tx: &ReadTx<'_>, account: u32, jid: &str) -> Stored<Option<TcTokenEntry>> {
+    let row: Option<Row> = get_json(tx, &key(account, jid))?;
+    Ok(row.map(|row| row.entry))
+}
+
+pub fn put(tx: &mut WriteTx<'_>, account: u32, jid: &str, entry: TcTokenEntry) -> Stored<()> {
+    let row = Row {
+        jid: jid.to_owned(),
+        entry,
+    };
+    rows::put(tx, &key(account, jid), &to_json(&row)?)
+}
+
+pub fn jids(tx: &ReadTx<'_>, account: u32) -> Stored<Vec<String>> {
+    rows::scan(tx, &rows::key(account, Kind::TcToken))?
+        .map(|row| {
+            let (key, bytes) = row?;
+            from_json::<Row>(key, bytes).map(|row| row.jid)
+        })
+        .collect()
+}
+
+/// Our token was issued at `sender_timestamp`: the time only moves forward.
+pub fn touch(tx: &mut WriteTx<'_>, account: u32, jid: &str, sender_timestamp: i64) -> Stored<()> {
+    let entry = match get(&tx.view(), account, jid)? {
+        Some(known) => TcTokenEntry {
+            sender_timestamp: known.sender_timestamp.max(Some(sender_timestamp)),
+            ..known
+        },
+        None => TcTokenEntry {
+            token: Vec::new(),
+            token_timestamp: sender_timestamp,
+            sender_timestamp: Some(sender_timestamp),
+        },
+    };
+    put(tx, account, jid, entry)
+}
+
+/// A token came in: a newer one that is there already stays, a row without token does not count.
+pub fn receive(
+    tx: &mut WriteTx<'_>,
+    account: u32,
+    jid: &str,
+    token: &[u8],
+    token_timestamp: i64,
+) -> Stored<()> {
+    let known = get(&tx.view(), account, jid)?;
+    if let Some(known) = &known
+        && !known.token.is_empty()
+        && token_timestamp < known.token_timestamp
+    {
+        return Ok(());
+    }
+    let entry = TcTokenEntry {
+        token: token.to_vec(),
+        token_timestamp,
+        sender_timestamp: known.and_then(|known| known.sender_timestamp),
+    };
+    put(tx, account, jid, entry)
+}
+
+impl Backend {
+    /// Deletes the tokens of which both halves are over. Looks at all, outside of the writer;
+    /// there is one for each contact.
+    pub(super) async fn sweep_tc_tokens(&self, token: i64, sender: i64) -> Result<u32> {
+        let is_over = move |entry: &TcTokenEntry| {
+            let has_token = !entry.token.is_empty() && entry.token_timestamp >= token;
+            let has_sender = entry.sender_timestamp.is_some_and(|at| at >= sender);
+            !has_token && !has_sender
+        };
+        let over = self.read(|tx| {
+            let mut over = Vec::new();
+            for row in rows::scan(tx, &self.key(Kind::TcToken))? {
+                let (key, bytes) = row?;
+                if is_over(&from_json::<Row>(key, bytes)?.entry) {
+                    over.push(key.to_vec());
+                }
+            }
+            Ok(over)
+        })?;
+        let mut deleted = 0;
+        for keys in over.chunks(super::SWEEP) {
+            let keys = keys.to_vec();
+            deleted += self
+                .write(move |tx| {
+                    let mut deleted = 0;
+                    for key in &keys {
+                        // It may have changed since it was looked at.
+                        let row: Option<Row> = get_json(&tx.view(), key)?;
+                        if row.is_some_and(|row| is_over(&row.entry)) {
+                            rows::delete(tx, key)?;
+                            deleted += 1;
+                        }
+                    }
+                    Ok(deleted)
+                })
+                .await?;
+        }
+        Ok(deleted)
+    }
+}

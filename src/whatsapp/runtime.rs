@@ -1,0 +1,138 @@
+//! wacore's runtime over the one executor.
+//!
+//! A task that panics is logged and ends, nothing more: the executor's thread lives on, and whoever
+//! set [`SmolRuntime::on_panic`] hears of it.
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_lite::{FutureExt, future};
+use smol::lock::Semaphore;
+use smol::{Executor, Task, Timer};
+use whatsapp_rust::wacore::runtime::{AbortHandle, Runtime};
+
+/// Blocking jobs (making prekeys, key derivation, unpacking history) under way at the same time, over
+/// all accounts. The pool behind [`smol::unblock`] starts a thread for each job that finds none idle,
+/// up to 500, and ends one after half a second of idleness; this keeps it small.
+static BLOCKING: Semaphore = Semaphore::new(2);
+
+type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
+type PanicHook = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// Runs one account's tasks.
+#[derive(Clone)]
+pub struct SmolRuntime {
+    executor: Arc<Executor<'static>>,
+    /// The account, for the log.
+    name: Arc<str>,
+    on_panic: Option<PanicHook>,
+}
+
+impl SmolRuntime {
+    /// Tasks run on `executor`; `name` tells in the log whose they are.
+    pub fn new(executor: Arc<Executor<'static>>, name: impl Into<Arc<str>>) -> SmolRuntime {
+        SmolRuntime {
+            executor,
+            name: name.into(),
+            on_panic: None,
+        }
+    }
+
+    /// Calls `hook` with the panic's message when a task panics: the session is to be restarted. It
+    /// must neither block nor panic.
+    pub fn on_panic(mut self, hook: impl Fn(&str) + Send + Sync + 'static) -> SmolRuntime {
+        self.on_panic = Some(Arc::new(hook));
+        self
+    }
+
+    fn start(&self, job: Job) -> Task<()> {
+        let name = self.name.clone();
+        let on_panic = self.on_panic.clone();
+        self.executor.spawn(async move {
+            if let Err(panic) = AssertUnwindSafe(job).catch_unwind().await {
+                report(&name, on_panic.as_ref(), panic);
+            }
+        })
+    }
+}
+
+fn report(name: &str, on_panic: Option<&PanicHook>, panic: Box<dyn Any + Send>) {
+    let message = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message");
+    log::error!("a task of {name} panicked: {message}");
+    if let Some(on_panic) = on_panic {
+        on_panic(message);
+    }
+}
+
+/// A smol task is cancelled when it is dropped, but `AbortHandle::detach` drops what it holds and
+/// means the task to live. So dropping this lets the task go, and only `abort` cancels it.
+struct DetachOnDrop(Option<Task<()>>);
+
+impl DetachOnDrop {
+    fn abort(mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl Drop for DetachOnDrop {
+    fn drop(&mut self) {
+        if let Some(task) = self.0.take() {
+            task.detach();
+        }
+    }
+}
+
+#[async_trait]
+impl Runtime for SmolRuntime {
+    fn spawn(&self, job: Job) -> AbortHandle {
+        let task = DetachOnDrop(Some(self.start(job)));
+        AbortHandle::new(move || task.abort())
+    }
+
+    fn spawn_detached(&self, job: Job) {
+        self.start(job).detach();
+    }
+
+    fn sleep(&self, duration: Duration) -> Job {
+        Box::pin(async move {
+            Timer::after(duration).await;
+        })
+    }
+
+    fn spawn_blocking(&self, job: Box<dyn FnOnce() + Send>) -> Job {
+        let name = self.name.clone();
+        let on_panic = self.on_panic.clone();
+        Box::pin(async move {
+            let permit = BLOCKING.acquire().await;
+            // The permit goes with the job: one that runs already runs on when its waiter is gone.
+            let job = smol::unblock(move || {
+                let _permit = permit;
+                job();
+            });
+            if let Err(panic) = AssertUnwindSafe(job).catch_unwind().await {
+                report(&name, on_panic.as_ref(), panic);
+            }
+        })
+    }
+
+    fn yield_now(&self) -> Option<Job> {
+        Some(Box::pin(future::yield_now()))
+    }
+
+    /// After every item: there is one thread for all accounts.
+    fn yield_frequency(&self) -> u32 {
+        1
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,583 @@
+//! One account's session with WhatsApp: a whatsapp-rust client, told what to use, and heard.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_lite::FutureExt as _;
+use whatsapp_rust::bot::Bot;
+use whatsapp_rust::http::HttpClient;
+use whatsapp_rust::pair_code::PairCodeOptions;
+use whatsapp_rust::send::{SendError, SendOptions};
+use whatsapp_rust::transport::{Transport, TransportEvent, TransportFactory};
+use whatsapp_rust::types::events::{
+    Event, EventHandler, EventInterest, EventKind, LoggedOut, ServerAck,
+};
+use whatsapp_rust::types::presence::ReceiptType;
+use whatsapp_rust::wacore::store::DevicePropsOverride;
+use whatsapp_rust::waproto::whatsapp as wa;
+use whatsapp_rust::{Client, Jid, anyhow, async_trait};
+
+use crate::clock::{self, Millis};
+use crate::event::{DeliveryStatus, Message};
+use crate::jid::ChatJid;
+use crate::runtime::Executor;
+use crate::store::Store;
+
+use super::acks::Acks;
+use super::backend::Backend;
+use super::inbound::Inbox;
+use super::{SmolRuntime, convert};
+
+/// How long a message may wait for the server's ack.
+const ACK_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a pairing code waits for the socket to WhatsApp.
+const SOCKET_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long WhatsApp keeps a pairing code.
+const PAIRING_CODE_LIFE: Millis = 180_000;
+/// News that may wait for the driver; past [`NEWS_FOR_STATE`] receipts are dropped, so that what
+/// changes the account's state always finds room.
+const NEWS: usize = 1024;
+const NEWS_FOR_STATE: usize = NEWS - 64;
+
+/// What every session is built from.
+#[derive(Clone)]
+pub struct Wiring {
+    pub store: Store,
+    pub executor: Arc<Executor>,
+    pub transport: Arc<dyn TransportFactory>,
+    pub http: Arc<dyn HttpClient>,
+    /// The WhatsApp Web version to claim; `None` asks WhatsApp for the current one.
+    pub version: Option<(u32, u32, u32)>,
+    /// What the phone's list of linked devices shows.
+    pub device_name: String,
+}
+
+/// What happens to a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SessionNews {
+    /// A QR code to scan, instead of the one before.
+    Qr(String),
+    QrExhausted,
+    /// The phone accepted this device.
+    Paired {
+        jid: String,
+        lid: Option<String>,
+    },
+    /// Logged in and in sync.
+    LoggedIn,
+    /// The pairing is over, in words.
+    LoggedOut(String),
+    /// WhatsApp will not serve this account or client for now, in words.
+    Refused(String),
+    /// The same account was opened elsewhere.
+    Replaced,
+    PushName(String),
+    /// One of its tasks panicked: it cannot be relied on any more.
+    Broken(String),
+    /// Others received, read or played own messages.
+    Receipt {
+        message_ids: Vec<String>,
+        status: DeliveryStatus,
+    },
+}
+
+/// The server took a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ack {
+    /// The server's time of the message; `None` if it named none.
+    pub timestamp: Option<Millis>,
+}
+
+/// A text to send.
+#[derive(Debug, Clone)]
+pub struct Text {
+    pub to: ChatJid,
+    pub text: String,
+    pub mentions: Vec<ChatJid>,
+    /// The stored message that it answers.
+    pub quoted: Option<Message>,
+}
+
+/// A code for "link with phone number".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PairingCode {
+    pub code: String,
+    pub expires_at: Millis,
+}
+
+/// Why a message did not go.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SendFailure {
+    #[error("not connected")]
+    NotConnected,
+    /// The server refused it, with its code.
+    #[error("{words}")]
+    Refused { code: Option<u16>, words: String },
+    /// Sent, and no ack came: it may have arrived or not.
+    #[error("no acknowledgement")]
+    NoAck,
+    #[error("{0}")]
+    Other(String),
+}
+
+/// A session that could not be set up, or could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    #[error("the session could not be set up: {0}")]
+    Setup(#[source] anyhow::Error),
+    #[error("no pairing code: {0}")]
+    PairingCode(String),
+}
+
+/// A client for one account. It can be run again after a run has ended, unless it is
+/// [spent](Session::is_spent).
+pub struct Session {
+    client: Arc<Client>,
+    /// The first run goes through the bot, which starts the client's helpers.
+    first_run: Mutex<Option<Bot>>,
+    acks: Acks,
+    trouble: Trouble,
+}
+
+impl Session {
+    /// Sets a session up for an account, without connecting.
+    ///
+    /// # Errors
+    /// When the account's keys cannot be read or made.
+    pub async fn open(
+        wiring: &Wiring,
+        account: u32,
+        account_id: &str,
+    ) -> Result<(Arc<Session>, async_channel::Receiver<SessionNews>), SessionError> {
+        let (sender, news) = async_channel::bounded(NEWS);
+        let broken = sender.clone();
+        let acks = Acks::default();
+        let trouble = Trouble::default();
+        let inbox = Inbox {
+            store: wiring.store.clone(),
+            account,
+            account_id: account_id.into(),
+        };
+        let ears = Ears {
+            sender,
+            acks: acks.clone(),
+            trouble: trouble.clone(),
+            inbox: inbox.clone(),
+            executor: wiring.executor.clone(),
+        };
+        let mut builder = Bot::builder()
+            .with_backend(Backend::new(wiring.store.clone(), account))
+            .with_transport_factory(NotingTransport {
+                inner: wiring.transport.clone(),
+                trouble: trouble.clone(),
+            })
+            .with_http_client(SharedHttp(wiring.http.clone()))
+            .with_runtime(
+                SmolRuntime::new(wiring.executor.clone(), account_id).on_panic(move |message| {
+                    // Full or closed: the session is ending anyway.
+                    let _ = broken.try_send(SessionNews::Broken(message.to_owned()));
+                }),
+            )
+            .with_inbound_durability_hook(inbox)
+            .with_event_handler(ears)
+            .with_device_props(
+                DevicePropsOverride::new()
+                    .with_os(wiring.device_name.clone())
+                    .with_platform_type(wa::device_props::PlatformType::Desktop),
+            )
+            .skip_history_sync();
+        if let Some(version) = wiring.version {
+            builder = builder.with_version(version);
+        }
+        let bot = builder
+            .build()
+            .await
+            .map_err(|e| SessionError::Setup(e.into()))?;
+        let client = bot.client();
+        // When to come back is this server's policy (account::machine), not the client's.
+        client
+            .enable_auto_reconnect
+            .store(false, std::sync::atomic::Ordering::Relaxed);
+        let session = Arc::new(Session {
+            client,
+            first_run: Mutex::new(Some(bot)),
+            acks,
+            trouble,
+        });
+        Ok((session, news))
+    }
+
+    /// Connects and stays until the connection ends. Returns what went wrong, if that is known.
+    pub async fn run(&self) -> Option<String> {
+        self.trouble.take();
+        let bot = self
+            .first_run
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        match bot {
+            Some(bot) => bot.run().await,
+            None => self.client.run().await,
+        }
+        self.acks.abandon();
+        self.trouble.take()
+    }
+
+    /// Whether it can never run again: a new one must be opened.
+    pub fn is_spent(&self) -> bool {
+        self.client.shutdown_signal().is_fired()
+    }
+
+    /// Ends the run, after what is under way was written down.
+    pub async fn close(&self) {
+        self.client.disconnect().await;
+    }
+
+    /// Tells WhatsApp that this device is no longer linked, as far as it can be reached, and ends.
+    pub async fn unlink(&self) {
+        self.client.logout().await;
+    }
+
+    /// A new message id, as WhatsApp Web makes them.
+    pub fn new_message_id(&self) -> String {
+        self.client.generate_message_id()
+    }
+
+    /// The account's own JID, without a device.
+    pub fn own_jid(&self) -> Option<String> {
+        self.client.pn().map(|j| j.to_non_ad().to_string())
+    }
+
+    /// The account's own LID, without a device.
+    pub fn own_lid(&self) -> Option<String> {
+        self.client.lid().map(|j| j.to_non_ad().to_string())
+    }
+
+    /// The name that others see.
+    pub fn push_name(&self) -> Option<String> {
+        Some(self.client.push_name()).filter(|name| !name.is_empty())
+    }
+
+    /// Asks WhatsApp for a code to type on the phone of that number; an earlier code is withdrawn.
+    ///
+    /// # Errors
+    /// When WhatsApp cannot be reached or refuses.
+    pub async fn pairing_code(&self, phone: &str) -> Result<PairingCode, SessionError> {
+        let failed = |e: String| SessionError::PairingCode(e);
+        self.client
+            .wait_for_socket(SOCKET_TIMEOUT)
+            .await
+            .map_err(|e| failed(e.to_string()))?;
+        self.client.cancel_pair_code().await;
+        let code = self
+            .client
+            .pair_with_code(PairCodeOptions {
+                phone_number: phone.to_owned(),
+                ..Default::default()
+            })
+            .await
+            .map_err(|e| failed(e.to_string()))?;
+        Ok(PairingCode {
+            code,
+            expires_at: clock::now() + PAIRING_CODE_LIFE,
+        })
+    }
+
+    /// Encrypts a text for every device of the recipient, sends it under `id` and waits for the
+    /// server's ack.
+    ///
+    /// # Errors
+    /// See [`SendFailure`]; after [`SendFailure::NoAck`] the message may have gone.
+    pub async fn send_text(&self, id: &str, text: &Text) -> Result<Ack, SendFailure> {
+        if !(self.client.is_connected() && self.client.is_logged_in()) {
+            return Err(SendFailure::NotConnected);
+        }
+        let to: Jid = text
+            .to
+            .to_string()
+            .parse()
+            .map_err(|e| SendFailure::Other(format!("recipient: {e}")))?;
+        let message = convert::outgoing_text(&text.text, &text.mentions, text.quoted.as_ref());
+        let waiter = self.acks.expect(id);
+        self.client
+            .send_message_with_options(
+                to,
+                message,
+                SendOptions::default().with_message_id(id.to_owned()),
+            )
+            .await
+            .map_err(send_failure)?;
+        let verdict = waiter
+            .wait()
+            .or(async {
+                smol::Timer::after(ACK_TIMEOUT).await;
+                None
+            })
+            .await;
+        match verdict {
+            Some(Ok(ack)) => Ok(ack),
+            Some(Err(code)) => Err(SendFailure::Refused {
+                code,
+                words: refusal_words(code),
+            }),
+            None => Err(SendFailure::NoAck),
+        }
+    }
+}
+
+fn send_failure(error: SendError) -> SendFailure {
+    match error {
+        SendError::NotLoggedIn => SendFailure::NotConnected,
+        SendError::Client(e) if e.is_transport_unavailable() => SendFailure::NotConnected,
+        other => SendFailure::Other(other.to_string()),
+    }
+}
+
+/// The server's refusal of a message, in words.
+fn refusal_words(code: Option<u16>) -> String {
+    match code {
+        // WhatsApp's own codes, as its web client names them.
+        Some(463) => "WhatsApp refused the message: this account may not write to new contacts \
+                      now (463)"
+            .into(),
+        Some(479) => "WhatsApp refused the message: it was not encrypted for the recipient's \
+                      current devices (479)"
+            .into(),
+        Some(code) => format!("WhatsApp refused the message (code {code})"),
+        None => "WhatsApp refused the message".into(),
+    }
+}
+
+/// What went wrong last on the way to WhatsApp.
+#[derive(Debug, Clone, Default)]
+struct Trouble(Arc<Mutex<Option<String>>>);
+
+impl Trouble {
+    fn note(&self, words: String) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(words);
+    }
+
+    fn take(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// The shared transport, whose failures the session remembers: the client only logs them.
+struct NotingTransport {
+    inner: Arc<dyn TransportFactory>,
+    trouble: Trouble,
+}
+
+#[async_trait]
+impl TransportFactory for NotingTransport {
+    async fn create_transport(
+        &self,
+    ) -> anyhow::Result<(Arc<dyn Transport>, async_channel::Receiver<TransportEvent>)> {
+        let made = self.inner.create_transport().await;
+        if let Err(error) = &made {
+            self.trouble
+                .note(format!("WhatsApp is out of reach: {error:#}"));
+        }
+        made
+    }
+}
+
+/// One HTTP client for all sessions.
+struct SharedHttp(Arc<dyn HttpClient>);
+
+#[async_trait]
+impl HttpClient for SharedHttp {
+    async fn execute(
+        &self,
+        request: whatsapp_rust::http::HttpRequest,
+    ) -> anyhow::Result<whatsapp_rust::http::HttpResponse> {
+        self.0.execute(request).await
+    }
+}
+
+/// Hears the client's events, on its thread, and passes on what matters.
+struct Ears {
+    sender: async_channel::Sender<SessionNews>,
+    acks: Acks,
+    trouble: Trouble,
+    inbox: Inbox,
+    executor: Arc<Executor>,
+}
+
+impl Ears {
+    fn tell(&self, news: SessionNews) {
+        if matches!(news, SessionNews::Receipt { .. }) && self.sender.len() >= NEWS_FOR_STATE {
+            log::warn!(
+                "{}: too many receipts at once, some are not counted",
+                self.inbox.account_id
+            );
+            return;
+        }
+        if let Err(async_channel::TrySendError::Full(news)) = self.sender.try_send(news) {
+            log::error!("{}: news lost: {news:?}", self.inbox.account_id);
+        }
+    }
+
+    fn acked(&self, ack: &ServerAck) {
+        if ack.class.as_deref().is_some_and(|c| c != "message") {
+            return;
+        }
+        let verdict = match &ack.error {
+            None => Ok(Ack {
+                timestamp: ack
+                    .timestamp
+                    .and_then(|t| u64::try_from(t.timestamp_millis()).ok()),
+            }),
+            Some(code) => Err(code.parse().ok()),
+        };
+        self.acks.settle(&ack.id, verdict);
+    }
+}
+
+impl EventHandler for Ears {
+    fn interest(&self) -> EventInterest {
+        EventInterest::of(&[
+            EventKind::PairingQrCode,
+            EventKind::PairingQrCodesExhausted,
+            EventKind::PairSuccess,
+            EventKind::PairError,
+            EventKind::Connected,
+            EventKind::Disconnected,
+            EventKind::LoggedOut,
+            EventKind::TemporaryBan,
+            EventKind::ClientOutdated,
+            EventKind::ConnectFailure,
+            EventKind::StreamError,
+            EventKind::StreamReplaced,
+            EventKind::SelfPushNameUpdated,
+            EventKind::ServerAck,
+            EventKind::Receipt,
+            EventKind::Messages,
+        ])
+    }
+
+    fn handle_event(&self, event: Arc<Event>) {
+        match event.as_ref() {
+            Event::PairingQrCode(qr) => self.tell(SessionNews::Qr(qr.code.clone())),
+            Event::PairingQrCodesExhausted(_) => self.tell(SessionNews::QrExhausted),
+            Event::PairSuccess(pair) => self.tell(SessionNews::Paired {
+                jid: pair.id.to_non_ad().to_string(),
+                lid: lid_of(&pair.lid),
+            }),
+            Event::PairError(pair) => {
+                self.trouble.note(format!("pairing failed: {}", pair.error));
+            }
+            Event::Connected(_) => self.tell(SessionNews::LoggedIn),
+            Event::Disconnected(lost) => {
+                self.trouble.note(format!(
+                    "the connection to WhatsApp was lost: {}",
+                    lost.reason
+                ));
+            }
+            Event::LoggedOut(out) => self.tell(SessionNews::LoggedOut(logged_out_words(out))),
+            Event::TemporaryBan(ban) => self.tell(SessionNews::Refused(format!(
+                "WhatsApp banned this account for {}: {}",
+                spoken(ban.expire.num_seconds()),
+                ban.message.clone().unwrap_or_else(|| ban.code.to_string())
+            ))),
+            Event::ClientOutdated(_) => self.tell(SessionNews::Refused(
+                "WhatsApp no longer accepts this version of WhatsApp Web: update wildcat, or set \
+                 whatsapp.version"
+                    .into(),
+            )),
+            Event::ConnectFailure(failure) => {
+                let words = format!(
+                    "WhatsApp refused the connection: {}",
+                    failure
+                        .message
+                        .clone()
+                        .unwrap_or_else(|| format!("{:?}", failure.reason))
+                );
+                if failure.reason.should_reconnect() {
+                    self.trouble.note(words);
+                } else {
+                    self.tell(SessionNews::Refused(words));
+                }
+            }
+            Event::StreamError(error) => {
+                self.trouble
+                    .note(format!("WhatsApp ended the stream (code {})", error.code));
+            }
+            Event::StreamReplaced(_) => self.tell(SessionNews::Replaced),
+            Event::SelfPushNameUpdated(name) => {
+                self.tell(SessionNews::PushName(name.new_name.clone()));
+            }
+            Event::ServerAck(ack) => self.acked(ack),
+            Event::Receipt(receipt) => {
+                let status = match receipt.r#type {
+                    ReceiptType::Delivered => DeliveryStatus::Delivered,
+                    ReceiptType::Read => DeliveryStatus::Read,
+                    ReceiptType::Played => DeliveryStatus::Played,
+                    _ => return,
+                };
+                if !receipt.source.is_from_me {
+                    self.tell(SessionNews::Receipt {
+                        message_ids: receipt.message_ids.clone(),
+                        status,
+                    });
+                }
+            }
+            // What the durability hook does not cover: channel posts, and messages that the phone
+            // handed over because this device could not decrypt them.
+            Event::Messages(batch) if !batch.hook_committed => {
+                let inbox = self.inbox.clone();
+                let messages = batch.messages.clone();
+                self.executor
+                    .spawn(async move {
+                        if let Err(error) = inbox.store(&messages).await {
+                            log::error!("{}: not stored: {error}", inbox.account_id);
+                        }
+                    })
+                    .detach();
+            }
+            _ => {}
+        }
+    }
+}
+
+fn lid_of(jid: &Jid) -> Option<String> {
+    let text = jid.to_non_ad().to_string();
+    text.ends_with("@lid").then_some(text)
+}
+
+fn logged_out_words(out: &LoggedOut) -> String {
+    use whatsapp_rust::types::events::ConnectFailureReason as Reason;
+    match out.reason {
+        Reason::AccountLocked => "WhatsApp locked this account".into(),
+        _ => "this device was unlinked on the phone".into(),
+    }
+}
+
+/// A length of time for people: `2 h 5 min`.
+fn spoken(seconds: i64) -> String {
+    let minutes = seconds.max(0).div_euclid(60) + i64::from(seconds.rem_euclid(60) > 0);
+    match (minutes / 60, minutes % 60) {
+        (0, m) => format!("{m} min"),
+        (h, 0) => format!("{h} h"),
+        (h, m) => format!("{h} h {m} min"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_time_are_spoken() {
+        for (seconds, words) in [
+            (0, "0 min"),
+            (59, "1 min"),
+            (60, "1 min"),
+            (3_600, "1 h"),
+            (7_500, "2 h 5 min"),
+            (-5, "0 min"),
+        ] {
+            assert_eq!(spoken(seconds), words, "{seconds}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The binary as a shell sees it: its words, its exit codes, its files.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::{Server, World, run_to_end};
+
+#[test]
+fn help_fits_a_screen_and_check_config_shows_where_settings_come_from() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (code, out, err) = run_to_end(directory.path(), &["--help"], &[]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.lines().count() <= 24, "{out}");
+    assert!(out.lines().all(|line| line.chars().count() <= 80), "{out}");
+
+    std::fs::write(
+        directory.path().join("wildcat.toml"),
+        "[server]\nlisten = \"127.0.0.1:4000\"\n",
+    )
+    .expect("written");
+    let sandboxed = ("WILDCAT_WHATSAPP_URL", "wss://127.0.0.1:1/ws/chat");
+    let (code, out, err) = run_to_end(
+        directory.path(),
+        &["check-config", "--log", "debug"],
+        &[sandboxed, ("WILDCAT_LIMITS_MESSAGES_PER_MINUTE", "7")],
+    );
+    assert_eq!((code, err.as_str()), (0, ""));
+    for line in [
+        "listen = \"127.0.0.1:4000\"  # ./wildcat.toml:2",
+        "messages_per_minute = 7  # WILDCAT_LIMITS_MESSAGES_PER_MINUTE",
+        "level = \"debug\"  # --log",
+    ] {
+        assert!(out.contains(line), "{line}\nis not in\n{out}");
+    }
+    // WILDCAT 2.0's own names.
+    let (code, out, _) = run_to_end(
+        directory.path(),
+        &["check-config"],
+        &[sandboxed, ("PORT", "3456"), ("LOG_LEVEL", "warn")],
+    );
+    assert_eq!(code, 0);
+    assert!(out.contains(":3456\""), "{out}");
+    assert!(out.contains("level = \"warn\""), "{out}");
+}
+
+#[test]
+fn mistakes_name_file_line_and_key() {
+    let directory = tempfile::tempdir().expect("a directory");
+    std::fs::write(
+        directory.path().join("wildcat.toml"),
+        "[server]\nlisten = \"nowhere\"\n\n[whatsap]\nurl = \"x\"\n",
+    )
+    .expect("written");
+    let (code, out, err) = run_to_end(
+        directory.path(),
+        &["run"],
+        &[
+            ("WILDCAT_WHATSAPP_URL", "wss://127.0.0.1:1/ws/chat"),
+            ("WILDCAT_SERVER_LISTN", "1"),
+        ],
+    );
+    assert_eq!((code, out.as_str()), (2, ""));
+    for part in ["wildcat.toml:2: server.listen", "WILDCAT_SERVER_LISTN"] {
+        assert!(err.contains(part), "{part} is not in\n{err}");
+    }
+    assert!(
+        err.contains("wildcat.toml:5: ") && err.contains("whatsap.url"),
+        "{err}"
+    );
+    let (code, _, err) = run_to_end(directory.path(), &["--frobnicate"], &[]);
+    assert_eq!(code, 2);
+    assert!(err.contains("--frobnicate"), "{err}");
+}
+
+#[test]
+fn a_sandbox_build_leaves_this_machine_alone() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (code, _, err) = run_to_end(directory.path(), &["run"], &[]);
+    assert_eq!(code, 2);
+    assert!(err.contains("sandbox"), "{err}");
+}
+
+#[test]
+fn a_second_server_on_the_same_data_is_told_who_has_them() {
+    let world = World::new();
+    let server = world.server();
+    let mut second = Server::spawn(&world.options());
+    let status = second.wait();
+    assert_eq!(status.code(), Some(1));
+    let log = second.log();
+    assert!(log.contains(&server.pid().to_string()), "{log}");
+    assert!(
+        log.contains(&world.options().data.display().to_string()),
+        "{log}"
+    );
+    // The first one does not mind.
+    world.get(&server, "/ping");
+    server.kill();
+    // And a lock does not outlive a power cut.
+    world.server();
+}
+
+#[test]
+fn nobody_else_may_read_the_data() {
+    let world = World::new();
+    let server = world.server();
+    world
+        .post(&server, "/accounts", &json!({"id": "alice"}))
+        .expect(201);
+    let mut seen = 0;
+    let mut directories = vec![world.options().data];
+    while let Some(directory) = directories.pop() {
+        let mode = |path: &std::path::Path| {
+            let metadata = std::fs::metadata(path).expect("metadata");
+            metadata.permissions().mode() & 0o777
+        };
+        assert_eq!(mode(&directory), 0o700, "{directory:?}");
+        for entry in std::fs::read_dir(&directory).expect("listed") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                directories.push(path);
+            } else {
+                assert_eq!(mode(&path), 0o600, "{path:?}");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen >= 2, "the environment and its lock");
+}
+
+#[test]
+fn signals_stop_it_cleanly_and_in_time() {
+    let world = World::new();
+    for signal in ["TERM", "INT"] {
+        let mut server = world.server();
+        if signal == "TERM" {
+            world.pair(&server, "alice", "491700000001");
+        } else {
+            server.wait_log("alice: connected");
+        }
+        let started = Instant::now();
+        server.signal(signal);
+        let status = server.wait();
+        assert!(started.elapsed() < Duration::from_secs(5));
+        assert_eq!(status.code(), Some(0), "{}", server.log());
+        assert!(server.log().contains("stopped"), "{}", server.log());
+    }
+}

@@ -1,0 +1,12 @@
+//! The integration tests: the real binary against the simulator, as its users meet it.
+
+mod backend;
+mod command_line;
+mod connection;
+mod conversation;
+mod messages;
+mod pairing;
+mod support;
+mod tidy;
+mod two_accounts;
+mod webhooks;

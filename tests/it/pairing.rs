@@ -1,0 +1,100 @@
+//! Pairing: codes in every form, by phone number, and what happens when nobody scans.
+
+use serde_json::json;
+
+use crate::support::World;
+
+const ALICE: &str = "491700000001";
+
+#[test]
+fn the_code_is_there_in_every_form_until_it_is_scanned() {
+    let world = World::new();
+    let server = world.server();
+    world
+        .post(&server, "/accounts", &json!({"id": "alice", "name": "Al"}))
+        .expect(201);
+    server.wait_log("alice: a QR code waits");
+    let raw = world.api(&server, "GET", "/accounts/alice/qr?format=raw", None);
+    assert_eq!(raw.status, 200);
+    let raw = String::from_utf8(raw.bytes).expect("text");
+    let status = world.get(&server, "/accounts/alice/status");
+    assert_eq!(status["qr"], raw.trim_end());
+    let text = world.api(&server, "GET", "/accounts/alice/qr", None);
+    assert!(String::from_utf8_lossy(&text.bytes).contains('█'));
+    let png = world.api(&server, "GET", "/accounts/alice/qr?format=png", None);
+    assert_eq!(png.header("content-type"), Some("image/png"));
+    assert!(png.bytes.starts_with(b"\x89PNG\r\n"));
+    let svg = world.api(&server, "GET", "/accounts/alice/qr?format=svg", None);
+    assert!(String::from_utf8_lossy(&svg.bytes).contains("<svg"));
+
+    world.scan(ALICE, "Al", raw.trim_end()).expect_success();
+    server.wait_log("alice: connected");
+    let gone = world
+        .api(&server, "GET", "/accounts/alice/qr", None)
+        .expect(404);
+    assert_eq!(gone["status"], "connected");
+    let paired = world
+        .post(
+            &server,
+            "/accounts/alice/pair-code",
+            &json!({"phone": ALICE}),
+        )
+        .expect(409);
+    assert_eq!(paired["status"], "connected");
+}
+
+#[test]
+fn a_phone_number_and_a_code_pair_too() {
+    let world = World::new();
+    let server = world.server();
+    world.phone(ALICE, "Alice");
+    world
+        .post(&server, "/accounts", &json!({"id": "alice"}))
+        .expect(201);
+    server.wait_log("alice: a QR code waits");
+    let answer = world
+        .post(
+            &server,
+            "/accounts/alice/pair-code",
+            &json!({"phone": "+49 170 0000001"}),
+        )
+        .expect(200);
+    let code = answer["code"].as_str().expect("a code");
+    assert_eq!(code.len(), 8, "{code}");
+    assert!(
+        answer["expiresAt"].is_string() || answer["expiresAt"].is_u64(),
+        "{answer}"
+    );
+    world
+        .admin(
+            "POST",
+            "/mock-phone/enter-code",
+            Some(&json!({"number": ALICE, "code": code})),
+        )
+        .expect_success();
+    server.wait_log("alice: connected");
+    let account = world.get(&server, "/accounts/alice");
+    assert_eq!(account["account"]["jid"], format!("{ALICE}@s.whatsapp.net"));
+}
+
+#[test]
+fn a_pairing_that_is_cut_by_a_power_cut_begins_again() {
+    let world = World::new();
+    let server = world.server();
+    world
+        .post(&server, "/accounts", &json!({"id": "alice"}))
+        .expect(201);
+    server.wait_log("alice: a QR code waits");
+    server.kill();
+    let server = world.server();
+    let status = world.get(&server, "/accounts/alice/status");
+    assert_eq!(status["status"], "not_started");
+    world
+        .post(&server, "/accounts/alice/connect", &json!({}))
+        .expect(200);
+    server.wait_log("alice: a QR code waits");
+    let status = world.get(&server, "/accounts/alice/status");
+    let qr = status["qr"].as_str().expect("a QR code");
+    world.scan(ALICE, "alice", qr).expect_success();
+    server.wait_log("alice: connected");
+}

@@ -1,0 +1,21 @@
+//! What the tests stand on: a server process, a simulated WhatsApp, a webhook receiver.
+//!
+//! Everything waits on events (a log line, a delivery, an answer) with one generous deadline; a
+//! test that runs into it fails with what the server has said.
+
+// The benchmark uses a part of it, the tests another.
+#![allow(dead_code)]
+
+mod receiver;
+mod server;
+mod world;
+
+pub use receiver::Receiver;
+pub use server::{Server, ServerOptions, run_to_end};
+pub use world::{World, eventually};
+
+use std::time::Duration;
+
+/// How long anything may take before a test gives up. Machines may be slow; nothing waits this long
+/// when it works.
+pub const DEADLINE: Duration = Duration::from_secs(60);

@@ -1,0 +1,185 @@
+//! The server under test: the real binary, its log, its end.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::Instant;
+
+use super::DEADLINE;
+
+/// How to start the server.
+#[derive(Debug, Clone)]
+pub struct ServerOptions {
+    pub data: PathBuf,
+    /// More environment variables.
+    pub env: Vec<(String, String)>,
+}
+
+/// A running server. Killed when it is dropped.
+pub struct Server {
+    child: Child,
+    log: Arc<Log>,
+    base: String,
+}
+
+#[derive(Default)]
+struct Log {
+    lines: Mutex<Vec<String>>,
+    news: Condvar,
+}
+
+impl Server {
+    /// Starts the binary and waits until it listens.
+    pub fn start(options: &ServerOptions) -> Server {
+        let mut server = Server::spawn(options);
+        let line = server.wait_log("listening on ");
+        let address = line.rsplit(' ').next().expect("an address");
+        server.base = address.to_owned();
+        server
+    }
+
+    /// Starts the binary without waiting for anything.
+    pub fn spawn(options: &ServerOptions) -> Server {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wildcat"));
+        // Nothing of the machine's own settings may leak in.
+        command.env_clear();
+        for name in ["PATH", "HOME", "LD_LIBRARY_PATH", "RUST_BACKTRACE"] {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+        let mut child = command
+            .current_dir(options.data.parent().expect("a parent"))
+            .arg("--data")
+            .arg(&options.data)
+            .env("WILDCAT_SERVER_LISTEN", "127.0.0.1:0")
+            .envs(options.env.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let log = Arc::new(Log::default());
+        let stderr = child.stderr.take().expect("piped");
+        let into = Arc::clone(&log);
+        thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                into.lines.lock().expect("log").push(line);
+                into.news.notify_all();
+            }
+            into.lines.lock().expect("log").push("<end of log>".into());
+            into.news.notify_all();
+        });
+        Server {
+            child,
+            log,
+            base: String::new(),
+        }
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How many lines the log has: a point to wait from.
+    pub fn log_mark(&self) -> usize {
+        self.log.lines.lock().expect("log").len()
+    }
+
+    /// Waits for the first line that contains `text`, from the start.
+    pub fn wait_log(&self, text: &str) -> String {
+        self.wait_log_from(0, text)
+    }
+
+    /// Waits for a line that contains `text`, from line `mark` on.
+    pub fn wait_log_from(&self, mark: usize, text: &str) -> String {
+        let give_up = Instant::now() + DEADLINE;
+        let mut lines = self.log.lines.lock().expect("log");
+        loop {
+            if let Some(line) = lines.iter().skip(mark).find(|line| line.contains(text)) {
+                return line.clone();
+            }
+            let left = give_up.saturating_duration_since(Instant::now());
+            let ended = lines.last().is_some_and(|line| line == "<end of log>");
+            if left.is_zero() || ended {
+                let all = lines.join("\n");
+                drop(lines);
+                panic!("the log never said {text:?}; it said:\n{all}");
+            }
+            lines = self.log.news.wait_timeout(lines, left).expect("log").0;
+        }
+    }
+
+    /// Everything it has said.
+    pub fn log(&self) -> String {
+        self.log.lines.lock().expect("log").join("\n")
+    }
+
+    /// Pulls the plug.
+    pub fn kill(mut self) {
+        self.child.kill().expect("kill -9");
+        self.child.wait().expect("it is gone");
+    }
+
+    /// Sends a signal by name.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args([format!("-{name}"), self.pid().to_string()])
+            .status()
+            .expect("kill");
+        assert!(status.success());
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> ExitStatus {
+        self.wait_log("<end of log>");
+        self.child.wait().expect("it ends")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("--- the server's log\n{}\n---", self.log());
+        }
+    }
+}
+
+/// Runs the binary to its end: exit code, standard output, standard error.
+pub fn run_to_end(directory: &Path, args: &[&str], env: &[(&str, &str)]) -> (i32, String, String) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_wildcat"))
+        .args(args)
+        .env_clear()
+        .envs(env.iter().copied())
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let mut out = String::new();
+    let mut err = String::new();
+    child
+        .stdout
+        .take()
+        .expect("piped")
+        .read_to_string(&mut out)
+        .expect("text");
+    child
+        .stderr
+        .take()
+        .expect("piped")
+        .read_to_string(&mut err)
+        .expect("text");
+    let status = child.wait().expect("it ends");
+    (status.code().unwrap_or(-1), out, err)
+}

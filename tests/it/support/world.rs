@@ -1,0 +1,287 @@
+//! A simulated WhatsApp with its people, and the HTTP calls of the tests.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use wildcat::net;
+use wildcat_simulator::Simulator;
+
+use super::{DEADLINE, Server, ServerOptions};
+
+/// A WhatsApp of its own, and a directory for servers.
+pub struct World {
+    pub simulator: Simulator,
+    pub directory: TempDir,
+    http: Http,
+}
+
+/// What came back.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub status: u16,
+    /// Lower-case names.
+    pub headers: Vec<(String, String)>,
+    pub bytes: Vec<u8>,
+}
+
+impl Answer {
+    /// The body as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.bytes)
+            .unwrap_or_else(|e| panic!("{e}: no JSON: {}", String::from_utf8_lossy(&self.bytes)))
+    }
+
+    /// The body as JSON, if the status is `status`.
+    pub fn expect(&self, status: u16) -> Value {
+        assert_eq!(
+            self.status,
+            status,
+            "{}",
+            String::from_utf8_lossy(&self.bytes)
+        );
+        self.json()
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, v)| v.as_str())
+    }
+}
+
+/// An HTTP client that trusts the simulator: the server's own.
+pub struct Http(surf::Client);
+
+impl Http {
+    /// Trusts the authority in that PEM file, too.
+    pub fn new(extra_ca: Option<&std::path::Path>) -> Http {
+        let tls = net::tls::client_config(extra_ca).expect("TLS");
+        let limits = net::http::Limits {
+            timeout: 2 * DEADLINE,
+            max_body: 64 << 20,
+            // Every request has its own connection: nothing waits for an executor to close it.
+            max_idle: 0,
+            idle_timeout: DEADLINE,
+        };
+        let executor = Arc::new(wildcat::runtime::Executor::new());
+        Http(net::http::client(limits, tls, executor))
+    }
+
+    /// One request; `body` is sent as JSON.
+    pub fn call(&self, method: &str, url: &str, body: Option<&Value>) -> Answer {
+        let bytes = body.map(|body| body.to_string().into_bytes());
+        self.send(method, url, "application/json", bytes)
+    }
+
+    /// One request with any body.
+    pub fn send(&self, method: &str, url: &str, kind: &str, body: Option<Vec<u8>>) -> Answer {
+        let method = method.parse().expect("a method");
+        let url = surf::Url::parse(url).expect("a URL");
+        let mut request = surf::RequestBuilder::new(method, url);
+        if let Some(body) = body {
+            request = request.body(body).header("Content-Type", kind);
+        }
+        smol::block_on(async {
+            let mut response = self.0.send(request).await.expect("an answer");
+            let headers = response
+                .iter()
+                .flat_map(|(name, values)| {
+                    let name = name.as_str().to_ascii_lowercase();
+                    values
+                        .iter()
+                        .map(move |value| (name.clone(), value.as_str().to_owned()))
+                })
+                .collect();
+            Answer {
+                status: response.status().into(),
+                headers,
+                bytes: response.body_bytes().await.expect("a body"),
+            }
+        })
+    }
+}
+
+impl World {
+    pub fn new() -> World {
+        let simulator = Simulator::start().expect("the simulator starts");
+        let directory = tempfile::tempdir().expect("a directory");
+        let ca = directory.path().join("ca.pem");
+        std::fs::write(&ca, simulator.ca_pem()).expect("written");
+        let http = Http::new(Some(&ca));
+        World {
+            simulator,
+            directory,
+            http,
+        }
+    }
+
+    /// Options for a server that meets this WhatsApp; its data lie in `data/`.
+    pub fn options(&self) -> ServerOptions {
+        let ca = self.directory.path().join("ca.pem");
+        ServerOptions {
+            data: self.directory.path().join("data"),
+            env: vec![
+                ("WILDCAT_WHATSAPP_URL".into(), self.simulator.ws_url()),
+                ("WILDCAT_TLS_EXTRA_CA".into(), ca.display().to_string()),
+                ("WILDCAT_WHATSAPP_VERSION".into(), "2.3000.1".into()),
+            ],
+        }
+    }
+
+    /// Starts a server that meets this WhatsApp.
+    pub fn server(&self) -> Server {
+        Server::start(&self.options())
+    }
+
+    /// A request to the server.
+    pub fn api(&self, server: &Server, method: &str, path: &str, body: Option<&Value>) -> Answer {
+        let url = format!("{}{path}", server.base());
+        self.http.call(method, &url, body)
+    }
+
+    pub fn get(&self, server: &Server, path: &str) -> Value {
+        self.api(server, "GET", path, None).expect(200)
+    }
+
+    pub fn post(&self, server: &Server, path: &str, body: &Value) -> Answer {
+        self.api(server, "POST", path, Some(body))
+    }
+
+    /// Any request, for tests of the protocol itself.
+    pub fn http(&self) -> &Http {
+        &self.http
+    }
+
+    /// A request to the phones' hands.
+    pub fn admin(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
+        let url = format!("{}/admin{path}", self.simulator.https_url());
+        self.http.call(method, &url, body)
+    }
+
+    /// A person without linked devices.
+    pub fn phone(&self, number: &str, name: &str) -> Phone<'_> {
+        self.admin(
+            "POST",
+            "/phones",
+            Some(&json!({"number": number, "name": name})),
+        )
+        .expect_success();
+        Phone {
+            world: self,
+            number: number.into(),
+        }
+    }
+
+    /// Creates an account, reads its QR code from `/status`, and lets the phone of `number` scan
+    /// it; returns when the account is connected.
+    pub fn pair(&self, server: &Server, account: &str, number: &str) -> Phone<'_> {
+        let mark = server.log_mark();
+        let created = self.post(server, "/accounts", &json!({"id": account}));
+        created.expect(201);
+        server.wait_log_from(mark, &format!("{account}: a QR code waits"));
+        let status = self.get(server, &format!("/accounts/{account}/status"));
+        assert_eq!(status["status"], "connecting", "{status}");
+        assert_eq!(status["hasQR"], true, "{status}");
+        let qr = status["qr"].as_str().expect("the QR code's text");
+        self.scan(number, account, qr).expect_success();
+        server.wait_log_from(mark, &format!("{account}: connected"));
+        Phone {
+            world: self,
+            number: number.into(),
+        }
+    }
+
+    /// The phone of `number` scans a QR code.
+    pub fn scan(&self, number: &str, name: &str, qr: &str) -> Answer {
+        self.http.send(
+            "POST",
+            &format!(
+                "{}/admin/mock-phone/scan-qr?number={number}&name={name}",
+                self.simulator.https_url()
+            ),
+            "text/plain",
+            Some(qr.as_bytes().to_vec()),
+        )
+    }
+}
+
+impl Answer {
+    /// The body as JSON, if the request went well.
+    pub fn expect_success(&self) -> Value {
+        assert!(
+            (200..300).contains(&self.status),
+            "{}: {}",
+            self.status,
+            String::from_utf8_lossy(&self.bytes)
+        );
+        self.json()
+    }
+}
+
+/// A person's phone.
+pub struct Phone<'w> {
+    world: &'w World,
+    pub number: String,
+}
+
+impl Phone<'_> {
+    pub fn jid(&self) -> String {
+        format!("{}@s.whatsapp.net", self.number)
+    }
+
+    /// Sends; returns the message's id.
+    pub fn send(&self, message: &Value) -> String {
+        let sent = self.post("messages", message);
+        sent["messageId"].as_str().expect("an id").to_owned()
+    }
+
+    pub fn say(&self, to: &str, text: &str) -> String {
+        self.send(&json!({"to": to, "text": text}))
+    }
+
+    /// Waits until it has received `count` messages, and returns all it knows.
+    pub fn received(&self, count: usize) -> Vec<Value> {
+        let seconds = DEADLINE.as_secs();
+        let page = self
+            .world
+            .admin(
+                "GET",
+                &format!(
+                    "/phones/{}/messages?count={count}&wait={seconds}",
+                    self.number
+                ),
+                None,
+            )
+            .expect(200);
+        let messages = page["received"].as_array().expect("messages").clone();
+        assert!(messages.len() >= count, "{page}");
+        messages
+    }
+
+    /// One of its endpoints.
+    pub fn post(&self, what: &str, body: &Value) -> Value {
+        self.world
+            .admin(
+                "POST",
+                &format!("/phones/{}/{what}", self.number),
+                Some(body),
+            )
+            .expect_success()
+    }
+}
+
+/// Asks again until `check` gives something: for what nothing announces.
+pub fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+    let give_up = std::time::Instant::now() + DEADLINE;
+    loop {
+        if let Some(found) = check() {
+            return found;
+        }
+        assert!(std::time::Instant::now() < give_up, "{what} never came");
+        // Not a wait for a certain time: the next look at a state that no event reports.
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,121 @@
+//! `POST /admin/faults`: what shall go wrong, for whom, how often.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{AdminError, Answer};
+use crate::service::{Fault, FaultKind, LoginFailure, Service};
+
+/// The longest delay a fault may make.
+const MAX_DELAY_MS: u64 = 600_000;
+
+/// The body. `{"kind": "clear"}` ends everything.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Request {
+    kind: Kind,
+    /// Only this number; everyone if absent.
+    number: Option<String>,
+    /// For so many events; until cleared if absent.
+    count: Option<u64>,
+    /// Milliseconds of `delay-acks` and `latency`.
+    ms: Option<u64>,
+    /// The code of `refuse-sends` and `stream-error`, the sub-reason of `login-failure`.
+    code: Option<u16>,
+    /// The reason of `login-failure`.
+    reason: Option<u16>,
+    /// Seconds that a ban of `login-failure` lasts.
+    expire: Option<u64>,
+    /// When `drop-connections` drops.
+    #[serde(default)]
+    on: On,
+}
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "kebab-case")]
+enum Kind {
+    Clear,
+    DropConnections,
+    HalfOpen,
+    StreamError,
+    WithholdAcks,
+    DelayAcks,
+    DeliverTwice,
+    Reorder,
+    RefuseSends,
+    LoginFailure,
+    Latency,
+}
+
+#[derive(Deserialize, Clone, Copy, Default, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+enum On {
+    /// At once.
+    #[default]
+    Now,
+    /// When the client sends a message, which is lost with the connection.
+    Message,
+}
+
+/// Does what the body says; `{"hit": connections}` for what happens at once.
+pub(super) fn apply(service: &mut Service, body: &Request) -> Answer {
+    let number = body.number.as_deref();
+    let hit = match body.kind {
+        Kind::Clear => {
+            service.clear_faults();
+            0
+        }
+        Kind::DropConnections if body.on == On::Now => service.drop_connections(number),
+        Kind::HalfOpen => service.half_open(number),
+        Kind::StreamError => service.break_streams(number, required(body.code, "code")?),
+        _ => {
+            let fault = Fault {
+                kind: lasting(body)?,
+                number: body.number.clone(),
+                count: body.count,
+            };
+            if body.count == Some(0) {
+                return Err(AdminError::Bad("count must be at least 1".to_owned()));
+            }
+            if !service.add_fault(fault) {
+                return Err(AdminError::Bad("too many faults wait already".to_owned()));
+            }
+            return Ok(json!({}));
+        }
+    };
+    Ok(json!({"hit": hit}))
+}
+
+fn lasting(body: &Request) -> Result<FaultKind, AdminError> {
+    Ok(match body.kind {
+        Kind::DropConnections => FaultKind::DropOnMessage,
+        Kind::WithholdAcks => FaultKind::WithholdAcks,
+        Kind::DelayAcks => FaultKind::DelayAcks(delay(body)?),
+        Kind::DeliverTwice => FaultKind::DeliverTwice,
+        Kind::Reorder => FaultKind::Reorder,
+        Kind::RefuseSends => FaultKind::RefuseSends(required(body.code, "code")?),
+        Kind::LoginFailure => FaultKind::FailLogin(LoginFailure {
+            reason: required(body.reason, "reason")?,
+            code: body.code,
+            expire: body.expire,
+        }),
+        Kind::Latency => FaultKind::Latency(delay(body)?),
+        Kind::Clear | Kind::HalfOpen | Kind::StreamError => {
+            return Err(AdminError::Bad("this fault happens at once".to_owned()));
+        }
+    })
+}
+
+fn delay(body: &Request) -> Result<Duration, AdminError> {
+    let ms = required(body.ms, "ms")?;
+    if ms > MAX_DELAY_MS {
+        return Err(AdminError::Bad(format!("ms is at most {MAX_DELAY_MS}")));
+    }
+    Ok(Duration::from_millis(ms))
+}
+
+fn required<T: Copy>(value: Option<T>, name: &str) -> Result<T, AdminError> {
+    value.ok_or_else(|| AdminError::Bad(format!("this fault needs {name:?}")))
+}

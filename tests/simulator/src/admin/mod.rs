@@ -1,0 +1,382 @@
+//! `/admin/…`: the hands that hold the phones. JSON in, JSON out; errors are `{"error": "…"}`.
+//!
+//! Requests that ask for something that is yet to happen take `wait=SECONDS` and answer as soon as it has,
+//! so that tests wait for events and not for time.
+
+mod faults;
+mod load;
+
+use std::time::{Duration, Instant};
+
+use futures_lite::{AsyncReadExt, FutureExt};
+use http_types::{Body, Method, Request, Response, StatusCode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::net::Hub;
+use crate::phone::{Outgoing, PhoneError};
+use crate::service::{PairError, Paired, Pairing, PeopleError, Service, now_ms};
+
+/// Bytes of a request body.
+const MAX_BODY: usize = 2 * 1024 * 1024;
+/// The longest that a request waits for something.
+const MAX_WAIT: Duration = Duration::from_secs(120);
+/// How long a client may take to complete a pairing, prekeys and all.
+const PAIRING: Duration = Duration::from_secs(30);
+
+/// Why a request was refused.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AdminError {
+    /// No such path or method.
+    #[error("there is no such endpoint")]
+    NoEndpoint,
+    /// The body or the query is not what it must be.
+    #[error("{0}")]
+    Bad(String),
+    /// About numbers and devices.
+    #[error(transparent)]
+    People(#[from] PeopleError),
+    /// About linking.
+    #[error(transparent)]
+    Pair(#[from] PairError),
+    /// Something did not happen in time.
+    #[error("{0}")]
+    TimedOut(String),
+}
+
+impl AdminError {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::NoEndpoint => StatusCode::NotFound,
+            Self::Bad(_) => StatusCode::BadRequest,
+            Self::People(e) => people_status(e),
+            Self::Pair(e) => match e {
+                PairError::Unknown => StatusCode::NotFound,
+                PairError::Phone(e) => phone_status(e),
+                PairError::Forged => StatusCode::BadRequest,
+                PairError::TooMany => StatusCode::Conflict,
+                PairError::Refused => StatusCode::BadGateway,
+                PairError::Number(e) => people_status(e),
+            },
+            Self::TimedOut(_) => StatusCode::GatewayTimeout,
+        }
+    }
+}
+
+fn people_status(e: &PeopleError) -> StatusCode {
+    match e {
+        PeopleError::BadNumber(_) => StatusCode::BadRequest,
+        PeopleError::Full => StatusCode::Conflict,
+        PeopleError::Unknown(_) | PeopleError::NoDevice(..) => StatusCode::NotFound,
+        PeopleError::Phone(e) => phone_status(e),
+    }
+}
+
+fn phone_status(e: &PhoneError) -> StatusCode {
+    match e {
+        PhoneError::UnknownRecipient(_) | PhoneError::UnknownMessage(_) => StatusCode::NotFound,
+        _ => StatusCode::BadRequest,
+    }
+}
+
+type Answer = Result<Value, AdminError>;
+
+/// Answers one request.
+pub(crate) async fn respond(hub: &Hub, mut request: Request) -> Response {
+    let answer = handle(hub, &mut request).await;
+    let (status, body) = match answer {
+        Ok(body) => (StatusCode::Ok, body),
+        Err(e) => (e.status(), json!({"error": e.to_string()})),
+    };
+    let mut response = Response::new(status);
+    let mut body = Body::from_string(body.to_string());
+    body.set_mime(http_types::mime::JSON);
+    response.set_body(body);
+    response
+}
+
+async fn handle(hub: &Hub, request: &mut Request) -> Answer {
+    let url = request.url().clone();
+    let path: Vec<&str> = url.path().trim_matches('/').split('/').collect();
+    let query: Vec<(String, String)> = url
+        .query_pairs()
+        .map(|(k, v)| (k.into_owned(), v.into_owned()))
+        .collect();
+    let query = Query(query);
+    let ["admin", path @ ..] = path.as_slice() else {
+        return Err(AdminError::NoEndpoint);
+    };
+    match (request.method(), path) {
+        (Method::Post, ["mock-phone", "scan-qr"]) => {
+            let qr = text_body(request).await?;
+            scan_qr(hub, &qr, &query).await
+        }
+        (Method::Post, ["mock-phone", "enter-code"]) => {
+            let body = json_body(request).await?;
+            enter_code(hub, &body).await
+        }
+        (Method::Post, ["phones"]) => {
+            let body: NewPhone = json_body(request).await?;
+            hub.with(|service| {
+                service.ensure_account(&body.number, body.name.as_deref())?;
+                Ok(person(service, &body.number))
+            })
+        }
+        (Method::Get, ["phones"]) => Ok(hub.with(|service| everyone(service))),
+        (Method::Get, ["phones", number]) => one_person(hub, number, &query).await,
+        (Method::Get, ["phones", number, "messages"]) => messages(hub, number, &query).await,
+        (Method::Post, ["phones", number, "messages"]) => {
+            let out: Outgoing = json_body(request).await?;
+            let id = hub.with(|service| {
+                service.ensure_account(number, None)?;
+                service.phone_send(number, out)
+            })?;
+            Ok(json!({"messageId": id}))
+        }
+        (Method::Post, ["phones", number, "read"]) => {
+            let body: Read = json_body(request).await?;
+            hub.with(|service| {
+                service.phone_does(number, |phone, _| {
+                    Ok(phone.mark_read(&body.chat, body.message_ids.as_deref(), now_ms()))
+                })
+            })?;
+            Ok(json!({}))
+        }
+        (Method::Post, ["phones", number, "typing"]) => {
+            let body: Typing = json_body(request).await?;
+            hub.with(|service| {
+                service.phone_does(number, |phone, _| {
+                    Ok(vec![phone.typing(&body.to, &body.state)?])
+                })
+            })?;
+            Ok(json!({}))
+        }
+        (Method::Post, ["phones", number, "unlink"]) => {
+            let body: Unlink = json_body(request).await?;
+            let unlinked = hub.with(|service| service.unlink(number, body.device))?;
+            Ok(json!({"unlinked": unlinked}))
+        }
+        (Method::Post, ["phones", number, state @ ("offline" | "online")]) => {
+            hub.with(|service| service.set_reachable(number, *state == "online"))?;
+            Ok(json!({}))
+        }
+        (Method::Post, ["load"]) => {
+            let body = json_body(request).await?;
+            load::run(hub, &body).await
+        }
+        (Method::Post, ["faults"]) => {
+            let body = json_body(request).await?;
+            hub.with(|service| faults::apply(service, &body))
+        }
+        (Method::Get, ["faults"]) => Ok(hub.with(|service| service.faults_json())),
+        (Method::Delete, ["faults"]) => {
+            hub.with(Service::clear_faults);
+            Ok(json!({}))
+        }
+        (Method::Get, ["stanzas"]) => Ok(hub.with(|service| service.trace().to_json())),
+        _ => Err(AdminError::NoEndpoint),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewPhone {
+    number: String,
+    name: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EnterCode {
+    number: String,
+    code: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Read {
+    chat: String,
+    message_ids: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Typing {
+    to: String,
+    state: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Unlink {
+    device: Option<u16>,
+}
+
+struct Query(Vec<(String, String)>);
+
+impl Query {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find(|(k, _)| k == key)
+            .map(|(_, v)| v.as_str())
+    }
+
+    fn number<T: std::str::FromStr>(&self, key: &str) -> Result<Option<T>, AdminError> {
+        self.get(key)
+            .map(|v| {
+                v.parse()
+                    .map_err(|_| AdminError::Bad(format!("{key}={v} is no number")))
+            })
+            .transpose()
+    }
+
+    fn wait(&self) -> Result<Duration, AdminError> {
+        let seconds: f64 = self.number("wait")?.unwrap_or(0.0);
+        Duration::try_from_secs_f64(seconds)
+            .map(|wait| wait.min(MAX_WAIT))
+            .map_err(|_| AdminError::Bad("wait must be seconds".to_owned()))
+    }
+}
+
+async fn text_body(request: &mut Request) -> Result<String, AdminError> {
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(MAX_BODY).unwrap_or(u64::MAX) + 1;
+    AsyncReadExt::take(&mut *request, limit)
+        .read_to_end(&mut bytes)
+        .await
+        .map_err(|e| AdminError::Bad(format!("the body cannot be read: {e}")))?;
+    if bytes.len() > MAX_BODY {
+        return Err(AdminError::Bad(format!(
+            "the body is longer than {MAX_BODY} bytes"
+        )));
+    }
+    String::from_utf8(bytes).map_err(|_| AdminError::Bad("the body is not UTF-8".to_owned()))
+}
+
+async fn json_body<T: serde::de::DeserializeOwned>(request: &mut Request) -> Result<T, AdminError> {
+    let text = text_body(request).await?;
+    // An endpoint whose fields are all optional may be called without a body.
+    let text = if text.trim().is_empty() { "{}" } else { &text };
+    serde_json::from_str(text).map_err(|e| AdminError::Bad(format!("the body: {e}")))
+}
+
+/// Asks `look` again after every change until it has an answer or `wait` is over.
+async fn eventually<T>(
+    hub: &Hub,
+    wait: Duration,
+    mut look: impl FnMut(&Service) -> Option<T>,
+) -> Option<T> {
+    let deadline = Instant::now() + wait;
+    let changed = hub.service.borrow().changed();
+    loop {
+        let listener = changed.listen();
+        if let Some(found) = look(&hub.service.borrow()) {
+            return Some(found);
+        }
+        let news = async {
+            listener.await;
+            true
+        };
+        let over = async {
+            smol::Timer::at(deadline).await;
+            false
+        };
+        if !news.or(over).await {
+            return None;
+        }
+    }
+}
+
+async fn scan_qr(hub: &Hub, qr: &str, query: &Query) -> Answer {
+    let pairing =
+        hub.with(|service| service.scan_qr(qr, query.get("number"), query.get("name")))?;
+    paired(hub, &pairing).await
+}
+
+async fn enter_code(hub: &Hub, body: &EnterCode) -> Answer {
+    let pairing = hub.with(|service| service.enter_code(&body.number, &body.code))?;
+    paired(hub, &pairing).await
+}
+
+async fn paired(hub: &Hub, pairing: &Pairing) -> Answer {
+    let outcome = eventually(hub, PAIRING, |service| service.pairing_outcome(pairing)).await;
+    match outcome {
+        Some(Ok(Paired { jid, lid, device })) => {
+            Ok(json!({"jid": jid, "lid": lid, "device": device}))
+        }
+        Some(Err(e)) => Err(e.into()),
+        None => Err(AdminError::TimedOut(
+            "the client does not answer the pairing".to_owned(),
+        )),
+    }
+}
+
+fn everyone(service: &Service) -> Value {
+    service
+        .accounts()
+        .map(|(number, _)| person(service, number))
+        .collect()
+}
+
+fn person(service: &Service, number: &str) -> Value {
+    service.person_json(number).unwrap_or_default()
+}
+
+/// `GET /admin/phones/:number[?online=true|false&wait=S]`: with `online`, waits until a linked device is
+/// (or none is) logged in.
+async fn one_person(hub: &Hub, number: &str, query: &Query) -> Answer {
+    let online = match query.get("online") {
+        None => None,
+        Some("true") => Some(true),
+        Some("false") => Some(false),
+        Some(other) => return Err(AdminError::Bad(format!("online={other}"))),
+    };
+    let wait = query.wait()?;
+    let found = eventually(hub, wait, |service| {
+        let known = service.person_json(number)?;
+        let ready = online.is_none_or(|want| service.has_session(number) == want);
+        ready.then_some(known)
+    })
+    .await;
+    match found {
+        Some(found) => Ok(found),
+        None if hub.service.borrow().phone(number).is_none() => {
+            Err(PeopleError::Unknown(number.to_owned()).into())
+        }
+        None => Err(AdminError::TimedOut(format!(
+            "{number} did not become so in time"
+        ))),
+    }
+}
+
+/// `GET /admin/phones/:number/messages`: with `count`, waits until so many have been received; with
+/// `messageId` and `receipt`, until that message has that receipt.
+async fn messages(hub: &Hub, number: &str, query: &Query) -> Answer {
+    let wait = query.wait()?;
+    let count: Option<usize> = query.number("count")?;
+    let receipt = match (query.get("messageId"), query.get("receipt")) {
+        (Some(id), Some(kind)) => Some((id, kind)),
+        (None, None) => None,
+        _ => {
+            return Err(AdminError::Bad(
+                "messageId and receipt go together".to_owned(),
+            ));
+        }
+    };
+    if hub.service.borrow().phone(number).is_none() {
+        return Err(PeopleError::Unknown(number.to_owned()).into());
+    }
+    let found = eventually(hub, wait, |service| {
+        let inbox = service.phone(number)?.inbox();
+        let enough = count.is_none_or(|n| inbox.received().count() >= n);
+        let told = receipt.is_none_or(|(id, kind)| {
+            inbox
+                .find_sent(id)
+                .is_some_and(|sent| sent.receipts.iter().any(|r| r.kind == kind))
+        });
+        (enough && told).then(|| inbox.to_json())
+    })
+    .await;
+    found.ok_or_else(|| AdminError::TimedOut("that has not arrived in time".to_owned()))
+}

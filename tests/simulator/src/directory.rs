@@ -1,0 +1,43 @@
+//! What a phone may ask the service about other people's devices: the one interface between the
+//! two halves of the simulator.
+//!
+//! The service ([`crate::service`]) knows accounts, device lists, key bundles and connections. A
+//! phone ([`crate::phone`]) is a primary device: it holds Signal keys and speaks stanzas exactly as a
+//! connected client would, but without a socket. A phone never looks into the service except
+//! through this trait, and the service never looks into a phone's Signal state.
+
+/// One device of one person. `device` 0 is the phone itself.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DeviceAddr {
+    /// The phone number, digits only: the user part of `<digits>@s.whatsapp.net`.
+    pub number: String,
+    /// 0 for the phone, 1 and up for linked devices.
+    pub device: u16,
+}
+
+/// What `<iq xmlns="encrypt" type="get"><key>` hands out for one device.
+#[derive(Debug, Clone)]
+pub struct Bundle {
+    /// Signal's registration id (32 bits, big endian on the wire).
+    pub registration_id: u32,
+    /// The Curve25519 identity key, without libsignal's type byte.
+    pub identity: [u8; 32],
+    /// The signed prekey: id (24 bits on the wire), public key, XEdDSA signature.
+    pub signed: (u32, [u8; 32], [u8; 64]),
+    /// One one-time prekey, if any is left; it is gone from the store once handed out.
+    pub one_time: Option<(u32, [u8; 32])>,
+    /// The serialized `ADVSignedDeviceIdentity` with `accountSignatureKey`, for linked devices.
+    pub device_identity: Option<Vec<u8>>,
+}
+
+/// The service, as a phone may use it.
+pub trait Directory {
+    /// The LID user part of a number, if that number exists.
+    fn lid_of(&self, number: &str) -> Option<String>;
+    /// The number behind a LID user part.
+    fn number_of(&self, lid: &str) -> Option<String>;
+    /// All devices of a number, the phone (0) first.
+    fn devices(&self, number: &str) -> Vec<u16>;
+    /// The key bundle of a device; consumes a one-time prekey.
+    fn take_bundle(&mut self, addr: &DeviceAddr) -> Option<Bundle>;
+}

@@ -1,0 +1,176 @@
+//! WhatsApp's service on loopback, and the phones of the people on it.
+//!
+//! [`Simulator::start`] gives a service that clients reach by URL, that proves itself with an authority
+//! and a Noise root of its own, and that is as strict as WhatsApp. One thread runs all of it and ends when
+//! the [`Simulator`] is dropped. The phones are moved by HTTP requests under `/admin` on the
+//! same port.
+//!
+//! ```text
+//!  client ──TLS──▶ net ──▶ service ◀──directory── phone
+//!  curl   ──TLS──▶ net ──▶ admin ──▶ service, phone
+//! ```
+//!
+//! - `certs`, `noise`: how the service proves itself, without I/O.
+//! - `net`: sockets, TLS, WebSocket, HTTP; the only module that waits.
+//! - `service`: accounts, devices, queues, routing: one owner, no I/O.
+//! - [`phone`]: primary devices, pure; they know the service as a [`directory::Directory`].
+//! - `admin`: the phones' hands.
+
+mod admin;
+mod certs;
+pub mod directory;
+mod net;
+mod noise;
+pub mod phone;
+mod service;
+
+use std::cell::RefCell;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+
+use certs::{NoiseIdentity, Tls};
+use net::Hub;
+use service::Service;
+
+/// How a simulator is to be.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where it listens; only loopback is accepted. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// With a seed, ids and protocol keys repeat from run to run. TLS keys never do.
+    pub seed: Option<u64>,
+    /// How long the first reference in a QR code can be scanned.
+    pub first_ref_lifetime: Duration,
+    /// How long each of the following five can be scanned after the one before it.
+    pub next_ref_lifetime: Duration,
+    /// Prints every stanza to standard error as it passes.
+    pub log_stanzas: bool,
+}
+
+impl Default for Options {
+    /// WhatsApp's lifetimes, a free port, keys that nobody can foresee.
+    fn default() -> Options {
+        Options {
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
+            seed: None,
+            first_ref_lifetime: Duration::from_secs(60),
+            next_ref_lifetime: Duration::from_secs(20),
+            log_stanzas: false,
+        }
+    }
+}
+
+/// A running simulator. Dropping it closes every connection and ends its thread.
+#[derive(Debug)]
+pub struct Simulator {
+    addr: SocketAddr,
+    ca_pem: String,
+    noise_root: [u8; 32],
+    stop: async_channel::Sender<()>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Simulator {
+    /// Starts one with the default [`Options`].
+    ///
+    /// # Errors
+    /// See [`start_with`](Self::start_with).
+    pub fn start() -> Result<Simulator> {
+        Simulator::start_with(Options::default())
+    }
+
+    /// Starts one. When this returns, it accepts connections.
+    ///
+    /// # Errors
+    /// When the address is not on loopback or cannot be listened on, or no thread can be started.
+    pub fn start_with(options: Options) -> Result<Simulator> {
+        ensure!(
+            options.listen.ip().is_loopback(),
+            "{} is not a loopback address",
+            options.listen
+        );
+        let seed = match options.seed {
+            Some(seed) => seed,
+            None => unforeseen_seed(),
+        };
+        let tls = Tls::generate()?;
+        let mut rng = StdRng::seed_from_u64(seed);
+        let identity = NoiseIdentity::generate(&mut rng, service::now_secs())?;
+        let listener = std::net::TcpListener::bind(options.listen)
+            .with_context(|| format!("listen on {}", options.listen))?;
+        let addr = listener.local_addr()?;
+        let (stop, stopped) = async_channel::bounded(1);
+        let (ca_pem, noise_root) = (tls.ca_pem.clone(), identity.root);
+
+        let listener = smol::Async::new(listener)?;
+        let thread = std::thread::Builder::new()
+            .name("simulator".to_owned())
+            .spawn(move || {
+                let (wake, woken) = async_channel::bounded(1);
+                let hub = Rc::new(Hub {
+                    service: RefCell::new(Service::new(options, addr.port(), seed)),
+                    identity,
+                    wake,
+                });
+                let ex = smol::LocalExecutor::new();
+                smol::block_on(ex.run(net::serve(
+                    &ex,
+                    listener.into(),
+                    tls.acceptor,
+                    hub,
+                    woken,
+                    stopped,
+                )));
+            })?;
+        Ok(Simulator {
+            addr,
+            ca_pem,
+            noise_root,
+            stop,
+            thread: Some(thread),
+        })
+    }
+
+    /// Where clients connect: `wss://127.0.0.1:PORT/ws/chat`.
+    pub fn ws_url(&self) -> String {
+        format!("wss://{}/ws/chat", self.addr)
+    }
+
+    /// Where the admin endpoints are: `https://127.0.0.1:PORT`.
+    pub fn https_url(&self) -> String {
+        format!("https://{}", self.addr)
+    }
+
+    /// The TLS authority's certificate, PEM.
+    pub fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
+    /// The public key of the Noise certificate chain's root.
+    pub fn noise_root(&self) -> [u8; 32] {
+        self.noise_root
+    }
+}
+
+impl Drop for Simulator {
+    fn drop(&mut self) {
+        self.stop.close();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            log::error!("the simulator's thread panicked");
+        }
+    }
+}
+
+/// A seed from the randomness that the standard library keeps for its hash maps.
+fn unforeseen_seed() -> u64 {
+    use std::hash::{BuildHasher as _, RandomState};
+    RandomState::new().hash_one(std::time::SystemTime::now())
+}

@@ -1,0 +1,104 @@
+//! The account's app state, as far as the phone has something to say in it: the key, and the settings
+//! that a new device finds when it first looks.
+
+use rand::rngs::StdRng;
+use rand::{Rng as _, RngExt as _};
+use wacore_appstate::hash::{HashState, generate_patch_mac};
+use wacore_appstate::{encode_record, expand_app_state_keys};
+use waproto::buffa::MessageField;
+use waproto::whatsapp as wa;
+
+use super::Phone;
+use super::pairing::Adv;
+
+/// The collection that clients wait for before they call themselves connected.
+const SETTINGS: &str = "critical_block";
+
+/// The key with which the account's app state is encrypted. WhatsApp makes a new one when a device is
+/// removed; here one lasts.
+pub(super) struct AppStateKey {
+    /// Two bytes of the device that made it (0, the phone), four of an epoch.
+    id: [u8; 6],
+    data: [u8; 32],
+    /// Unix milliseconds.
+    timestamp: i64,
+}
+
+impl AppStateKey {
+    pub(super) fn id(&self) -> &[u8] {
+        &self.id
+    }
+
+    pub(super) fn generate(rng: &mut StdRng, now_ms: u64) -> Self {
+        let mut id = [0; 6];
+        id[2..].copy_from_slice(&rng.random_range(1..=0xffff_u32).to_be_bytes());
+        let mut data = [0; 32];
+        rng.fill_bytes(&mut data);
+        Self {
+            id,
+            data,
+            timestamp: i64::try_from(now_ms).unwrap_or(i64::MAX),
+        }
+    }
+
+    pub(super) fn to_proto(&self, adv: &Adv) -> wa::message::AppStateSyncKey {
+        wa::message::AppStateSyncKey {
+            key_id: MessageField::some(wa::message::AppStateSyncKeyId {
+                key_id: Some(self.id.to_vec()),
+            }),
+            key_data: MessageField::some(wa::message::AppStateSyncKeyData {
+                key_data: Some(self.data.to_vec()),
+                fingerprint: MessageField::some(wa::message::AppStateSyncKeyFingerprint {
+                    raw_id: Some(adv.raw_id()),
+                    current_index: Some(adv.current_index()),
+                    device_indexes: adv.valid_indexes(),
+                }),
+                timestamp: Some(self.timestamp),
+            }),
+        }
+    }
+}
+
+impl Phone {
+    /// The collection in which the phone keeps its settings, and the serialized `SyncdPatch` that is the
+    /// first version of it: the push name. To be stored when the account's first device is linked.
+    pub fn settings_patch(&mut self, now_ms: u64) -> (&'static str, Vec<u8>) {
+        let keys = expand_app_state_keys(&self.app_state.data);
+        let value = wa::SyncActionValue {
+            timestamp: i64::try_from(now_ms).ok(),
+            push_name_setting: MessageField::some(wa::sync_action_value::PushNameSetting {
+                name: Some(self.name.clone()),
+            }),
+            ..Default::default()
+        };
+        let mut iv = [0; 16];
+        self.rng.fill_bytes(&mut iv);
+        let (mutation, _) = encode_record(
+            wa::syncd_mutation::SyncdOperation::SET,
+            br#"["setting_pushName"]"#,
+            &value,
+            &keys,
+            &self.app_state.id,
+            &iv,
+            1,
+        );
+        let mutations = vec![mutation];
+        let mut state = HashState {
+            version: 1,
+            ..Default::default()
+        };
+        // Nothing came before, so there is no earlier value to look up.
+        let _ = state.update_hash(&mutations, |_, _| Ok(None));
+        let mut patch = wa::SyncdPatch {
+            mutations,
+            snapshot_mac: Some(state.generate_snapshot_mac(SETTINGS, &keys.snapshot_mac)),
+            key_id: MessageField::some(wa::KeyId {
+                id: Some(self.app_state.id.to_vec()),
+            }),
+            device_index: Some(0),
+            ..Default::default()
+        };
+        patch.patch_mac = Some(generate_patch_mac(&patch, SETTINGS, &keys.patch_mac, 1));
+        (SETTINGS, waproto::codec::syncd_patch_to_vec(&patch))
+    }
+}

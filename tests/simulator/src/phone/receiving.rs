@@ -1,0 +1,339 @@
+//! Stanzas delivered to the phone: opened, checked, recorded and answered as a client answers them.
+
+use wacore::messages::{MessageUtils, unwrap_device_sent};
+use wacore::protocol::retry::RetryReason;
+use wacore_binary::builder::NodeBuilder;
+use wacore_binary::{Jid, Node};
+use wacore_libsignal::protocol::{PreKeySignalMessage, SignalProtocolError};
+use waproto::whatsapp as wa;
+
+use super::inbox::{self, Receipt};
+use super::keys::Kind;
+use super::sending::parse_person;
+use super::{Phone, PhoneError, attr, bytes_of, child_bytes, jid_attr};
+use crate::directory::{DeviceAddr, Directory};
+
+/// The error with which clients acknowledge a message that they will never be able to handle.
+const UNHANDLED: &str = "500";
+
+/// Why a message was not read.
+enum Failure {
+    /// It was read before: the service delivered it twice.
+    Duplicate,
+    /// It should be sent again.
+    Retry(RetryReason),
+}
+
+/// A stanza of a message, its address parts already read.
+pub(super) struct Incoming<'a> {
+    pub(super) node: &'a Node,
+    pub(super) id: String,
+    pub(super) from: Jid,
+    pub(super) sender: DeviceAddr,
+    /// Unix seconds.
+    pub(super) t: u64,
+    /// Whether it is about the account itself (`category="peer"`).
+    pub(super) peer: bool,
+}
+
+impl Phone {
+    /// A stanza that reaches the phone. Messages are decrypted and recorded, receipts and
+    /// acknowledgements noted; the result is what the phone sends because of it: receipts,
+    /// requests to send again (always with keys), messages sent again, answers to its
+    /// own linked devices, acknowledgements.
+    pub fn receive(&mut self, stanza: &Node, dir: &mut dyn Directory, now_ms: u64) -> Vec<Node> {
+        match stanza.tag.as_ref() {
+            "message" => self.on_message(stanza, dir, now_ms),
+            "receipt" => {
+                let mut out = self.on_receipt(stanza, dir, now_ms);
+                out.extend(acknowledge(stanza, None));
+                out
+            }
+            "ack" => {
+                if attr(stanza, "class").as_deref() == Some("message")
+                    && let Some(id) = attr(stanza, "id")
+                {
+                    let error = attr(stanza, "error").and_then(|code| code.parse().ok());
+                    self.inbox.acked(&id, error);
+                }
+                Vec::new()
+            }
+            "notification" => {
+                self.on_notification(stanza, dir);
+                acknowledge(stanza, None).into_iter().collect()
+            }
+            "call" => acknowledge(stanza, None).into_iter().collect(),
+            // Presence, chat states and the like ask for no answer.
+            _ => Vec::new(),
+        }
+    }
+
+    /// Read receipts for messages of a chat (a number or a person's JID): those named, or
+    /// all that are unread.
+    pub fn mark_read(&mut self, chat: &str, ids: Option<&[String]>, now_ms: u64) -> Vec<Node> {
+        let Ok(chat) = parse_person(chat) else {
+            return Vec::new();
+        };
+        let mut out = Vec::new();
+        for (to, ids) in self.inbox.mark_read(&chat, ids) {
+            let Some((first, rest)) = ids.split_first() else {
+                continue;
+            };
+            let mut receipt = NodeBuilder::new("receipt")
+                .attr("to", to)
+                .attr("id", first)
+                .attr("type", "read")
+                .attr("t", now_ms / 1000);
+            if !rest.is_empty() {
+                let items = rest
+                    .iter()
+                    .map(|id| NodeBuilder::new("item").attr("id", id).build());
+                receipt = receipt.children([NodeBuilder::new("list").children(items).build()]);
+            }
+            out.push(receipt.build());
+        }
+        out
+    }
+
+    fn on_message(&mut self, node: &Node, dir: &mut dyn Directory, now_ms: u64) -> Vec<Node> {
+        let (Some(id), Some(from)) = (attr(node, "id"), jid_attr(node, "from")) else {
+            return Vec::new();
+        };
+        let refuse = || acknowledge(node, Some(UNHANDLED)).into_iter().collect();
+        let Some(sender) = self.addr_of(&from, dir) else {
+            return refuse();
+        };
+        let enc = node.get_children_by_tag("enc").find_map(|enc| {
+            let kind = Kind::from_wire(&attr(enc, "type")?)?;
+            (attr(enc, "v").as_deref() == Some("2")).then_some(())?;
+            Some((kind, bytes_of(enc)?))
+        });
+        let Some((kind, cipher)) = enc else {
+            return refuse();
+        };
+        let incoming = Incoming {
+            node,
+            id,
+            from,
+            sender,
+            t: attr(node, "t")
+                .and_then(|t| t.parse().ok())
+                .unwrap_or(now_ms / 1000),
+            peer: attr(node, "category").as_deref() == Some("peer"),
+        };
+        match self.open(&incoming, kind, cipher) {
+            Ok(message) => self.accept(&incoming, message, dir),
+            Err(Failure::Duplicate) => {
+                let chat = incoming.from.to_non_ad();
+                vec![self.delivered(&incoming, &chat)]
+            }
+            Err(Failure::Retry(reason)) => match self.ask_again(&incoming, reason) {
+                Some(receipt) => vec![receipt],
+                None => refuse(),
+            },
+        }
+    }
+
+    /// Decrypts a message. A linked device that opens a session proves whose it is.
+    fn open(
+        &mut self,
+        incoming: &Incoming<'_>,
+        kind: Kind,
+        cipher: &[u8],
+    ) -> Result<wa::Message, Failure> {
+        let sender = &incoming.sender;
+        let padded = match kind {
+            Kind::PreKey => {
+                let message = PreKeySignalMessage::try_from(cipher).map_err(failure)?;
+                if sender.device != 0 {
+                    let key = super::keys::raw(message.identity_key().public_key());
+                    let proof = child_bytes(incoming.node, "device-identity")
+                        .ok_or(Failure::Retry(RetryReason::AdvFailure))?;
+                    if let Err(error) = self.check_device(sender, proof, &key) {
+                        log::warn!("phone {}: message of {sender:?}: {error}", self.number);
+                        return Err(Failure::Retry(RetryReason::AdvFailure));
+                    }
+                }
+                self.keys
+                    .decrypt_prekey(sender, &message, &mut self.rng)
+                    .map_err(failure)?
+            }
+            Kind::Signal => self
+                .keys
+                .decrypt(sender, cipher, &mut self.rng)
+                .map_err(failure)?,
+        };
+        let invalid = || Failure::Retry(RetryReason::InvalidMessage);
+        let plain = MessageUtils::unpad_message_ref(&padded, 2).map_err(|_| invalid())?;
+        waproto::codec::message_decode(plain).map_err(|_| invalid())
+    }
+
+    /// A message that could be read.
+    fn accept(
+        &mut self,
+        incoming: &Incoming<'_>,
+        message: wa::Message,
+        dir: &mut dyn Directory,
+    ) -> Vec<Node> {
+        let own = incoming.sender.number == self.number;
+        let mut chat = if own {
+            jid_attr(incoming.node, "recipient").unwrap_or_else(|| Jid::pn(self.number.as_str()))
+        } else {
+            incoming.from.to_non_ad()
+        };
+        if let Some(copy) = message.device_sent_message.as_option() {
+            let destination = copy.destination_jid.as_deref().map(str::parse::<Jid>);
+            match destination {
+                // Only the own account's devices may put words into the owner's mouth.
+                Some(Ok(jid)) if own => chat = jid.to_non_ad(),
+                _ => {
+                    return acknowledge(incoming.node, Some(UNHANDLED))
+                        .into_iter()
+                        .collect();
+                }
+            }
+        }
+        let message = unwrap_device_sent(message);
+        let mut out = vec![self.delivered(incoming, &chat)];
+        if own && let Some(protocol) = message.protocol_message.as_option() {
+            out.extend(self.on_own_request(incoming.sender.device, protocol, dir));
+        }
+        if let Some(mut received) = inbox::describe(&message) {
+            let canonical = match self.addr_of(&chat, dir) {
+                Some(addr) => Jid::pn(addr.number.as_str()),
+                None => chat.clone(),
+            };
+            received.message_id = incoming.id.clone();
+            received.from =
+                Jid::pn_device(incoming.sender.number.as_str(), incoming.sender.device).to_string();
+            received.chat = canonical.to_string();
+            received.from_me = own;
+            received.timestamp = incoming.t;
+            received.wire_chat = Some(chat);
+            self.inbox.push(received);
+        }
+        out
+    }
+
+    /// The receipt that says "this arrived".
+    fn delivered(&self, incoming: &Incoming<'_>, chat: &Jid) -> Node {
+        let receipt = NodeBuilder::new("receipt")
+            .attr("to", &incoming.from)
+            .attr("id", &incoming.id);
+        let receipt = if incoming.peer {
+            receipt.attr("type", "peer_msg")
+        } else if incoming.sender.number == self.number {
+            receipt.attr("type", "sender").attr("recipient", chat)
+        } else {
+            receipt
+        };
+        receipt.build()
+    }
+
+    fn on_receipt(&mut self, node: &Node, dir: &mut dyn Directory, now_ms: u64) -> Vec<Node> {
+        let Some(id) = attr(node, "id") else {
+            return Vec::new();
+        };
+        let from = jid_attr(node, "participant").or_else(|| jid_attr(node, "from"));
+        let Some(from) = from else {
+            return Vec::new();
+        };
+        // A receipt of a client in the background says "inactive"; to its sender it is a delivery.
+        let kind = match attr(node, "type") {
+            None => "delivered".to_owned(),
+            Some(kind) if kind.is_empty() || kind == "inactive" => "delivered".to_owned(),
+            Some(kind) => kind,
+        };
+        let receipt = Receipt {
+            kind: kind.clone(),
+            from: from.to_string(),
+            t: attr(node, "t")
+                .and_then(|t| t.parse().ok())
+                .unwrap_or(now_ms / 1000),
+        };
+        let more = node
+            .get_optional_child("list")
+            .into_iter()
+            .flat_map(|list| {
+                list.get_children_by_tag("item")
+                    .filter_map(|item| attr(item, "id"))
+            });
+        for id in std::iter::once(id).chain(more) {
+            self.inbox.receipt(&id, receipt.clone());
+        }
+        if kind == "retry" {
+            self.on_retry(node, &from, dir).into_iter().collect()
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// `<notification type="encrypt"><identity/>`: somebody has a new phone, old sessions are void.
+    fn on_notification(&mut self, node: &Node, dir: &dyn Directory) {
+        if attr(node, "type").as_deref() == Some("encrypt")
+            && node.get_optional_child("identity").is_some()
+            && let Some(from) = jid_attr(node, "from")
+            && let Some(addr) = self.addr_of(&from, dir)
+            && addr.number != self.number
+        {
+            self.keys.forget(&addr.number);
+        }
+    }
+
+    /// What a linked device asks of its phone.
+    fn on_own_request(
+        &mut self,
+        device: u16,
+        protocol: &wa::message::ProtocolMessage,
+        dir: &mut dyn Directory,
+    ) -> Option<Node> {
+        let request = protocol.app_state_sync_key_request.as_option()?;
+        match self.share_keys(device, request, dir) {
+            Ok(stanza) => Some(stanza),
+            Err(error @ PhoneError::NoDevice(_)) => {
+                log::warn!("phone {}: {error}", self.number);
+                None
+            }
+            Err(error) => {
+                log::warn!("phone {}: sharing keys: {error}", self.number);
+                None
+            }
+        }
+    }
+}
+
+/// `<ack>` for a stanza that has an id and a sender.
+fn acknowledge(node: &Node, error: Option<&str>) -> Option<Node> {
+    let mut ack = NodeBuilder::new("ack")
+        .attr("id", attr(node, "id")?)
+        .attr("to", node.attrs.get("from")?.clone())
+        .attr("class", node.tag.as_ref());
+    for key in ["participant", "type"] {
+        if let Some(value) = node.attrs.get(key) {
+            ack = ack.attr(key, value.clone());
+        }
+    }
+    if let Some(error) = error {
+        ack = ack.attr("error", error);
+    }
+    Some(ack.build())
+}
+
+fn failure(error: SignalProtocolError) -> Failure {
+    use SignalProtocolError as E;
+    Failure::Retry(match error {
+        E::DuplicatedMessage(..) => return Failure::Duplicate,
+        E::SessionNotFound(_) => RetryReason::NoSession,
+        E::InvalidPreKeyId | E::InvalidSignedPreKeyId => RetryReason::InvalidKeyId,
+        E::BadMac(_) => RetryReason::BadMac,
+        E::InvalidSessionStructure(_) => RetryReason::InvalidSession,
+        E::SignatureValidationFailed => RetryReason::InvalidSignature,
+        E::UntrustedIdentity(_) => RetryReason::InvalidKey,
+        E::InvalidMessage(..)
+        | E::InvalidProtobufEncoding
+        | E::CiphertextMessageTooShort(_)
+        | E::LegacyCiphertextVersion(_)
+        | E::UnrecognizedCiphertextVersion(_) => RetryReason::InvalidMessage,
+        _ => RetryReason::UnknownError,
+    })
+}

@@ -1,0 +1,3 @@
+mod linking;
+mod talking;
+mod world;

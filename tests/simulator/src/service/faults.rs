@@ -1,0 +1,239 @@
+//! Faults on purpose: what a client must survive.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use wacore_binary::Node;
+
+use super::login::{LoginFailure, Stage};
+use super::{ConnId, Service};
+use crate::directory::DeviceAddr;
+
+/// Faults that can wait at one time.
+const MAX_FAULTS: usize = 64;
+
+/// What goes wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FaultKind {
+    /// The connection breaks when the client sends a message, before the service has read it.
+    DropOnMessage,
+    /// Messages are taken, and no ack is sent.
+    WithholdAcks,
+    /// Acks for messages come late.
+    DelayAcks(Duration),
+    /// Every message is delivered twice.
+    DeliverTwice,
+    /// Two messages change places.
+    Reorder,
+    /// Messages are refused with this error.
+    RefuseSends(u16),
+    /// Logins fail.
+    FailLogin(LoginFailure),
+    /// Everything to clients comes late.
+    Latency(Duration),
+}
+
+/// A fault that waits for its events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// What happens.
+    pub kind: FaultKind,
+    /// To whom; `None` for everyone.
+    pub number: Option<String>,
+    /// For how many events; `None` until cleared.
+    pub count: Option<u64>,
+}
+
+impl Fault {
+    fn hits(&self, number: &str) -> bool {
+        self.number.as_deref().is_none_or(|n| n == number)
+    }
+}
+
+/// The faults that wait.
+#[derive(Default)]
+pub(super) struct Faults {
+    waiting: Vec<Fault>,
+    /// A message that a later one overtakes.
+    held: Option<(DeviceAddr, Node)>,
+}
+
+impl Faults {
+    /// Uses up one event of the first fault that `pick` wants for `number`.
+    fn take<T>(&mut self, number: &str, pick: impl Fn(&FaultKind) -> Option<T>) -> Option<T> {
+        let (at, found) = self
+            .waiting
+            .iter()
+            .enumerate()
+            .filter(|(_, fault)| fault.hits(number))
+            .find_map(|(at, fault)| Some((at, pick(&fault.kind)?)))?;
+        if let Some(count) = &mut self.waiting[at].count {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.waiting.remove(at);
+            }
+        }
+        Some(found)
+    }
+
+    pub(super) fn login_failure(&mut self, number: &str) -> Option<LoginFailure> {
+        self.take(number, |kind| match kind {
+            FaultKind::FailLogin(failure) => Some(failure.clone()),
+            _ => None,
+        })
+    }
+
+    pub(super) fn refusal(&mut self, number: &str) -> Option<u16> {
+        self.take(number, |kind| match kind {
+            FaultKind::RefuseSends(code) => Some(*code),
+            _ => None,
+        })
+    }
+
+    pub(super) fn ack_withheld(&mut self, number: &str) -> bool {
+        self.take(number, |kind| {
+            (*kind == FaultKind::WithholdAcks).then_some(())
+        })
+        .is_some()
+    }
+
+    pub(super) fn ack_delay(&mut self, number: &str) -> Option<Duration> {
+        self.take(number, |kind| match kind {
+            FaultKind::DelayAcks(wait) => Some(*wait),
+            _ => None,
+        })
+    }
+
+    pub(super) fn twice(&mut self, number: &str) -> bool {
+        self.take(number, |kind| {
+            (*kind == FaultKind::DeliverTwice).then_some(())
+        })
+        .is_some()
+    }
+
+    /// Latency is a state rather than an event: it is not used up.
+    pub(super) fn latency(&self) -> Option<Duration> {
+        self.waiting.iter().find_map(|fault| match fault.kind {
+            FaultKind::Latency(wait) => Some(wait),
+            _ => None,
+        })
+    }
+
+    fn breaks(&mut self, number: &str) -> bool {
+        self.take(number, |kind| {
+            (*kind == FaultKind::DropOnMessage).then_some(())
+        })
+        .is_some()
+    }
+
+    fn reorders(&mut self, number: &str) -> bool {
+        self.take(number, |kind| (*kind == FaultKind::Reorder).then_some(()))
+            .is_some()
+    }
+}
+
+impl Service {
+    /// Adds a fault; `false` if too many wait already.
+    pub fn add_fault(&mut self, fault: Fault) -> bool {
+        if self.faults.waiting.len() >= MAX_FAULTS {
+            return false;
+        }
+        self.faults.waiting.push(fault);
+        true
+    }
+
+    /// Removes all faults, and delivers what one of them held back.
+    pub fn clear_faults(&mut self) {
+        self.faults.waiting.clear();
+        if let Some((to, node)) = self.faults.held.take() {
+            self.post(&to, node);
+        }
+    }
+
+    /// The faults that wait.
+    pub fn faults_json(&self) -> Value {
+        self.faults
+            .waiting
+            .iter()
+            .map(|f| json!({"kind": format!("{:?}", f.kind), "number": f.number, "count": f.count}))
+            .collect()
+    }
+
+    /// Breaks the connections of a number, or all: the sockets close without a word.
+    pub fn drop_connections(&mut self, number: Option<&str>) -> usize {
+        let hit = self.sessions_of(number);
+        for conn in &hit {
+            self.end(*conn);
+        }
+        hit.len()
+    }
+
+    /// The sockets of a number, or all, stay open and are dead.
+    pub fn half_open(&mut self, number: Option<&str>) -> usize {
+        let hit = self.sessions_of(number);
+        for conn in &hit {
+            let Some(open) = self.conns.get_mut(conn) else {
+                continue;
+            };
+            open.half_open = true;
+            if let Stage::Online(session) = std::mem::replace(&mut open.stage, Stage::Ending)
+                && self.online.get(&session.addr) == Some(conn)
+            {
+                self.went_offline(&session.addr);
+            }
+        }
+        hit.len()
+    }
+
+    /// Ends the sessions of a number, or all, with a stream error.
+    pub fn break_streams(&mut self, number: Option<&str>, code: u16) -> usize {
+        let hit = self.sessions_of(number);
+        for conn in &hit {
+            self.stream_error(*conn, code);
+        }
+        hit.len()
+    }
+
+    fn sessions_of(&self, number: Option<&str>) -> Vec<ConnId> {
+        let mut hit: Vec<ConnId> = self
+            .online
+            .iter()
+            .filter(|(addr, _)| number.is_none_or(|n| addr.number == n))
+            .map(|(_, conn)| *conn)
+            .collect();
+        hit.sort_unstable();
+        hit
+    }
+
+    /// Whether a fault breaks the connection instead of letting this stanza in.
+    pub(super) fn broken_by_fault(&mut self, from: &DeviceAddr, node: &Node) -> bool {
+        if from.device == 0 || node.tag != "message" || !self.faults.breaks(&from.number) {
+            return false;
+        }
+        if let Some(&conn) = self.online.get(from) {
+            self.end(conn);
+        }
+        true
+    }
+
+    /// Posts a message for a device as the faults that hit the recipient will have it.
+    pub(super) fn post_message(&mut self, to: &DeviceAddr, node: Node) {
+        if self.faults.held.is_none() && to.device != 0 && self.faults.reorders(&to.number) {
+            self.faults.held = Some((to.clone(), node));
+            return;
+        }
+        if to.device != 0 && self.faults.twice(&to.number) {
+            self.post(to, node.clone());
+        }
+        self.post(to, node);
+        if self
+            .faults
+            .held
+            .as_ref()
+            .is_some_and(|(addr, _)| addr == to)
+            && let Some((to, node)) = self.faults.held.take()
+        {
+            self.post(&to, node);
+        }
+    }
+}

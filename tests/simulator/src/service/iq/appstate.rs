@@ -1,0 +1,183 @@
+//! `xmlns="w:sync:app:state"`: patches stored in order, versions checked, conflicts answered.
+//!
+//! The service cannot read a patch: it numbers it. Whoever sends one names the version that it builds on;
+//! if another device was faster, the answer is a conflict with what is missing.
+
+use wacore_binary::Node;
+use wacore_binary::builder::NodeBuilder;
+use waproto::buffa::MessageField;
+use waproto::codec::{syncd_patch_decode, syncd_patch_to_vec};
+use waproto::whatsapp::SyncdVersion;
+
+use crate::directory::DeviceAddr;
+use crate::service::account::{Collection, MAX_PATCHES};
+use crate::service::node::{self, attr, num_attr};
+use crate::service::{Service, node::bytes, now_ms};
+
+/// The collections there are.
+const NAMES: [&str; 5] = [
+    "critical_block",
+    "critical_unblock_low",
+    "regular_high",
+    "regular_low",
+    "regular",
+];
+/// Patches in one answer.
+const PAGE: usize = 50;
+
+/// Why a collection is not synced.
+struct Refused {
+    code: u16,
+    text: &'static str,
+}
+
+impl Service {
+    /// The phone's settings, as the first version of their collection, if it has none yet.
+    pub(in crate::service) fn publish_settings(&mut self, number: &str) {
+        let made = self.with_phone(number, |phone, _| phone.settings_patch(now_ms()));
+        let (Some((name, patch)), Some(account)) = (made, self.accounts.get_mut(number)) else {
+            return;
+        };
+        let collection = account.app_state.entry(name.to_owned()).or_default();
+        // Refused when there is a version already: then the settings are known.
+        let _ = collection.append(0, Some(&patch));
+    }
+
+    pub(super) fn sync_app_state(&mut self, from: &DeviceAddr, iq: &Node) -> Node {
+        let asked: Vec<Node> = iq
+            .get_optional_child("sync")
+            .into_iter()
+            .flat_map(|sync| sync.get_children_by_tag("collection"))
+            .cloned()
+            .collect();
+        if asked.is_empty() || asked.len() > NAMES.len() {
+            return node::error(iq, 400, "bad-request");
+        }
+        let answers: Vec<Node> = asked
+            .iter()
+            .map(|collection| self.sync_collection(from, collection))
+            .collect();
+        let sync = NodeBuilder::new("sync").children(answers).build();
+        node::result(iq).children([sync]).build()
+    }
+
+    fn sync_collection(&mut self, from: &DeviceAddr, asked: &Node) -> Node {
+        let name = attr(asked, "name").unwrap_or_default();
+        let known = num_attr(asked, "version").unwrap_or(0);
+        let builder = NodeBuilder::new("collection").attr("name", name.as_str());
+        if !NAMES.contains(&name.as_str()) {
+            return refused(builder, 400, "bad-request", Vec::new());
+        }
+        let Some(account) = self.accounts.get_mut(&from.number) else {
+            return refused(builder, 400, "bad-request", Vec::new());
+        };
+        let collection = account.app_state.entry(name.clone()).or_default();
+        if let Some(patch) = asked.get_optional_child("patch") {
+            return match collection.append(known, bytes(patch)) {
+                Ok(version) => {
+                    self.announce_sync(from, &name, version);
+                    builder
+                        .attr("version", version)
+                        .attr("type", "result")
+                        .build()
+                }
+                Err(Refused { code, text }) => {
+                    let (missing, more) = collection.page(known);
+                    let builder = builder
+                        .attr("version", collection.version)
+                        .attr("has_more_patches", if more { "true" } else { "false" });
+                    refused(builder, code, text, missing)
+                }
+            };
+        }
+        if known > collection.version {
+            return refused(builder, 400, "bad-request", Vec::new());
+        }
+        let (patches, more) = collection.page(known);
+        let mut builder = builder
+            .attr("version", collection.version)
+            .attr("type", "result");
+        if more {
+            builder = builder.attr("has_more_patches", "true");
+        }
+        if patches.is_empty() {
+            return builder.build();
+        }
+        let patches = NodeBuilder::new("patches").children(patches).build();
+        builder.children([patches]).build()
+    }
+
+    /// The account's other devices fetch what is new.
+    fn announce_sync(&mut self, from: &DeviceAddr, name: &str, version: u64) {
+        let collection = NodeBuilder::new("collection")
+            .attr("name", name)
+            .attr("version", version)
+            .build();
+        let node = self
+            .notification("server_sync", &from.number)
+            .children([collection])
+            .build();
+        for device in self.linked(&from.number) {
+            if device != *from {
+                self.post(&device, node.clone());
+            }
+        }
+    }
+}
+
+impl Collection {
+    /// Adds a patch that builds on version `base`; the version it makes.
+    fn append(&mut self, base: u64, patch: Option<&[u8]>) -> Result<u64, Refused> {
+        if base != self.version {
+            return Err(Refused {
+                code: 409,
+                text: "conflict",
+            });
+        }
+        if self.patches.len() >= MAX_PATCHES {
+            return Err(Refused {
+                code: 500,
+                text: "internal-server-error",
+            });
+        }
+        let mut patch = patch
+            .and_then(|b| syncd_patch_decode(b).ok())
+            .ok_or(Refused {
+                code: 400,
+                text: "bad-request",
+            })?;
+        self.version += 1;
+        patch.version = MessageField::some(SyncdVersion {
+            version: Some(self.version),
+            ..Default::default()
+        });
+        self.patches
+            .push_back((self.version, syncd_patch_to_vec(&patch)));
+        Ok(self.version)
+    }
+
+    /// The next patches after a version, and whether there are more.
+    fn page(&self, after: u64) -> (Vec<Node>, bool) {
+        let mut rest = self.patches.iter().filter(|(version, _)| *version > after);
+        let page: Vec<Node> = rest
+            .by_ref()
+            .take(PAGE)
+            .map(|(_, patch)| NodeBuilder::new("patch").bytes(patch.clone()).build())
+            .collect();
+        let more = rest.next().is_some();
+        (page, more)
+    }
+}
+
+fn refused(builder: NodeBuilder, code: u16, text: &'static str, patches: Vec<Node>) -> Node {
+    let mut children = vec![
+        NodeBuilder::new("error")
+            .attr("code", code)
+            .attr("text", text)
+            .build(),
+    ];
+    if !patches.is_empty() {
+        children.push(NodeBuilder::new("patches").children(patches).build());
+    }
+    builder.attr("type", "error").children(children).build()
+}

@@ -1,0 +1,221 @@
+//! Everything small: props, privacy, blocklist, tokens, media connections, the about text, logout.
+
+use sha2::{Digest as _, Sha256};
+use wacore_binary::Node;
+use wacore_binary::builder::NodeBuilder;
+
+use crate::directory::DeviceAddr;
+use crate::service::node::{self, attr, jid_attr};
+use crate::service::{Form, Service};
+
+/// The hash of the props below: a client that has it gets none again.
+const PROPS_HASH: &str = "5imul8";
+/// Experiments that clients read: privacy tokens are issued and sent.
+const PROPS: [(u32, &str); 3] = [(10518, "true"), (9666, "true"), (14303, "true")];
+/// Bytes of an about text.
+const MAX_ABOUT: usize = 700;
+/// Blocked numbers of one account.
+const MAX_BLOCKED: usize = 10_000;
+/// What authorizes media transfers; media endpoints check it.
+const MEDIA_AUTH: &str = "simulator-media-auth";
+
+impl Service {
+    pub(super) fn props(iq: &Node) -> Node {
+        let known = iq
+            .get_optional_child("props")
+            .and_then(|props| attr(props, "hash"));
+        let props = (known.as_deref() != Some(PROPS_HASH))
+            .then_some(PROPS)
+            .into_iter()
+            .flatten()
+            .map(|(code, value)| {
+                NodeBuilder::new("prop")
+                    .attr("config_code", code)
+                    .attr("config_value", value)
+                    .build()
+            });
+        let protocol = iq
+            .get_optional_child("props")
+            .and_then(|props| attr(props, "protocol"))
+            .unwrap_or_else(|| "1".to_owned());
+        let props = NodeBuilder::new("props")
+            .attr("protocol", protocol)
+            .attr("hash", PROPS_HASH)
+            .attr("refresh", 86400)
+            .children(props)
+            .build();
+        node::result(iq).children([props]).build()
+    }
+
+    pub(super) fn blocklist(&self, from: &DeviceAddr, iq: &Node) -> Node {
+        let items: Vec<Node> = self
+            .accounts
+            .get(&from.number)
+            .into_iter()
+            .flat_map(|account| &account.blocked)
+            .map(|number| {
+                NodeBuilder::new("item")
+                    .attr("jid", self.user_jid(number, Form::Lid))
+                    .attr("pn_jid", self.user_jid(number, Form::Pn))
+                    .build()
+            })
+            .collect();
+        let list = NodeBuilder::new("list").children(items).build();
+        node::result(iq).children([list]).build()
+    }
+
+    pub(super) fn block(&mut self, from: &DeviceAddr, iq: &Node) -> Node {
+        let item = iq.get_optional_child("item");
+        let number = item
+            .and_then(|item| jid_attr(item, "jid"))
+            .and_then(|jid| self.number_of_jid(&jid));
+        let action = item.and_then(|item| attr(item, "action"));
+        let (Some(number), Some(account)) = (number, self.accounts.get_mut(&from.number)) else {
+            return node::error(iq, 404, "item-not-found");
+        };
+        match action.as_deref() {
+            Some("block") if account.blocked.len() < MAX_BLOCKED => {
+                account.blocked.insert(number);
+            }
+            Some("unblock") => {
+                account.blocked.remove(&number);
+            }
+            _ => return node::error(iq, 400, "bad-request"),
+        }
+        self.blocklist(from, iq)
+    }
+
+    pub(super) fn privacy(&self, from: &DeviceAddr, iq: &Node) -> Node {
+        let categories: Vec<Node> = self
+            .accounts
+            .get(&from.number)
+            .into_iter()
+            .flat_map(|account| &account.privacy)
+            .map(|(name, value)| category(name, value))
+            .collect();
+        let privacy = NodeBuilder::new("privacy").children(categories).build();
+        node::result(iq).children([privacy]).build()
+    }
+
+    pub(super) fn set_privacy(&mut self, from: &DeviceAddr, iq: &Node) -> Node {
+        let wanted: Vec<(String, String)> = iq
+            .get_optional_child("privacy")
+            .into_iter()
+            .flat_map(|privacy| privacy.get_children_by_tag("category"))
+            .filter_map(|c| Some((attr(c, "name")?, attr(c, "value")?)))
+            .collect();
+        let Some(account) = self.accounts.get_mut(&from.number) else {
+            return node::error(iq, 404, "item-not-found");
+        };
+        if wanted.is_empty()
+            || wanted
+                .iter()
+                .any(|(name, _)| !account.privacy.contains_key(name))
+        {
+            return node::error(iq, 400, "bad-request");
+        }
+        let categories: Vec<Node> = wanted.iter().map(|(n, v)| category(n, v)).collect();
+        account.privacy.extend(wanted);
+        let privacy = NodeBuilder::new("privacy").children(categories).build();
+        node::result(iq).children([privacy]).build()
+    }
+
+    /// A privacy token: the person whom it is for attaches it to messages from then on.
+    pub(super) fn issue_tokens(&mut self, from: &DeviceAddr, iq: &Node) -> Node {
+        let tokens: Vec<Node> = iq
+            .get_optional_child("tokens")
+            .into_iter()
+            .flat_map(|tokens| tokens.get_children_by_tag("token"))
+            .cloned()
+            .collect();
+        for token in tokens {
+            let number = jid_attr(&token, "jid").and_then(|jid| self.number_of_jid(&jid));
+            let Some(number) = number.filter(|number| *number != from.number) else {
+                continue;
+            };
+            let secret = Sha256::digest(format!("{}|{number}", from.number));
+            let mut named = NodeBuilder::new("token").attr("jid", self.user_jid(&number, Form::Pn));
+            for key in ["t", "type"] {
+                if let Some(value) = attr(&token, key) {
+                    named = named.attr(key, value);
+                }
+            }
+            let tokens = NodeBuilder::new("tokens")
+                .children([named.bytes(&secret[..16]).build()])
+                .build();
+            let node = self
+                .notification("privacy_token", &from.number)
+                .attr("sender_lid", self.user_jid(&from.number, Form::Lid))
+                .children([tokens])
+                .build();
+            self.notify_account(&number, &node);
+        }
+        node::result(iq)
+            .children([NodeBuilder::new("tokens").build()])
+            .build()
+    }
+
+    pub(super) fn media_conn(&self, iq: &Node) -> Node {
+        let host = NodeBuilder::new("host")
+            .attr("hostname", format!("127.0.0.1:{}", self.port))
+            .attr("type", "primary")
+            .attr("class", "mms")
+            .attr("maxContentLengthBytes", 104_857_600)
+            .build();
+        let conn = NodeBuilder::new("media_conn")
+            .attr("auth", MEDIA_AUTH)
+            .attr("ttl", 300)
+            .attr("auth_ttl", 21_600)
+            .attr("max_buckets", 12)
+            .attr("max_manual_retry", 3)
+            .attr("max_auto_download_retry", 3)
+            .attr("id", 1)
+            .children([host])
+            .build();
+        node::result(iq).children([conn]).build()
+    }
+
+    pub(super) fn set_about(&mut self, from: &DeviceAddr, iq: &Node) -> Node {
+        let text = iq
+            .get_optional_child("status")
+            .and_then(Node::content_as_string)
+            .unwrap_or_default();
+        match self.accounts.get_mut(&from.number) {
+            Some(account) if text.len() <= MAX_ABOUT => {
+                account.about = text.to_string();
+                node::result(iq).build()
+            }
+            _ => node::error(iq, 400, "bad-request"),
+        }
+    }
+
+    /// Groups are not among what the service keeps yet: nobody is in one.
+    pub(super) fn no_groups(iq: &Node) -> Node {
+        node::result(iq)
+            .children([NodeBuilder::new("groups").build()])
+            .build()
+    }
+
+    /// A linked device logs itself, or another one of its account, out.
+    pub(super) fn remove_companion(&mut self, from: &DeviceAddr, iq: &Node) {
+        let target = iq
+            .get_optional_child("remove-companion-device")
+            .and_then(|child| jid_attr(child, "jid"))
+            .and_then(|jid| self.addr_of_jid(&jid))
+            .filter(|addr| addr.number == from.number && addr.device != 0);
+        match target {
+            Some(addr) if self.device_mut(&addr).is_some() => {
+                self.tell(from, node::result(iq).build());
+                self.remove_device(&addr);
+            }
+            _ => self.tell(from, node::error(iq, 404, "item-not-found")),
+        }
+    }
+}
+
+fn category(name: &str, value: &str) -> Node {
+    NodeBuilder::new("category")
+        .attr("name", name)
+        .attr("value", value)
+        .build()
+}

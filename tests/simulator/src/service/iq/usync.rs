@@ -1,0 +1,178 @@
+//! `xmlns="usync"`: who people are and which devices they have.
+
+use wacore_binary::builder::NodeBuilder;
+use wacore_binary::{Jid, Node};
+
+use crate::directory::DeviceAddr;
+use crate::phone::Phone;
+use crate::service::node::{self, attr, jid_attr};
+use crate::service::{Form, Service};
+
+/// People that one request may ask about.
+const MAX_USERS: usize = 2000;
+
+/// Someone who is asked about.
+struct Asked {
+    /// The JID to answer with: in the form of the question.
+    jid: Jid,
+    form: Form,
+    /// The number, if there is such an account.
+    number: Option<String>,
+}
+
+impl Service {
+    pub(super) fn usync(&mut self, from: &DeviceAddr, iq: &Node) -> Node {
+        let Some(usync) = iq.get_optional_child("usync") else {
+            return node::error(iq, 400, "bad-request");
+        };
+        let protocols: Vec<Node> = usync
+            .get_optional_child("query")
+            .and_then(Node::children)
+            .unwrap_or_default()
+            .to_vec();
+        let users: Vec<Node> = usync
+            .get_optional_child("list")
+            .and_then(Node::children)
+            .unwrap_or_default()
+            .to_vec();
+        if protocols.is_empty() || users.len() > MAX_USERS {
+            return node::error(iq, 400, "bad-request");
+        }
+        let mut list = Vec::with_capacity(users.len());
+        for user in &users {
+            let Some(asked) = self.asked(user) else {
+                continue;
+            };
+            if let Some(number) = &asked.number
+                && let Some(account) = self.accounts.get_mut(number)
+            {
+                account.known_by.insert(from.number.clone());
+            }
+            let children: Vec<Node> = protocols
+                .iter()
+                .filter_map(|protocol| self.usync_protocol(&protocol.tag, user, &asked))
+                .collect();
+            let mut builder = NodeBuilder::new("user").attr("jid", asked.jid.clone());
+            if let (Form::Lid, Some(number)) = (asked.form, &asked.number) {
+                builder = builder.attr("pn_jid", Jid::pn(number.as_str()));
+            }
+            list.push(builder.children(children).build());
+        }
+        let results = protocols
+            .iter()
+            .map(|p| NodeBuilder::new_dynamic(p.tag.to_string()).build());
+        let mut builder = NodeBuilder::new("usync");
+        for key in ["sid", "index", "last", "mode", "context"] {
+            if let Some(value) = attr(usync, key) {
+                builder = builder.attr(key, value);
+            }
+        }
+        let answer = builder
+            .children([
+                NodeBuilder::new("result").children(results).build(),
+                NodeBuilder::new("list").children(list).build(),
+            ])
+            .build();
+        node::result(iq).children([answer]).build()
+    }
+
+    /// A user is named by JID, or by number in `<contact>`.
+    fn asked(&self, user: &Node) -> Option<Asked> {
+        if let Some(jid) = jid_attr(user, "jid") {
+            let jid = jid.into_non_ad();
+            return Some(Asked {
+                form: Form::of(&jid)?,
+                number: self.number_of_jid(&jid),
+                jid,
+            });
+        }
+        let contact = user.get_optional_child("contact")?.content_as_string()?;
+        let digits: String = contact.chars().filter(char::is_ascii_digit).collect();
+        let jid = Jid::pn(digits.as_str());
+        Some(Asked {
+            form: Form::Pn,
+            number: self.number_of_jid(&jid),
+            jid,
+        })
+    }
+
+    fn usync_protocol(&self, tag: &str, user: &Node, asked: &Asked) -> Option<Node> {
+        let account = asked.number.as_ref().and_then(|n| self.accounts.get(n));
+        match tag {
+            "contact" => {
+                let mut builder = NodeBuilder::new("contact")
+                    .attr("type", if account.is_some() { "in" } else { "out" });
+                if let Some(text) = user
+                    .get_optional_child("contact")
+                    .and_then(Node::content_as_string)
+                {
+                    builder = builder.string_content(text);
+                }
+                Some(builder.build())
+            }
+            "devices" => Some(self.usync_devices(asked)),
+            "lid" if asked.form == Form::Pn => {
+                let number = asked.number.as_ref()?;
+                let lid = self.user_jid(number, Form::Lid);
+                Some(NodeBuilder::new("lid").attr("val", lid).build())
+            }
+            "status" => {
+                let account = account?;
+                Some(
+                    NodeBuilder::new("status")
+                        .attr("t", account.devices_changed)
+                        .string_content(account.about.as_str())
+                        .build(),
+                )
+            }
+            "picture" => {
+                account?;
+                let error = NodeBuilder::new("error")
+                    .attr("code", 404)
+                    .attr("text", "item-not-found")
+                    .build();
+                Some(NodeBuilder::new("picture").children([error]).build())
+            }
+            "disappearing_mode" => {
+                account?;
+                Some(
+                    NodeBuilder::new("disappearing_mode")
+                        .attr("duration", 0)
+                        .attr("t", 0)
+                        .build(),
+                )
+            }
+            // Nobody here is a business or a bot, and what is unknown is left out, as WhatsApp does.
+            _ => None,
+        }
+    }
+
+    fn usync_devices(&self, asked: &Asked) -> Node {
+        let account = asked.number.as_ref().and_then(|n| self.accounts.get(n));
+        let Some(account) = account else {
+            return NodeBuilder::new("devices")
+                .children([NodeBuilder::new("device-list").build()])
+                .build();
+        };
+        let list = account.devices.iter().map(|(id, device)| {
+            let builder = NodeBuilder::new("device").attr("id", *id);
+            if *id == 0 {
+                builder.build()
+            } else {
+                builder.attr("key-index", device.key_index).build()
+            }
+        });
+        let phone = asked.number.as_ref().and_then(|n| self.phone(n));
+        let changed_at = phone.map_or(account.devices_changed, Phone::key_index_timestamp);
+        let mut index = NodeBuilder::new("key-index-list").attr("ts", changed_at);
+        if let Some(signed) = phone.and_then(Phone::key_index_list) {
+            index = index.bytes(signed);
+        }
+        NodeBuilder::new("devices")
+            .children([
+                NodeBuilder::new("device-list").children(list).build(),
+                index.build(),
+            ])
+            .build()
+    }
+}

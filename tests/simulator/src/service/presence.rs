@@ -1,0 +1,132 @@
+//! Presence and chat states. None of it is kept for who is not there.
+
+use wacore_binary::Node;
+use wacore_binary::builder::NodeBuilder;
+
+use super::login::Stage;
+use super::node::{attr, jid_attr};
+use super::{Form, Service};
+use crate::directory::DeviceAddr;
+
+/// Subscribers to one person's presence.
+const MAX_WATCHERS: usize = 1000;
+
+impl Service {
+    pub(super) fn presence(&mut self, from: &DeviceAddr, node: &Node) {
+        match attr(node, "type").as_deref() {
+            Some("subscribe") => self.subscribe(from, node),
+            Some("unsubscribe") => {
+                if let Some(number) = jid_attr(node, "to").and_then(|to| self.number_of_jid(&to))
+                    && let Some(account) = self.accounts.get_mut(&number)
+                {
+                    account
+                        .watched_by
+                        .remove(&(from.number.clone(), from.device));
+                }
+            }
+            kind => {
+                if let Some(name) = attr(node, "name").filter(|name| !name.is_empty())
+                    && let Some(account) = self.accounts.get_mut(&from.number)
+                {
+                    account.name = name;
+                }
+                match kind {
+                    Some("available") => self.set_available(from, true),
+                    Some("unavailable") => self.set_available(from, false),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn subscribe(&mut self, from: &DeviceAddr, node: &Node) {
+        let Some(number) = jid_attr(node, "to").and_then(|to| self.number_of_jid(&to)) else {
+            return;
+        };
+        let Some(account) = self.accounts.get_mut(&number) else {
+            return;
+        };
+        if account.watched_by.len() < MAX_WATCHERS {
+            account
+                .watched_by
+                .insert((from.number.clone(), from.device));
+        }
+        let available = self.is_available(&number);
+        let stanza = self.presence_of(&number, available);
+        self.tell(from, stanza);
+    }
+
+    fn set_available(&mut self, from: &DeviceAddr, available: bool) {
+        let Some(Stage::Online(session)) = self
+            .online
+            .get(from)
+            .and_then(|conn| self.conns.get_mut(conn))
+            .map(|open| &mut open.stage)
+        else {
+            return;
+        };
+        if std::mem::replace(&mut session.available, available) != available {
+            self.announce_presence(from, available);
+        }
+    }
+
+    /// Tells the subscribers; `available` of one device counts unless another one still is.
+    pub(super) fn announce_presence(&mut self, from: &DeviceAddr, available: bool) {
+        let available = available || self.is_available(&from.number);
+        let watchers: Vec<DeviceAddr> = self
+            .accounts
+            .get(&from.number)
+            .into_iter()
+            .flat_map(|account| &account.watched_by)
+            .map(|(number, device)| DeviceAddr {
+                number: number.clone(),
+                device: *device,
+            })
+            .collect();
+        let stanza = self.presence_of(&from.number, available);
+        for watcher in watchers {
+            self.tell(&watcher, stanza.clone());
+        }
+    }
+
+    fn is_available(&self, number: &str) -> bool {
+        self.online
+            .iter()
+            .filter(|(addr, _)| addr.number == number)
+            .any(|(_, conn)| {
+                matches!(
+                    self.conns.get(conn).map(|open| &open.stage),
+                    Some(Stage::Online(session)) if session.available
+                )
+            })
+    }
+
+    fn presence_of(&self, number: &str, available: bool) -> Node {
+        let builder = NodeBuilder::new("presence").attr("from", self.user_jid(number, Form::Pn));
+        if available {
+            builder.build()
+        } else {
+            builder
+                .attr("type", "unavailable")
+                .attr("last", "deny")
+                .build()
+        }
+    }
+
+    /// `<chatstate to><composing/></chatstate>`, for the devices of the other side.
+    pub(super) fn chatstate(&mut self, from: &DeviceAddr, node: &Node) {
+        let Some(to) = jid_attr(node, "to") else {
+            return;
+        };
+        let (Some(form), Some(number)) = (Form::of(&to), self.number_of_jid(&to)) else {
+            return;
+        };
+        let stanza = NodeBuilder::new("chatstate")
+            .attr("from", self.user_jid(&from.number, form))
+            .apply_content(node.content.clone())
+            .build();
+        for device in self.all_devices(&number) {
+            self.tell(&device, stanza.clone());
+        }
+    }
+}

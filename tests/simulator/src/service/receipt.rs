@@ -1,0 +1,112 @@
+//! Receipts: they take a message out of the recipient's queue and tell its sender.
+
+use wacore_binary::Node;
+use wacore_binary::builder::NodeBuilder;
+
+use super::node::{attr, jid_attr};
+use super::{Form, Service, now_secs};
+use crate::directory::DeviceAddr;
+
+impl Service {
+    pub(super) fn receipt(&mut self, from: &DeviceAddr, node: &Node) {
+        // Whatever a receipt says, its sender has the message.
+        self.acknowledged(from, "message", node);
+        self.answer_ack(from, node, "receipt");
+        let Some(to) = jid_attr(node, "to") else {
+            return;
+        };
+        let (Some(form), Some(target)) = (Form::of(&to), self.addr_of_jid(&to)) else {
+            return;
+        };
+        let kind = attr(node, "type");
+        match kind.as_deref() {
+            Some("retry") => {
+                // Only the device that encrypted the message can do so again.
+                self.expect_again(&target, &attr(node, "id").unwrap_or_default(), from);
+                let copy = self.receipt_copy(from, node, form, true);
+                self.post(&target, copy);
+            }
+            _ if target.number == from.number => {
+                let copy = self.receipt_copy(from, node, form, true);
+                self.post(&target, copy);
+            }
+            _ => {
+                let copy = self.receipt_copy(from, node, form, false);
+                for device in self.all_devices(&target.number) {
+                    self.post(&device, copy.clone());
+                }
+                if kind.as_deref() == Some("read") {
+                    self.tell_own_devices(from, node, form, &to.to_non_ad());
+                }
+            }
+        }
+    }
+
+    /// What was read on one device is read on the others.
+    fn tell_own_devices(
+        &mut self,
+        from: &DeviceAddr,
+        node: &Node,
+        form: Form,
+        chat: &wacore_binary::Jid,
+    ) {
+        let mut copy = self.receipt_copy(from, node, form, true);
+        copy.attrs.insert("recipient", chat.clone());
+        for device in self.all_devices(&from.number) {
+            if device != *from {
+                self.post(&device, copy.clone());
+            }
+        }
+    }
+
+    fn receipt_copy(&self, from: &DeviceAddr, node: &Node, form: Form, device: bool) -> Node {
+        let sender = if device {
+            self.device_jid(from, form)
+        } else {
+            self.user_jid(&from.number, form)
+        };
+        let mut builder = NodeBuilder::new("receipt")
+            .attr("from", sender)
+            .attr("id", attr(node, "id").unwrap_or_default())
+            .attr(
+                "t",
+                attr(node, "t").unwrap_or_else(|| now_secs().to_string()),
+            );
+        for key in ["type", "recipient", "participant", "category"] {
+            if let Some(value) = node.attrs.get(key) {
+                builder = builder.attr(key, value.clone());
+            }
+        }
+        builder.apply_content(node.content.clone()).build()
+    }
+
+    /// `<ack>` for something that is not a message.
+    pub(super) fn answer_ack(&mut self, from: &DeviceAddr, node: &Node, class: &'static str) {
+        let mut builder = NodeBuilder::new("ack")
+            .attr("class", class)
+            .attr("id", attr(node, "id").unwrap_or_default())
+            .attr("t", now_secs());
+        if let Some(to) = node.attrs.get("to") {
+            builder = builder.attr("from", to.clone());
+        }
+        for key in ["type", "participant"] {
+            if let Some(value) = node.attrs.get(key) {
+                builder = builder.attr(key, value.clone());
+            }
+        }
+        self.tell(from, builder.build());
+    }
+
+    /// All devices of a number, the phone first.
+    pub(super) fn all_devices(&self, number: &str) -> Vec<DeviceAddr> {
+        self.accounts
+            .get(number)
+            .into_iter()
+            .flat_map(|account| account.devices.keys())
+            .map(|id| DeviceAddr {
+                number: number.to_owned(),
+                device: *id,
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,337 @@
+//! The service is as strict as WhatsApp, and keeps what it must: seen at the level of stanzas.
+
+mod common;
+
+use common::{Device, Greeting, Raw, get, iq, leaf, post, text};
+use http_types::Method;
+use serde_json::json;
+use wacore_binary::builder::NodeBuilder;
+use wacore_binary::{Jid, Node};
+use wacore_libsignal::protocol::KeyPair;
+use wildcat_simulator::{Options, Simulator};
+
+const ALICE: &str = "15550000001";
+const BOB: &str = "15550000002";
+
+fn simulator() -> Simulator {
+    Simulator::start_with(Options {
+        seed: Some(1),
+        ..Options::default()
+    })
+    .expect("a simulator")
+}
+
+fn active() -> Node {
+    iq("passive", "set")
+        .children([NodeBuilder::new("active").build()])
+        .build()
+}
+
+#[test]
+fn every_handshake_of_the_protocol_leads_to_a_session() {
+    smol::block_on(async {
+        let sim = simulator();
+        let mut alice = Device::new(1);
+        alice.pair(&sim, ALICE).await;
+        let raw = alice.connect(&sim, ALICE).await;
+        let server = raw.server_key.expect("XX shows the server's key");
+        drop(raw);
+
+        let payload = Device::login(ALICE.parse().expect("digits"), 1);
+        let greeting = Greeting::Ik(server);
+        let mut raw = Raw::connect(&sim, &alice.noise, greeting, payload.clone()).await;
+        assert!(raw.took_ik);
+        assert_eq!(raw.until("success").await.tag, "success");
+        drop(raw);
+
+        let stale = KeyPair::generate(&mut alice.rng);
+        let stale = stale.public_key.public_key_bytes().try_into().expect("32");
+        let mut raw = Raw::connect(&sim, &alice.noise, Greeting::Ik(stale), payload).await;
+        assert!(!raw.took_ik);
+        assert_eq!(
+            raw.server_key,
+            Some(server),
+            "the fallback shows the new key"
+        );
+        assert_eq!(raw.until("success").await.tag, "success");
+    });
+}
+
+#[test]
+fn a_device_that_nobody_linked_is_told_401() {
+    smol::block_on(async {
+        let sim = simulator();
+        post(&sim, "phones", json!({"number": ALICE})).await;
+        let stranger = Device::new(9);
+        let payload = Device::login(ALICE.parse().expect("digits"), 1);
+        let mut raw = Raw::connect(&sim, &stranger.noise, Greeting::Xx, payload).await;
+        let failure = raw.next().await;
+        assert_eq!(failure.tag, "failure");
+        assert_eq!(text(&failure, "reason"), "401");
+        assert!(raw.try_next().await.is_none(), "and the connection ends");
+    });
+}
+
+#[test]
+fn an_unknown_request_is_an_error_and_not_silence() {
+    smol::block_on(async {
+        let sim = simulator();
+        let mut alice = Device::new(1);
+        alice.pair(&sim, ALICE).await;
+        let mut raw = alice.connect(&sim, ALICE).await;
+        let question = iq("w:unheard-of", "get")
+            .children([NodeBuilder::new("what").build()])
+            .build();
+        let answer = raw.ask(question).await;
+        assert_eq!(text(&answer, "type"), "error");
+        let error = answer.get_optional_child("error").expect("an error");
+        assert_eq!(text(error, "code"), "501");
+        assert_eq!(text(error, "text"), "feature-not-implemented");
+    });
+}
+
+#[test]
+fn one_time_prekeys_are_handed_out_once_each() {
+    smol::block_on(async {
+        let sim = simulator();
+        let (mut alice, mut bob) = (Device::new(1), Device::new(2));
+        alice.pair(&sim, ALICE).await;
+        bob.pair(&sim, BOB).await;
+        let mut a = alice.connect(&sim, ALICE).await;
+        let answer = a.ask(alice.upload(3)).await;
+        assert_eq!(text(&answer, "type"), "result", "{answer:?}");
+
+        let mut b = bob.connect(&sim, BOB).await;
+        let mut seen = Vec::new();
+        for _ in 0..4 {
+            let user = NodeBuilder::new("user")
+                .attr("jid", Jid::pn_device(ALICE, 1))
+                .build();
+            let question = iq("encrypt", "get")
+                .children([NodeBuilder::new("key").children([user]).build()])
+                .build();
+            let answer = b.ask(question).await;
+            let user = answer
+                .get_optional_child_by_tag(&["list", "user"])
+                .expect("a bundle");
+            assert!(user.get_optional_child("skey").is_some());
+            assert!(user.get_optional_child("device-identity").is_some());
+            seen.push(
+                user.get_optional_child_by_tag(&["key", "value"])
+                    .and_then(|v| match &v.content {
+                        Some(wacore_binary::NodeContent::Bytes(b)) => b.first().copied(),
+                        _ => None,
+                    }),
+            );
+        }
+        assert_eq!(seen, [Some(1), Some(2), Some(3), None]);
+    });
+}
+
+#[test]
+fn a_prekey_that_the_identity_did_not_sign_is_refused() {
+    smol::block_on(async {
+        let sim = simulator();
+        let mut alice = Device::new(1);
+        alice.pair(&sim, ALICE).await;
+        let mut raw = alice.connect(&sim, ALICE).await;
+        // Another signed prekey under the old signature.
+        let mut other = Device::new(1);
+        other.identity = Device::new(5).identity;
+        let mut upload = other.upload(1);
+        let identity = alice.identity.public_key.public_key_bytes().to_vec();
+        if let Some(wacore_binary::NodeContent::Nodes(children)) = &mut upload.content {
+            children[2] = leaf("identity", &identity);
+        }
+        let answer = raw.ask(upload).await;
+        let error = answer.get_optional_child("error").expect("an error");
+        assert_eq!(text(error, "code"), "406");
+    });
+}
+
+fn message(id: &str, devices: &[u16]) -> Node {
+    let to = devices.iter().map(|device| {
+        let enc = NodeBuilder::new("enc")
+            .attr("v", "2")
+            .attr("type", "msg")
+            .bytes([1, 2, 3])
+            .build();
+        NodeBuilder::new("to")
+            .attr("jid", Jid::pn_device(BOB, *device))
+            .children([enc])
+            .build()
+    });
+    NodeBuilder::new("message")
+        .attr("to", Jid::pn(BOB))
+        .attr("id", id)
+        .attr("type", "text")
+        .children([NodeBuilder::new("participants").children(to).build()])
+        .build()
+}
+
+#[test]
+fn a_wrong_device_list_is_answered_with_the_right_hash() {
+    smol::block_on(async {
+        let sim = simulator();
+        let (mut alice, mut bob) = (Device::new(1), Device::new(2));
+        alice.pair(&sim, ALICE).await;
+        bob.pair(&sim, BOB).await;
+        let mut a = alice.connect(&sim, ALICE).await;
+
+        // Bob has a phone and a linked device; Alice has a phone beside this device.
+        a.send(&message("3EB0A", &[0])).await;
+        let ack = a.until("ack").await;
+        assert_eq!(
+            (text(&ack, "id"), text(&ack, "class")),
+            ("3EB0A".into(), "message".into())
+        );
+        let right = [Jid::pn(ALICE), Jid::pn(BOB), Jid::pn_device(BOB, 1)];
+        let right = wacore::messages::MessageUtils::participant_list_hash(&right).expect("a hash");
+        assert_eq!(text(&ack, "phash"), right);
+        assert!(text(&ack, "error").is_empty());
+    });
+}
+
+#[test]
+fn a_message_to_nobody_is_refused() {
+    smol::block_on(async {
+        let sim = simulator();
+        let mut alice = Device::new(1);
+        alice.pair(&sim, ALICE).await;
+        let mut a = alice.connect(&sim, ALICE).await;
+        a.send(&message("3EB0B", &[0])).await;
+        let ack = a.until("ack").await;
+        assert_eq!(text(&ack, "error"), "404");
+    });
+}
+
+/// Takes the offline delivery of a login: what `<offline_preview>` promised, and the message ids.
+async fn offline_delivery(raw: &mut Raw, ack: bool) -> (usize, Vec<String>) {
+    raw.ask(active()).await;
+    let mut promised = 0;
+    let mut ids = Vec::new();
+    loop {
+        let node = raw.next().await;
+        match &*node.tag {
+            "ib" => {
+                if let Some(preview) = node.get_optional_child("offline_preview") {
+                    promised = text(preview, "count").parse().expect("a count");
+                    let batch = NodeBuilder::new("offline_batch").attr("count", 2).build();
+                    raw.send(&NodeBuilder::new("ib").children([batch.clone()]).build())
+                        .await;
+                    let rest = NodeBuilder::new("offline_batch").attr("count", 100).build();
+                    raw.send(&NodeBuilder::new("ib").children([rest]).build())
+                        .await;
+                } else if let Some(done) = node.get_optional_child("offline") {
+                    assert_eq!(text(done, "count"), promised.to_string());
+                    return (promised, ids);
+                }
+            }
+            "message" | "notification" => {
+                assert_eq!(text(&node, "offline"), "0");
+                if node.tag == "message" {
+                    ids.push(text(&node, "id"));
+                }
+                if ack {
+                    let stanza = NodeBuilder::new("ack")
+                        .attr("id", text(&node, "id"))
+                        .attr("class", node.tag.to_string())
+                        .attr("to", text(&node, "from"))
+                        .build();
+                    raw.send(&stanza).await;
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn messages_wait_in_order_until_they_are_acknowledged() {
+    smol::block_on(async {
+        let sim = simulator();
+        post(&sim, "phones", json!({"number": ALICE, "name": "Alice"})).await;
+        let mut bob = Device::new(2);
+        bob.pair(&sim, BOB).await;
+        let mut sent = Vec::new();
+        for n in 0..9 {
+            let body = json!({"to": BOB, "text": format!("message {n}")});
+            let answer = post(&sim, &format!("phones/{ALICE}/messages"), body).await;
+            sent.push(answer["messageId"].as_str().expect("an id").to_owned());
+        }
+        let mut raw = bob.connect(&sim, BOB).await;
+        let (promised, ids) = offline_delivery(&mut raw, false).await;
+        assert!(promised >= 9);
+        assert_eq!(ids, sent);
+
+        // Nothing was acknowledged: it all comes again.
+        drop(raw);
+        get(&sim, &format!("phones/{BOB}?online=false&wait=10")).await;
+        let mut raw = bob.connect(&sim, BOB).await;
+        let (_, ids) = offline_delivery(&mut raw, true).await;
+        assert_eq!(ids, sent);
+        // The server has read the acks when it has answered what came after them.
+        raw.ask(iq("w:p", "get").build()).await;
+
+        drop(raw);
+        get(&sim, &format!("phones/{BOB}?online=false&wait=10")).await;
+        let mut raw = bob.connect(&sim, BOB).await;
+        assert_eq!(offline_delivery(&mut raw, false).await, (0, Vec::new()));
+    });
+}
+
+#[test]
+fn unlinking_ends_the_session_for_good() {
+    smol::block_on(async {
+        let sim = simulator();
+        let mut alice = Device::new(1);
+        alice.pair(&sim, ALICE).await;
+        let mut raw = alice.connect(&sim, ALICE).await;
+        post(
+            &sim,
+            &format!("phones/{ALICE}/unlink"),
+            json!({"device": 1}),
+        )
+        .await;
+        let error = raw.until("stream:error").await;
+        assert_eq!(text(&error, "code"), "401");
+        let conflict = error.get_optional_child("conflict").expect("a reason");
+        assert_eq!(text(conflict, "type"), "device_removed");
+
+        let payload = Device::login(ALICE.parse().expect("digits"), 1);
+        let mut raw = Raw::connect(&sim, &alice.noise, Greeting::Xx, payload).await;
+        assert_eq!(text(&raw.next().await, "reason"), "401");
+    });
+}
+
+#[test]
+fn a_newer_session_replaces_an_older_one() {
+    smol::block_on(async {
+        let sim = simulator();
+        let mut alice = Device::new(1);
+        alice.pair(&sim, ALICE).await;
+        let mut old = alice.connect(&sim, ALICE).await;
+        let _new = alice.connect(&sim, ALICE).await;
+        let error = old.until("stream:error").await;
+        let conflict = error.get_optional_child("conflict").expect("a reason");
+        assert_eq!(text(conflict, "type"), "replaced");
+    });
+}
+
+#[test]
+fn admin_errors_are_json_with_a_status() {
+    smol::block_on(async {
+        let sim = simulator();
+        for (path, body, expected) in [
+            ("nowhere", "", 404),
+            ("phones", "{\"number\": \"+1\"}", 400),
+            ("phones", "no json", 400),
+            ("mock-phone/scan-qr", "2@x,y,z,w", 404),
+            ("phones/15559999999/unlink", "{}", 404),
+        ] {
+            let (status, answer) = common::admin(&sim, Method::Post, path, body).await;
+            assert_eq!(status, expected, "{path}: {answer}");
+            assert!(answer["error"].is_string(), "{path}: {answer}");
+        }
+    });
+}

@@ -206,11 +206,7 @@ fn api_context(
         store: store.clone(),
         deliveries: deliveries.clone(),
         config: ApiConfig {
-            envelope: match config.api.envelope {
-                crate::config::Envelope::Both => api::Envelope::Both,
-                crate::config::Envelope::Flat => api::Envelope::Flat,
-                crate::config::Envelope::Data => api::Envelope::Data,
-            },
+            envelope: config.api.envelope,
             max_json: config.server.max_body,
             limits: ServerLimits {
                 connections: config.server.max_connections,

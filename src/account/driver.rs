@@ -195,6 +195,10 @@ impl Driver {
                         self.news(news).await;
                     }
                     self.feed(Input::Ended(error)).await;
+                    if let Phase::Stopped(_) = self.machine.phase() {
+                        // An account at rest keeps no client in memory.
+                        self.close().await;
+                    }
                 }
                 Woken::Due => {
                     self.wake = None;

@@ -6,18 +6,7 @@ use serde::ser::SerializeMap;
 use serde_json::{Map, Value};
 
 use super::error::ApiError;
-
-/// Where an answer's fields stand: at the top level, under `data`, or both.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Envelope {
-    /// `{"ok":true,…,"data":{…}}`: WILDCAT 2.0 programs read the first, the reference the second.
-    #[default]
-    Both,
-    /// `{"ok":true,…}`
-    Flat,
-    /// `{"ok":true,"data":{…}}`
-    Data,
-}
+use crate::config::Envelope;
 
 /// A successful answer, before the envelope.
 #[derive(Debug)]

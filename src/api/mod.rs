@@ -28,10 +28,10 @@ use futures_lite::FutureExt;
 use http_types::{Method, Request, Response, StatusCode};
 
 use crate::account::Accounts;
+use crate::config::Envelope;
 use crate::store::Store;
 use crate::webhook::Deliveries;
 use answer::Answer;
-pub use answer::Envelope;
 use error::ApiError;
 use serve::Respond;
 pub use serve::{ServerLimits, serve};
@@ -57,7 +57,7 @@ pub struct ApiConfig {
 impl Default for ApiConfig {
     fn default() -> Self {
         ApiConfig {
-            envelope: Envelope::default(),
+            envelope: Envelope::Both,
             max_json: 1024 * 1024,
             limits: ServerLimits::default(),
         }

@@ -32,8 +32,8 @@ pub async fn show(req: Req) -> Result<Answer, ApiError> {
             });
         }
         None => {
-            let accept = req.header(ACCEPT).map(ToString::to_string);
-            by_accept(accept.as_deref().unwrap_or_default())
+            let accept = req.header(ACCEPT).map(|values| values.as_str());
+            by_accept(accept.unwrap_or_default())
         }
     };
     let text = req.state().accounts.qr(&param(&req, "id"))?;

@@ -8,11 +8,12 @@ use http_types::{Method, Request, Response, StatusCode};
 use smol::Executor;
 use smol::net::{SocketAddr, TcpListener, TcpStream};
 
-use super::answer::{Answer, Envelope, One};
+use super::answer::{Answer, One};
 use super::error::ApiError;
 use super::input::read_body;
 use super::serve::{Respond, ServerLimits, serve_with};
 use super::without_panic;
+use crate::config::Envelope;
 
 /// The longest body that the answerer takes, in bytes.
 const MAX_BODY: usize = 10;

@@ -98,9 +98,9 @@ pub(super) fn show_duration(value: Duration) -> String {
     let millis = value.as_millis();
     match millis {
         0 => "0s".to_owned(),
-        _ if millis % 3_600_000 == 0 => format!("{}h", millis / 3_600_000),
-        _ if millis % 60_000 == 0 => format!("{}m", millis / 60_000),
-        _ if millis % 1_000 == 0 => format!("{}s", millis / 1_000),
+        _ if millis.is_multiple_of(3_600_000) => format!("{}h", millis / 3_600_000),
+        _ if millis.is_multiple_of(60_000) => format!("{}m", millis / 60_000),
+        _ if millis.is_multiple_of(1_000) => format!("{}s", millis / 1_000),
         _ => format!("{millis}ms"),
     }
 }
@@ -109,8 +109,8 @@ pub(super) fn show_duration(value: Duration) -> String {
 pub(super) fn show_size(value: usize) -> String {
     match value {
         0 => "0 B".to_owned(),
-        _ if value % (1 << 20) == 0 => format!("{} MiB", value >> 20),
-        _ if value % (1 << 10) == 0 => format!("{} KiB", value >> 10),
+        _ if value.is_multiple_of(1 << 20) => format!("{} MiB", value >> 20),
+        _ if value.is_multiple_of(1 << 10) => format!("{} KiB", value >> 10),
         _ => format!("{value} B"),
     }
 }

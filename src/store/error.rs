@@ -23,7 +23,8 @@ pub enum StoreError {
          install that version again, or choose another data directory"
     )]
     Newer { found: u32, known: u32 },
-    /// No room for the write; nothing of it was stored. Reads and deletions go on.
+    /// No room for the write; nothing of it was stored. Reads go on, and so do
+    /// writes that fit, among them most deletions.
     #[error("storage is full: {0}")]
     Full(Room),
     /// The operating system refused.

@@ -64,7 +64,19 @@ pub struct Keep {
     pub bytes: u64,
 }
 
-/// Appends an event and returns its number. Numbers count up by one in the order of commits.
+/// How much of the log is kept. A receiver that was down for longer misses the oldest events, and
+/// its worker says so.
+pub const KEEP: Keep = Keep {
+    count: 200_000,
+    bytes: 64 << 20,
+};
+
+/// Old events that one new event may push out: more than one, so that the log shrinks to its bounds
+/// even after large events.
+const PUSHED_OUT: usize = 4;
+
+/// Appends an event and returns its number. Numbers count up by one in the order of commits. The
+/// oldest ones go when the log is over [`KEEP`].
 pub fn append(tx: &mut WriteTx<'_>, event: &Event, now: Millis) -> Result<u64> {
     let tables = tx.tables();
     let mut state = state(&tx.view())?;
@@ -88,6 +100,7 @@ pub fn append(tx: &mut WriteTx<'_>, event: &Event, now: Millis) -> Result<u64> {
     state.bytes += row.len() as u64;
     tx.put_json(tables.meta, STATE, &state)?;
     tx.last_event = Some(number);
+    trim_step(tx, KEEP, PUSHED_OUT)?;
     Ok(number)
 }
 

@@ -41,7 +41,7 @@ impl HttpClient for Network {
         let got = Got {
             headers: request
                 .iter()
-                .map(|(name, value)| (name.to_string(), value.to_string()))
+                .map(|(name, value)| (name.to_string(), value.as_str().to_owned()))
                 .collect(),
             body: serde_json::from_str(&body)?,
             path: path.clone(),

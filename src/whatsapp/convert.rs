@@ -2,7 +2,7 @@
 
 use whatsapp_rust::proto_helpers::{MessageBuilderExt, MessageExt};
 use whatsapp_rust::types::message::MessageInfo;
-use whatsapp_rust::waproto::whatsapp as wa;
+use whatsapp_rust::waproto::{codec, whatsapp as wa};
 use whatsapp_rust::{Jid, buffa};
 
 use crate::clock::{self, Millis};
@@ -132,13 +132,17 @@ fn has_content(base: &wa::Message) -> bool {
             Some(Type::Revoke | Type::MessageEdit) | None
         ) && protocol.key.is_set();
     }
-    // A sender key that travels alone is no message; beside a content it is ignored.
-    *base
-        != wa::Message {
-            sender_key_distribution_message: base.sender_key_distribution_message.clone(),
-            message_context_info: base.message_context_info.clone(),
-            ..Default::default()
-        }
+    if kind(base) != MessageKind::Unknown {
+        return true;
+    }
+    // A sender key that travels alone is no message. Compared as encoded: a content that is set
+    // and empty counts, and equality does not see it.
+    let keys_alone = wa::Message {
+        sender_key_distribution_message: base.sender_key_distribution_message.clone(),
+        message_context_info: base.message_context_info.clone(),
+        ..Default::default()
+    };
+    codec::message_to_vec(base) != codec::message_to_vec(&keys_alone)
 }
 
 fn kind(base: &wa::Message) -> MessageKind {
@@ -256,12 +260,14 @@ mod tests {
     use super::*;
 
     fn info(chat: &str, sender: &str, from_me: bool) -> MessageInfo {
-        let mut info = MessageInfo::default();
-        info.id = "3EB0AA".into();
+        let mut info = MessageInfo {
+            id: "3EB0AA".into(),
+            push_name: "Bob".into(),
+            ..Default::default()
+        };
         info.source.chat = chat.parse().expect("jid");
         info.source.sender = sender.parse().expect("jid");
         info.source.is_from_me = from_me;
-        info.push_name = "Bob".into();
         info
     }
 

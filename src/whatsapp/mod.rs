@@ -9,14 +9,14 @@ mod backend;
 mod convert;
 mod http;
 mod inbound;
+mod news;
 mod runtime;
 mod session;
 mod transport;
 
 pub use backend::Backend;
 pub use http::SurfHttpClient;
+pub use news::SessionNews;
 pub use runtime::SmolRuntime;
-pub use session::{
-    Ack, PairingCode, SendFailure, Session, SessionError, SessionNews, Text, Wiring,
-};
+pub use session::{Ack, PairingCode, SendFailure, Session, SessionError, Text, Wiring};
 pub use transport::WsTransportFactory;

@@ -9,16 +9,12 @@ use whatsapp_rust::http::HttpClient;
 use whatsapp_rust::pair_code::PairCodeOptions;
 use whatsapp_rust::send::{SendError, SendOptions};
 use whatsapp_rust::transport::{Transport, TransportEvent, TransportFactory};
-use whatsapp_rust::types::events::{
-    Event, EventHandler, EventInterest, EventKind, LoggedOut, ServerAck,
-};
-use whatsapp_rust::types::presence::ReceiptType;
 use whatsapp_rust::wacore::store::DevicePropsOverride;
 use whatsapp_rust::waproto::whatsapp as wa;
 use whatsapp_rust::{Client, Jid, anyhow, async_trait};
 
 use crate::clock::{self, Millis};
-use crate::event::{DeliveryStatus, Message};
+use crate::event::Message;
 use crate::jid::ChatJid;
 use crate::runtime::Executor;
 use crate::store::Store;
@@ -26,6 +22,7 @@ use crate::store::Store;
 use super::acks::Acks;
 use super::backend::Backend;
 use super::inbound::Inbox;
+use super::news::{Ears, NEWS, SessionNews, Trouble};
 use super::{SmolRuntime, convert};
 
 /// How long a message may wait for the server's ack.
@@ -34,10 +31,6 @@ const ACK_TIMEOUT: Duration = Duration::from_secs(30);
 const SOCKET_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long WhatsApp keeps a pairing code.
 const PAIRING_CODE_LIFE: Millis = 180_000;
-/// News that may wait for the driver; past [`NEWS_FOR_STATE`] receipts are dropped, so that what
-/// changes the account's state always finds room.
-const NEWS: usize = 1024;
-const NEWS_FOR_STATE: usize = NEWS - 64;
 
 /// What every session is built from.
 #[derive(Clone)]
@@ -50,35 +43,6 @@ pub struct Wiring {
     pub version: Option<(u32, u32, u32)>,
     /// What the phone's list of linked devices shows.
     pub device_name: String,
-}
-
-/// What happens to a session.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SessionNews {
-    /// A QR code to scan, instead of the one before.
-    Qr(String),
-    QrExhausted,
-    /// The phone accepted this device.
-    Paired {
-        jid: String,
-        lid: Option<String>,
-    },
-    /// Logged in and in sync.
-    LoggedIn,
-    /// The pairing is over, in words.
-    LoggedOut(String),
-    /// WhatsApp will not serve this account or client for now, in words.
-    Refused(String),
-    /// The same account was opened elsewhere.
-    Replaced,
-    PushName(String),
-    /// One of its tasks panicked: it cannot be relied on any more.
-    Broken(String),
-    /// Others received, read or played own messages.
-    Receipt {
-        message_ids: Vec<String>,
-        status: DeliveryStatus,
-    },
 }
 
 /// The server took a message.
@@ -348,20 +312,6 @@ fn refusal_words(code: Option<u16>) -> String {
     }
 }
 
-/// What went wrong last on the way to WhatsApp.
-#[derive(Debug, Clone, Default)]
-struct Trouble(Arc<Mutex<Option<String>>>);
-
-impl Trouble {
-    fn note(&self, words: String) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(words);
-    }
-
-    fn take(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
 /// The shared transport, whose failures the session remembers: the client only logs them.
 struct NotingTransport {
     inner: Arc<dyn TransportFactory>,
@@ -392,192 +342,5 @@ impl HttpClient for SharedHttp {
         request: whatsapp_rust::http::HttpRequest,
     ) -> anyhow::Result<whatsapp_rust::http::HttpResponse> {
         self.0.execute(request).await
-    }
-}
-
-/// Hears the client's events, on its thread, and passes on what matters.
-struct Ears {
-    sender: async_channel::Sender<SessionNews>,
-    acks: Acks,
-    trouble: Trouble,
-    inbox: Inbox,
-    executor: Arc<Executor>,
-}
-
-impl Ears {
-    fn tell(&self, news: SessionNews) {
-        if matches!(news, SessionNews::Receipt { .. }) && self.sender.len() >= NEWS_FOR_STATE {
-            log::warn!(
-                "{}: too many receipts at once, some are not counted",
-                self.inbox.account_id
-            );
-            return;
-        }
-        if let Err(async_channel::TrySendError::Full(news)) = self.sender.try_send(news) {
-            log::error!("{}: news lost: {news:?}", self.inbox.account_id);
-        }
-    }
-
-    fn acked(&self, ack: &ServerAck) {
-        if ack.class.as_deref().is_some_and(|c| c != "message") {
-            return;
-        }
-        let verdict = match &ack.error {
-            None => Ok(Ack {
-                timestamp: ack
-                    .timestamp
-                    .and_then(|t| u64::try_from(t.timestamp_millis()).ok()),
-            }),
-            Some(code) => Err(code.parse().ok()),
-        };
-        self.acks.settle(&ack.id, verdict);
-    }
-}
-
-impl EventHandler for Ears {
-    fn interest(&self) -> EventInterest {
-        EventInterest::of(&[
-            EventKind::PairingQrCode,
-            EventKind::PairingQrCodesExhausted,
-            EventKind::PairSuccess,
-            EventKind::PairError,
-            EventKind::Connected,
-            EventKind::Disconnected,
-            EventKind::LoggedOut,
-            EventKind::TemporaryBan,
-            EventKind::ClientOutdated,
-            EventKind::ConnectFailure,
-            EventKind::StreamError,
-            EventKind::StreamReplaced,
-            EventKind::SelfPushNameUpdated,
-            EventKind::ServerAck,
-            EventKind::Receipt,
-            EventKind::Messages,
-        ])
-    }
-
-    fn handle_event(&self, event: Arc<Event>) {
-        match event.as_ref() {
-            Event::PairingQrCode(qr) => self.tell(SessionNews::Qr(qr.code.clone())),
-            Event::PairingQrCodesExhausted(_) => self.tell(SessionNews::QrExhausted),
-            Event::PairSuccess(pair) => self.tell(SessionNews::Paired {
-                jid: pair.id.to_non_ad().to_string(),
-                lid: lid_of(&pair.lid),
-            }),
-            Event::PairError(pair) => {
-                self.trouble.note(format!("pairing failed: {}", pair.error));
-            }
-            Event::Connected(_) => self.tell(SessionNews::LoggedIn),
-            Event::Disconnected(lost) => {
-                self.trouble.note(format!(
-                    "the connection to WhatsApp was lost: {}",
-                    lost.reason
-                ));
-            }
-            Event::LoggedOut(out) => self.tell(SessionNews::LoggedOut(logged_out_words(out))),
-            Event::TemporaryBan(ban) => self.tell(SessionNews::Refused(format!(
-                "WhatsApp banned this account for {}: {}",
-                spoken(ban.expire.num_seconds()),
-                ban.message.clone().unwrap_or_else(|| ban.code.to_string())
-            ))),
-            Event::ClientOutdated(_) => self.tell(SessionNews::Refused(
-                "WhatsApp no longer accepts this version of WhatsApp Web: update wildcat, or set \
-                 whatsapp.version"
-                    .into(),
-            )),
-            Event::ConnectFailure(failure) => {
-                let words = format!(
-                    "WhatsApp refused the connection: {}",
-                    failure
-                        .message
-                        .clone()
-                        .unwrap_or_else(|| format!("{:?}", failure.reason))
-                );
-                if failure.reason.should_reconnect() {
-                    self.trouble.note(words);
-                } else {
-                    self.tell(SessionNews::Refused(words));
-                }
-            }
-            Event::StreamError(error) => {
-                self.trouble
-                    .note(format!("WhatsApp ended the stream (code {})", error.code));
-            }
-            Event::StreamReplaced(_) => self.tell(SessionNews::Replaced),
-            Event::SelfPushNameUpdated(name) => {
-                self.tell(SessionNews::PushName(name.new_name.clone()));
-            }
-            Event::ServerAck(ack) => self.acked(ack),
-            Event::Receipt(receipt) => {
-                let status = match receipt.r#type {
-                    ReceiptType::Delivered => DeliveryStatus::Delivered,
-                    ReceiptType::Read => DeliveryStatus::Read,
-                    ReceiptType::Played => DeliveryStatus::Played,
-                    _ => return,
-                };
-                if !receipt.source.is_from_me {
-                    self.tell(SessionNews::Receipt {
-                        message_ids: receipt.message_ids.clone(),
-                        status,
-                    });
-                }
-            }
-            // What the durability hook does not cover: channel posts, and messages that the phone
-            // handed over because this device could not decrypt them.
-            Event::Messages(batch) if !batch.hook_committed => {
-                let inbox = self.inbox.clone();
-                let messages = batch.messages.clone();
-                self.executor
-                    .spawn(async move {
-                        if let Err(error) = inbox.store(&messages).await {
-                            log::error!("{}: not stored: {error}", inbox.account_id);
-                        }
-                    })
-                    .detach();
-            }
-            _ => {}
-        }
-    }
-}
-
-fn lid_of(jid: &Jid) -> Option<String> {
-    let text = jid.to_non_ad().to_string();
-    text.ends_with("@lid").then_some(text)
-}
-
-fn logged_out_words(out: &LoggedOut) -> String {
-    use whatsapp_rust::types::events::ConnectFailureReason as Reason;
-    match out.reason {
-        Reason::AccountLocked => "WhatsApp locked this account".into(),
-        _ => "this device was unlinked on the phone".into(),
-    }
-}
-
-/// A length of time for people: `2 h 5 min`.
-fn spoken(seconds: i64) -> String {
-    let minutes = seconds.max(0).div_euclid(60) + i64::from(seconds.rem_euclid(60) > 0);
-    match (minutes / 60, minutes % 60) {
-        (0, m) => format!("{m} min"),
-        (h, 0) => format!("{h} h"),
-        (h, m) => format!("{h} h {m} min"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lengths_of_time_are_spoken() {
-        for (seconds, words) in [
-            (0, "0 min"),
-            (59, "1 min"),
-            (60, "1 min"),
-            (3_600, "1 h"),
-            (7_500, "2 h 5 min"),
-            (-5, "0 min"),
-        ] {
-            assert_eq!(spoken(seconds), words, "{seconds}");
-        }
     }
 }

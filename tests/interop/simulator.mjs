@@ -32,6 +32,7 @@ export async function stanzas(device) {
 /** The requests of a device that the simulator has not answered with a result. */
 export async function unansweredIqs(device) {
   const iqs = (await stanzas(device)).filter(({ stanza }) => stanza.tag === 'iq');
+  if (iqs.length === 0) throw new Error(`${device} has asked nothing`);
   const results = new Set(
     iqs
       .filter(({ direction, stanza }) => direction === 'out' && stanza.attrs.type === 'result')

@@ -4,7 +4,7 @@
 //! test that runs into it fails with what the server has said.
 
 // The benchmark uses a part of it, the tests another.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 mod receiver;
 mod server;

@@ -104,7 +104,6 @@ impl NoiseIdentity {
             key: Some(key.public_key.public_key_bytes().to_vec()),
             not_before: Some(now_secs.saturating_sub(DAY_SECS)),
             not_after: Some(now_secs + 365 * DAY_SECS),
-            ..Default::default()
         };
         let mut sign = |issuer: &KeyPair, details: noise_certificate::Details| -> Result<_> {
             let details = details.encode_to_vec();
@@ -112,7 +111,6 @@ impl NoiseIdentity {
             Ok(MessageField::some(wa::cert_chain::NoiseCertificate {
                 details: Some(details),
                 signature: Some(signature.to_vec()),
-                ..Default::default()
             }))
         };
         let chain = wa::CertChain {
@@ -124,7 +122,6 @@ impl NoiseIdentity {
                 &root,
                 details(INTERMEDIATE_SERIAL, ROOT_SERIAL, &intermediate),
             )?,
-            ..Default::default()
         };
         Ok(NoiseIdentity {
             root: key_bytes(&root),

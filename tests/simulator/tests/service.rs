@@ -335,3 +335,163 @@ fn admin_errors_are_json_with_a_status() {
         }
     });
 }
+
+/// Alice and Bob, each with one linked device that is logged in.
+async fn linked_pair(sim: &Simulator) -> (Raw, Raw) {
+    let (mut alice, mut bob) = (Device::new(1), Device::new(2));
+    alice.pair(sim, ALICE).await;
+    bob.pair(sim, BOB).await;
+    let mut a = alice.connect(sim, ALICE).await;
+    let mut b = bob.connect(sim, BOB).await;
+    a.ask(active()).await;
+    offline_delivery(&mut b, true).await;
+    (a, b)
+}
+
+#[test]
+fn sends_are_refused_and_acks_withheld_as_often_as_asked() {
+    smol::block_on(async {
+        let sim = simulator();
+        let (mut a, _b) = linked_pair(&sim).await;
+        let refuse = json!({"kind": "refuse-sends", "code": 463, "count": 1});
+        post(&sim, "faults", refuse).await;
+        a.send(&message("3EB01", &[0, 1])).await;
+        assert_eq!(text(&a.until("ack").await, "error"), "463");
+
+        post(&sim, "faults", json!({"kind": "withhold-acks", "count": 1})).await;
+        a.send(&message("3EB02", &[0, 1])).await;
+        a.send(&message("3EB03", &[0, 1])).await;
+        assert_eq!(text(&a.until("ack").await, "id"), "3EB03");
+    });
+}
+
+#[test]
+fn deliveries_come_twice_or_in_another_order() {
+    smol::block_on(async {
+        let sim = simulator();
+        let (mut a, mut b) = linked_pair(&sim).await;
+        let fault = json!({"kind": "deliver-twice", "count": 1, "number": BOB});
+        post(&sim, "faults", fault).await;
+        a.send(&message("3EB01", &[0, 1])).await;
+        for _ in 0..2 {
+            assert_eq!(text(&b.until("message").await, "id"), "3EB01");
+        }
+        let fault = json!({"kind": "reorder", "count": 1, "number": BOB});
+        post(&sim, "faults", fault).await;
+        a.send(&message("3EB02", &[0, 1])).await;
+        a.send(&message("3EB03", &[0, 1])).await;
+        assert_eq!(text(&b.until("message").await, "id"), "3EB03");
+        assert_eq!(text(&b.until("message").await, "id"), "3EB02");
+        // The same message sent again is acknowledged again and delivered no more.
+        a.send(&message("3EB03", &[0, 1])).await;
+        a.send(&message("3EB04", &[0, 1])).await;
+        assert_eq!(text(&b.until("message").await, "id"), "3EB04");
+    });
+}
+
+#[test]
+fn connections_break_when_asked() {
+    smol::block_on(async {
+        let sim = simulator();
+        let (mut a, mut b) = linked_pair(&sim).await;
+        let fault = json!({"kind": "drop-connections", "on": "message", "count": 1});
+        post(&sim, "faults", fault).await;
+        a.send(&message("3EB01", &[0, 1])).await;
+        while let Some(node) = a.try_next().await {
+            assert_ne!(node.tag, "ack", "the message was lost with the connection");
+        }
+        let fault = json!({"kind": "stream-error", "code": 503, "number": BOB});
+        assert_eq!(post(&sim, "faults", fault).await["hit"], 1);
+        assert_eq!(text(&b.until("stream:error").await, "code"), "503");
+        assert!(b.try_next().await.is_none());
+    });
+}
+
+#[test]
+fn a_number_without_network_gets_nothing_and_cannot_log_in() {
+    smol::block_on(async {
+        let sim = simulator();
+        let mut alice = Device::new(1);
+        alice.pair(&sim, ALICE).await;
+        let mut raw = alice.connect(&sim, ALICE).await;
+        post(&sim, &format!("phones/{ALICE}/offline"), json!({})).await;
+        while raw.try_next().await.is_some() {}
+        let payload = Device::login(ALICE.parse().expect("digits"), 1);
+        let mut raw = Raw::connect(&sim, &alice.noise, Greeting::Xx, payload).await;
+        assert!(raw.try_next().await.is_none());
+
+        let body = json!({"to": ALICE, "text": "meanwhile"});
+        post(&sim, &format!("phones/{BOB}/messages"), body).await;
+        let path = format!("phones/{ALICE}/messages");
+        assert_eq!(get(&sim, &path).await["received"], json!([]));
+        post(&sim, &format!("phones/{ALICE}/online"), json!({})).await;
+        let inbox = get(&sim, &format!("{path}?count=1&wait=10")).await;
+        assert_eq!(inbox["received"][0]["text"], "meanwhile");
+        alice.connect(&sim, ALICE).await;
+    });
+}
+
+#[test]
+fn references_run_out_and_the_connection_with_them() {
+    smol::block_on(async {
+        let sim = Simulator::start_with(Options {
+            first_ref_lifetime: std::time::Duration::from_millis(50),
+            next_ref_lifetime: std::time::Duration::from_millis(10),
+            ..Options::default()
+        })
+        .expect("a simulator");
+        let mut device = Device::new(1);
+        let payload = device.registration("raw");
+        let mut raw = Raw::connect(&sim, &device.noise, Greeting::Xx, payload).await;
+        let offer = raw.next().await;
+        let reference = offer
+            .get_optional_child_by_tag(&["pair-device", "ref"])
+            .and_then(Node::content_as_string)
+            .expect("a reference");
+        assert!(raw.try_next().await.is_none());
+        let qr = format!("{reference},AA==,AA==,AA==,1");
+        let (status, _) = common::admin(&sim, Method::Post, "mock-phone/scan-qr", &qr).await;
+        assert_eq!(status, 404);
+    });
+}
+
+fn patch(base: u64) -> Node {
+    let patch = NodeBuilder::new("patch").bytes(Vec::new()).build();
+    let collection = NodeBuilder::new("collection")
+        .attr("name", "regular")
+        .attr("version", base)
+        .children([patch])
+        .build();
+    let sync = NodeBuilder::new("sync").children([collection]).build();
+    iq("w:sync:app:state", "set").children([sync]).build()
+}
+
+#[test]
+fn app_state_patches_are_numbered_and_conflicts_answered() {
+    smol::block_on(async {
+        let sim = simulator();
+        let mut alice = Device::new(1);
+        alice.pair(&sim, ALICE).await;
+        let mut raw = alice.connect(&sim, ALICE).await;
+        let collection = |answer: &Node| {
+            answer
+                .get_optional_child_by_tag(&["sync", "collection"])
+                .cloned()
+                .expect("a collection")
+        };
+        let stored = collection(&raw.ask(patch(0)).await);
+        assert_eq!(
+            (text(&stored, "type"), text(&stored, "version")),
+            ("result".into(), "1".into())
+        );
+        let stale = collection(&raw.ask(patch(0)).await);
+        assert_eq!(text(&stale, "type"), "error");
+        let error = stale.get_optional_child("error").expect("an error");
+        assert_eq!(text(error, "code"), "409");
+        assert!(
+            stale
+                .get_optional_child_by_tag(&["patches", "patch"])
+                .is_some()
+        );
+    });
+}

@@ -208,7 +208,7 @@ impl Service {
                 return;
             };
             match work {
-                Work::From(addr, node) => self.from_device(&addr, &node),
+                Work::From(addr, node) => self.handle(&addr, &node),
                 Work::ToPhone(number, node) => {
                     let sent = self.with_phone(&number, |phone, service| {
                         phone.receive(&node, service, now_ms())
@@ -247,7 +247,7 @@ impl Service {
         }
     }
 
-    fn from_device(&mut self, from: &DeviceAddr, node: &Node) {
+    fn handle(&mut self, from: &DeviceAddr, node: &Node) {
         if self.broken_by_fault(from, node) {
             return;
         }
@@ -381,12 +381,12 @@ impl Service {
         device.outbox = outbox::Outbox::default();
         for item in batch {
             if let Deliver::Stanza(node, _) = item {
-                self.to_phone(number, node);
+                self.give_phone(number, node);
             }
         }
     }
 
-    fn to_phone(&mut self, number: &str, node: Node) {
+    fn give_phone(&mut self, number: &str, node: Node) {
         let who = label(&DeviceAddr {
             number: number.to_owned(),
             device: 0,
@@ -399,7 +399,7 @@ impl Service {
     fn tell(&mut self, to: &DeviceAddr, node: Node) {
         if to.device == 0 {
             if self.accounts.get(&to.number).is_some_and(|a| a.reachable) {
-                self.to_phone(&to.number.clone(), node);
+                self.give_phone(&to.number.clone(), node);
             }
         } else if let Some(&conn) = self.online.get(to) {
             self.send(conn, node);

@@ -37,7 +37,7 @@ enum Link {
     /// Asked for a phone code and was given a reference.
     Code {
         number: String,
-        hello: Node,
+        hello: Box<Node>,
         reference: Vec<u8>,
         until: Instant,
     },
@@ -436,7 +436,7 @@ impl Service {
             conn,
             Link::Code {
                 number,
-                hello: reg.clone(),
+                hello: Box::new(reg.clone()),
                 reference: reference.clone(),
                 until: Instant::now() + CODE_LIFETIME,
             },

@@ -70,7 +70,7 @@ impl Service {
         loop {
             let lid = digits(
                 &[b"lid", number.as_bytes(), &round.to_be_bytes()],
-                1_000_000_000_000_00,
+                100_000_000_000_000,
             );
             let lid = format!("1{lid:014}");
             if !self.lids.contains_key(&lid) {

@@ -149,7 +149,6 @@ impl Collection {
         self.version += 1;
         patch.version = MessageField::some(SyncdVersion {
             version: Some(self.version),
-            ..Default::default()
         });
         self.patches
             .push_back((self.version, syncd_patch_to_vec(&patch)));

@@ -1,0 +1,251 @@
+//! What is heard of a session: the client's events, reduced to what matters here.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use whatsapp_rust::Jid;
+use whatsapp_rust::types::events::{
+    ConnectFailureReason, Event, EventHandler, EventInterest, EventKind, LoggedOut, ServerAck,
+};
+use whatsapp_rust::types::presence::ReceiptType;
+
+use crate::event::DeliveryStatus;
+use crate::runtime::Executor;
+
+use super::acks::Acks;
+use super::inbound::Inbox;
+use super::session::Ack;
+
+/// News that may wait for the driver; past [`NEWS_FOR_STATE`] receipts are dropped, so that what
+/// changes the account's state always finds room.
+pub const NEWS: usize = 1024;
+const NEWS_FOR_STATE: usize = NEWS - 64;
+
+/// What happens to a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SessionNews {
+    /// A QR code to scan, instead of the one before.
+    Qr(String),
+    QrExhausted,
+    /// The phone accepted this device.
+    Paired {
+        jid: String,
+        lid: Option<String>,
+    },
+    /// Logged in and in sync.
+    LoggedIn,
+    /// The pairing is over, in words.
+    LoggedOut(String),
+    /// WhatsApp will not serve this account or client for now, in words.
+    Refused(String),
+    /// The same account was opened elsewhere.
+    Replaced,
+    PushName(String),
+    /// One of its tasks panicked: it cannot be relied on any more.
+    Broken(String),
+    /// Others received, read or played own messages.
+    Receipt {
+        message_ids: Vec<String>,
+        status: DeliveryStatus,
+    },
+}
+
+/// What went wrong last on the way to WhatsApp.
+#[derive(Debug, Clone, Default)]
+pub struct Trouble(Arc<Mutex<Option<String>>>);
+
+impl Trouble {
+    pub fn note(&self, words: String) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(words);
+    }
+
+    pub fn take(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Hears the client's events, on its thread, and passes on what matters.
+pub struct Ears {
+    pub sender: async_channel::Sender<SessionNews>,
+    pub acks: Acks,
+    pub trouble: Trouble,
+    pub inbox: Inbox,
+    pub executor: Arc<Executor>,
+}
+
+impl Ears {
+    fn tell(&self, news: SessionNews) {
+        if matches!(news, SessionNews::Receipt { .. }) && self.sender.len() >= NEWS_FOR_STATE {
+            log::warn!(
+                "{}: too many receipts at once, some are not counted",
+                self.inbox.account_id
+            );
+            return;
+        }
+        if let Err(async_channel::TrySendError::Full(news)) = self.sender.try_send(news) {
+            log::error!("{}: news lost: {news:?}", self.inbox.account_id);
+        }
+    }
+
+    fn acked(&self, ack: &ServerAck) {
+        if ack.class.as_deref().is_some_and(|c| c != "message") {
+            return;
+        }
+        let verdict = match &ack.error {
+            None => Ok(Ack {
+                timestamp: ack
+                    .timestamp
+                    .and_then(|t| u64::try_from(t.timestamp_millis()).ok()),
+            }),
+            Some(code) => Err(code.parse().ok()),
+        };
+        self.acks.settle(&ack.id, verdict);
+    }
+}
+
+impl EventHandler for Ears {
+    fn interest(&self) -> EventInterest {
+        EventInterest::of(&[
+            EventKind::PairingQrCode,
+            EventKind::PairingQrCodesExhausted,
+            EventKind::PairSuccess,
+            EventKind::PairError,
+            EventKind::Connected,
+            EventKind::Disconnected,
+            EventKind::LoggedOut,
+            EventKind::TemporaryBan,
+            EventKind::ClientOutdated,
+            EventKind::ConnectFailure,
+            EventKind::StreamError,
+            EventKind::StreamReplaced,
+            EventKind::SelfPushNameUpdated,
+            EventKind::ServerAck,
+            EventKind::Receipt,
+            EventKind::Messages,
+        ])
+    }
+
+    fn handle_event(&self, event: Arc<Event>) {
+        match event.as_ref() {
+            Event::PairingQrCode(qr) => self.tell(SessionNews::Qr(qr.code.clone())),
+            Event::PairingQrCodesExhausted(_) => self.tell(SessionNews::QrExhausted),
+            Event::PairSuccess(pair) => self.tell(SessionNews::Paired {
+                jid: pair.id.to_non_ad().to_string(),
+                lid: lid_of(&pair.lid),
+            }),
+            Event::PairError(pair) => {
+                self.trouble.note(format!("pairing failed: {}", pair.error));
+            }
+            Event::Connected(_) => self.tell(SessionNews::LoggedIn),
+            Event::Disconnected(lost) => {
+                self.trouble.note(format!(
+                    "the connection to WhatsApp was lost: {}",
+                    lost.reason
+                ));
+            }
+            Event::LoggedOut(out) => self.tell(SessionNews::LoggedOut(logged_out_words(out))),
+            Event::TemporaryBan(ban) => self.tell(SessionNews::Refused(format!(
+                "WhatsApp banned this account for {}: {}",
+                spoken(ban.expire.num_seconds()),
+                ban.message.clone().unwrap_or_else(|| ban.code.to_string())
+            ))),
+            Event::ClientOutdated(_) => self.tell(SessionNews::Refused(
+                "WhatsApp no longer accepts this version of WhatsApp Web: update wildcat, or set \
+                 whatsapp.version"
+                    .into(),
+            )),
+            Event::ConnectFailure(failure) => {
+                let words = format!(
+                    "WhatsApp refused the connection: {}",
+                    failure
+                        .message
+                        .clone()
+                        .unwrap_or_else(|| format!("{:?}", failure.reason))
+                );
+                if failure.reason.should_reconnect() {
+                    self.trouble.note(words);
+                } else {
+                    self.tell(SessionNews::Refused(words));
+                }
+            }
+            Event::StreamError(error) => {
+                self.trouble
+                    .note(format!("WhatsApp ended the stream (code {})", error.code));
+            }
+            Event::StreamReplaced(_) => self.tell(SessionNews::Replaced),
+            Event::SelfPushNameUpdated(name) => {
+                self.tell(SessionNews::PushName(name.new_name.clone()));
+            }
+            Event::ServerAck(ack) => self.acked(ack),
+            Event::Receipt(receipt) => {
+                let status = match receipt.r#type {
+                    ReceiptType::Delivered => DeliveryStatus::Delivered,
+                    ReceiptType::Read => DeliveryStatus::Read,
+                    ReceiptType::Played => DeliveryStatus::Played,
+                    _ => return,
+                };
+                if !receipt.source.is_from_me {
+                    self.tell(SessionNews::Receipt {
+                        message_ids: receipt.message_ids.clone(),
+                        status,
+                    });
+                }
+            }
+            // What the durability hook does not cover: channel posts, and messages that the phone
+            // handed over because this device could not decrypt them.
+            Event::Messages(batch) if !batch.hook_committed => {
+                let inbox = self.inbox.clone();
+                let messages = batch.messages.clone();
+                self.executor
+                    .spawn(async move {
+                        if let Err(error) = inbox.store(&messages).await {
+                            log::error!("{}: not stored: {error}", inbox.account_id);
+                        }
+                    })
+                    .detach();
+            }
+            _ => {}
+        }
+    }
+}
+
+fn lid_of(jid: &Jid) -> Option<String> {
+    let text = jid.to_non_ad().to_string();
+    text.ends_with("@lid").then_some(text)
+}
+
+fn logged_out_words(out: &LoggedOut) -> String {
+    match out.reason {
+        ConnectFailureReason::AccountLocked => "WhatsApp locked this account".into(),
+        _ => "this device was unlinked on the phone".into(),
+    }
+}
+
+/// A length of time for people: `2 h 5 min`.
+fn spoken(seconds: i64) -> String {
+    let seconds = seconds.max(0);
+    let minutes = seconds / 60 + i64::from(seconds % 60 > 0);
+    match (minutes / 60, minutes % 60) {
+        (0, m) => format!("{m} min"),
+        (h, 0) => format!("{h} h"),
+        (h, m) => format!("{h} h {m} min"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_time_are_spoken() {
+        for (seconds, words) in [
+            (0, "0 min"),
+            (59, "1 min"),
+            (60, "1 min"),
+            (3_600, "1 h"),
+            (7_500, "2 h 5 min"),
+            (-5, "0 min"),
+        ] {
+            assert_eq!(spoken(seconds), words, "{seconds}");
+        }
+    }
+}

@@ -10,8 +10,8 @@ use log::LevelFilter;
 
 use crate::qr;
 
-/// Lines of the code that stand directly above the cursor; 0 when something else does.
-static CODE_ABOVE: Mutex<usize> = Mutex::new(0);
+/// Whose code stands directly above the cursor, and its lines; `None` when something else does.
+static CODE_ABOVE: Mutex<Option<(String, usize)>> = Mutex::new(None);
 
 /// Starts the log. Libraries speak up from `debug` on; below that their lines could name people.
 pub fn init_log(level: LevelFilter) {
@@ -46,7 +46,7 @@ struct LogLines;
 
 impl Write for LogLines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        *CODE_ABOVE.lock().unwrap_or_else(PoisonError::into_inner) = 0;
+        *CODE_ABOVE.lock().unwrap_or_else(PoisonError::into_inner) = None;
         io::stderr().write(bytes)
     }
 
@@ -75,14 +75,13 @@ pub fn show_qr(account: &str, code: &str) {
     let lines = text.lines().count();
     let mut above = CODE_ABOVE.lock().unwrap_or_else(PoisonError::into_inner);
     let mut out = out.lock();
-    let up = if *above > 0 {
+    let up = match above.as_ref() {
         // Up to the old code's first line, and clear from there.
-        format!("\x1b[{above}A\x1b[J", above = *above)
-    } else {
-        String::new()
+        Some((owner, lines)) if owner == account => format!("\x1b[{lines}A\x1b[J"),
+        Some(_) | None => String::new(),
     };
     // A terminal that went away is no reason to stop.
     let _ = write!(out, "{up}{text}");
     let _ = out.flush();
-    *above = lines;
+    *above = Some((account.to_owned(), lines));
 }

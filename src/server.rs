@@ -147,7 +147,7 @@ impl Server {
         if let Some(admin) = config.whatsapp.admin_number.clone() {
             spawn_guarded(&executor, "admin greeting", greet(accounts.clone(), admin)).detach();
         }
-        accounts.connect_wanted(config.whatsapp.auto_connect).await;
+        accounts.connect_wanted(config.whatsapp.auto_connect);
         Ok(Server {
             address,
             accounts,

@@ -22,6 +22,10 @@ use super::types::Status;
 const COMMANDS: usize = 16;
 /// How long a session may take to write down what is under way.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long WhatsApp may take to unlink a device.
+const UNLINK_TIMEOUT: Duration = Duration::from_secs(10);
+/// Receipts that one transaction takes.
+const RECEIPTS: usize = 256;
 
 /// What the registry asks of a driver.
 pub enum Command {
@@ -101,6 +105,7 @@ pub fn start(
         inbox,
         connected,
         session: None,
+        held: None,
         run: None,
         wake: None,
         leave: None,
@@ -118,7 +123,7 @@ fn machine_of(record: &AccountRecord) -> Machine {
     let words = || record.last_error.clone().unwrap_or_default();
     let stopped = match (record.ended.map(|ended| ended.reason), record.wanted) {
         (Some(EndReason::LoggedOut), _) => Stopped::LoggedOut(words()),
-        (Some(EndReason::Banned), _) => Stopped::Refused(words()),
+        (Some(EndReason::Banned), _) => Stopped::Banned(words()),
         (None, Wanted::Disconnected) if record.jid.is_some() => Stopped::ByRequest,
         (None, Wanted::Disconnected | Wanted::Connected) => Stopped::NotStarted,
     };
@@ -160,6 +165,8 @@ struct Driver {
     inbox: async_channel::Receiver<Command>,
     connected: async_channel::Sender<String>,
     session: Option<Running>,
+    /// News that was taken out of its turn.
+    held: Option<SessionNews>,
     /// The session's run, while one is under way.
     run: Option<smol::Task<Option<String>>>,
     wake: Option<Millis>,
@@ -188,13 +195,7 @@ impl Driver {
                 Woken::News(news) => self.news(news).await,
                 Woken::Ended(error) => {
                     self.run = None;
-                    // What was said before the end counts before the end.
-                    while let Some(news) =
-                        self.session.as_ref().and_then(|s| s.news.try_recv().ok())
-                    {
-                        self.news(news).await;
-                    }
-                    self.feed(Input::Ended(error)).await;
+                    self.ended(error).await;
                     if let Phase::Stopped(_) = self.machine.phase() {
                         // An account at rest keeps no client in memory.
                         self.close().await;
@@ -212,7 +213,32 @@ impl Driver {
         }
     }
 
+    /// The run is over. What was said before the end counts before the end.
+    async fn ended(&mut self, mut error: Option<String>) {
+        while let Some(news) = self.next_news() {
+            match news {
+                // One end is enough.
+                SessionNews::Broken(words) => {
+                    self.close().await;
+                    error = Some(words);
+                }
+                news => self.news(news).await,
+            }
+        }
+        self.feed(Input::Ended(error)).await;
+    }
+
+    fn next_news(&mut self) -> Option<SessionNews> {
+        match self.held.take() {
+            Some(news) => Some(news),
+            None => self.session.as_ref()?.news.try_recv().ok(),
+        }
+    }
+
     async fn wait(&mut self) -> Woken {
+        if let Some(news) = self.held.take() {
+            return Woken::News(news);
+        }
         let Driver {
             inbox,
             session,
@@ -252,8 +278,8 @@ impl Driver {
                 None => std::future::pending().await,
             }
         };
-        // News before the end, so that the words that explain an end are heard first.
-        news.or(command).or(ended).or(due).await
+        // Commands first: a flood of receipts must not keep them waiting.
+        command.or(news).or(ended).or(due).await
     }
 
     async fn command(&mut self, command: Command) {
@@ -269,25 +295,41 @@ impl Driver {
             Command::Remove(answer) => {
                 if let (Some(running), Phase::Connected) = (&self.session, self.machine.phase()) {
                     let session = running.session.clone();
-                    within(CLOSE_TIMEOUT, async move { session.unlink().await }).await;
+                    if !within(UNLINK_TIMEOUT, async move { session.unlink().await }).await {
+                        log::warn!(
+                            "{}: WhatsApp was not told in time: remove the device on the phone",
+                            self.id
+                        );
+                    }
                 }
-                self.close().await;
-                self.leave = Some(answer);
+                self.leave(answer).await;
             }
-            Command::Stop(answer) => {
-                self.close().await;
-                self.leave = Some(answer);
-            }
+            Command::Stop(answer) => self.leave(answer).await,
         }
+    }
+
+    /// Ends for good: who still waits for an answer learns that there is none.
+    async fn leave(&mut self, answer: async_channel::Sender<()>) {
+        self.close().await;
+        self.inbox.close();
+        while self.inbox.try_recv().is_ok() {}
+        self.leave = Some(answer);
     }
 
     /// Ends the session, whatever it does.
     async fn close(&mut self) {
         if let Some(running) = self.session.take() {
             let session = running.session.clone();
-            within(CLOSE_TIMEOUT, async move { session.close().await }).await;
+            if !within(CLOSE_TIMEOUT, async move { session.close().await }).await {
+                log::warn!(
+                    "{}: the session did not end in time and is cut off",
+                    self.id
+                );
+            }
+            running.session.abandon();
         }
         self.run = None;
+        self.held = None;
         self.live.lock().session = None;
     }
 
@@ -312,24 +354,22 @@ impl Driver {
                 let _ = self.connected.try_send(self.id.clone());
             }
             SessionNews::LoggedOut(words) => self.feed(Input::LoggedOut(words)).await,
-            SessionNews::Refused(words) => self.feed(Input::Refused(words)).await,
+            SessionNews::Banned(words) => self.feed(Input::Banned(words)).await,
+            SessionNews::Unwelcome(words) => self.feed(Input::Unwelcome(words)).await,
             SessionNews::Replaced => self.feed(Input::Replaced).await,
             SessionNews::PushName(name) => {
                 self.remember(move |record| record.push_name = Some(name.clone()))
                     .await;
             }
-            SessionNews::Broken(message) => {
-                log::error!(
-                    "{}: internal error, the session starts again: {message}",
-                    self.id
-                );
+            SessionNews::Broken(words) => {
+                log::error!("{}: the session starts again: {words}", self.id);
                 self.close().await;
-                self.feed(Input::Ended(Some("internal error".into()))).await;
+                self.feed(Input::Ended(Some(words))).await;
             }
             SessionNews::Receipt {
                 message_ids,
                 status,
-            } => self.receipt(message_ids, status).await,
+            } => self.receipts(vec![(message_ids, status)]).await,
         }
     }
 
@@ -380,6 +420,9 @@ impl Driver {
                 .await;
             }
             Action::Want(connected) => {
+                if self.is_wanted(connected) {
+                    return;
+                }
                 self.remember(move |record| {
                     record.wanted = if connected {
                         Wanted::Connected
@@ -396,7 +439,7 @@ impl Driver {
             Action::Ended(ending) => {
                 let (reason, words) = match ending {
                     Ending::PairingOver(words) => (EndReason::LoggedOut, words),
-                    Ending::Refused(words) => (EndReason::Banned, words),
+                    Ending::Banned(words) => (EndReason::Banned, words),
                 };
                 let at = clock::now();
                 self.remember(move |record| {
@@ -435,6 +478,13 @@ impl Driver {
         }
     }
 
+    /// Whether the store says so already: a start need not write what it has just read.
+    fn is_wanted(&self, connected: bool) -> bool {
+        let record = self.wiring.store.read(|tx| accounts::get(tx, &self.id));
+        matches!(record, Ok(Some(record))
+            if (record.wanted == Wanted::Connected) == connected && record.ended.is_none())
+    }
+
     async fn remember_identity(&mut self) {
         let Some(running) = &self.session else {
             return;
@@ -461,12 +511,16 @@ impl Driver {
     }
 
     async fn remember(&self, change: impl Fn(&mut AccountRecord) + Send + Sync + Clone + 'static) {
-        let id = self.id.clone();
+        let (id, number) = (self.id.clone(), self.number);
         let (since, now) = (self.machine.since(), clock::now());
         let written = self
             .wiring
             .store
             .write(move |tx| {
+                if accounts::number(&tx.view(), &id)? != Some(number) {
+                    // Deleted, and perhaps created anew: that one is not ours.
+                    return Ok(());
+                }
                 accounts::update(tx, &id, |record| {
                     change(record);
                     record.status_since = since;
@@ -483,11 +537,35 @@ impl Driver {
         }
     }
 
-    async fn receipt(&self, message_ids: Vec<String>, status: DeliveryStatus) {
-        let number = self.number;
-        let result = set_status(&self.wiring.store, number, message_ids, status).await;
-        if let Err(error) = result {
-            log::error!("{}: a receipt could not be stored: {error}", self.id);
+    /// Stores these receipts and those that wait right behind them, in one transaction.
+    async fn receipts(&mut self, mut receipts: Vec<(Vec<String>, DeliveryStatus)>) {
+        while receipts.len() < RECEIPTS {
+            match self.next_news() {
+                Some(SessionNews::Receipt {
+                    message_ids,
+                    status,
+                }) => receipts.push((message_ids, status)),
+                other => {
+                    self.held = other;
+                    break;
+                }
+            }
+        }
+        let account = self.number;
+        let stored = self
+            .wiring
+            .store
+            .write(move |tx| {
+                for (ids, status) in &receipts {
+                    for id in ids {
+                        messages::set_status(tx, account, id, *status)?;
+                    }
+                }
+                Ok(())
+            })
+            .await;
+        if let Err(error) = stored {
+            log::error!("{}: receipts could not be stored: {error}", self.id);
         }
     }
 
@@ -515,27 +593,15 @@ async fn forget_keys(store: &Store, account: u32) -> Result<(), StoreError> {
     Ok(())
 }
 
-async fn set_status(
-    store: &Store,
-    account: u32,
-    message_ids: Vec<String>,
-    status: DeliveryStatus,
-) -> Result<(), StoreError> {
-    store
-        .write(move |tx| {
-            for id in &message_ids {
-                messages::set_status(tx, account, id, status)?;
-            }
-            Ok(())
-        })
-        .await
-}
-
-/// Gives `future` that long, then lets go of it.
-async fn within(limit: Duration, future: impl Future<Output = ()>) {
-    future
-        .or(async {
-            smol::Timer::after(limit).await;
-        })
-        .await;
+/// Gives `future` that long, then lets go of it. Whether it has ended by itself.
+async fn within(limit: Duration, future: impl Future<Output = ()>) -> bool {
+    let ended = async {
+        future.await;
+        true
+    };
+    let late = async {
+        smol::Timer::after(limit).await;
+        false
+    };
+    ended.or(late).await
 }

@@ -15,6 +15,9 @@ pub const LONGEST_PAUSE: Millis = 5 * 60_000;
 /// The pause after another program took this account's connection over: coming back at once would
 /// make two of them throw each other out for ever.
 pub const REPLACED_PAUSE: Millis = 60_000;
+/// A connection that has lasted so long was a success. One that is thrown out right after its login
+/// must not come back every second for ever.
+pub const STABLE: Millis = 30_000;
 /// How often a fresh set of QR codes is fetched while nobody scans one. A set lasts some 160 s.
 pub const QR_SETS: u32 = 4;
 
@@ -27,8 +30,8 @@ pub enum Stopped {
     ByRequest,
     /// The phone, or WhatsApp, ended the pairing; the words say which.
     LoggedOut(String),
-    /// WhatsApp bars the account for a while, or refuses this client; the pairing is kept.
-    Refused(String),
+    /// WhatsApp bars the account for a while; the pairing is kept.
+    Banned(String),
     /// Nobody scanned the QR codes.
     NotScanned,
 }
@@ -73,8 +76,10 @@ pub enum Input {
     LoggedIn,
     /// The pairing is over, in words.
     LoggedOut(String),
-    /// WhatsApp refuses to serve this account or client for now, in words.
-    Refused(String),
+    /// WhatsApp bars this account for a while, in words.
+    Banned(String),
+    /// WhatsApp refuses to serve this client as it is, in words.
+    Unwelcome(String),
     /// Another program opened the same account.
     Replaced,
     /// The session's run is over; why, if it is known.
@@ -106,7 +111,7 @@ pub enum Ending {
     /// The keys are worthless now.
     PairingOver(String),
     /// The keys are still good.
-    Refused(String),
+    Banned(String),
 }
 
 /// See the module's page.
@@ -129,7 +134,8 @@ pub struct Machine {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Verdict {
     LoggedOut(String),
-    Refused(String),
+    Banned(String),
+    Unwelcome(String),
     Replaced,
     QrExhausted,
     /// WhatsApp restarts the stream after pairing (stream error 515).
@@ -189,7 +195,7 @@ impl Machine {
             Phase::Stopped(stopped) => match stopped {
                 Stopped::NotStarted | Stopped::NotScanned => Status::NotStarted,
                 Stopped::ByRequest => Status::Disconnected,
-                Stopped::LoggedOut(_) | Stopped::Refused(_) => Status::LoggedOut,
+                Stopped::LoggedOut(_) | Stopped::Banned(_) => Status::LoggedOut,
             },
             Phase::Closing { again: false } => Status::Disconnected,
             Phase::Connecting { .. } | Phase::Waiting { .. } | Phase::Closing { again: true } => {
@@ -207,19 +213,21 @@ impl Machine {
             Input::Disconnect => self.disconnect(),
             Input::Due => self.due(now),
             Input::Qr(code) => self.qr_code(code),
-            Input::QrExhausted => self.verdict(Verdict::QrExhausted),
+            Input::QrExhausted => {
+                self.hide_qr();
+                self.verdict(Verdict::QrExhausted)
+            }
             Input::Paired => {
                 self.paired = true;
                 self.qr_sets = 0;
                 self.failures = 0;
-                if let Phase::Connecting { qr } = &mut self.phase {
-                    *qr = None;
-                }
+                self.hide_qr();
                 self.verdict(Verdict::JustPaired)
             }
             Input::LoggedIn => self.logged_in(),
             Input::LoggedOut(words) => self.verdict(Verdict::LoggedOut(words)),
-            Input::Refused(words) => self.verdict(Verdict::Refused(words)),
+            Input::Banned(words) => self.verdict(Verdict::Banned(words)),
+            Input::Unwelcome(words) => self.verdict(Verdict::Unwelcome(words)),
             Input::Replaced => self.verdict(Verdict::Replaced),
             Input::Ended(error) => self.ended(error, now, random),
         };
@@ -306,11 +314,16 @@ impl Machine {
         }
     }
 
+    fn hide_qr(&mut self) {
+        if let Phase::Connecting { qr } = &mut self.phase {
+            *qr = None;
+        }
+    }
+
     fn logged_in(&mut self) -> Vec<Action> {
         if let Phase::Connecting { .. } = self.phase {
             self.phase = Phase::Connected;
             self.paired = true;
-            self.failures = 0;
             self.qr_sets = 0;
             self.last_error = None;
             self.verdict = None;
@@ -322,7 +335,7 @@ impl Machine {
         // The graver one stays: a stream that ends after a logout is still a logout.
         let graver = matches!(
             self.verdict,
-            Some(Verdict::LoggedOut(_) | Verdict::Refused(_))
+            Some(Verdict::LoggedOut(_) | Verdict::Banned(_))
         );
         if !graver {
             self.verdict = Some(verdict);
@@ -332,6 +345,9 @@ impl Machine {
 
     fn ended(&mut self, error: Option<String>, now: Millis, random: f64) -> Vec<Action> {
         let verdict = self.verdict.take();
+        if self.phase == Phase::Connected && now.saturating_sub(self.since) >= STABLE {
+            self.failures = 0;
+        }
         match (&self.phase, verdict) {
             (Phase::Stopped(_) | Phase::Waiting { .. }, _) => Vec::new(),
             (_, Some(Verdict::LoggedOut(words))) => {
@@ -346,9 +362,14 @@ impl Machine {
                 self.phase = Phase::Connecting { qr: None };
                 vec![Action::Run]
             }
-            (_, Some(Verdict::Refused(words))) => {
-                self.rest(Stopped::Refused(words.clone()));
-                vec![Action::Ended(Ending::Refused(words))]
+            (_, Some(Verdict::Banned(words))) => {
+                self.rest(Stopped::Banned(words.clone()));
+                vec![Action::Ended(Ending::Banned(words))]
+            }
+            (_, Some(Verdict::Unwelcome(words))) => {
+                self.failures += 1;
+                self.last_error = Some(words);
+                self.wait(now + LONGEST_PAUSE)
             }
             (_, Some(Verdict::QrExhausted)) => {
                 self.qr_sets += 1;
@@ -395,7 +416,7 @@ impl Machine {
 fn stopped_words(stopped: &Stopped) -> Option<String> {
     match stopped {
         Stopped::NotStarted | Stopped::ByRequest => None,
-        Stopped::LoggedOut(words) | Stopped::Refused(words) => Some(words.clone()),
+        Stopped::LoggedOut(words) | Stopped::Banned(words) => Some(words.clone()),
         Stopped::NotScanned => Some(
             "the QR code was not scanned in time; POST /accounts/:id/connect shows a new one"
                 .into(),
@@ -403,14 +424,14 @@ fn stopped_words(stopped: &Stopped) -> Option<String> {
     }
 }
 
-/// The pause before attempt `failures + 1`: doubling from [`FIRST_PAUSE`] to [`LONGEST_PAUSE`], less
-/// up to a half by `random`, so that a router's return does not bring every account back at the same
-/// moment. Never under [`FIRST_PAUSE`].
+/// The pause before attempt `failures + 1`: doubling from [`FIRST_PAUSE`], and up to a half more by
+/// `random`, so that a router's return does not bring every account back at the same moment; at
+/// most [`LONGEST_PAUSE`], where the earlier ones have spread them already.
 pub fn pause(failures: u32, random: f64) -> Millis {
     let doublings = failures.saturating_sub(1).min(16);
-    let full = (FIRST_PAUSE << doublings).min(LONGEST_PAUSE);
-    let cut = (full as f64 * 0.5 * random.clamp(0.0, 1.0)) as Millis;
-    (full - cut).max(FIRST_PAUSE)
+    let full = FIRST_PAUSE << doublings;
+    let spread = (full as f64 * 0.5 * random.clamp(0.0, 1.0)) as Millis;
+    (full + spread).min(LONGEST_PAUSE)
 }
 
 #[cfg(test)]
@@ -483,9 +504,18 @@ mod tests {
             ]
         );
         assert!(pauses[9..].iter().all(|p| *p == LONGEST_PAUSE));
-        // Success resets it, and clears the words.
+        // A login clears the words; only a connection that lasts resets the pauses.
         m.on(Input::LoggedIn, now, 0.0);
         assert_eq!(m.last_error(), None);
+        let soon = now + STABLE - 1;
+        assert_eq!(
+            m.on(Input::Ended(None), soon, 0.0),
+            vec![Action::Wake(soon + LONGEST_PAUSE)]
+        );
+        now = soon + LONGEST_PAUSE;
+        m.on(Input::Due, now, 0.0);
+        m.on(Input::LoggedIn, now, 0.0);
+        now += STABLE;
         assert_eq!(
             m.on(Input::Ended(None), now, 0.0),
             vec![Action::Wake(now + FIRST_PAUSE)]
@@ -502,13 +532,15 @@ mod tests {
     }
 
     #[test]
-    fn jitter_takes_at_most_half_and_never_goes_below_a_second() {
+    fn jitter_adds_at_most_half_and_the_bounds_hold() {
         for failures in 0..40 {
-            for random in [0.0, 0.3, 0.999, 1.0, f64::NAN] {
+            for random in [0.0, 0.3, 0.999, 1.0] {
                 let p = pause(failures, random);
                 assert!((FIRST_PAUSE..=LONGEST_PAUSE).contains(&p), "{failures} {p}");
             }
-            assert!(pause(failures, 1.0) * 2 >= pause(failures, 0.0));
+            let spread = pause(failures, 1.0) > pause(failures, 0.0);
+            assert!(spread || pause(failures, 0.0) == LONGEST_PAUSE);
+            assert!(pause(failures, 1.0) * 2 <= pause(failures, 0.0) * 3);
         }
     }
 
@@ -590,10 +622,10 @@ mod tests {
         let mut m = connected();
         m.on(Input::Ended(None), 5, 0.0);
         m.on(Input::Due, 100_000, 0.0);
-        m.on(Input::Refused("banned for 1 h".into()), 100_001, 0.0);
+        m.on(Input::Banned("banned for 1 h".into()), 100_001, 0.0);
         assert_eq!(
             m.on(Input::Ended(None), 100_002, 0.0),
-            vec![Action::Ended(Ending::Refused("banned for 1 h".into()))]
+            vec![Action::Ended(Ending::Banned("banned for 1 h".into()))]
         );
         assert_eq!(m.status(), Status::LoggedOut);
         assert_eq!(m.last_error(), Some("banned for 1 h"));
@@ -601,6 +633,18 @@ mod tests {
             m.on(Input::Connect, 100_003, 0.0),
             vec![Action::Want(true), Action::Run]
         );
+    }
+
+    #[test]
+    fn an_unwelcome_client_keeps_asking_slowly_and_is_no_ban() {
+        let mut m = connected();
+        m.on(Input::Unwelcome("too old".into()), 5, 0.0);
+        assert_eq!(
+            m.on(Input::Ended(None), 6, 0.0),
+            vec![Action::Wake(6 + LONGEST_PAUSE)]
+        );
+        assert_eq!(m.status(), Status::Reconnecting);
+        assert_eq!(m.last_error(), Some("too old"));
     }
 
     #[test]

@@ -77,7 +77,7 @@ impl Accounts {
 
     /// Connects every account that is to be connected, as a start does: those that are paired, and
     /// with `unpaired` those that wait for their phone.
-    pub async fn connect_wanted(&self, unpaired: bool) {
+    pub fn connect_wanted(&self, unpaired: bool) {
         let records = match self.0.wiring.store.read(records::list) {
             Ok(records) => records,
             Err(error) => {
@@ -89,8 +89,16 @@ impl Accounts {
             let paired = record.jid.is_some();
             let wanted = record.wanted == Wanted::Connected && record.ended.is_none();
             if wanted && (paired || unpaired) {
-                // An account that was deleted meanwhile needs no connection.
-                let _ = self.connect(&record.id).await;
+                let accounts = self.clone();
+                // All at once, so that their writes share commits.
+                self.0
+                    .wiring
+                    .executor
+                    .spawn(async move {
+                        // An account that was deleted meanwhile needs no connection.
+                        let _ = accounts.connect(&record.id).await;
+                    })
+                    .detach();
             }
         }
     }
@@ -103,13 +111,37 @@ impl Accounts {
     }
 
     fn start_driver(&self, record: &AccountRecord) {
+        let mut drivers = self.lock();
+        if drivers.stopping {
+            return;
+        }
         let handle = driver::start(
             &self.0.wiring,
             record,
             self.0.messages_per_minute,
             self.0.first_connected.0.clone(),
         );
-        self.lock().by_id.insert(record.id.clone(), handle);
+        drivers.by_id.insert(record.id.clone(), handle);
+    }
+
+    /// Runs `work` to its end even if the caller leaves: half a creation or removal must not stay.
+    async fn whole<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, AccountError>> + Send + 'static,
+    ) -> Result<T, AccountError> {
+        let (sender, result) = async_channel::bounded(1);
+        self.0
+            .wiring
+            .executor
+            .spawn(async move {
+                // The caller may have gone.
+                let _ = sender.try_send(work.await);
+            })
+            .detach();
+        result
+            .recv()
+            .await
+            .unwrap_or_else(|_| Err(AccountError::Session("internal error".into())))
     }
 
     /// Ends all sessions, after what is under way was written down; no account starts again.
@@ -136,6 +168,12 @@ impl Accounts {
     /// # Errors
     /// [`AccountError::AlreadyExists`], [`AccountError::ShuttingDown`], or the store's.
     pub async fn create(&self, new: NewAccount) -> Result<AccountView, AccountError> {
+        let accounts = self.clone();
+        self.whole(async move { accounts.create_now(new).await })
+            .await
+    }
+
+    async fn create_now(&self, new: NewAccount) -> Result<AccountView, AccountError> {
         if self.lock().stopping {
             return Err(AccountError::ShuttingDown);
         }
@@ -189,25 +227,42 @@ impl Accounts {
     /// # Errors
     /// [`AccountError::NotFound`], or the store's.
     pub async fn delete(&self, id: &str) -> Result<(), AccountError> {
+        let (accounts, id) = (self.clone(), id.to_owned());
+        self.whole(async move { accounts.delete_now(&id).await })
+            .await
+    }
+
+    async fn delete_now(&self, id: &str) -> Result<(), AccountError> {
         let handle = self.handle(id)?;
         let (sender, done) = async_channel::bounded(1);
-        if handle.commands.send(Command::Remove(sender)).await.is_ok() {
-            // A driver that is gone has nothing left to end.
-            let _ = done.recv().await;
+        let asked = handle.commands.send(Command::Remove(sender)).await;
+        if asked.is_err() || done.recv().await.is_err() {
+            // Somebody else removes it, or the server stops.
+            return Err(AccountError::NotFound);
         }
+        let number = handle.number;
         let owned = id.to_owned();
         let removed = self
             .0
             .wiring
             .store
-            .write(move |tx| records::remove(tx, &owned))
+            .write(move |tx| {
+                if records::number(&tx.view(), &owned)? == Some(number) {
+                    records::remove(tx, &owned)?;
+                }
+                Ok(())
+            })
             .await;
         if let Err(error) = removed {
             // It is still there, so it needs a driver.
             self.start_driver(&self.record(id)?);
             return Err(error.into());
         }
-        self.lock().by_id.remove(id);
+        let mut drivers = self.lock();
+        if drivers.by_id.get(id).is_some_and(|h| h.number == number) {
+            drivers.by_id.remove(id);
+        }
+        drop(drivers);
         self.purge_in_background();
         Ok(())
     }
@@ -330,19 +385,7 @@ impl Accounts {
                 quoted,
             },
         };
-        // Its own task: a caller that hangs up must not leave a message half recorded.
-        let (sender, result) = async_channel::bounded(1);
-        self.0
-            .wiring
-            .executor
-            .spawn(async move {
-                let _ = sender.try_send(sending.go().await);
-            })
-            .detach();
-        result
-            .recv()
-            .await
-            .unwrap_or_else(|_| Err(AccountError::Session("internal error".into())))
+        self.whole(sending.go()).await
     }
 
     async fn ask(

@@ -247,6 +247,9 @@ pub fn number(req: &Req, name: &'static str) -> Result<Option<u64>, ApiError> {
     }
 }
 
+/// The most rows that a page may skip.
+const MAX_OFFSET: usize = 100_000;
+
 /// Which part of a list is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Page {
@@ -269,10 +272,15 @@ impl Page {
             Some(skip) => skip,
             None => number(req, "offset")?.unwrap_or(0),
         };
-        Ok(Page {
-            limit,
-            offset: usize::try_from(offset).unwrap_or(usize::MAX),
-        })
+        // Rows are skipped one by one: deeper pages are asked for with `before`.
+        let offset = usize::try_from(offset)
+            .ok()
+            .filter(|offset| *offset <= MAX_OFFSET)
+            .ok_or(ApiError::Field {
+                field: "skip",
+                expected: "at most 100000; use \"before\" to go further back",
+            })?;
+        Ok(Page { limit, offset })
     }
 }
 

@@ -32,7 +32,9 @@ pub fn inbound(
     let source = &info.source;
     // A chat is known by its number where WhatsApp tells it, by its LID otherwise.
     let alternative = if source.is_from_me {
-        source.recipient_alt.as_ref()
+        info.peer_recipient_pn
+            .as_ref()
+            .or(source.recipient_alt.as_ref())
     } else {
         source.sender_alt.as_ref()
     };
@@ -41,10 +43,7 @@ pub fn inbound(
     } else {
         preferred(&source.chat, alternative)
     };
-    let sender_alternative = (!source.is_from_me)
-        .then_some(source.sender_alt.as_ref())
-        .flatten();
-    let (from, _) = preferred(&source.sender, sender_alternative);
+    let (from, _) = preferred(&source.sender, source.sender_alt.as_ref());
     let context = context_info(base);
     let kind = kind(base);
     let (text, caption) = match kind {

@@ -9,8 +9,9 @@ use whatsapp_rust::{Client, InboundDurabilityHook, anyhow, async_trait};
 use crate::clock;
 use crate::event::Event;
 use crate::store::messages::{self, Inserted};
-use crate::store::{Store, StoreError, events};
+use crate::store::{Store, StoreError, accounts, events};
 
+use super::backend::FailureHook;
 use super::convert;
 
 /// Stores what comes in for one account.
@@ -20,6 +21,8 @@ pub struct Inbox {
     /// The account's number in the store.
     pub account: u32,
     pub account_id: Arc<str>,
+    /// Told when a message could not be stored.
+    pub on_failure: FailureHook,
 }
 
 impl Inbox {
@@ -38,8 +41,13 @@ impl Inbox {
             return Ok(());
         }
         let account = self.account;
+        let account_id = Arc::clone(&self.account_id);
         self.store
             .write(move |tx| {
+                // A session that outlives its account by a moment has nobody to store for.
+                if accounts::number(&tx.view(), &account_id)? != Some(account) {
+                    return Ok(());
+                }
                 for row in &rows {
                     if let Some((lid, number)) = &row.link {
                         messages::link(tx, account, lid, number)?;
@@ -69,6 +77,8 @@ impl InboundDurabilityHook for Inbox {
                     self.account_id,
                     batch.len()
                 );
+                // WhatsApp delivers them again only to a new connection.
+                (self.on_failure)(&error);
                 Err(error.into())
             }
         }

@@ -35,12 +35,14 @@ pub enum SessionNews {
     LoggedIn,
     /// The pairing is over, in words.
     LoggedOut(String),
-    /// WhatsApp will not serve this account or client for now, in words.
-    Refused(String),
+    /// WhatsApp bars this account for a while, in words.
+    Banned(String),
+    /// WhatsApp will not serve this client as it is, in words.
+    Unwelcome(String),
     /// The same account was opened elsewhere.
     Replaced,
     PushName(String),
-    /// One of its tasks panicked: it cannot be relied on any more.
+    /// It cannot be relied on any more, in words: the storage failed, or a task panicked.
     Broken(String),
     /// Others received, read or played own messages.
     Receipt {
@@ -81,8 +83,9 @@ impl Ears {
             );
             return;
         }
-        if let Err(async_channel::TrySendError::Full(news)) = self.sender.try_send(news) {
-            log::error!("{}: news lost: {news:?}", self.inbox.account_id);
+        if let Err(async_channel::TrySendError::Full(_)) = self.sender.try_send(news) {
+            // Without its content: a QR code is a secret.
+            log::error!("{}: the session's news overflow", self.inbox.account_id);
         }
     }
 
@@ -143,12 +146,12 @@ impl EventHandler for Ears {
                 ));
             }
             Event::LoggedOut(out) => self.tell(SessionNews::LoggedOut(logged_out_words(out))),
-            Event::TemporaryBan(ban) => self.tell(SessionNews::Refused(format!(
+            Event::TemporaryBan(ban) => self.tell(SessionNews::Banned(format!(
                 "WhatsApp banned this account for {}: {}",
                 spoken(ban.expire.num_seconds()),
                 ban.message.clone().unwrap_or_else(|| ban.code.to_string())
             ))),
-            Event::ClientOutdated(_) => self.tell(SessionNews::Refused(
+            Event::ClientOutdated(_) => self.tell(SessionNews::Unwelcome(
                 "WhatsApp no longer accepts this version of WhatsApp Web: update wildcat, or set \
                  whatsapp.version"
                     .into(),
@@ -164,7 +167,7 @@ impl EventHandler for Ears {
                 if failure.reason.should_reconnect() {
                     self.trouble.note(words);
                 } else {
-                    self.tell(SessionNews::Refused(words));
+                    self.tell(SessionNews::Unwelcome(words));
                 }
             }
             Event::StreamError(error) => {

@@ -14,6 +14,8 @@ use async_trait::async_trait;
 use futures_lite::{FutureExt, future};
 use smol::lock::Semaphore;
 use smol::{Executor, Task, Timer};
+
+use crate::runtime::Shutdown;
 use whatsapp_rust::wacore::runtime::{AbortHandle, Runtime};
 
 /// Blocking jobs (making prekeys, key derivation, unpacking history) under way at the same time, over
@@ -31,6 +33,7 @@ pub struct SmolRuntime {
     /// The account, for the log.
     name: Arc<str>,
     on_panic: Option<PanicHook>,
+    stop: Option<Shutdown>,
 }
 
 impl SmolRuntime {
@@ -40,6 +43,7 @@ impl SmolRuntime {
             executor,
             name: name.into(),
             on_panic: None,
+            stop: None,
         }
     }
 
@@ -50,10 +54,24 @@ impl SmolRuntime {
         self
     }
 
+    /// Ends every task when `stop` is triggered.
+    pub fn until(mut self, stop: Shutdown) -> SmolRuntime {
+        self.stop = Some(stop);
+        self
+    }
+
     fn start(&self, job: Job) -> Task<()> {
         let name = self.name.clone();
         let on_panic = self.on_panic.clone();
+        let stopped = self.stop.as_ref().map(Shutdown::wait);
         self.executor.spawn(async move {
+            let job = async {
+                match stopped {
+                    // The stop first: what was told to end does not go one step further.
+                    Some(stopped) => stopped.or(job).await,
+                    None => job.await,
+                }
+            };
             if let Err(panic) = AssertUnwindSafe(job).catch_unwind().await {
                 report(&name, on_panic.as_ref(), panic);
             }

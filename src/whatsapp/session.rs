@@ -16,8 +16,8 @@ use whatsapp_rust::{Client, Jid, anyhow, async_trait};
 use crate::clock::{self, Millis};
 use crate::event::Message;
 use crate::jid::ChatJid;
-use crate::runtime::Executor;
-use crate::store::Store;
+use crate::runtime::{Executor, Shutdown};
+use crate::store::{Store, StoreError};
 
 use super::acks::Acks;
 use super::backend::Backend;
@@ -25,10 +25,11 @@ use super::inbound::Inbox;
 use super::news::{Ears, NEWS, SessionNews, Trouble};
 use super::{SmolRuntime, convert};
 
-/// How long a message may wait for the server's ack.
-const ACK_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a pairing code waits for the socket to WhatsApp.
-const SOCKET_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a message may take, from its encryption to the server's ack. Shorter than the usual
+/// time for a request (`server.request_timeout`), so that the caller hears what became of it.
+const SEND_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a pairing code waits for the socket to WhatsApp, and then for the code.
+const SOCKET_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long WhatsApp keeps a pairing code.
 const PAIRING_CODE_LIFE: Millis = 180_000;
 
@@ -101,6 +102,8 @@ pub struct Session {
     first_run: Mutex<Option<Bot>>,
     acks: Acks,
     trouble: Trouble,
+    /// Ends whatever of the client still runs.
+    stop: Shutdown,
 }
 
 impl Session {
@@ -115,12 +118,19 @@ impl Session {
     ) -> Result<(Arc<Session>, async_channel::Receiver<SessionNews>), SessionError> {
         let (sender, news) = async_channel::bounded(NEWS);
         let broken = sender.clone();
+        let unstored = sender.clone();
+        let on_failure = move |error: &StoreError| {
+            // Full or closed: the session is ending anyway.
+            let _ = unstored.try_send(SessionNews::Broken(format!("the storage failed: {error}")));
+        };
+        let stop = Shutdown::new();
         let acks = Acks::default();
         let trouble = Trouble::default();
         let inbox = Inbox {
             store: wiring.store.clone(),
             account,
             account_id: account_id.into(),
+            on_failure: Arc::new(on_failure.clone()),
         };
         let ears = Ears {
             sender,
@@ -130,17 +140,20 @@ impl Session {
             executor: wiring.executor.clone(),
         };
         let mut builder = Bot::builder()
-            .with_backend(Backend::new(wiring.store.clone(), account))
+            .with_backend(Backend::new(wiring.store.clone(), account).on_failure(on_failure))
             .with_transport_factory(NotingTransport {
                 inner: wiring.transport.clone(),
                 trouble: trouble.clone(),
             })
             .with_http_client(SharedHttp(wiring.http.clone()))
             .with_runtime(
-                SmolRuntime::new(wiring.executor.clone(), account_id).on_panic(move |message| {
-                    // Full or closed: the session is ending anyway.
-                    let _ = broken.try_send(SessionNews::Broken(message.to_owned()));
-                }),
+                SmolRuntime::new(wiring.executor.clone(), account_id)
+                    .until(stop.clone())
+                    .on_panic(move |message| {
+                        let words = format!("internal error: {message}");
+                        // Full or closed: the session is ending anyway.
+                        let _ = broken.try_send(SessionNews::Broken(words));
+                    }),
             )
             .with_inbound_durability_hook(inbox)
             .with_event_handler(ears)
@@ -167,6 +180,7 @@ impl Session {
             first_run: Mutex::new(Some(bot)),
             acks,
             trouble,
+            stop,
         });
         Ok((session, news))
     }
@@ -195,6 +209,14 @@ impl Session {
     /// Ends the run, after what is under way was written down.
     pub async fn close(&self) {
         self.client.disconnect().await;
+    }
+
+    /// Ends every task of it at once, whatever it was doing. To be called after [`Session::close`],
+    /// or when that takes too long: tasks of a client can outlive it otherwise (the one that
+    /// changes QR codes, by minutes).
+    pub fn abandon(&self) {
+        self.client.signal_shutdown_sync();
+        self.stop.trigger();
     }
 
     /// Tells WhatsApp that this device is no longer linked, as far as it can be reached, and ends.
@@ -233,14 +255,22 @@ impl Session {
             .await
             .map_err(|e| failed(e.to_string()))?;
         self.client.cancel_pair_code().await;
-        let code = self
-            .client
-            .pair_with_code(PairCodeOptions {
+        let code = async {
+            let options = PairCodeOptions {
                 phone_number: phone.to_owned(),
                 ..Default::default()
+            };
+            self.client
+                .pair_with_code(options)
+                .await
+                .map_err(|e| failed(e.to_string()))
+        };
+        let code = code
+            .or(async {
+                smol::Timer::after(SOCKET_TIMEOUT).await;
+                Err(failed("WhatsApp did not answer in time".into()))
             })
-            .await
-            .map_err(|e| failed(e.to_string()))?;
+            .await?;
         Ok(PairingCode {
             code,
             expires_at: clock::now() + PAIRING_CODE_LIFE,
@@ -263,21 +293,23 @@ impl Session {
             .map_err(|e| SendFailure::Other(format!("recipient: {e}")))?;
         let message = convert::outgoing_text(&text.text, &text.mentions, text.quoted.as_ref());
         let waiter = self.acks.expect(id);
-        self.client
-            .send_message_with_options(
-                to,
-                message,
-                SendOptions::default().with_message_id(id.to_owned()),
-            )
-            .await
-            .map_err(send_failure)?;
-        let verdict = waiter
-            .wait()
+        let sent = async {
+            self.client
+                .send_message_with_options(
+                    to,
+                    message,
+                    SendOptions::default().with_message_id(id.to_owned()),
+                )
+                .await
+                .map_err(send_failure)?;
+            Ok(waiter.wait().await)
+        };
+        let verdict = sent
             .or(async {
-                smol::Timer::after(ACK_TIMEOUT).await;
-                None
+                smol::Timer::after(SEND_TIMEOUT).await;
+                Ok(None)
             })
-            .await;
+            .await?;
         match verdict {
             Some(Ok(ack)) => Ok(ack),
             Some(Err(code)) => Err(SendFailure::Refused {

@@ -40,6 +40,9 @@ mod sender_key_devices;
 mod signal;
 mod tc_tokens;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use whatsapp_rust::wacore::store::error::StoreError as BackendError;
@@ -53,20 +56,40 @@ type Result<T> = std::result::Result<T, BackendError>;
 /// The storage's own.
 type Stored<T> = std::result::Result<T, StoreError>;
 
+/// Who is told that a write failed.
+pub type FailureHook = Arc<dyn Fn(&StoreError) + Send + Sync>;
+
 /// Rows that one transaction of a sweep deletes, so that nobody waits long behind it.
 const SWEEP: usize = 256;
 
 /// The storage of one account's WhatsApp session.
+///
+/// A write that fails is the last one: the client goes on in memory, and what it would write
+/// afterwards (a ratchet that has moved past a message that was not kept) would lose that message
+/// for good. The session is to be ended then, and the next one starts from what is stored.
 #[derive(Clone)]
 pub struct Backend {
     store: Store,
     account: u32,
+    failed: Arc<AtomicBool>,
+    on_failure: Option<FailureHook>,
 }
 
 impl Backend {
     /// The backend of the account of that number. All of an account's backends are the same.
     pub fn new(store: Store, account: u32) -> Backend {
-        Backend { store, account }
+        Backend {
+            store,
+            account,
+            failed: Arc::new(AtomicBool::new(false)),
+            on_failure: None,
+        }
+    }
+
+    /// Calls `hook` when a write fails, once.
+    pub fn on_failure(mut self, hook: impl Fn(&StoreError) + Send + Sync + 'static) -> Backend {
+        self.on_failure = Some(Arc::new(hook));
+        self
     }
 
     /// Forgets everything, for a new pairing. Not one transaction: what is left after a crash is
@@ -101,7 +124,17 @@ impl Backend {
         &self,
         job: impl FnMut(&mut WriteTx<'_>) -> Stored<T> + Send + 'static,
     ) -> Result<T> {
-        self.store.write(job).await.map_err(into_backend)
+        if self.failed.load(Ordering::Relaxed) {
+            return Err(into_backend(StoreError::Closed));
+        }
+        self.store.write(job).await.map_err(|error| {
+            if !self.failed.swap(true, Ordering::Relaxed)
+                && let Some(hook) = &self.on_failure
+            {
+                hook(&error);
+            }
+            into_backend(error)
+        })
     }
 
     /// A copy of the row.

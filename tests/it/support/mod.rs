@@ -11,7 +11,7 @@ mod server;
 mod world;
 
 pub use receiver::Receiver;
-pub use server::{Server, ServerOptions, run_to_end};
+pub use server::{Server, ServerOptions, run_to_end, use_binary};
 pub use world::{World, eventually};
 
 use std::time::Duration;

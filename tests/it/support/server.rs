@@ -3,11 +3,24 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::thread;
 use std::time::Instant;
 
 use super::DEADLINE;
+
+/// Another binary than the one that cargo has built beside this test.
+static BINARY: OnceLock<PathBuf> = OnceLock::new();
+
+/// Runs servers from that file from now on.
+pub fn use_binary(path: &Path) {
+    // The first one counts.
+    let _ = BINARY.set(path.to_owned());
+}
+
+fn binary() -> &'static Path {
+    BINARY.get_or_init(|| PathBuf::from(env!("CARGO_BIN_EXE_wildcat")))
+}
 
 /// How to start the server.
 #[derive(Debug, Clone)]
@@ -42,7 +55,7 @@ impl Server {
 
     /// Starts the binary without waiting for anything.
     pub fn spawn(options: &ServerOptions) -> Server {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_wildcat"));
+        let mut command = Command::new(binary());
         // Nothing of the machine's own settings may leak in.
         command.env_clear();
         for name in ["PATH", "HOME", "LD_LIBRARY_PATH", "RUST_BACKTRACE"] {
@@ -156,7 +169,7 @@ impl Drop for Server {
 
 /// Runs the binary to its end: exit code, standard output, standard error.
 pub fn run_to_end(directory: &Path, args: &[&str], env: &[(&str, &str)]) -> (i32, String, String) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_wildcat"))
+    let mut child = Command::new(binary())
         .args(args)
         .env_clear()
         .envs(env.iter().copied())

@@ -148,3 +148,27 @@ fn signals_stop_it_cleanly_and_in_time() {
         assert!(server.log().contains("stopped"), "{}", server.log());
     }
 }
+
+#[test]
+fn a_second_signal_exits_at_once() {
+    use std::io::{Read as _, Write as _};
+
+    let world = World::new();
+    let mut server = world.server();
+    // A request that does not end holds a clean stop up.
+    let address = server.base().trim_start_matches("http://").to_owned();
+    let mut stream = std::net::TcpStream::connect(address).expect("connected");
+    stream
+        .write_all(
+            b"POST /accounts HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n",
+        )
+        .expect("sent");
+    // Now somebody waits for the body.
+    let mut line = [0; 12];
+    stream.read_exact(&mut line).expect("an answer");
+    assert_eq!(&line, b"HTTP/1.1 100");
+    server.signal("TERM");
+    server.wait_log("stopping");
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(130), "{}", server.log());
+}

@@ -98,3 +98,37 @@ fn a_pairing_that_is_cut_by_a_power_cut_begins_again() {
     world.scan(ALICE, "alice", qr).expect_success();
     server.wait_log("alice: connected");
 }
+
+#[test]
+fn an_account_that_is_deleted_while_it_pairs_leaves_nothing_behind() {
+    let world = World::new();
+    let server = world.server();
+    let body = json!({"id": "alice"});
+    world.post(&server, "/accounts", &body).expect(201);
+    let twice = world.post(&server, "/accounts", &body).expect(400);
+    assert_eq!(twice["error"], "Account already exists");
+    server.wait_log("alice: a QR code waits");
+    let old = world.get(&server, "/accounts/alice/status");
+    world
+        .api(&server, "DELETE", "/accounts/alice", None)
+        .expect(200);
+    world
+        .api(&server, "DELETE", "/accounts/alice", None)
+        .expect(404);
+
+    // The same id again: a new account, with a code of its own.
+    let mark = server.log_mark();
+    world.post(&server, "/accounts", &body).expect(201);
+    server.wait_log_from(mark, "alice: a QR code waits");
+    let new = world.get(&server, "/accounts/alice/status");
+    assert_ne!(new["qr"], old["qr"]);
+    let gone = world.scan(ALICE, "alice", old["qr"].as_str().expect("a code"));
+    assert!(
+        gone.status >= 400,
+        "the old code is worth nothing: {gone:?}"
+    );
+    world
+        .scan(ALICE, "alice", new["qr"].as_str().expect("a code"))
+        .expect_success();
+    server.wait_log_from(mark, "alice: connected");
+}

@@ -52,14 +52,18 @@ fn main() {
         resident.push((count, with_accounts(count)));
     }
     drop(kept);
-    if let (Some((1, one)), Some((most, all))) = (
-        resident.iter().find(|(n, _)| *n == 1),
-        resident.iter().rfind(|(n, _)| *n > 1),
-    ) {
-        let each = (*all as f64 - *one as f64) / (*most as f64 - 1.0);
+    for pair in resident.windows(2) {
+        let [(few, before), (many, after)] = pair else {
+            continue;
+        };
+        let more = (many - few) as f64;
         row(
-            &format!("each account from 2 to {most}, after a restart"),
-            &format!("{each:.0} kB"),
+            &format!("each further account from {few} to {many}, after a restart"),
+            &format!(
+                "{:.0} kB resident, {:.0} kB of it anonymous",
+                (after.resident as f64 - before.resident as f64) / more,
+                (after.anonymous as f64 - before.anonymous as f64) / more
+            ),
         );
     }
 }
@@ -130,8 +134,8 @@ fn pings(address: SocketAddr) -> bool {
         .is_ok_and(|_| answer.starts_with("HTTP/1.1 200"))
 }
 
-/// Measures a server with that many connected accounts; returns its resident kB after a restart.
-fn with_accounts(count: usize) -> u64 {
+/// Measures a server with that many connected accounts; returns what it is after a restart.
+fn with_accounts(count: usize) -> Sample {
     let world = World::new();
     let server = world.server();
     for n in 0..count {
@@ -175,7 +179,7 @@ fn with_accounts(count: usize) -> u64 {
         );
         sent.expect(200);
     }
-    rested.resident
+    rested
 }
 
 /// What the kernel says of a process.

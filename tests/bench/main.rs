@@ -112,7 +112,10 @@ fn time_to_ping(binary: &Path) -> (f64, f64) {
                 .arg(directory.path().join("data"))
                 .spawn()
                 .expect("it starts");
-            while !pings(address) {}
+            while !pings(address) {
+                let ended = child.try_wait().expect("its state");
+                assert!(ended.is_none(), "the release binary ended: {ended:?}");
+            }
             let time = started.elapsed().as_secs_f64() * 1e3;
             child.kill().expect("killed");
             child.wait().expect("gone");

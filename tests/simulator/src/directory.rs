@@ -6,6 +6,8 @@
 //! connected client would, but without a socket. A phone never looks into the service except
 //! through this trait, and the service never looks into a phone's Signal state.
 
+use crate::media::MediaStore;
+
 /// One device of one person. `device` 0 is the phone itself.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DeviceAddr {
@@ -32,6 +34,8 @@ pub struct Bundle {
 
 /// The service, as a phone may use it.
 pub trait Directory {
+    /// The media service's files, as whoever has an auth token reaches them.
+    fn media(&mut self) -> &mut MediaStore;
     /// The LID user part of a number, if that number exists.
     fn lid_of(&self, number: &str) -> Option<String>;
     /// The number behind a LID user part.

@@ -14,11 +14,13 @@
 //! - `net`: sockets, TLS, WebSocket, HTTP; the only module that waits.
 //! - `service`: accounts, devices, queues, routing: one owner, no I/O.
 //! - [`phone`]: primary devices, pure; they know the service as a [`directory::Directory`].
+//! - [`media`]: the encrypted files that clients and phones upload.
 //! - `admin`: the phones' hands.
 
 mod admin;
 mod certs;
 pub mod directory;
+pub mod media;
 mod net;
 mod noise;
 pub mod phone;
@@ -35,6 +37,7 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
 use certs::{NoiseIdentity, Tls};
+use media::MediaStore;
 use net::Hub;
 use service::Service;
 
@@ -88,7 +91,8 @@ impl Simulator {
     /// Starts one. When this returns, it accepts connections.
     ///
     /// # Errors
-    /// When the address is not on loopback or cannot be listened on, or no thread can be started.
+    /// When the address is not on loopback or cannot be listened on, there is no place for temporary files,
+    /// or no thread can be started.
     pub fn start_with(options: Options) -> Result<Simulator> {
         ensure!(
             options.listen.ip().is_loopback(),
@@ -105,6 +109,7 @@ impl Simulator {
         let listener = std::net::TcpListener::bind(options.listen)
             .with_context(|| format!("listen on {}", options.listen))?;
         let addr = listener.local_addr()?;
+        let place = MediaStore::place().context("make a folder for media")?;
         let (stop, stopped) = async_channel::bounded(1);
         let (ca_pem, noise_root) = (tls.ca_pem.clone(), identity.root);
 
@@ -114,7 +119,11 @@ impl Simulator {
             .spawn(move || {
                 let (wake, woken) = async_channel::bounded(1);
                 let hub = Rc::new(Hub {
-                    service: RefCell::new(Service::new(options, addr.port(), seed)),
+                    service: RefCell::new(Service::new(
+                        options,
+                        MediaStore::new(place, addr.to_string(), seed),
+                        seed,
+                    )),
                     identity,
                     wake,
                 });

@@ -1,12 +1,14 @@
 //! The simulator as a program: for the sandbox, for other clients, for a board on the bench.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
+use signal_hook::consts::{SIGINT, SIGTERM};
 use wildcat_simulator::{Options, Simulator};
 
 const USAGE: &str = "\
@@ -20,7 +22,7 @@ wildcat-simulator: WhatsApp's service and its phones on loopback
   --help
 
 When ready it prints one line of JSON: {\"ws\", \"https\", \"ca\", \"noiseRoot\"}.
-It runs until it is killed.";
+It runs until SIGTERM or SIGINT.";
 
 struct Args {
     options: Options,
@@ -63,9 +65,19 @@ fn run() -> Result<()> {
     let mut out = std::io::stdout();
     writeln!(out, "{ready}")?;
     out.flush()?;
-    loop {
-        std::thread::park();
+    until_told_to_end()?;
+    // Its files go with it.
+    drop(simulator);
+    Ok(())
+}
+
+fn until_told_to_end() -> Result<()> {
+    let (mut told, tell) = UnixStream::pair()?;
+    for signal in [SIGTERM, SIGINT] {
+        signal_hook::low_level::pipe::register(signal, tell.try_clone()?)?;
     }
+    told.read_exact(&mut [0])?;
+    Ok(())
 }
 
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Args>> {

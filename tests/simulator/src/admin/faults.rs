@@ -22,7 +22,8 @@ pub(super) struct Request {
     count: Option<u64>,
     /// Milliseconds of `delay-acks` and `latency`.
     ms: Option<u64>,
-    /// The code of `refuse-sends` and `stream-error`, the sub-reason of `login-failure`.
+    /// The code of `refuse-sends` and `stream-error`, the HTTP status of `refuse-uploads` and
+    /// `refuse-downloads`, the sub-reason of `login-failure`.
     code: Option<u16>,
     /// The reason of `login-failure`.
     reason: Option<u16>,
@@ -45,6 +46,9 @@ enum Kind {
     DeliverTwice,
     Reorder,
     RefuseSends,
+    RefuseUploads,
+    RefuseDownloads,
+    ExpireMedia,
     LoginFailure,
     Latency,
 }
@@ -59,7 +63,7 @@ enum On {
     Message,
 }
 
-/// Does what the body says; `{"hit": connections}` for what happens at once.
+/// Does what the body says; `{"hit": connections or files}` for what happens at once.
 pub(super) fn apply(service: &mut Service, body: &Request) -> Answer {
     let number = body.number.as_deref();
     let hit = match body.kind {
@@ -69,6 +73,7 @@ pub(super) fn apply(service: &mut Service, body: &Request) -> Answer {
         }
         Kind::DropConnections if body.on == On::Now => service.drop_connections(number),
         Kind::HalfOpen => service.half_open(number),
+        Kind::ExpireMedia => service.media_mut().expire(number),
         Kind::StreamError => service.break_streams(number, required(body.code, "code")?),
         _ => {
             let fault = Fault {
@@ -96,16 +101,28 @@ fn lasting(body: &Request) -> Result<FaultKind, AdminError> {
         Kind::DeliverTwice => FaultKind::DeliverTwice,
         Kind::Reorder => FaultKind::Reorder,
         Kind::RefuseSends => FaultKind::RefuseSends(required(body.code, "code")?),
+        Kind::RefuseUploads => FaultKind::RefuseUploads(status(body)?),
+        Kind::RefuseDownloads => FaultKind::RefuseDownloads(status(body)?),
         Kind::LoginFailure => FaultKind::FailLogin(LoginFailure {
             reason: required(body.reason, "reason")?,
             code: body.code,
             expire: body.expire,
         }),
         Kind::Latency => FaultKind::Latency(delay(body)?),
-        Kind::Clear | Kind::HalfOpen | Kind::StreamError => {
+        Kind::Clear | Kind::HalfOpen | Kind::StreamError | Kind::ExpireMedia => {
             return Err(AdminError::Bad("this fault happens at once".to_owned()));
         }
     })
+}
+
+/// The HTTP status of a refusal.
+fn status(body: &Request) -> Result<u16, AdminError> {
+    let code = required(body.code, "code")?;
+    let known = http_types::StatusCode::try_from(code);
+    if !(400..600).contains(&code) || known.is_err() {
+        return Err(AdminError::Bad(format!("{code} is no HTTP error")));
+    }
+    Ok(code)
 }
 
 fn delay(body: &Request) -> Result<Duration, AdminError> {

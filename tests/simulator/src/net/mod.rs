@@ -1,6 +1,7 @@
 //! The edge: sockets, TLS, WebSocket, HTTP. What is decided, [`crate::service`] decides.
 
 mod chat;
+mod media;
 mod stream;
 
 use std::cell::RefCell;
@@ -158,7 +159,7 @@ async fn http(mut io: Shared<Replayed<TlsStream<TcpStream>>>, hub: &Hub) -> anyh
             Ok(None)
         };
         let decoded = async_h1::server::decode(io.clone()).or(idle).await;
-        let Some((request, mut body)) = decoded.map_err(|e| anyhow::anyhow!("request: {e}"))?
+        let Some((mut request, mut body)) = decoded.map_err(|e| anyhow::anyhow!("request: {e}"))?
         else {
             return Ok(());
         };
@@ -166,7 +167,10 @@ async fn http(mut io: Shared<Replayed<TlsStream<TcpStream>>>, hub: &Hub) -> anyh
             .header("connection")
             .is_some_and(|v| v.as_str().eq_ignore_ascii_case("close"));
         let method = request.method();
-        let response = admin::respond(hub, request).await;
+        let response = match media::respond(hub, &mut request).await {
+            Some(response) => response,
+            None => admin::respond(hub, request).await,
+        };
         let mut response = async_h1::server::Encoder::new(response, method);
         futures_lite::io::copy(&mut response, &mut io).await?;
         // What the handler did not read must be out of the way of the next request, within reason.

@@ -8,6 +8,7 @@ use wacore_binary::Node;
 use super::login::{LoginFailure, Stage};
 use super::{ConnId, Service};
 use crate::directory::DeviceAddr;
+use crate::media::auth_in;
 
 /// Faults that can wait at one time.
 const MAX_FAULTS: usize = 64;
@@ -27,6 +28,10 @@ pub enum FaultKind {
     Reorder,
     /// Messages are refused with this error.
     RefuseSends(u16),
+    /// Uploads to the media service are answered with this HTTP status.
+    RefuseUploads(u16),
+    /// Downloads from it are.
+    RefuseDownloads(u16),
     /// Logins fail.
     FailLogin(LoginFailure),
     /// Everything to clients comes late.
@@ -133,6 +138,25 @@ impl Faults {
 }
 
 impl Service {
+    /// The HTTP status with which a fault wants this upload refused.
+    pub fn refused_upload(&mut self, number: &str) -> Option<u16> {
+        self.faults.take(number, |kind| match kind {
+            FaultKind::RefuseUploads(code) => Some(*code),
+            _ => None,
+        })
+    }
+
+    /// The HTTP status with which a fault wants this download refused. Clients need not say who they
+    /// are: then only a fault for everyone hits.
+    pub fn refused_download(&mut self, target: &str) -> Option<u16> {
+        let number = auth_in(target).and_then(|auth| self.media.account_of(auth));
+        self.faults
+            .take(number.unwrap_or_default(), |kind| match kind {
+                FaultKind::RefuseDownloads(code) => Some(*code),
+                _ => None,
+            })
+    }
+
     /// Adds a fault; `false` if too many wait already.
     pub fn add_fault(&mut self, fault: Fault) -> bool {
         if self.faults.waiting.len() >= MAX_FAULTS {

@@ -34,6 +34,7 @@ use wacore_libsignal::protocol::KeyPair;
 
 use crate::Options;
 use crate::directory::{Bundle, DeviceAddr, Directory};
+use crate::media::MediaStore;
 use crate::phone::Phone;
 
 pub use account::Account;
@@ -84,7 +85,7 @@ enum Timer {
 /// WhatsApp's service. See the module.
 pub struct Service {
     options: Options,
-    port: u16,
+    media: MediaStore,
     seed: u64,
     rng: StdRng,
     accounts: BTreeMap<String, Account>,
@@ -104,12 +105,12 @@ pub struct Service {
 }
 
 impl Service {
-    /// A service without anyone in it. `port` is its own, for the media hosts it names.
-    pub fn new(options: Options, port: u16, seed: u64) -> Service {
+    /// A service without anyone in it.
+    pub fn new(options: Options, media: MediaStore, seed: u64) -> Service {
         let log = options.log_stanzas;
         Service {
             options,
-            port,
+            media,
             seed,
             rng: StdRng::seed_from_u64(seed),
             accounts: BTreeMap::new(),
@@ -131,6 +132,16 @@ impl Service {
     /// A fresh key pair from the service's own generator.
     pub fn new_key(&mut self) -> KeyPair {
         KeyPair::generate(&mut self.rng)
+    }
+
+    /// The files of the media service.
+    pub fn media(&self) -> &MediaStore {
+        &self.media
+    }
+
+    /// The same, to change.
+    pub fn media_mut(&mut self) -> &mut MediaStore {
+        &mut self.media
     }
 
     /// Notified after everything that may have changed what an admin request sees.
@@ -488,6 +499,10 @@ impl Service {
 }
 
 impl Directory for Service {
+    fn media(&mut self) -> &mut MediaStore {
+        &mut self.media
+    }
+
     fn lid_of(&self, number: &str) -> Option<String> {
         self.accounts.get(number).map(|a| a.lid.clone())
     }

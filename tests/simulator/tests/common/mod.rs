@@ -1,6 +1,7 @@
 //! What the tests of the service share: hands on the phones, and a client that speaks stanzas.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
+pub mod files;
 mod raw;
 
 use std::sync::Arc;

@@ -12,6 +12,7 @@ use wacore_libsignal::protocol::{KeyPair, PreKeySignalMessage};
 use waproto::whatsapp as wa;
 
 use crate::directory::{Bundle, DeviceAddr, Directory};
+use crate::media::MediaStore;
 use crate::phone::keys::{Keys, Kind};
 use crate::phone::{Phone, attr, bytes_of, jid_attr};
 
@@ -121,11 +122,19 @@ pub(super) struct World {
     phones: HashMap<String, Phone>,
     devices: BTreeMap<String, Vec<u16>>,
     pub(super) companions: HashMap<DeviceAddr, Companion>,
+    media: Option<MediaStore>,
     /// Stanzas on their way, by the device that gets them.
     pub(super) wire: VecDeque<(DeviceAddr, Node)>,
 }
 
 impl Directory for World {
+    fn media(&mut self) -> &mut MediaStore {
+        self.media.get_or_insert_with(|| {
+            let place = MediaStore::place().expect("a folder");
+            MediaStore::new(place, "127.0.0.1:1".to_owned(), 1)
+        })
+    }
+
     fn lid_of(&self, number: &str) -> Option<String> {
         self.devices.contains_key(number).then(|| lid(number))
     }

@@ -49,7 +49,7 @@ impl Service {
             ("privacy", false, "privacy") => self.privacy(from, iq),
             ("privacy", true, "privacy") => self.set_privacy(from, iq),
             ("privacy", true, "tokens") => self.issue_tokens(from, iq),
-            ("w:m", true, "media_conn") => self.media_conn(iq),
+            ("w:m", true, "media_conn") => self.media_conn(from, iq),
             ("w:sync:app:state", true, "sync") => self.sync_app_state(from, iq),
             ("urn:xmpp:whatsapp:dirty", true, "clean") => node::result(iq).build(),
             ("status", true, "status") => self.set_about(from, iq),

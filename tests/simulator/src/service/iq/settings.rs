@@ -5,6 +5,7 @@ use wacore_binary::Node;
 use wacore_binary::builder::NodeBuilder;
 
 use crate::directory::DeviceAddr;
+use crate::media::MAX_FILE;
 use crate::service::node::{self, attr, jid_attr};
 use crate::service::{Form, Service};
 
@@ -16,8 +17,6 @@ const PROPS: [(u32, &str); 3] = [(10518, "true"), (9666, "true"), (14303, "true"
 const MAX_ABOUT: usize = 700;
 /// Blocked numbers of one account.
 const MAX_BLOCKED: usize = 10_000;
-/// What authorizes media transfers; media endpoints check it.
-const MEDIA_AUTH: &str = "simulator-media-auth";
 
 impl Service {
     pub(super) fn props(iq: &Node) -> Node {
@@ -155,15 +154,16 @@ impl Service {
             .build()
     }
 
-    pub(super) fn media_conn(&self, iq: &Node) -> Node {
+    pub(super) fn media_conn(&mut self, from: &DeviceAddr, iq: &Node) -> Node {
+        let auth = self.media_mut().auth_for(&from.number);
         let host = NodeBuilder::new("host")
-            .attr("hostname", format!("127.0.0.1:{}", self.port))
+            .attr("hostname", self.media().host())
             .attr("type", "primary")
             .attr("class", "mms")
-            .attr("maxContentLengthBytes", 104_857_600)
+            .attr("maxContentLengthBytes", MAX_FILE)
             .build();
         let conn = NodeBuilder::new("media_conn")
-            .attr("auth", MEDIA_AUTH)
+            .attr("auth", auth)
             .attr("ttl", 300)
             .attr("auth_ttl", 21_600)
             .attr("max_buckets", 12)

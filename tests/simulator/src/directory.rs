@@ -36,6 +36,9 @@ pub struct Bundle {
 pub trait Directory {
     /// The media service's files, as whoever has an auth token reaches them.
     fn media(&mut self) -> &mut MediaStore;
+    /// Whether the phone of a number shall pretend that it cannot upload a file anew: the result that it
+    /// answers with (`MediaRetryNotification.ResultType`).
+    fn refused_media_retry(&mut self, number: &str) -> Option<u16>;
     /// The LID user part of a number, if that number exists.
     fn lid_of(&self, number: &str) -> Option<String>;
     /// The number behind a LID user part.

@@ -23,7 +23,7 @@ pub(super) struct Request {
     /// Milliseconds of `delay-acks` and `latency`.
     ms: Option<u64>,
     /// The code of `refuse-sends` and `stream-error`, the HTTP status of `refuse-uploads` and
-    /// `refuse-downloads`, the sub-reason of `login-failure`.
+    /// `refuse-downloads`, the result of `refuse-media-retry`, the sub-reason of `login-failure`.
     code: Option<u16>,
     /// The reason of `login-failure`.
     reason: Option<u16>,
@@ -49,6 +49,7 @@ enum Kind {
     RefuseUploads,
     RefuseDownloads,
     ExpireMedia,
+    RefuseMediaRetry,
     LoginFailure,
     Latency,
 }
@@ -103,6 +104,7 @@ fn lasting(body: &Request) -> Result<FaultKind, AdminError> {
         Kind::RefuseSends => FaultKind::RefuseSends(required(body.code, "code")?),
         Kind::RefuseUploads => FaultKind::RefuseUploads(status(body)?),
         Kind::RefuseDownloads => FaultKind::RefuseDownloads(status(body)?),
+        Kind::RefuseMediaRetry => FaultKind::RefuseMediaRetry(retry_result(body)?),
         Kind::LoginFailure => FaultKind::FailLogin(LoginFailure {
             reason: required(body.reason, "reason")?,
             code: body.code,
@@ -123,6 +125,15 @@ fn status(body: &Request) -> Result<u16, AdminError> {
         return Err(AdminError::Bad(format!("{code} is no HTTP error")));
     }
     Ok(code)
+}
+
+/// What a phone answers that does not upload anew: 0 is a general error, 2 "not found", 3 "cannot be
+/// decrypted".
+fn retry_result(body: &Request) -> Result<u16, AdminError> {
+    match body.code.unwrap_or(2) {
+        code @ (0 | 2 | 3) => Ok(code),
+        code => Err(AdminError::Bad(format!("{code} is not 0, 2 or 3"))),
+    }
 }
 
 fn delay(body: &Request) -> Result<Duration, AdminError> {

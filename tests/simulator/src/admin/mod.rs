@@ -5,6 +5,7 @@
 
 mod faults;
 mod load;
+mod media;
 
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,8 @@ use crate::service::{PairError, Paired, Pairing, PeopleError, Service, now_ms};
 
 /// Bytes of a request body.
 const MAX_BODY: usize = 2 * 1024 * 1024;
+/// Bytes of a request body with a file of 50 MB in base64.
+const MAX_FILE_BODY: usize = 72 * 1024 * 1024;
 /// The longest that a request waits for something.
 const MAX_WAIT: Duration = Duration::from_secs(120);
 /// How long a client may take to complete a pairing, prekeys and all.
@@ -39,6 +42,12 @@ pub(crate) enum AdminError {
     /// About linking.
     #[error(transparent)]
     Pair(#[from] PairError),
+    /// There is no such message, or it has no file.
+    #[error("message {0:?} has no file")]
+    NoFile(String),
+    /// The file cannot be decrypted.
+    #[error("{0}")]
+    BrokenFile(String),
     /// Something did not happen in time.
     #[error("{0}")]
     TimedOut(String),
@@ -47,7 +56,8 @@ pub(crate) enum AdminError {
 impl AdminError {
     fn status(&self) -> StatusCode {
         match self {
-            Self::NoEndpoint => StatusCode::NotFound,
+            Self::NoEndpoint | Self::NoFile(_) => StatusCode::NotFound,
+            Self::BrokenFile(_) => StatusCode::BadGateway,
             Self::Bad(_) => StatusCode::BadRequest,
             Self::People(e) => people_status(e),
             Self::Pair(e) => match e {
@@ -83,7 +93,11 @@ type Answer = Result<Value, AdminError>;
 
 /// Answers one request.
 pub(crate) async fn respond(hub: &Hub, mut request: Request) -> Response {
-    let answer = handle(hub, &mut request).await;
+    let answer = match media::file(hub, &request) {
+        Some(Ok(file)) => return file,
+        Some(Err(e)) => Err(e),
+        None => handle(hub, &mut request).await,
+    };
     let (status, body) = match answer {
         Ok(body) => (StatusCode::Ok, body),
         Err(e) => (e.status(), json!({"error": e.to_string()})),
@@ -108,7 +122,7 @@ async fn handle(hub: &Hub, request: &mut Request) -> Answer {
     };
     match (request.method(), path) {
         (Method::Post, ["mock-phone", "scan-qr"]) => {
-            let qr = text_body(request).await?;
+            let qr = text_body(MAX_BODY, request).await?;
             scan_qr(hub, &qr, &query).await
         }
         (Method::Post, ["mock-phone", "enter-code"]) => {
@@ -126,7 +140,7 @@ async fn handle(hub: &Hub, request: &mut Request) -> Answer {
         (Method::Get, ["phones", number]) => one_person(hub, number, &query).await,
         (Method::Get, ["phones", number, "messages"]) => messages(hub, number, &query).await,
         (Method::Post, ["phones", number, "messages"]) => {
-            let out: Outgoing = json_body(request).await?;
+            let out: Outgoing = json_body_up_to(MAX_FILE_BODY, request).await?;
             let id = hub.with(|service| {
                 service.ensure_account(number, None)?;
                 service.phone_send(number, out)
@@ -239,23 +253,30 @@ impl Query {
     }
 }
 
-async fn text_body(request: &mut Request) -> Result<String, AdminError> {
+async fn text_body(max: usize, request: &mut Request) -> Result<String, AdminError> {
     let mut bytes = Vec::new();
-    let limit = u64::try_from(MAX_BODY).unwrap_or(u64::MAX) + 1;
+    let limit = u64::try_from(max).unwrap_or(u64::MAX) + 1;
     AsyncReadExt::take(&mut *request, limit)
         .read_to_end(&mut bytes)
         .await
         .map_err(|e| AdminError::Bad(format!("the body cannot be read: {e}")))?;
-    if bytes.len() > MAX_BODY {
+    if bytes.len() > max {
         return Err(AdminError::Bad(format!(
-            "the body is longer than {MAX_BODY} bytes"
+            "the body is longer than {max} bytes"
         )));
     }
     String::from_utf8(bytes).map_err(|_| AdminError::Bad("the body is not UTF-8".to_owned()))
 }
 
 async fn json_body<T: serde::de::DeserializeOwned>(request: &mut Request) -> Result<T, AdminError> {
-    let text = text_body(request).await?;
+    json_body_up_to(MAX_BODY, request).await
+}
+
+async fn json_body_up_to<T: serde::de::DeserializeOwned>(
+    max: usize,
+    request: &mut Request,
+) -> Result<T, AdminError> {
+    let text = text_body(max, request).await?;
     // An endpoint whose fields are all optional may be called without a body.
     let text = if text.trim().is_empty() { "{}" } else { &text };
     serde_json::from_str(text).map_err(|e| AdminError::Bad(format!("the body: {e}")))

@@ -46,10 +46,15 @@ impl Drop for Share {
     }
 }
 
+/// Bytes that are hashed and written at once.
+const PIECE: usize = 32 * 1024;
+
 /// A file that is being written, hashed on the way. Dropping it removes it.
 pub struct Spool {
     file: NamedTempFile,
     hash: Sha256,
+    /// What waits to be written: ciphers give single blocks.
+    piece: Vec<u8>,
     share: Share,
     limit: u64,
 }
@@ -59,6 +64,7 @@ impl Spool {
         Ok(Spool {
             file: NamedTempFile::new_in(dir)?,
             hash: Sha256::new(),
+            piece: Vec::with_capacity(PIECE),
             share: Share { room, bytes: 0 },
             limit,
         })
@@ -79,7 +85,7 @@ impl Spool {
     /// # Errors
     /// When the last bytes cannot be written.
     pub fn finish(mut self) -> io::Result<Blob> {
-        self.file.flush()?;
+        self.flush()?;
         Ok(Blob {
             path: self.file.into_temp_path(),
             sha256: self.hash.finalize().into(),
@@ -98,13 +104,23 @@ impl Write for Spool {
         }
         self.share.room.take(len)?;
         self.share.bytes += len;
-        self.file.write_all(bytes)?;
-        self.hash.update(bytes);
+        if self.piece.len() + bytes.len() > PIECE {
+            self.flush()?;
+        }
+        if bytes.len() < PIECE {
+            self.piece.extend_from_slice(bytes);
+        } else {
+            self.hash.update(bytes);
+            self.file.write_all(bytes)?;
+        }
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        self.hash.update(&self.piece);
+        self.file.write_all(&self.piece)?;
+        self.piece.clear();
+        Ok(())
     }
 }
 

@@ -21,7 +21,7 @@ const PIECE: usize = 32 * 1024;
 
 /// Why a request was refused.
 #[derive(Debug, thiserror::Error)]
-enum Refusal {
+pub(crate) enum Refusal {
     #[error("there is no such path")]
     NoPath,
     #[error("the auth token is missing")]
@@ -254,7 +254,8 @@ fn download(hub: &Hub, request: &Request) -> Result<Response, Refusal> {
     file_response(&blob, range)
 }
 
-fn file_response(blob: &Blob, range: Option<&str>) -> Result<Response, Refusal> {
+/// A file, or the part of it that a `Range` asks for.
+pub(crate) fn file_response(blob: &Blob, range: Option<&str>) -> Result<Response, Refusal> {
     let len = blob.len();
     let (status, first, last) = match range.map(|text| read_range(text, len)) {
         None | Some(Range::All) => (StatusCode::Ok, 0, len),

@@ -21,6 +21,8 @@ use crate::certs::NoiseIdentity;
 use crate::service::Service;
 use stream::{Replayed, Shared};
 
+pub(crate) use media::file_response;
+
 /// Open sockets at one time; the next waits in the listener's backlog.
 const MAX_CONNECTIONS: usize = 1024;
 /// A request head longer than this is no request of any client.

@@ -1,11 +1,11 @@
 //! What a phone shows its owner: messages received, and what became of the messages sent.
 
 use serde::Serialize;
-use wacore::proto_helpers::MessageExt as _;
 use wacore_binary::Jid;
 use waproto::whatsapp as wa;
-use waproto::whatsapp::message::protocol_message::Type as ProtocolType;
 
+use super::describe::{Card, Place, Question, Quoted};
+use super::media::{Attachment, Media};
 use super::outgoing::Body;
 use super::recent::Recent;
 
@@ -36,6 +36,9 @@ pub struct Received {
     /// The message that this one answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quoted_id: Option<String>,
+    /// What it shows of that message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quoted: Option<Quoted>,
     /// The JIDs mentioned.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mentions: Vec<String>,
@@ -50,10 +53,34 @@ pub struct Received {
     /// The message that this one reacts to; the emoji is in `text`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reaction_to: Option<String>,
+    /// Whether it can be opened only once.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub view_once: bool,
+    /// After how many seconds it disappears.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expiration: Option<u32>,
+    /// The file of a message that has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub media: Option<Box<Media>>,
+    /// The place of a location.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub location: Option<Place>,
+    /// The cards of a contact message.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub contacts: Vec<Card>,
+    /// The question of a poll.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub poll: Option<Question>,
     /// Unix seconds, from the stanza.
     pub timestamp: u64,
     /// Whether a read receipt went out for it.
     pub read: bool,
+    /// Whether a played receipt went out for it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub played: bool,
+    /// The content without its wrappers, for quotes; texts are quoted from `text`.
+    #[serde(skip)]
+    pub(super) content: Option<Box<wa::Message>>,
     /// The chat as it was addressed.
     #[serde(skip)]
     pub(super) wire_chat: Option<Jid>,
@@ -86,6 +113,9 @@ pub struct Sent {
     /// The text, caption, question or emoji.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+    /// The file of a message that has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub media: Option<Box<Media>>,
     /// Unix seconds of the phone's clock.
     pub timestamp: u64,
     /// Whether the service has acknowledged it.
@@ -156,13 +186,22 @@ impl Inbox {
     }
 
     pub(super) fn push_sent(&mut self, id: &str, to: &Jid, body: &Body, now_ms: u64) {
+        let file = |kind, file: &'_ Attachment| (kind, file.caption.clone());
         let (kind, text) = match body {
-            Body::Text(text) => ("text", Some(text)),
-            Body::Location(place) => ("location", place.name.as_ref()),
-            Body::Contact(contact) => ("contact", Some(&contact.name)),
-            Body::Poll(poll) => ("poll", Some(&poll.name)),
-            Body::React { emoji, .. } => ("reaction", Some(emoji)),
-            Body::Edit { text, .. } => ("edit", Some(text)),
+            Body::Text(text) => ("text", Some(text.clone())),
+            Body::Image(image) => file("image", image),
+            Body::Video(video) => file("video", video),
+            Body::Audio(audio) => file("audio", audio),
+            Body::Document(document) => file("document", document),
+            Body::Sticker(sticker) => file("sticker", sticker),
+            Body::Location(place) => ("location", place.name.clone()),
+            Body::LiveLocation(_) => ("location", None),
+            Body::Contact(contact) => ("contact", Some(contact.name.clone())),
+            Body::Contacts(_) => ("contact", None),
+            Body::Poll(poll) => ("poll", Some(poll.name.clone())),
+            Body::Unknown(_) => ("unknown", None),
+            Body::React { emoji, .. } => ("reaction", Some(emoji.clone())),
+            Body::Edit { text, .. } => ("edit", Some(text.clone())),
             Body::Delete { .. } => ("delete", None),
         };
         self.sent.insert(
@@ -171,13 +210,21 @@ impl Inbox {
                 message_id: id.to_owned(),
                 to: to.to_string(),
                 kind,
-                text: text.cloned(),
+                text,
+                media: None,
                 timestamp: now_ms / 1000,
                 acked: false,
                 error: None,
                 receipts: Vec::new(),
             },
         );
+    }
+
+    /// Adds the file to a message that was sent.
+    pub(super) fn set_media(&mut self, id: &str, media: Box<Media>) {
+        if let Some(sent) = self.sent.get_mut(id) {
+            sent.media = Some(media);
+        }
     }
 
     pub(super) fn acked(&mut self, id: &str, error: Option<u16>) {
@@ -227,107 +274,4 @@ impl Inbox {
         }
         by_chat
     }
-}
-
-/// Reads the content of a message into the fields that depend on it. `None` for messages that no
-/// phone shows (keys, history, and other protocol business).
-pub(super) fn describe(message: &wa::Message) -> Option<Received> {
-    let base = message.get_base_message();
-    let mut out = Received {
-        kind: "unknown",
-        ..Default::default()
-    };
-    if let Some(protocol) = base.protocol_message.as_option() {
-        let of = protocol.key.as_option().and_then(|key| key.id.clone());
-        match protocol.r#type {
-            Some(ProtocolType::MESSAGE_EDIT) => {
-                out.kind = "edit";
-                out.edit_of = of;
-                out.text = protocol
-                    .edited_message
-                    .as_option()
-                    .and_then(|m| text_of(m.get_base_message()));
-            }
-            // REVOKE is 0, the default of proto2: clients may leave it out.
-            Some(ProtocolType::REVOKE) | None if of.is_some() => {
-                out.kind = "delete";
-                out.delete_of = of;
-            }
-            _ => return None,
-        }
-        return Some(out);
-    }
-    if let Some(reaction) = base.reaction_message.as_option() {
-        out.kind = "reaction";
-        out.text = reaction.text.clone();
-        out.reaction_to = reaction.key.as_option().and_then(|key| key.id.clone());
-        return Some(out);
-    }
-    out.kind = kind_of(base);
-    out.text = text_of(base);
-    if let Some(context) = context_of(base) {
-        out.quoted_id = context.stanza_id.clone();
-        out.mentions = context.mentioned_jid.clone();
-        out.forwarded = context.is_forwarded.unwrap_or(false);
-    }
-    Some(out)
-}
-
-fn kind_of(m: &wa::Message) -> &'static str {
-    if m.conversation.is_some() || m.extended_text_message.is_set() {
-        "text"
-    } else if m.image_message.is_set() {
-        "image"
-    } else if m.video_message.is_set() {
-        "video"
-    } else if m.audio_message.is_set() {
-        "audio"
-    } else if m.document_message.is_set() {
-        "document"
-    } else if m.sticker_message.is_set() {
-        "sticker"
-    } else if m.location_message.is_set() || m.live_location_message.is_set() {
-        "location"
-    } else if m.contact_message.is_set() || m.contacts_array_message.is_set() {
-        "contact"
-    } else if poll_of(m).is_some() {
-        "poll"
-    } else {
-        "unknown"
-    }
-}
-
-fn poll_of(m: &wa::Message) -> Option<&wa::message::PollCreationMessage> {
-    m.poll_creation_message
-        .as_option()
-        .or_else(|| m.poll_creation_message_v2.as_option())
-        .or_else(|| m.poll_creation_message_v3.as_option())
-}
-
-fn text_of(m: &wa::Message) -> Option<String> {
-    m.text_content()
-        .or_else(|| m.get_caption())
-        .map(str::to_owned)
-        .or_else(|| poll_of(m)?.name.clone())
-        .or_else(|| m.contact_message.as_option()?.display_name.clone())
-        .or_else(|| m.location_message.as_option()?.name.clone())
-}
-
-fn context_of(m: &wa::Message) -> Option<&wa::ContextInfo> {
-    macro_rules! first {
-        ($($field:ident),+) => {
-            None$(.or_else(|| m.$field.as_option()?.context_info.as_option()))+
-        };
-    }
-    first!(
-        extended_text_message,
-        image_message,
-        video_message,
-        audio_message,
-        document_message,
-        sticker_message,
-        location_message,
-        contact_message
-    )
-    .or_else(|| poll_of(m)?.context_info.as_option())
 }

@@ -28,9 +28,11 @@
 //! [`Directory`]: crate::directory::Directory
 
 mod app_state;
+mod describe;
 mod history;
 mod inbox;
 mod keys;
+mod media;
 mod outgoing;
 mod pair_code;
 mod pairing;
@@ -51,8 +53,10 @@ use wacore_libsignal::protocol::{CurveError, SignalProtocolError};
 
 use crate::directory::{Bundle, DeviceAddr, Directory};
 
+pub use describe::{Card, Place, Question, Quoted};
 pub use inbox::{Inbox, Receipt, Received, Sent};
-pub use outgoing::{Body, Contact, Location, Outgoing, Poll};
+pub use media::{Attachment, Media, MediaFile, Uploaded};
+pub use outgoing::{Body, Contact, LiveLocation, Location, Outgoing, Poll};
 pub use pairing::Scan;
 
 use app_state::AppStateKey;
@@ -100,6 +104,12 @@ pub enum PhoneError {
     /// A chat state that clients do not know.
     #[error("{0:?} is not a chat state: composing, recording or paused")]
     UnknownState(String),
+    /// The file to be sent is not one.
+    #[error("{0}")]
+    BadFile(String),
+    /// A file could not be encrypted or uploaded.
+    #[error("the file: {0}")]
+    Media(#[source] std::io::Error),
     /// Signal refused.
     #[error(transparent)]
     Signal(#[from] SignalProtocolError),

@@ -6,6 +6,8 @@ use waproto::whatsapp as wa;
 
 use wacore::proto_helpers::MessageExt as _;
 
+use super::media::{self, Attachment, Uploaded};
+
 /// A message to be sent, as `POST /admin/phones/:number/messages` takes it:
 /// `{to, text}`, `{to, location}`, `{to, react: {messageId, emoji}}` and so on.
 #[derive(Debug, Clone, Deserialize)]
@@ -25,6 +27,15 @@ pub struct Outgoing {
     /// Whether it carries the "forwarded" label.
     #[serde(default)]
     pub forwarded: bool,
+    /// Whether it can be opened only once (images, videos, audio).
+    #[serde(default)]
+    pub view_once: bool,
+    /// After how many seconds it disappears.
+    #[serde(default)]
+    pub ephemeral: Option<u32>,
+    /// The file, once uploaded.
+    #[serde(skip)]
+    pub(super) uploaded: Option<Box<Uploaded>>,
 }
 
 impl Outgoing {
@@ -41,6 +52,9 @@ impl Outgoing {
             reply_to: None,
             mentions: Vec::new(),
             forwarded: false,
+            view_once: false,
+            ephemeral: None,
+            uploaded: None,
         }
     }
 }
@@ -51,10 +65,26 @@ impl Outgoing {
 pub enum Body {
     /// `text`
     Text(String),
+    /// `image`
+    Image(Attachment),
+    /// `video`
+    Video(Attachment),
+    /// `audio`
+    Audio(Attachment),
+    /// `document`
+    Document(Attachment),
+    /// `sticker`
+    Sticker(Attachment),
     /// `location`
     Location(Location),
+    /// `liveLocation`
+    LiveLocation(LiveLocation),
     /// `contact`
     Contact(Contact),
+    /// `contacts`: several cards in one message.
+    Contacts(Vec<Contact>),
+    /// `unknown`: a message of a kind that clients do not show.
+    Unknown(bool),
     /// `poll`
     Poll(Poll),
     /// `react`: an empty emoji takes the reaction back.
@@ -64,12 +94,15 @@ pub enum Body {
         /// One emoji.
         emoji: String,
     },
-    /// `edit`: a new text for a message of one's own.
+    /// `edit`: a new text or caption for a message of one's own.
     Edit {
         /// The message edited.
         message_id: String,
         /// The text from now on.
         text: String,
+        /// Without the `editedMessage` wrapper: phones send it with one, other clients without.
+        #[serde(default)]
+        bare: bool,
     },
     /// `delete`: for everyone.
     Delete {
@@ -92,6 +125,19 @@ pub struct Location {
     /// Where it is.
     #[serde(default)]
     pub address: Option<String>,
+}
+
+/// A place that moves.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LiveLocation {
+    /// Degrees north.
+    pub latitude: f64,
+    /// Degrees east.
+    pub longitude: f64,
+    /// What is said about it.
+    #[serde(default)]
+    pub caption: Option<String>,
 }
 
 /// A contact card: from a name and a number, or as it is in `vcard`.
@@ -132,6 +178,8 @@ pub(super) struct Target {
     pub(super) author: String,
     pub(super) from_me: bool,
     pub(super) text: Option<String>,
+    /// What it is, if it is more than a text.
+    pub(super) content: Option<Box<wa::Message>>,
 }
 
 impl Target {
@@ -163,7 +211,7 @@ impl Body {
             Self::React { message_id, .. }
             | Self::Edit { message_id, .. }
             | Self::Delete { message_id } => Some(message_id),
-            Self::Text(_) | Self::Location(_) | Self::Contact(_) | Self::Poll(_) => None,
+            _ => None,
         }
     }
 
@@ -174,11 +222,11 @@ impl Body {
 
     pub(super) fn envelope(&self) -> Envelope {
         let (edit, polltype, secret) = match self {
-            Self::Text(_) | Self::Location(_) | Self::Contact(_) => (None, None, true),
             Self::Poll(_) => (None, Some("creation"), true),
             Self::React { .. } => (None, None, false),
             Self::Edit { .. } => (Some("1"), None, false),
             Self::Delete { .. } => (Some("7"), None, false),
+            _ => (None, None, true),
         };
         Envelope {
             edit,
@@ -215,15 +263,40 @@ pub(super) fn build(
             }),
             ..Default::default()
         },
+        Body::LiveLocation(place) => wa::Message {
+            live_location_message: MessageField::some(wa::message::LiveLocationMessage {
+                degrees_latitude: Some(place.latitude),
+                degrees_longitude: Some(place.longitude),
+                caption: place.caption.clone(),
+                sequence_number: Some(now),
+                ..Default::default()
+            }),
+            ..Default::default()
+        },
         Body::Contact(contact) => wa::Message {
-            contact_message: MessageField::some(wa::message::ContactMessage {
-                display_name: Some(contact.name.clone()),
-                vcard: Some(vcard(contact)),
+            contact_message: MessageField::some(card(contact)),
+            ..Default::default()
+        },
+        Body::Contacts(contacts) => wa::Message {
+            contacts_array_message: MessageField::some(wa::message::ContactsArrayMessage {
+                display_name: Some(format!("{} contacts", contacts.len())),
+                contacts: contacts.iter().map(card).collect(),
                 ..Default::default()
             }),
             ..Default::default()
         },
         Body::Poll(poll) => poll_message(poll),
+        Body::Image(_) | Body::Video(_) | Body::Audio(_) | Body::Document(_) | Body::Sticker(_) => {
+            file_message(out, now_ms)
+        }
+        // An old kind, which no client of today makes or shows.
+        Body::Unknown(_) => wa::Message {
+            invoice_message: MessageField::some(wa::message::InvoiceMessage {
+                note: Some("an invoice".to_owned()),
+                ..Default::default()
+            }),
+            ..Default::default()
+        },
         Body::React { emoji, .. } => wa::Message {
             reaction_message: MessageField::some(wa::message::ReactionMessage {
                 key: key(),
@@ -233,16 +306,28 @@ pub(super) fn build(
             }),
             ..Default::default()
         },
-        Body::Edit { text, .. } => wa::Message {
-            protocol_message: MessageField::some(wa::message::ProtocolMessage {
-                key: key(),
-                r#type: Some(wa::message::protocol_message::Type::MESSAGE_EDIT),
-                edited_message: MessageField::some(plain_text(text, false)),
-                timestamp_ms: Some(now),
+        Body::Edit { text, bare, .. } => {
+            let edited = target
+                .and_then(|it| media::recaption(it.content.as_deref()?, text))
+                .map_or_else(|| plain_text(text, false), with_its_wrapper);
+            let edit = wa::Message {
+                protocol_message: MessageField::some(wa::message::ProtocolMessage {
+                    key: key(),
+                    r#type: Some(wa::message::protocol_message::Type::MESSAGE_EDIT),
+                    edited_message: MessageField::some(edited),
+                    timestamp_ms: Some(now),
+                    ..Default::default()
+                }),
                 ..Default::default()
-            }),
-            ..Default::default()
-        },
+            };
+            match bare {
+                true => edit,
+                false => wa::Message {
+                    edited_message: wrapper(edit),
+                    ..Default::default()
+                },
+            }
+        }
         Body::Delete { .. } => wa::Message {
             protocol_message: MessageField::some(wa::message::ProtocolMessage {
                 key: key(),
@@ -256,12 +341,77 @@ pub(super) fn build(
         // `false` means a body that has no place for it: WhatsApp's own clients drop it there too.
         let _ = message.set_context_info(out.context(quoted));
     }
-    message
+    out.wrap(message)
+}
+
+/// The message about the file, which was uploaded before.
+fn file_message(out: &Outgoing, now_ms: u64) -> wa::Message {
+    match (out.body.attachment(), &out.uploaded) {
+        (Some((kind, file)), Some(up)) => media::fill(kind, file, up, out.view_once, now_ms),
+        _ => wa::Message::default(),
+    }
+}
+
+fn wrapper(message: wa::Message) -> MessageField<wa::message::FutureProofMessage> {
+    MessageField::some(wa::message::FutureProofMessage {
+        message: MessageField::some(message),
+    })
+}
+
+/// A document with a caption travels in a wrapper, for clients that know no captions of documents.
+fn with_its_wrapper(message: wa::Message) -> wa::Message {
+    let captioned = message
+        .document_message
+        .as_option()
+        .is_some_and(|document| document.caption.is_some());
+    match captioned {
+        true => wa::Message {
+            document_with_caption_message: wrapper(message),
+            ..Default::default()
+        },
+        false => message,
+    }
+}
+
+fn card(contact: &Contact) -> wa::message::ContactMessage {
+    wa::message::ContactMessage {
+        display_name: Some(contact.name.clone()),
+        vcard: Some(vcard(contact)),
+        ..Default::default()
+    }
 }
 
 impl Outgoing {
     fn needs_context(&self) -> bool {
-        self.reply_to.is_some() || self.forwarded || !self.mentions.is_empty()
+        self.reply_to.is_some()
+            || self.forwarded
+            || self.ephemeral.is_some()
+            || !self.mentions.is_empty()
+    }
+
+    /// What tells clients to treat a message in a special way is a message around it.
+    fn wrap(&self, message: wa::Message) -> wa::Message {
+        let mut message = with_its_wrapper(message);
+        if self.view_once {
+            let inner = wrapper(message);
+            message = match self.body {
+                Body::Audio(_) => wa::Message {
+                    view_once_message_v2_extension: inner,
+                    ..Default::default()
+                },
+                _ => wa::Message {
+                    view_once_message_v2: inner,
+                    ..Default::default()
+                },
+            };
+        }
+        if self.ephemeral.is_some() {
+            message = wa::Message {
+                ephemeral_message: wrapper(message),
+                ..Default::default()
+            };
+        }
+        message
     }
 
     fn context(&self, quoted: Option<&Target>) -> wa::ContextInfo {
@@ -269,8 +419,12 @@ impl Outgoing {
             stanza_id: quoted.map(|it| it.id.clone()),
             participant: quoted.map(|it| it.author.clone()),
             quoted_message: quoted
-                .map(|it| MessageField::some(plain_text(it.text.as_deref().unwrap_or(""), false)))
+                .map(|it| match &it.content {
+                    Some(content) => MessageField::from_box(content.prepare_for_quote()),
+                    None => MessageField::some(plain_text(it.text.as_deref().unwrap_or(""), false)),
+                })
                 .unwrap_or_default(),
+            expiration: self.ephemeral,
             mentioned_jid: self.mentions.clone(),
             is_forwarded: self.forwarded.then_some(true),
             forwarding_score: self.forwarded.then_some(1),

@@ -7,7 +7,8 @@ use wacore_binary::{Jid, Node};
 use wacore_libsignal::protocol::{PreKeySignalMessage, SignalProtocolError};
 use waproto::whatsapp as wa;
 
-use super::inbox::{self, Receipt};
+use super::describe::describe;
+use super::inbox::Receipt;
 use super::keys::Kind;
 use super::sending::parse_person;
 use super::{Phone, PhoneError, attr, bytes_of, child_bytes, jid_attr};
@@ -122,7 +123,7 @@ impl Phone {
             peer: attr(node, "category").as_deref() == Some("peer"),
         };
         match self.open(&incoming, kind, cipher) {
-            Ok(message) => self.accept(&incoming, message, dir),
+            Ok(message) => self.accept(&incoming, message, dir, now_ms),
             Err(Failure::Duplicate) => {
                 let chat = incoming.from.to_non_ad();
                 vec![self.delivered(&incoming, &chat)]
@@ -174,6 +175,7 @@ impl Phone {
         incoming: &Incoming<'_>,
         message: wa::Message,
         dir: &mut dyn Directory,
+        now_ms: u64,
     ) -> Vec<Node> {
         let own = incoming.sender.number == self.number;
         let mut chat = if own {
@@ -198,7 +200,8 @@ impl Phone {
         if own && let Some(protocol) = message.protocol_message.as_option() {
             out.extend(self.on_own_request(incoming.sender.device, protocol, dir));
         }
-        if let Some(mut received) = inbox::describe(&message) {
+        if let Some(mut received) = describe(&message) {
+            received.media = self.fetch(incoming.node, &message, dir, now_ms);
             let canonical = match self.addr_of(&chat, dir) {
                 Some(addr) => Jid::pn(addr.number.as_str()),
                 None => chat.clone(),
@@ -261,10 +264,10 @@ impl Phone {
         for id in std::iter::once(id).chain(more) {
             self.inbox.receipt(&id, receipt.clone());
         }
-        if kind == "retry" {
-            self.on_retry(node, &from, dir).into_iter().collect()
-        } else {
-            Vec::new()
+        match kind.as_str() {
+            "retry" => self.on_retry(node, &from, dir).into_iter().collect(),
+            "server-error" => self.on_media_retry(node, dir, now_ms).into_iter().collect(),
+            _ => Vec::new(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use rand::RngExt as _;
 use wacore::messages::{MessageUtils, wrap_device_sent};
+use wacore::proto_helpers::MessageExt as _;
 use wacore::send::{media_type_from_message, should_hide_decrypt_fail, stanza_type_from_message};
 use wacore_binary::builder::NodeBuilder;
 use wacore_binary::{Jid, JidExt as _, Node};
@@ -9,6 +10,7 @@ use wacore_libsignal::crypto::CryptographicHash;
 use waproto::buffa::MessageField;
 use waproto::whatsapp as wa;
 
+use super::media;
 use super::outgoing::{self, Envelope, Outgoing, Target};
 use super::{Phone, PhoneError};
 use crate::directory::{DeviceAddr, Directory};
@@ -46,7 +48,7 @@ impl Phone {
     /// device with usable keys.
     pub fn send(
         &mut self,
-        out: Outgoing,
+        mut out: Outgoing,
         dir: &mut dyn Directory,
         now_ms: u64,
     ) -> Result<(String, Vec<Node>), PhoneError> {
@@ -65,6 +67,7 @@ impl Phone {
             Some(id) => Some(self.target(id, &to, dir)?),
             None => None,
         };
+        self.upload_attachment(&mut out, dir, now_ms)?;
         let mut message = outgoing::build(&out, target.as_ref(), quoted.as_ref(), now_ms);
 
         let theirs = self.recipients(&number, &to, dir);
@@ -86,6 +89,10 @@ impl Phone {
         let id = self.next_id();
         let stanza = self.fan_out(&id, &to, &message, envelope, &theirs, &own)?;
         self.inbox.push_sent(&id, &to, &out.body, now_ms);
+        if let Some(uploaded) = &out.uploaded {
+            self.inbox
+                .set_media(&id, media::of_upload(&message, uploaded));
+        }
         self.outbound.insert(
             id.clone(),
             Outbound {
@@ -198,8 +205,20 @@ impl Phone {
     /// The message that a reply or reaction is about.
     fn target(&self, id: &str, chat: &Jid, dir: &dyn Directory) -> Result<Target, PhoneError> {
         let unknown = || PhoneError::UnknownMessage(id.to_owned());
-        let (from_me, text, author) = if let Some(sent) = self.inbox.find_sent(id) {
-            (true, sent.text.clone(), self.number.clone())
+        let (from_me, text, author, content) = if let Some(sent) = self.inbox.find_sent(id) {
+            let content = match sent.kind {
+                "text" => None,
+                _ => self
+                    .outbound
+                    .get(id)
+                    .map(|it| it.message.get_base_message().clone()),
+            };
+            (
+                true,
+                sent.text.clone(),
+                self.number.clone(),
+                content.map(Box::new),
+            )
         } else {
             let message = self.inbox.find(id).ok_or_else(unknown)?;
             let author: Jid = message.from.parse().map_err(|_| unknown())?;
@@ -207,6 +226,7 @@ impl Phone {
                 message.from_me,
                 message.text.clone(),
                 author.user.to_string(),
+                message.content.clone(),
             )
         };
         let author = DeviceAddr {
@@ -222,6 +242,7 @@ impl Phone {
                 .to_string(),
             from_me,
             text,
+            content,
         })
     }
 

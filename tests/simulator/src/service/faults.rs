@@ -32,6 +32,8 @@ pub enum FaultKind {
     RefuseUploads(u16),
     /// Downloads from it are.
     RefuseDownloads(u16),
+    /// Phones answer requests to upload a file anew with this result.
+    RefuseMediaRetry(u16),
     /// Logins fail.
     FailLogin(LoginFailure),
     /// Everything to clients comes late.
@@ -91,6 +93,13 @@ impl Faults {
     pub(super) fn refusal(&mut self, number: &str) -> Option<u16> {
         self.take(number, |kind| match kind {
             FaultKind::RefuseSends(code) => Some(*code),
+            _ => None,
+        })
+    }
+
+    pub(super) fn refused_media_retry(&mut self, number: &str) -> Option<u16> {
+        self.take(number, |kind| match kind {
+            FaultKind::RefuseMediaRetry(code) => Some(*code),
             _ => None,
         })
     }

@@ -270,6 +270,7 @@ impl Service {
             "presence" => self.presence(from, node),
             "chatstate" => self.chatstate(from, node),
             "ib" => self.ib(from, node),
+            "notification" if from.device == 0 => self.media_retried(from, node),
             "call" => self.answer_ack(from, node, "call"),
             other => log::warn!("{} sent an unknown <{other}>", label(from)),
         }
@@ -501,6 +502,10 @@ impl Service {
 impl Directory for Service {
     fn media(&mut self) -> &mut MediaStore {
         &mut self.media
+    }
+
+    fn refused_media_retry(&mut self, number: &str) -> Option<u16> {
+        self.faults.refused_media_retry(number)
     }
 
     fn lid_of(&self, number: &str) -> Option<String> {

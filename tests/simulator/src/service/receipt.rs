@@ -26,6 +26,15 @@ impl Service {
                 let copy = self.receipt_copy(from, node, form, true);
                 self.post(&target, copy);
             }
+            // Clients may name themselves; it is the phone that has the file.
+            Some("server-error") if target.number == from.number => {
+                let copy = self.receipt_copy(from, node, form, true);
+                let phone = DeviceAddr {
+                    number: from.number.clone(),
+                    device: 0,
+                };
+                self.post(&phone, copy);
+            }
             _ if target.number == from.number => {
                 let copy = self.receipt_copy(from, node, form, true);
                 self.post(&target, copy);
@@ -57,6 +66,22 @@ impl Service {
                 self.post(&device, copy.clone());
             }
         }
+    }
+
+    /// A phone has answered a linked device that could not download a file.
+    pub(super) fn media_retried(&mut self, phone: &DeviceAddr, node: &Node) {
+        let device = jid_attr(node, "to").and_then(|to| self.addr_of_jid(&to));
+        let Some(device) = device.filter(|addr| addr.number == phone.number) else {
+            return;
+        };
+        let answer = NodeBuilder::new("notification")
+            .attr("from", self.user_jid(&phone.number, Form::Pn))
+            .attr("type", "mediaretry")
+            .attr("id", attr(node, "id").unwrap_or_default())
+            .attr("t", now_secs())
+            .apply_content(node.content.clone())
+            .build();
+        self.post(&device, answer);
     }
 
     fn receipt_copy(&self, from: &DeviceAddr, node: &Node, form: Form, device: bool) -> Node {

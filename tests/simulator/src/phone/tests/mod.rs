@@ -1,3 +1,4 @@
+mod files;
 mod linking;
 mod talking;
 mod world;

@@ -214,6 +214,7 @@ fn reactions_edits_and_deletions_name_their_message() {
     let edit = Body::Edit {
         message_id: id.clone(),
         text: "hello".to_owned(),
+        bare: false,
     };
     send(&mut world, ALICE, Outgoing::new(BOB, edit.clone()));
     assert_eq!(attr(&world.wire[0].1, "edit").as_deref(), Some("1"));

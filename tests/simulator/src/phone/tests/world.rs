@@ -123,6 +123,7 @@ pub(super) struct World {
     devices: BTreeMap<String, Vec<u16>>,
     pub(super) companions: HashMap<DeviceAddr, Companion>,
     media: Option<MediaStore>,
+    pub(super) refused_media_retry: Option<u16>,
     /// Stanzas on their way, by the device that gets them.
     pub(super) wire: VecDeque<(DeviceAddr, Node)>,
 }
@@ -133,6 +134,10 @@ impl Directory for World {
             let place = MediaStore::place().expect("a folder");
             MediaStore::new(place, "127.0.0.1:1".to_owned(), 1)
         })
+    }
+
+    fn refused_media_retry(&mut self, _: &str) -> Option<u16> {
+        self.refused_media_retry
     }
 
     fn lid_of(&self, number: &str) -> Option<String> {

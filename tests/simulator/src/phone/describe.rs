@@ -1,0 +1,230 @@
+//! What a message says, in the words of the inbox.
+
+use serde::Serialize;
+use wacore::proto_helpers::MessageExt as _;
+use waproto::whatsapp as wa;
+use waproto::whatsapp::message::protocol_message::Type as ProtocolType;
+
+use super::inbox::Received;
+
+/// What a reply shows of the message that it answers.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Quoted {
+    /// The same kinds as for messages.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// Its text or caption.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// Who wrote it, as the reply says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub participant: Option<String>,
+}
+
+/// A place.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Place {
+    /// Degrees north.
+    pub latitude: f64,
+    /// Degrees east.
+    pub longitude: f64,
+    /// What the place is called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Where it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Whether it moves.
+    pub live: bool,
+}
+
+/// A contact card.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Card {
+    /// The name shown.
+    pub name: String,
+    /// The card itself.
+    pub vcard: String,
+}
+
+/// A poll.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Question {
+    /// The question.
+    pub name: String,
+    /// The answers.
+    pub options: Vec<String>,
+    /// How many may be chosen; 0 is any number.
+    pub selectable: u32,
+}
+
+impl Question {
+    fn of(poll: &wa::message::PollCreationMessage) -> Question {
+        Question {
+            name: poll.name.clone().unwrap_or_default(),
+            options: poll
+                .options
+                .iter()
+                .filter_map(|option| option.option_name.clone())
+                .collect(),
+            selectable: poll.selectable_options_count.unwrap_or(0),
+        }
+    }
+}
+
+/// Reads the content of a message into the fields that depend on it. `None` for messages that no
+/// phone shows (keys, history, and other protocol business).
+pub(super) fn describe(message: &wa::Message) -> Option<Received> {
+    let base = message.get_base_message();
+    let mut out = Received {
+        kind: "unknown",
+        ..Default::default()
+    };
+    if let Some(protocol) = base.protocol_message.as_option() {
+        let of = protocol.key.as_option().and_then(|key| key.id.clone());
+        match protocol.r#type {
+            Some(ProtocolType::MESSAGE_EDIT) => {
+                out.kind = "edit";
+                out.edit_of = of;
+                out.text = protocol
+                    .edited_message
+                    .as_option()
+                    .and_then(|m| text_of(m.get_base_message()));
+            }
+            // REVOKE is 0, the default of proto2: clients may leave it out.
+            Some(ProtocolType::REVOKE) | None if of.is_some() => {
+                out.kind = "delete";
+                out.delete_of = of;
+            }
+            _ => return None,
+        }
+        return Some(out);
+    }
+    if let Some(reaction) = base.reaction_message.as_option() {
+        out.kind = "reaction";
+        out.text = reaction.text.clone();
+        out.reaction_to = reaction.key.as_option().and_then(|key| key.id.clone());
+        return Some(out);
+    }
+    out.kind = kind_of(base);
+    out.text = text_of(base);
+    out.location = place_of(base);
+    out.contacts = cards_of(base);
+    out.poll = poll_of(base).map(Question::of);
+    out.view_once = message.is_view_once();
+    if out.kind != "text" {
+        out.content = Some(Box::new(base.clone()));
+    }
+    if let Some(context) = context_of(base) {
+        out.quoted_id = context.stanza_id.clone();
+        out.quoted = context.quoted_message.as_option().map(|quoted| Quoted {
+            kind: kind_of(quoted.get_base_message()),
+            text: text_of(quoted.get_base_message()),
+            participant: context.participant.clone(),
+        });
+        out.expiration = context.expiration.filter(|seconds| *seconds > 0);
+        out.mentions = context.mentioned_jid.clone();
+        out.forwarded = context.is_forwarded.unwrap_or(false);
+    }
+    Some(out)
+}
+
+fn kind_of(m: &wa::Message) -> &'static str {
+    if m.conversation.is_some() || m.extended_text_message.is_set() {
+        "text"
+    } else if m.image_message.is_set() {
+        "image"
+    } else if m.video_message.is_set() {
+        "video"
+    } else if m.audio_message.is_set() {
+        "audio"
+    } else if m.document_message.is_set() {
+        "document"
+    } else if m.sticker_message.is_set() {
+        "sticker"
+    } else if m.location_message.is_set() || m.live_location_message.is_set() {
+        "location"
+    } else if m.contact_message.is_set() || m.contacts_array_message.is_set() {
+        "contact"
+    } else if poll_of(m).is_some() {
+        "poll"
+    } else {
+        "unknown"
+    }
+}
+
+fn poll_of(m: &wa::Message) -> Option<&wa::message::PollCreationMessage> {
+    m.poll_creation_message
+        .as_option()
+        .or_else(|| m.poll_creation_message_v2.as_option())
+        .or_else(|| m.poll_creation_message_v3.as_option())
+}
+
+fn text_of(m: &wa::Message) -> Option<String> {
+    m.text_content()
+        .or_else(|| m.get_caption())
+        .map(str::to_owned)
+        .or_else(|| poll_of(m)?.name.clone())
+        .or_else(|| m.contact_message.as_option()?.display_name.clone())
+        .or_else(|| m.contacts_array_message.as_option()?.display_name.clone())
+        .or_else(|| m.live_location_message.as_option()?.caption.clone())
+        .or_else(|| m.location_message.as_option()?.name.clone())
+}
+
+fn context_of(m: &wa::Message) -> Option<&wa::ContextInfo> {
+    macro_rules! first {
+        ($($field:ident),+) => {
+            None$(.or_else(|| m.$field.as_option()?.context_info.as_option()))+
+        };
+    }
+    first!(
+        extended_text_message,
+        image_message,
+        video_message,
+        audio_message,
+        document_message,
+        sticker_message,
+        location_message,
+        live_location_message,
+        contact_message,
+        contacts_array_message
+    )
+    .or_else(|| poll_of(m)?.context_info.as_option())
+}
+
+fn place_of(m: &wa::Message) -> Option<Place> {
+    if let Some(place) = m.location_message.as_option() {
+        return Some(Place {
+            latitude: place.degrees_latitude?,
+            longitude: place.degrees_longitude?,
+            name: place.name.clone(),
+            address: place.address.clone(),
+            live: place.is_live.unwrap_or(false),
+        });
+    }
+    let place = m.live_location_message.as_option()?;
+    Some(Place {
+        latitude: place.degrees_latitude?,
+        longitude: place.degrees_longitude?,
+        name: None,
+        address: None,
+        live: true,
+    })
+}
+
+fn cards_of(m: &wa::Message) -> Vec<Card> {
+    let several = m.contacts_array_message.as_option();
+    m.contact_message
+        .as_option()
+        .into_iter()
+        .chain(several.into_iter().flat_map(|list| &list.contacts))
+        .map(|contact| Card {
+            name: contact.display_name.clone().unwrap_or_default(),
+            vcard: contact.vcard.clone().unwrap_or_default(),
+        })
+        .collect()
+}

@@ -1,5 +1,7 @@
 //! A simulator, its admin endpoints, and stock clients that are told nothing but a URL and an authority.
 //! Every wait is for an event or an answer.
+// Each test file uses a part of it.
+#![allow(dead_code)]
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,7 +11,7 @@ use futures_rustls::pki_types::pem::PemObject as _;
 use futures_rustls::pki_types::{CertificateDer, ServerName};
 use futures_rustls::rustls::crypto::ring;
 use futures_rustls::rustls::{ClientConfig, RootCertStore};
-use http_types::{Method, Request, Url};
+use http_types::{Method, Request, Response};
 use serde_json::{Value, json};
 use whatsapp_rust::pair_code::PairCodeOptions;
 use whatsapp_rust::prelude::*;
@@ -83,6 +85,34 @@ impl World {
         sent["messageId"].as_str().expect("an id").to_owned()
     }
 
+    /// The person sends something; the message's id.
+    pub async fn send(&self, number: &str, body: Value) -> String {
+        let sent = self.post(&format!("phones/{number}/messages"), body).await;
+        sent["messageId"].as_str().expect("an id").to_owned()
+    }
+
+    /// A GET outside of the admin endpoints, or one that answers with bytes.
+    pub async fn bytes(&self, path: &str, range: Option<&str>) -> (u16, Vec<u8>) {
+        let mut request = Request::new(
+            Method::Get,
+            format!("{}/{path}", self.simulator.https_url()).as_str(),
+        );
+        if let Some(range) = range {
+            request.insert_header("range", range);
+        }
+        let tls = self.tls.clone();
+        let exchange = move || {
+            smol::block_on(async {
+                let mut response = answer(tls, request).await;
+                let body = response.body_bytes().await.expect("a body");
+                (response.status().into(), body)
+            })
+        };
+        tokio::task::spawn_blocking(exchange)
+            .await
+            .expect("no panic")
+    }
+
     /// Waits until the phone has received `count` messages; all that it has.
     pub async fn received(&self, number: &str, count: usize) -> Vec<Value> {
         let path = format!("phones/{number}/messages?count={count}&wait=60");
@@ -98,7 +128,16 @@ impl World {
 }
 
 async fn exchange(tls: Arc<ClientConfig>, method: Method, url: &str, body: String) -> (u16, Value) {
-    let url = Url::parse(url).expect("a URL");
+    let mut request = Request::new(method, url);
+    request.set_body(body);
+    let mut response = answer(tls, request).await;
+    let text = response.body_string().await.expect("a body");
+    let answer = serde_json::from_str(&text).unwrap_or(Value::String(text));
+    (response.status().into(), answer)
+}
+
+async fn answer(tls: Arc<ClientConfig>, request: Request) -> Response {
+    let url = request.url();
     let addr = (url.host_str().expect("a host"), url.port().expect("a port"));
     let tcp = smol::net::TcpStream::connect(addr).await.expect("connects");
     let name = ServerName::try_from(addr.0.to_owned()).expect("a name");
@@ -106,15 +145,10 @@ async fn exchange(tls: Arc<ClientConfig>, method: Method, url: &str, body: Strin
         .connect(name, tcp)
         .await
         .expect("TLS");
-    let mut request = Request::new(method, url);
-    request.set_body(body);
     let stream = Arc::new(smol::lock::Mutex::new(stream));
-    let mut response = async_h1::connect(Shared(stream), request)
+    async_h1::connect(Shared(stream), request)
         .await
-        .expect("HTTP");
-    let text = response.body_string().await.expect("a body");
-    let answer = serde_json::from_str(&text).unwrap_or(Value::String(text));
-    (response.status().into(), answer)
+        .expect("HTTP")
 }
 
 /// async-h1 wants a stream that can be cloned.
@@ -188,7 +222,15 @@ impl Device {
         let transport = TokioWebSocketTransportFactory::new()
             .with_url(world.simulator.ws_url())
             .with_connector(connector);
+        let authority = world.simulator.ca_pem().as_bytes();
+        let authority = ureq::tls::Certificate::from_pem(authority).expect("PEM");
+        let roots = ureq::tls::RootCerts::new_with_certs(&[authority]);
+        let config = ureq::Agent::config_builder()
+            .tls_config(ureq::tls::TlsConfig::builder().root_certs(roots).build())
+            .build();
+        let http = whatsapp_rust::http::UreqHttpClient::with_agent(config.into());
         let mut builder = Bot::builder()
+            .with_http_client(http)
             .with_backend_arc(store.clone())
             .with_transport_factory(transport)
             .with_version((2, 3000, 0))
@@ -272,6 +314,19 @@ impl Device {
                 .iter()
                 .position(|message| message.message.text_content() == Some(text))?;
             Some(device.messages.remove(at)?.info)
+        })
+        .await
+    }
+
+    /// Waits for the message with this id.
+    pub async fn message(&mut self, id: &str) -> InboundMessage {
+        let what = format!("the message {id}");
+        self.until(&what, |device| {
+            let at = device
+                .messages
+                .iter()
+                .position(|message| message.info.id.as_str() == id)?;
+            device.messages.remove(at)
         })
         .await
     }

@@ -6,6 +6,7 @@ import makeWASocket, {
   BufferJSON,
   DisconnectReason,
   WA_CERT_DETAILS,
+  downloadMediaMessage,
   generateMessageIDV2,
   initAuthCreds,
   proto,
@@ -159,6 +160,53 @@ export class Client {
     this.#sent.set(messageId, { extendedTextMessage: { text } });
     await this.#socket.sendMessage(jid, { text }, { messageId });
     return messageId;
+  }
+
+  /** Sends anything that Baileys can send, and returns its id. */
+  async sendContent(jid, content, options) {
+    const sent = await this.#socket.sendMessage(jid, content, options);
+    this.#sent.set(sent.key.id, sent.message);
+    return sent.key.id;
+  }
+
+  /** Waits for the message with this id, decrypted. */
+  async receivesId(id) {
+    const { messages } = await this.#until('messages.upsert', `message ${id}`, ({ messages }) =>
+      messages.some(({ key }) => key.id === id),
+    );
+    return messages.find(({ key }) => key.id === id);
+  }
+
+  /** Waits for a change that somebody made to a message: an edit, a deletion. */
+  async changed(id, matches) {
+    const updates = await this.#until('messages.update', `a change of ${id}`, (updates) =>
+      updates.some(({ key, update }) => key.id === id && matches(update)),
+    );
+    return updates.find(({ key, update }) => key.id === id && matches(update)).update;
+  }
+
+  /** Waits for a reaction to a message. */
+  async reaction(id) {
+    const reactions = await this.#until('messages.reaction', `a reaction to ${id}`, (reactions) =>
+      reactions.some(({ key }) => key.id === id),
+    );
+    return reactions.find(({ key }) => key.id === id).reaction;
+  }
+
+  /**
+   * Downloads and decrypts the file of a message.
+   * @param {{startByte?: number, endByte?: number}} part
+   */
+  download(message, part = {}) {
+    return downloadMediaMessage(message, 'buffer', part);
+  }
+
+  /**
+   * Asks the phone to upload the file of a message anew. (Baileys would do so by itself, but does not
+   * recognize the error of its own download.)
+   */
+  askForFile(message) {
+    return this.#socket.updateMediaMessage(message);
   }
 
   /** Waits for a message with this text, decrypted. */

@@ -88,12 +88,35 @@ export class Phone {
     return messageId;
   }
 
+  /** Sends what the admin endpoint takes and returns its id. */
+  async sendBody(body) {
+    const { messageId } = await ask('POST', `phones/${this.number}/messages`, body);
+    return messageId;
+  }
+
+  /** The file of a message, decrypted. */
+  async file(messageId) {
+    const path = `admin/phones/${this.number}/media/${messageId}`;
+    const response = await fetch(`${ready.https}/${path}`);
+    if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
+    return Buffer.from(await response.arrayBuffer());
+  }
+
   /** Waits for a message with this text. */
-  async receives(text) {
+  receives(text) {
+    return this.#receives((message) => message.text === text);
+  }
+
+  /** Waits for the message with this id. */
+  receivesId(id) {
+    return this.#receives(({ messageId }) => messageId === id);
+  }
+
+  async #receives(matches) {
     let count = 0;
     for (;;) {
       const { received } = await this.#messages({ count, wait: PATIENCE });
-      const found = received.find((message) => message.text === text);
+      const found = received.find(matches);
       if (found) return found;
       count = received.length + 1;
     }
@@ -126,6 +149,11 @@ export class Phone {
   #messages(query) {
     return ask('GET', `phones/${this.number}/messages?${new URLSearchParams(query)}`);
   }
+}
+
+/** Lets everything expire that a number uploaded. */
+export function expireMedia(number) {
+  return ask('POST', 'faults', { kind: 'expire-media', number });
 }
 
 /** Breaks the connections of a number's linked devices without a word. */

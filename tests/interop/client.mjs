@@ -58,6 +58,11 @@ export class Client {
     return this.#creds.me;
   }
 
+  /** Baileys itself, for what it does by one call. */
+  get socket() {
+    return this.#socket;
+  }
+
   /** `number:device` of this client, as the simulator's record names it. */
   get device() {
     const [number, device] = this.me.id.split('@')[0].split(':');

@@ -156,6 +156,22 @@ export function expireMedia(number) {
   return ask('POST', 'faults', { kind: 'expire-media', number });
 }
 
+/** Makes a group whose creator is the first of the members; its JID. */
+export async function createGroup(subject, members, addressing) {
+  const { jid } = await ask('POST', 'groups', { subject, members, addressing });
+  return jid;
+}
+
+/** Changes a group as its creator would. */
+export function changeGroup(jid, changes) {
+  return ask('POST', `groups/${jid}`, changes);
+}
+
+/** A group and who is in it. */
+export function getGroup(jid) {
+  return ask('GET', `groups/${jid}`);
+}
+
 /** Breaks the connections of a number's linked devices without a word. */
 export function dropConnections(number) {
   return ask('POST', 'faults', { kind: 'drop-connections', number });

@@ -32,6 +32,19 @@ pub struct Bundle {
     pub device_identity: Option<Vec<u8>>,
 }
 
+/// A group, as a phone that is in it sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupView {
+    /// Whether the group names people by LID; otherwise by number.
+    pub lid: bool,
+    /// What it is called.
+    pub subject: String,
+    /// The numbers of the members, in the order in which they came.
+    pub members: Vec<String>,
+    /// The numbers of the admins.
+    pub admins: Vec<String>,
+}
+
 /// The service, as a phone may use it.
 pub trait Directory {
     /// The media service's files, as whoever has an auth token reaches them.
@@ -47,4 +60,8 @@ pub trait Directory {
     fn devices(&self, number: &str) -> Vec<u16>;
     /// The key bundle of a device; consumes a one-time prekey.
     fn take_bundle(&mut self, addr: &DeviceAddr) -> Option<Bundle>;
+    /// The group with this user part of a JID.
+    fn group(&self, _id: &str) -> Option<GroupView> {
+        None
+    }
 }

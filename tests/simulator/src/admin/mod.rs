@@ -4,6 +4,7 @@
 //! so that tests wait for events and not for time.
 
 mod faults;
+mod groups;
 mod load;
 mod media;
 
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::net::Hub;
 use crate::phone::{Outgoing, PhoneError};
-use crate::service::{PairError, Paired, Pairing, PeopleError, Service, now_ms};
+use crate::service::{GroupError, PairError, Paired, Pairing, PeopleError, Service, now_ms};
 
 /// Bytes of a request body.
 const MAX_BODY: usize = 2 * 1024 * 1024;
@@ -78,6 +79,14 @@ fn people_status(e: &PeopleError) -> StatusCode {
         PeopleError::BadNumber(_) => StatusCode::BadRequest,
         PeopleError::Full => StatusCode::Conflict,
         PeopleError::Unknown(_) | PeopleError::NoDevice(..) => StatusCode::NotFound,
+        PeopleError::Group(e) => match e {
+            GroupError::NotFound => StatusCode::NotFound,
+            GroupError::Forbidden | GroupError::NotAuthorized => StatusCode::Forbidden,
+            GroupError::Conflict | GroupError::Full => StatusCode::Conflict,
+            GroupError::Malformed | GroupError::NotAcceptable | GroupError::Gone => {
+                StatusCode::BadRequest
+            }
+        },
         PeopleError::Phone(e) => phone_status(e),
     }
 }
@@ -173,6 +182,16 @@ async fn handle(hub: &Hub, request: &mut Request) -> Answer {
         (Method::Post, ["phones", number, state @ ("offline" | "online")]) => {
             hub.with(|service| service.set_reachable(number, *state == "online"))?;
             Ok(json!({}))
+        }
+        (Method::Post, ["groups"]) => {
+            let body = json_body(request).await?;
+            groups::create(hub, &body)
+        }
+        (Method::Get, ["groups"]) => Ok(hub.with(|service| service.groups_json())),
+        (Method::Get, ["groups", jid]) => groups::look(hub, jid),
+        (Method::Post, ["groups", jid]) => {
+            let body = json_body(request).await?;
+            groups::change(hub, jid, body)
         }
         (Method::Post, ["load"]) => {
             let body = json_body(request).await?;

@@ -84,6 +84,9 @@ pub struct Received {
     /// The chat as it was addressed.
     #[serde(skip)]
     pub(super) wire_chat: Option<Jid>,
+    /// In a group: the sending device as the group names it.
+    #[serde(skip)]
+    pub(super) wire_author: Option<Jid>,
 }
 
 /// A receipt for a message that the phone sent.
@@ -243,12 +246,12 @@ impl Inbox {
     }
 
     /// Marks messages of a chat read and returns their ids by the address of the chat they came
-    /// with. `ids` of `None` means all that are unread.
+    /// with, and in groups by who wrote them. `ids` of `None` means all that are unread.
     pub(super) fn mark_read(
         &mut self,
         chat: &Jid,
         ids: Option<&[String]>,
-    ) -> Vec<(Jid, Vec<String>)> {
+    ) -> Vec<(Jid, Option<Jid>, Vec<String>)> {
         let name = chat.to_string();
         let wanted: Vec<String> = self
             .received
@@ -260,16 +263,20 @@ impl Inbox {
             })
             .map(|m| m.message_id.clone())
             .collect();
-        let mut by_chat: Vec<(Jid, Vec<String>)> = Vec::new();
+        let mut by_chat: Vec<(Jid, Option<Jid>, Vec<String>)> = Vec::new();
         for id in wanted {
             let Some(message) = self.received.get_mut(&id) else {
                 continue;
             };
             message.read = true;
             let to = message.wire_chat.clone().unwrap_or_else(|| chat.clone());
-            match by_chat.iter_mut().find(|(jid, _)| *jid == to) {
-                Some((_, ids)) => ids.push(id),
-                None => by_chat.push((to, vec![id])),
+            let author = message.wire_author.clone();
+            let known = by_chat
+                .iter_mut()
+                .find(|(jid, who, _)| *jid == to && *who == author);
+            match known {
+                Some((_, _, ids)) => ids.push(id),
+                None => by_chat.push((to, author, vec![id])),
             }
         }
         by_chat

@@ -29,6 +29,7 @@
 
 mod app_state;
 mod describe;
+mod groups;
 mod history;
 mod inbox;
 mod keys;
@@ -39,6 +40,7 @@ mod pairing;
 mod receiving;
 mod recent;
 mod retry;
+mod sender_keys;
 mod sending;
 mod sessions;
 #[cfg(test)]
@@ -64,6 +66,7 @@ use keys::Keys;
 use pair_code::PendingCode;
 use pairing::Adv;
 use recent::Recent;
+use sender_keys::SenderKeys;
 use sending::Outbound;
 
 /// How many messages a phone can send again when asked; clients keep far fewer.
@@ -74,9 +77,12 @@ const RETRY_CAPACITY: usize = 4096;
 /// Why a phone did not do what it was told.
 #[derive(Debug, thiserror::Error)]
 pub enum PhoneError {
-    /// The recipient is neither a number nor the JID of a person.
-    #[error("{0:?} is neither a phone number nor a person's JID")]
+    /// The recipient is neither a number nor the JID of a person or a group.
+    #[error("{0:?} is neither a phone number nor the JID of a person or a group")]
     NotAPerson(String),
+    /// The phone is no member of the group.
+    #[error("this number is not in {0}")]
+    NotInGroup(String),
     /// Nobody has this number or LID.
     #[error("{0:?} is not on WhatsApp")]
     UnknownRecipient(String),
@@ -128,6 +134,7 @@ pub struct Phone {
     adv: Adv,
     code: Option<PendingCode>,
     app_state: AppStateKey,
+    sender_keys: SenderKeys,
     inbox: Inbox,
     outbound: Recent<String, Outbound>,
     /// Retry receipts sent, by sender and message id.
@@ -170,6 +177,7 @@ impl Phone {
             adv,
             code: None,
             app_state,
+            sender_keys: SenderKeys::default(),
             inbox: Inbox::default(),
             outbound: Recent::new(RESEND_CAPACITY),
             retries: Recent::new(RETRY_CAPACITY),

@@ -13,7 +13,7 @@ use super::media::{self, Attachment, Uploaded};
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Outgoing {
-    /// A phone number or a person's JID. The form decides how the message is addressed.
+    /// A phone number, or the JID of a person or a group. The form decides how the message is addressed.
     pub to: String,
     /// What is said.
     #[serde(flatten)]
@@ -175,6 +175,8 @@ fn one() -> u32 {
 pub(super) struct Target {
     pub(super) id: String,
     pub(super) chat: String,
+    /// Whether the chat is a group: then keys name the author too.
+    pub(super) group: bool,
     pub(super) author: String,
     pub(super) from_me: bool,
     pub(super) text: Option<String>,
@@ -188,7 +190,7 @@ impl Target {
             remote_jid: Some(self.chat.clone()),
             from_me: Some(self.from_me),
             id: Some(self.id.clone()),
-            participant: None,
+            participant: (self.group && !self.from_me).then(|| self.author.clone()),
         }
     }
 }
@@ -218,6 +220,10 @@ impl Body {
     /// Whether only the author of the target may do this.
     pub(super) fn needs_own_target(&self) -> bool {
         matches!(self, Self::Edit { .. } | Self::Delete { .. })
+    }
+
+    pub(super) fn is_delete(&self) -> bool {
+        matches!(self, Self::Delete { .. })
     }
 
     pub(super) fn envelope(&self) -> Envelope {

@@ -3,14 +3,14 @@
 use wacore::messages::{MessageUtils, unwrap_device_sent};
 use wacore::protocol::retry::RetryReason;
 use wacore_binary::builder::NodeBuilder;
-use wacore_binary::{Jid, Node};
+use wacore_binary::{Jid, JidExt as _, Node};
 use wacore_libsignal::protocol::{PreKeySignalMessage, SignalProtocolError};
 use waproto::whatsapp as wa;
 
 use super::describe::describe;
+use super::groups::parse_chat;
 use super::inbox::Receipt;
 use super::keys::Kind;
-use super::sending::parse_person;
 use super::{Phone, PhoneError, attr, bytes_of, child_bytes, jid_attr};
 use crate::directory::{DeviceAddr, Directory};
 
@@ -18,7 +18,7 @@ use crate::directory::{DeviceAddr, Directory};
 const UNHANDLED: &str = "500";
 
 /// Why a message was not read.
-enum Failure {
+pub(super) enum Failure {
     /// It was read before: the service delivered it twice.
     Duplicate,
     /// It should be sent again.
@@ -35,6 +35,8 @@ pub(super) struct Incoming<'a> {
     pub(super) t: u64,
     /// Whether it is about the account itself (`category="peer"`).
     pub(super) peer: bool,
+    /// The sending device as a group names it; `from` is the group then.
+    pub(super) participant: Option<Jid>,
 }
 
 impl Phone {
@@ -72,11 +74,11 @@ impl Phone {
     /// Read receipts for messages of a chat (a number or a person's JID): those named, or
     /// all that are unread.
     pub fn mark_read(&mut self, chat: &str, ids: Option<&[String]>, now_ms: u64) -> Vec<Node> {
-        let Ok(chat) = parse_person(chat) else {
+        let Ok(chat) = parse_chat(chat) else {
             return Vec::new();
         };
         let mut out = Vec::new();
-        for (to, ids) in self.inbox.mark_read(&chat, ids) {
+        for (to, participant, ids) in self.inbox.mark_read(&chat, ids) {
             let Some((first, rest)) = ids.split_first() else {
                 continue;
             };
@@ -85,6 +87,9 @@ impl Phone {
                 .attr("id", first)
                 .attr("type", "read")
                 .attr("t", now_ms / 1000);
+            if let Some(author) = participant {
+                receipt = receipt.attr("participant", author);
+            }
             if !rest.is_empty() {
                 let items = rest
                     .iter()
@@ -101,15 +106,12 @@ impl Phone {
             return Vec::new();
         };
         let refuse = || acknowledge(node, Some(UNHANDLED)).into_iter().collect();
-        let Some(sender) = self.addr_of(&from, dir) else {
-            return refuse();
+        let participant = match from.is_group() {
+            true => jid_attr(node, "participant"),
+            false => None,
         };
-        let enc = node.get_children_by_tag("enc").find_map(|enc| {
-            let kind = Kind::from_wire(&attr(enc, "type")?)?;
-            (attr(enc, "v").as_deref() == Some("2")).then_some(())?;
-            Some((kind, bytes_of(enc)?))
-        });
-        let Some((kind, cipher)) = enc else {
+        let author = participant.as_ref().unwrap_or(&from);
+        let Some(sender) = self.addr_of(author, dir) else {
             return refuse();
         };
         let incoming = Incoming {
@@ -121,8 +123,22 @@ impl Phone {
                 .and_then(|t| t.parse().ok())
                 .unwrap_or(now_ms / 1000),
             peer: attr(node, "category").as_deref() == Some("peer"),
+            participant,
         };
-        match self.open(&incoming, kind, cipher) {
+        let opened = if incoming.participant.is_some() {
+            self.open_group(&incoming)
+        } else {
+            let enc = node.get_children_by_tag("enc").find_map(|enc| {
+                let kind = Kind::from_wire(&attr(enc, "type")?)?;
+                (attr(enc, "v").as_deref() == Some("2")).then_some(())?;
+                Some((kind, bytes_of(enc)?))
+            });
+            let Some((kind, cipher)) = enc else {
+                return refuse();
+            };
+            self.open(&incoming, kind, cipher)
+        };
+        match opened {
             Ok(message) => self.accept(&incoming, message, dir, now_ms),
             Err(Failure::Duplicate) => {
                 let chat = incoming.from.to_non_ad();
@@ -136,7 +152,7 @@ impl Phone {
     }
 
     /// Decrypts a message. A linked device that opens a session proves whose it is.
-    fn open(
+    pub(super) fn open(
         &mut self,
         incoming: &Incoming<'_>,
         kind: Kind,
@@ -213,6 +229,7 @@ impl Phone {
             received.from_me = own;
             received.timestamp = incoming.t;
             received.wire_chat = Some(chat);
+            received.wire_author = incoming.participant.clone();
             self.inbox.push(received);
         }
         out
@@ -223,7 +240,14 @@ impl Phone {
         let receipt = NodeBuilder::new("receipt")
             .attr("to", &incoming.from)
             .attr("id", &incoming.id);
-        let receipt = if incoming.peer {
+        let receipt = if let Some(author) = &incoming.participant {
+            let receipt = receipt.attr("participant", author);
+            if incoming.sender.number == self.number {
+                receipt.attr("type", "sender")
+            } else {
+                receipt
+            }
+        } else if incoming.peer {
             receipt.attr("type", "peer_msg")
         } else if incoming.sender.number == self.number {
             receipt.attr("type", "sender").attr("recipient", chat)
@@ -280,6 +304,7 @@ impl Phone {
             && addr.number != self.number
         {
             self.keys.forget(&addr.number);
+            self.sender_keys.forget(&addr.number);
         }
     }
 
@@ -322,7 +347,7 @@ fn acknowledge(node: &Node, error: Option<&str>) -> Option<Node> {
     Some(ack.build())
 }
 
-fn failure(error: SignalProtocolError) -> Failure {
+pub(super) fn failure(error: SignalProtocolError) -> Failure {
     use SignalProtocolError as E;
     Failure::Retry(match error {
         E::DuplicatedMessage(..) => return Failure::Duplicate,

@@ -50,7 +50,9 @@ impl Phone {
             .attr("to", &incoming.from)
             .attr("id", &incoming.id)
             .attr("type", "retry");
-        if incoming.sender.number == self.number {
+        if let Some(author) = &incoming.participant {
+            receipt = receipt.attr("participant", author);
+        } else if incoming.sender.number == self.number {
             receipt = if incoming.peer {
                 receipt.attr("category", "peer")
             } else {

@@ -10,6 +10,7 @@ use wacore_libsignal::crypto::CryptographicHash;
 use waproto::buffa::MessageField;
 use waproto::whatsapp as wa;
 
+use super::groups::{Place, PlaceKind, parse_chat};
 use super::media;
 use super::outgoing::{self, Envelope, Outgoing, Target};
 use super::{Phone, PhoneError};
@@ -34,9 +35,9 @@ pub(super) enum Route {
 }
 
 /// One device to encrypt for.
-struct Recipient {
-    addr: DeviceAddr,
-    jid: Jid,
+pub(super) struct Recipient {
+    pub(super) addr: DeviceAddr,
+    pub(super) jid: Jid,
 }
 
 impl Phone {
@@ -52,26 +53,70 @@ impl Phone {
         dir: &mut dyn Directory,
         now_ms: u64,
     ) -> Result<(String, Vec<Node>), PhoneError> {
-        let (to, number) = self.recipient(&out.to, dir)?;
+        let place = self.place(&out.to, dir)?;
         let target = match out.body.target() {
-            Some(id) => Some(self.target(id, &to, dir)?),
+            Some(id) => Some(self.target(id, &place, dir)?),
             None => None,
         };
+        let mut envelope = out.body.envelope();
         if let Some(target) = &target
             && out.body.needs_own_target()
             && !target.from_me
         {
-            return Err(PhoneError::NotOwnMessage(target.id.clone()));
+            // Admins delete what others wrote.
+            if !(out.body.is_delete() && place.has_admin(&self.number)) {
+                return Err(PhoneError::NotOwnMessage(target.id.clone()));
+            }
+            envelope.edit = Some("8");
         }
         let quoted = match out.reply_to.as_deref() {
-            Some(id) => Some(self.target(id, &to, dir)?),
+            Some(id) => Some(self.target(id, &place, dir)?),
             None => None,
         };
         self.upload_attachment(&mut out, dir, now_ms)?;
         let mut message = outgoing::build(&out, target.as_ref(), quoted.as_ref(), now_ms);
 
-        let theirs = self.recipients(&number, &to, dir);
-        let own = self.recipients(&self.number.clone(), &to, dir);
+        let id = self.next_id();
+        let stanza = match &place.kind {
+            PlaceKind::Group(view) => {
+                message.message_context_info = MessageField::some(wa::MessageContextInfo {
+                    message_secret: envelope.secret.then(|| self.message_secret()),
+                    ..Default::default()
+                });
+                self.group_stanza(&id, &place.to, view, &message, envelope, dir)?
+            }
+            PlaceKind::Person(number) => {
+                self.person_stanza(&id, &place.to, number, &mut message, envelope, dir)?
+            }
+        };
+        self.inbox.push_sent(&id, &place.to, &out.body, now_ms);
+        if let Some(uploaded) = &out.uploaded {
+            self.inbox
+                .set_media(&id, media::of_upload(&message, uploaded));
+        }
+        self.outbound.insert(
+            id.clone(),
+            Outbound {
+                to: place.to,
+                message,
+                route: Route::Chat(envelope),
+            },
+        );
+        Ok((id, vec![stanza]))
+    }
+
+    /// The stanza of a message to a person, for all devices of both sides.
+    fn person_stanza(
+        &mut self,
+        id: &str,
+        to: &Jid,
+        number: &str,
+        message: &mut wa::Message,
+        envelope: Envelope,
+        dir: &mut dyn Directory,
+    ) -> Result<Node, PhoneError> {
+        let theirs = self.recipients(number, to, dir);
+        let own = self.recipients(&self.number.clone(), to, dir);
         let theirs = if number == self.number {
             Vec::new()
         } else {
@@ -82,26 +127,9 @@ impl Phone {
         if theirs.is_empty() && number != self.number {
             return Err(PhoneError::NoDevice(to.to_string()));
         }
-
-        let envelope = out.body.envelope();
         message.message_context_info =
-            MessageField::some(self.context(&number, &theirs, &own, envelope.secret));
-        let id = self.next_id();
-        let stanza = self.fan_out(&id, &to, &message, envelope, &theirs, &own)?;
-        self.inbox.push_sent(&id, &to, &out.body, now_ms);
-        if let Some(uploaded) = &out.uploaded {
-            self.inbox
-                .set_media(&id, media::of_upload(&message, uploaded));
-        }
-        self.outbound.insert(
-            id.clone(),
-            Outbound {
-                to,
-                message,
-                route: Route::Chat(envelope),
-            },
-        );
-        Ok((id, vec![stanza]))
+            MessageField::some(self.context(number, &theirs, &own, envelope.secret));
+        self.fan_out(id, to, message, envelope, &theirs, &own)
     }
 
     /// A chat state for a chat: `composing` (or `typing`), `recording`, `paused`.
@@ -109,7 +137,7 @@ impl Phone {
     /// # Errors
     /// [`PhoneError::UnknownState`], or [`PhoneError::NotAPerson`] for the recipient.
     pub fn typing(&self, to: &str, state: &str) -> Result<Node, PhoneError> {
-        let to = parse_person(to)?;
+        let to = parse_chat(to)?;
         let state = match state {
             "composing" | "typing" => NodeBuilder::new("composing").build(),
             "recording" => NodeBuilder::new("composing").attr("media", "audio").build(),
@@ -170,6 +198,11 @@ impl Phone {
             }
             Route::Chat(envelope) => envelope,
         };
+        if outbound.to.is_group() {
+            return self
+                .resend_group(id, &outbound, envelope, addr, jid, count)
+                .map(Some);
+        }
         let own = addr.number == self.number;
         let kind = stanza_type_from_message(&outbound.message);
         let message = if own {
@@ -192,18 +225,21 @@ impl Phone {
     }
 
     /// The recipient of a message: its address as given, and the number behind it.
-    fn recipient(&self, to: &str, dir: &dyn Directory) -> Result<(Jid, String), PhoneError> {
-        let jid = parse_person(to)?;
-        let unknown = || PhoneError::UnknownRecipient(to.to_owned());
-        let addr = self.addr_of(&jid, dir).ok_or_else(unknown)?;
+    pub(super) fn recipient(
+        &self,
+        jid: &Jid,
+        dir: &dyn Directory,
+    ) -> Result<(Jid, String), PhoneError> {
+        let unknown = || PhoneError::UnknownRecipient(jid.to_string());
+        let addr = self.addr_of(jid, dir).ok_or_else(unknown)?;
         if addr.number != self.number && dir.lid_of(&addr.number).is_none() {
             return Err(unknown());
         }
-        Ok((jid, addr.number))
+        Ok((jid.clone(), addr.number))
     }
 
     /// The message that a reply or reaction is about.
-    fn target(&self, id: &str, chat: &Jid, dir: &dyn Directory) -> Result<Target, PhoneError> {
+    fn target(&self, id: &str, place: &Place, dir: &dyn Directory) -> Result<Target, PhoneError> {
         let unknown = || PhoneError::UnknownMessage(id.to_owned());
         let (from_me, text, author, content) = if let Some(sent) = self.inbox.find_sent(id) {
             let content = match sent.kind {
@@ -235,9 +271,10 @@ impl Phone {
         };
         Ok(Target {
             id: id.to_owned(),
-            chat: chat.to_string(),
+            chat: place.to.to_string(),
+            group: place.is_group(),
             author: self
-                .jid_of(&author, chat, dir)
+                .jid_of(&author, &place.like, dir)
                 .ok_or_else(unknown)?
                 .to_string(),
             from_me,
@@ -247,7 +284,12 @@ impl Phone {
     }
 
     /// The devices of a number other than this phone, addressed as the chat is.
-    fn recipients(&self, number: &str, chat: &Jid, dir: &dyn Directory) -> Vec<Recipient> {
+    pub(super) fn recipients(
+        &self,
+        number: &str,
+        chat: &Jid,
+        dir: &dyn Directory,
+    ) -> Vec<Recipient> {
         let mut found: Vec<Recipient> = dir
             .devices(number)
             .into_iter()
@@ -266,7 +308,11 @@ impl Phone {
         found
     }
 
-    fn with_sessions(&mut self, all: Vec<Recipient>, dir: &mut dyn Directory) -> Vec<Recipient> {
+    pub(super) fn with_sessions(
+        &mut self,
+        all: Vec<Recipient>,
+        dir: &mut dyn Directory,
+    ) -> Vec<Recipient> {
         let mut usable = Vec::with_capacity(all.len());
         for recipient in all {
             if self.ensure_session(&recipient.addr, dir) {
@@ -345,15 +391,13 @@ impl Phone {
     }
 
     /// The `<enc>` of a message for one device with which a session exists.
-    fn seal(
+    pub(super) fn seal(
         &mut self,
         addr: &DeviceAddr,
         message: &wa::Message,
         count: Option<u8>,
     ) -> Result<Node, PhoneError> {
-        let mut plain = waproto::codec::message_to_vec(message);
-        let pad: u8 = self.rng.random_range(1..=16);
-        plain.extend(std::iter::repeat_n(pad, pad.into()));
+        let plain = self.padded(message);
         let (kind, cipher) = self.keys.encrypt(addr, &plain)?;
         let mut enc = NodeBuilder::new("enc")
             .attr("v", "2")
@@ -368,6 +412,21 @@ impl Phone {
             enc = enc.attr("count", count);
         }
         Ok(enc.bytes(cipher).build())
+    }
+
+    /// A message as it is encrypted: serialized, and 1 to 16 bytes longer.
+    pub(super) fn padded(&mut self, message: &wa::Message) -> Vec<u8> {
+        let mut plain = waproto::codec::message_to_vec(message);
+        let pad: u8 = self.rng.random_range(1..=16);
+        plain.extend(std::iter::repeat_n(pad, pad.into()));
+        plain
+    }
+
+    /// What votes, edits and reports of a message are derived from.
+    fn message_secret(&mut self) -> Vec<u8> {
+        let mut bytes = vec![0; 32];
+        rand::Rng::fill_bytes(&mut self.rng, &mut bytes);
+        bytes
     }
 
     /// `messageContextInfo`: the device lists the sender saw, and the secret that votes and edits of
@@ -396,11 +455,7 @@ impl Phone {
                 ..Default::default()
             }),
             device_list_metadata_version: Some(2),
-            message_secret: secret.then(|| {
-                let mut bytes = vec![0; 32];
-                rand::Rng::fill_bytes(&mut self.rng, &mut bytes);
-                bytes
-            }),
+            message_secret: secret.then(|| self.message_secret()),
             ..Default::default()
         }
     }

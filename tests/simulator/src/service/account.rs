@@ -104,6 +104,8 @@ pub struct Device {
     pub outbox: Outbox,
     /// Whether it has been ready once: the phone greets it the first time.
     pub greeted: bool,
+    /// Whether it has fetched the groups that its number is in: until then a login tells it to.
+    pub knows_groups: bool,
 }
 
 /// Why the service does not take keys.

@@ -228,7 +228,23 @@ impl Service {
             self.send(id, ib(node));
         }
         self.deliver(addr, PRIMER);
+        self.mention_groups(id, addr);
         self.greet(addr);
+    }
+
+    /// A device that has never fetched its groups is told that there are some.
+    fn mention_groups(&mut self, id: ConnId, addr: &DeviceAddr) {
+        let told = self
+            .device_mut(addr)
+            .is_none_or(|device| device.knows_groups);
+        if told || !self.in_groups(&addr.number) {
+            return;
+        }
+        let dirty = NodeBuilder::new("dirty")
+            .attr("type", "groups")
+            .attr("timestamp", now_secs())
+            .build();
+        self.send(id, ib(dirty));
     }
 
     /// The phone meets its linked device as soon as messages can be encrypted for it: once it is

@@ -2,16 +2,16 @@
 
 use wacore::messages::MessageUtils;
 use wacore_binary::builder::NodeBuilder;
-use wacore_binary::{Jid, Node};
+use wacore_binary::{Jid, JidExt as _, Node};
 
 use super::node::{attr, bytes, jid_attr};
 use super::{Form, Service, Timer, label, now_secs};
 use crate::directory::DeviceAddr;
 
 /// No such recipient.
-const NOT_FOUND: u16 = 404;
+pub(super) const NOT_FOUND: u16 = 404;
 /// The stanza does not have the shape it must have; WhatsApp calls it `SmaxInvalid`.
-const INVALID: u16 = 479;
+pub(super) const INVALID: u16 = 479;
 
 /// What a message stanza may be, by where it goes.
 enum Route {
@@ -48,7 +48,9 @@ impl Service {
             .filter(|id| !id.is_empty())
             .ok_or(INVALID)?;
         let to = jid_attr(node, "to").ok_or(INVALID)?;
-        // Groups have their own rules and are not people.
+        if to.is_group() {
+            return self.accept_group(from, node, &to);
+        }
         let form = Form::of(&to).ok_or(NOT_FOUND)?;
         let recipient = self.addr_of_jid(&to).ok_or(NOT_FOUND)?;
         let route = self.route(from, node, &to, &recipient)?;
@@ -131,10 +133,17 @@ impl Service {
             Route::FanOut(targets) => targets.as_slice(),
             Route::One(target) => std::slice::from_ref(target),
         };
-        let opens = targets
-            .iter()
-            .flat_map(|target| &target.encs)
-            .any(|enc| attr(enc, "type").as_deref() == Some("pkmsg"));
+        self.check_shown_identity(from, node, targets.iter().flat_map(|target| &target.encs))
+    }
+
+    /// The same for the pairwise copies of any message.
+    pub(super) fn check_shown_identity<'a>(
+        &self,
+        from: &DeviceAddr,
+        node: &Node,
+        mut encs: impl Iterator<Item = &'a Node>,
+    ) -> Result<(), u16> {
+        let opens = encs.any(|enc| attr(enc, "type").as_deref() == Some("pkmsg"));
         if !opens || from.device == 0 {
             return Ok(());
         }
@@ -313,7 +322,12 @@ impl Service {
 }
 
 /// How the copy of a message for one device is remembered. A resend carries the number of the attempt.
-fn copy_key(from: &DeviceAddr, id: &str, to: &DeviceAddr, count: Option<&str>) -> String {
+pub(super) fn copy_key(
+    from: &DeviceAddr,
+    id: &str,
+    to: &DeviceAddr,
+    count: Option<&str>,
+) -> String {
     let count = count.unwrap_or_default();
     format!("{}|{id}|{}|{count}", label(from), label(to))
 }

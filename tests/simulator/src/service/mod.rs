@@ -8,6 +8,7 @@
 
 mod account;
 mod faults;
+mod groups;
 mod iq;
 mod login;
 mod message;
@@ -33,12 +34,13 @@ use wacore_binary::{Jid, Node};
 use wacore_libsignal::protocol::KeyPair;
 
 use crate::Options;
-use crate::directory::{Bundle, DeviceAddr, Directory};
+use crate::directory::{Bundle, DeviceAddr, Directory, GroupView};
 use crate::media::MediaStore;
 use crate::phone::Phone;
 
 pub use account::Account;
 pub use faults::{Fault, FaultKind};
+pub use groups::{Change, GroupError, Setting};
 pub use login::LoginFailure;
 pub use node::Form;
 pub use pairing::{PairError, Paired, Pairing};
@@ -90,6 +92,7 @@ pub struct Service {
     rng: StdRng,
     accounts: BTreeMap<String, Account>,
     lids: HashMap<String, String>,
+    groups: groups::Groups,
     /// `None` while a phone is at work: then it is on the stack.
     phones: BTreeMap<String, Option<Phone>>,
     conns: BTreeMap<ConnId, Conn>,
@@ -115,6 +118,7 @@ impl Service {
             rng: StdRng::seed_from_u64(seed),
             accounts: BTreeMap::new(),
             lids: HashMap::new(),
+            groups: groups::Groups::new(),
             phones: BTreeMap::new(),
             conns: BTreeMap::new(),
             online: HashMap::new(),
@@ -525,6 +529,10 @@ impl Directory for Service {
 
     fn take_bundle(&mut self, addr: &DeviceAddr) -> Option<Bundle> {
         self.bundle(addr)
+    }
+
+    fn group(&self, id: &str) -> Option<GroupView> {
+        self.group_view(id)
     }
 }
 

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use wacore_binary::Node;
+use wacore_binary::{Jid, Node};
 
 use super::account::{Account, DeviceKeys};
-use super::{Form, Service, now_ms, now_secs};
+use super::{Form, GroupError, Service, now_ms, now_secs};
 use crate::directory::{Bundle, DeviceAddr};
 use crate::phone::{Outgoing, Phone, PhoneError};
 
@@ -27,6 +27,9 @@ pub enum PeopleError {
     /// The number has no such linked device.
     #[error("{0} has no linked device {1}")]
     NoDevice(String, u16),
+    /// About a group.
+    #[error(transparent)]
+    Group(#[from] GroupError),
     /// The phone refused.
     #[error(transparent)]
     Phone(#[from] PhoneError),
@@ -126,10 +129,11 @@ impl Service {
 
     /// How many of `from`'s messages the linked devices of `to` (a number or JID) have not acknowledged.
     pub fn unacknowledged(&self, to: &str, from: &str) -> usize {
-        let number = match to.parse() {
-            Ok(jid) => self.number_of_jid(&jid),
-            Err(_) => None,
-        };
+        let jid: Option<Jid> = to.parse().ok();
+        if let Some(group) = jid.as_ref().and_then(|jid| self.group(jid)) {
+            return self.unacknowledged_in(group);
+        }
+        let number = jid.and_then(|jid| self.number_of_jid(&jid));
         let number = number.unwrap_or_else(|| to.to_owned());
         self.accounts
             .get(&number)

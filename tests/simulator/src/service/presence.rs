@@ -1,7 +1,7 @@
 //! Presence and chat states. None of it is kept for who is not there.
 
-use wacore_binary::Node;
 use wacore_binary::builder::NodeBuilder;
+use wacore_binary::{JidExt as _, Node};
 
 use super::login::Stage;
 use super::node::{attr, jid_attr};
@@ -118,6 +118,10 @@ impl Service {
         let Some(to) = jid_attr(node, "to") else {
             return;
         };
+        if to.is_group() {
+            self.group_chatstate(from, node, &to);
+            return;
+        }
         let (Some(form), Some(number)) = (Form::of(&to), self.number_of_jid(&to)) else {
             return;
         };

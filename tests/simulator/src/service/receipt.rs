@@ -1,7 +1,7 @@
 //! Receipts: they take a message out of the recipient's queue and tell its sender.
 
-use wacore_binary::Node;
 use wacore_binary::builder::NodeBuilder;
+use wacore_binary::{JidExt as _, Node};
 
 use super::node::{attr, jid_attr};
 use super::{Form, Service, now_secs};
@@ -15,6 +15,10 @@ impl Service {
         let Some(to) = jid_attr(node, "to") else {
             return;
         };
+        if to.is_group() {
+            self.group_receipt(from, node, &to);
+            return;
+        }
         let (Some(form), Some(target)) = (Form::of(&to), self.addr_of_jid(&to)) else {
             return;
         };

@@ -60,14 +60,23 @@ impl World {
 
     /// One admin request; anything but 200 fails the test.
     pub async fn request(&self, method: Method, path: &str, body: String) -> Value {
+        let (status, answer) = self.exchange(method, path, body).await;
+        assert_eq!(status, 200, "{path}: {answer}");
+        answer
+    }
+
+    /// A POST that may be refused; status and answer.
+    pub async fn try_post(&self, path: &str, body: Value) -> (u16, Value) {
+        self.exchange(Method::Post, path, body.to_string()).await
+    }
+
+    async fn exchange(&self, method: Method, path: &str, body: String) -> (u16, Value) {
         let url = format!("{}/admin/{path}", self.simulator.https_url());
         let tls = self.tls.clone();
         let exchange = move || smol::block_on(exchange(tls, method, &url, body));
-        let (status, answer) = tokio::task::spawn_blocking(exchange)
+        tokio::task::spawn_blocking(exchange)
             .await
-            .expect("no panic");
-        assert_eq!(status, 200, "{path}: {answer}");
-        answer
+            .expect("no panic")
     }
 
     /// A person without linked devices; the LID.

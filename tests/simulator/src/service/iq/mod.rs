@@ -1,6 +1,7 @@
 //! Requests: one `<iq>` in, one `<iq>` out.
 
 mod appstate;
+mod groups;
 mod keys;
 mod settings;
 mod usync;
@@ -51,12 +52,11 @@ impl Service {
             ("privacy", true, "tokens") => self.issue_tokens(from, iq),
             ("w:m", true, "media_conn") => self.media_conn(from, iq),
             ("w:sync:app:state", true, "sync") => self.sync_app_state(from, iq),
-            ("urn:xmpp:whatsapp:dirty", true, "clean") => node::result(iq).build(),
+            ("urn:xmpp:whatsapp:dirty", true, "clean") => self.clean(from, iq),
             ("status", true, "status") => self.set_about(from, iq),
             ("w:profile:picture", false, "picture") => node::error(iq, 404, "item-not-found"),
             ("w:stats", true, _) => node::result(iq).build(),
-            ("w:g2", false, "participating") => Self::no_groups(iq),
-            ("w:g2", ..) => node::error(iq, 404, "item-not-found"),
+            ("w:g2", ..) => self.group_iq(from, iq, set),
             ("md", true, "remove-companion-device") => {
                 self.remove_companion(from, iq);
                 return;

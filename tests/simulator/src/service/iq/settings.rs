@@ -189,11 +189,16 @@ impl Service {
         }
     }
 
-    /// Groups are not among what the service keeps yet: nobody is in one.
-    pub(super) fn no_groups(iq: &Node) -> Node {
-        node::result(iq)
-            .children([NodeBuilder::new("groups").build()])
-            .build()
+    /// A device has fetched what it was told had changed.
+    pub(super) fn clean(&mut self, from: &DeviceAddr, iq: &Node) -> Node {
+        let groups = iq
+            .get_optional_child("clean")
+            .and_then(|clean| attr(clean, "type"))
+            .is_some_and(|kind| kind == "groups");
+        if groups && let Some(device) = self.device_mut(from) {
+            device.knows_groups = true;
+        }
+        node::result(iq).build()
     }
 
     /// A linked device logs itself, or another one of its account, out.

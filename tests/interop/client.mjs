@@ -251,6 +251,11 @@ export class Client {
     return this.#socket.readMessages([key]);
   }
 
+  /** Says that a voice note was played. */
+  play({ key }) {
+    return this.#socket.sendReceipt(key.remoteJid, undefined, [key.id], 'played');
+  }
+
   /** Forgets the Signal sessions with a person, given the LID. */
   forgetSessions(lid) {
     this.#keys.edit('session', sessionsWith(lid), () => undefined);

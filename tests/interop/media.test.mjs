@@ -12,6 +12,7 @@ import { Phone, expireMedia } from './simulator.mjs';
 const options = { timeout: 20_000 };
 const bytes = Buffer.from(Array.from({ length: 70_001 }, (_, n) => n % 251));
 const file = bytes.toString('base64');
+const { PLAYED } = proto.WebMessageInfo.Status;
 const sha256 = createHash('sha256').update(bytes).digest('hex');
 
 // Alice has a phone and a client. Carol has a phone only.
@@ -113,6 +114,17 @@ test('a file that has expired is asked for', options, async () => {
   await alice.askForFile(message);
   assert.deepEqual(await alice.download(message), bytes);
   assert.notEqual(message.message.imageMessage.directPath, directPath);
+});
+
+test('whoever plays a voice note says so', options, async () => {
+  const audio = { base64: file, ptt: true };
+  const heard = await carol.sendBody({ to: alicesPhone.number, audio });
+  await alice.play(await alice.receivesId(heard));
+  await carol.receiptFor(heard, 'played');
+  const said = await alice.sendContent(carol.jid, { audio: bytes, ptt: true, seconds: 2 });
+  await carol.receivesId(said);
+  await carol.play(alicesPhone.jid);
+  await alice.status(said, PLAYED);
 });
 
 test('a client says something about a file, and the phone sees it', options, async () => {

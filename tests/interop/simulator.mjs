@@ -141,6 +141,11 @@ export class Phone {
     return ask('POST', `phones/${this.number}/read`, { chat });
   }
 
+  /** Plays the voice notes of a chat. */
+  play(chat) {
+    return ask('POST', `phones/${this.number}/played`, { chat });
+  }
+
   /** "Log out" of all linked devices, or of one. */
   unlink(device) {
     return ask('POST', `phones/${this.number}/unlink`, { device });

@@ -193,6 +193,24 @@ fn a_wrong_device_list_is_answered_with_the_right_hash() {
 }
 
 #[test]
+fn media_of_an_unnamed_kind_is_taken_and_dropped() {
+    smol::block_on(async {
+        let sim = simulator();
+        let (mut a, mut b) = linked_pair(&sim).await;
+        let mut media = message("3EB0C", &[0, 1]);
+        media.attrs.insert("type", "media");
+        a.send(&media).await;
+        let ack = a.until("ack").await;
+        assert_eq!(
+            (text(&ack, "id"), text(&ack, "error")),
+            ("3EB0C".into(), String::new())
+        );
+        a.send(&message("3EB0D", &[0, 1])).await;
+        assert_eq!(text(&b.until("message").await, "id"), "3EB0D");
+    });
+}
+
+#[test]
 fn a_message_to_nobody_is_refused() {
     smol::block_on(async {
         let sim = simulator();

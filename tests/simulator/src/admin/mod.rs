@@ -165,6 +165,15 @@ async fn handle(hub: &Hub, request: &mut Request) -> Answer {
             })?;
             Ok(json!({}))
         }
+        (Method::Post, ["phones", number, "played"]) => {
+            let body: Read = json_body(request).await?;
+            hub.with(|service| {
+                service.phone_does(number, |phone, _| {
+                    Ok(phone.mark_played(&body.chat, body.message_ids.as_deref(), now_ms()))
+                })
+            })?;
+            Ok(json!({}))
+        }
         (Method::Post, ["phones", number, "typing"]) => {
             let body: Typing = json_body(request).await?;
             hub.with(|service| {

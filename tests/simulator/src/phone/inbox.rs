@@ -89,6 +89,20 @@ pub struct Received {
     pub(super) wire_author: Option<Jid>,
 }
 
+impl Received {
+    fn is_voice(&self) -> bool {
+        let media = self.media.as_ref();
+        media.is_some_and(|media| media.ptt == Some(true))
+    }
+}
+
+/// What a person does with a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mark {
+    Read,
+    Played,
+}
+
 /// A receipt for a message that the phone sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -245,12 +259,14 @@ impl Inbox {
         }
     }
 
-    /// Marks messages of a chat read and returns their ids by the address of the chat they came
-    /// with, and in groups by who wrote them. `ids` of `None` means all that are unread.
-    pub(super) fn mark_read(
+    /// Marks messages of a chat and returns their ids by the address of the chat they came with, and in
+    /// groups by who wrote them. `ids` of `None` means all that are unread, or all voice notes that
+    /// were not played.
+    pub(super) fn mark(
         &mut self,
         chat: &Jid,
         ids: Option<&[String]>,
+        mark: Mark,
     ) -> Vec<(Jid, Option<Jid>, Vec<String>)> {
         let name = chat.to_string();
         let wanted: Vec<String> = self
@@ -259,7 +275,10 @@ impl Inbox {
             .filter(|m| !m.from_me && (m.chat == name || m.wire_chat.as_ref() == Some(chat)))
             .filter(|m| match ids {
                 Some(ids) => ids.contains(&m.message_id),
-                None => !m.read,
+                None => match mark {
+                    Mark::Read => !m.read,
+                    Mark::Played => !m.played && m.is_voice(),
+                },
             })
             .map(|m| m.message_id.clone())
             .collect();
@@ -268,7 +287,10 @@ impl Inbox {
             let Some(message) = self.received.get_mut(&id) else {
                 continue;
             };
-            message.read = true;
+            match mark {
+                Mark::Read => message.read = true,
+                Mark::Played => message.played = true,
+            }
             let to = message.wire_chat.clone().unwrap_or_else(|| chat.clone());
             let author = message.wire_author.clone();
             let known = by_chat

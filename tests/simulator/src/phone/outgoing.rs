@@ -295,12 +295,11 @@ pub(super) fn build(
         Body::Image(_) | Body::Video(_) | Body::Audio(_) | Body::Document(_) | Body::Sticker(_) => {
             file_message(out, now_ms)
         }
-        // An old kind, which no client of today makes or shows.
+        // A kind that is rare, and that clients of today do not show.
         Body::Unknown(_) => wa::Message {
-            invoice_message: MessageField::some(wa::message::InvoiceMessage {
-                note: Some("an invoice".to_owned()),
-                ..Default::default()
-            }),
+            decline_payment_request_message: MessageField::some(
+                wa::message::DeclinePaymentRequestMessage::default(),
+            ),
             ..Default::default()
         },
         Body::React { emoji, .. } => wa::Message {

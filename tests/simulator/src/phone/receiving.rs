@@ -9,7 +9,7 @@ use waproto::whatsapp as wa;
 
 use super::describe::describe;
 use super::groups::parse_chat;
-use super::inbox::Receipt;
+use super::inbox::{Mark, Receipt};
 use super::keys::Kind;
 use super::{Phone, PhoneError, attr, bytes_of, child_bytes, jid_attr};
 use crate::directory::{DeviceAddr, Directory};
@@ -74,18 +74,31 @@ impl Phone {
     /// Read receipts for messages of a chat (a number or a person's JID): those named, or
     /// all that are unread.
     pub fn mark_read(&mut self, chat: &str, ids: Option<&[String]>, now_ms: u64) -> Vec<Node> {
+        self.mark(chat, ids, Mark::Read, now_ms)
+    }
+
+    /// Played receipts: for the messages named, or all voice notes of the chat that were not played.
+    pub fn mark_played(&mut self, chat: &str, ids: Option<&[String]>, now_ms: u64) -> Vec<Node> {
+        self.mark(chat, ids, Mark::Played, now_ms)
+    }
+
+    fn mark(&mut self, chat: &str, ids: Option<&[String]>, mark: Mark, now_ms: u64) -> Vec<Node> {
         let Ok(chat) = parse_chat(chat) else {
             return Vec::new();
         };
+        let kind = match mark {
+            Mark::Read => "read",
+            Mark::Played => "played",
+        };
         let mut out = Vec::new();
-        for (to, participant, ids) in self.inbox.mark_read(&chat, ids) {
+        for (to, participant, ids) in self.inbox.mark(&chat, ids, mark) {
             let Some((first, rest)) = ids.split_first() else {
                 continue;
             };
             let mut receipt = NodeBuilder::new("receipt")
                 .attr("to", to)
                 .attr("id", first)
-                .attr("type", "read")
+                .attr("type", kind)
                 .attr("t", now_ms / 1000);
             if let Some(author) = participant {
                 receipt = receipt.attr("participant", author);

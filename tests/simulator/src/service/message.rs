@@ -48,6 +48,10 @@ impl Service {
             .filter(|id| !id.is_empty())
             .ok_or(INVALID)?;
         let to = jid_attr(node, "to").ok_or(INVALID)?;
+        if !names_its_media(node) {
+            log::warn!("{}: media of an unnamed kind is dropped", label(from));
+            return Ok(None);
+        }
         if to.is_group() {
             return self.accept_group(from, node, &to);
         }
@@ -330,4 +334,22 @@ pub(super) fn copy_key(
 ) -> String {
     let count = count.unwrap_or_default();
     format!("{}|{id}|{}|{count}", label(from), label(to))
+}
+
+/// Media whose `<enc>` does not say of which kind it is: WhatsApp takes it and delivers it to nobody.
+fn names_its_media(node: &Node) -> bool {
+    if attr(node, "type").as_deref() != Some("media") {
+        return true;
+    }
+    let named = |parent: &Node| {
+        parent
+            .get_children_by_tag("enc")
+            .any(|enc| enc.attrs.get("mediatype").is_some())
+    };
+    let participants = node.get_optional_child("participants");
+    named(node)
+        || participants
+            .into_iter()
+            .flat_map(|list| list.get_children_by_tag("to"))
+            .any(named)
 }

@@ -48,14 +48,14 @@ impl Service {
                 for device in self.all_devices(&target.number) {
                     self.post(&device, copy.clone());
                 }
-                if kind.as_deref() == Some("read") {
+                if matches!(kind.as_deref(), Some("read" | "played")) {
                     self.tell_own_devices(from, node, form, &to.to_non_ad());
                 }
             }
         }
     }
 
-    /// What was read on one device is read on the others.
+    /// What was read or played on one device is so on the others.
     fn tell_own_devices(
         &mut self,
         from: &DeviceAddr,

@@ -186,6 +186,29 @@ fn what_is_said_about_a_file_can_be_answered_edited_and_deleted() {
 }
 
 #[test]
+fn voice_notes_are_played_and_the_rest_only_when_named() {
+    let mut world = World::new();
+    let voice = json!({"to": BOB, "audio": {"base64": encoded(), "ptt": true}});
+    let (voice, _) = exchange(&mut world, voice);
+    let (image, _) = exchange(
+        &mut world,
+        json!({"to": BOB, "image": {"base64": encoded()}}),
+    );
+    let mut play = |ids: Option<&[String]>| {
+        let stanzas = world.with(BOB, |phone, _| phone.mark_played(ALICE, ids, NOW));
+        world.route(&addr(BOB, 0), stanzas);
+        world.settle();
+        [&voice, &image].map(|id| {
+            let sent = world.phone(ALICE).inbox().find_sent(id).expect("sent");
+            sent.receipts.iter().filter(|r| r.kind == "played").count()
+        })
+    };
+    assert_eq!(play(None), [1, 0]);
+    assert_eq!(play(None), [1, 0], "once is enough");
+    assert_eq!(play(Some(std::slice::from_ref(&image))), [1, 1]);
+}
+
+#[test]
 fn places_cards_polls_and_unknown_kinds_are_told_apart() {
     let mut world = World::new();
     let body = json!({"liveLocation": {"latitude": 1.5, "longitude": -2.5, "caption": "moving"}});

@@ -227,3 +227,67 @@ async fn refused_transfers_are_tried_again_and_expired_files_asked_for() {
     assert_eq!(downloaded, bytes);
     alice.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_go_both_ways_in_a_group() {
+    let world = World::start();
+    world.person(CAROL, "carol").await;
+    let mut alice = Device::link(&world, ALICE, "alice").await;
+    let body = json!({"subject": "files", "members": [CAROL, ALICE]});
+    let made = world.post("groups", body).await;
+    let group: Jid = made["jid"].as_str().expect("a jid").parse().expect("a jid");
+
+    let bytes = content(30_000);
+    let audio = json!({"base64": encoded(&bytes), "ptt": true});
+    let id = world
+        .send(CAROL, json!({"to": group.to_string(), "audio": audio}))
+        .await;
+    let got = alice.message(&id).await;
+    let source = &got.info.source;
+    assert_eq!(source.chat, group);
+    world.post("faults", json!({"kind": "expire-media"})).await;
+    let mut audio = got.message.get_base_message().audio_message.clone();
+    let audio = audio.as_option_mut().expect("an audio");
+    let key = audio.media_key.clone().expect("a key");
+    let request = MediaReuploadRequest {
+        msg_id: &id,
+        chat_jid: &source.chat,
+        media_key: &key,
+        is_from_me: false,
+        participant: Some(&source.sender),
+    };
+    let answer = alice.client.media_reupload().request(&request).await;
+    let MediaRetryResult::Success { direct_path } = answer.expect("an answer") else {
+        panic!("the phone has the file");
+    };
+    audio.direct_path = Some(direct_path);
+    let downloaded = alice.client.download(&*audio).await.expect("downloaded");
+    assert_eq!(downloaded, bytes);
+    let played = alice
+        .client
+        .mark_as_played(&source.chat, Some(&source.sender), &[&id])
+        .await;
+    played.expect("sent");
+    world.has_receipt(CAROL, &id, "played").await;
+
+    let up = upload(&alice.client, MediaType::Audio, &bytes).await;
+    let audio = about!(AudioMessage, up, "audio/ogg; codecs=opus", {
+        ptt: Some(true),
+        seconds: Some(1),
+    });
+    let audio = wa::Message {
+        audio_message: audio,
+        ..Default::default()
+    };
+    let sent = alice.client.send_message(group.clone(), audio).await;
+    let id = sent.expect("sent").message_id;
+    let got = world.received(CAROL, 1).await.remove(0);
+    assert_eq!(got["chat"], group.to_string());
+    assert_eq!(got["media"]["error"], Value::Null, "{got}");
+    let path = format!("admin/phones/{CAROL}/media/{id}");
+    assert_eq!(world.bytes(&path, None).await, (200, bytes));
+    let path = format!("phones/{CAROL}/played");
+    world.post(&path, json!({"chat": group.to_string()})).await;
+    alice.receipt(&id, "Played").await;
+    alice.stop().await;
+}

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::Millis;
+use crate::clock::{self, Millis};
 
 /// A message as it is stored, and as the API and the webhooks show it.
 ///
@@ -19,8 +19,11 @@ pub struct Message {
     pub message_id: String,
     /// The chat's canonical JID: the phone number's once that is known.
     pub chat_id: String,
-    /// The sender's JID, without a device.
+    /// The sender's JID, without a device: the phone number's once that is known.
     pub from: String,
+    /// The sender's LID, where the chat goes by LIDs. Replies and reactions name the sender so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_lid: Option<String>,
     pub from_me: bool,
     pub push_name: Option<String>,
     /// Unix milliseconds, as WhatsApp's server dates it.
@@ -36,16 +39,93 @@ pub struct Message {
     pub media_mimetype: Option<String>,
     pub media_size: Option<u64>,
     pub media_file_name: Option<String>,
+    /// Only for locations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<Location>,
+    /// Only for contact cards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contacts: Option<Vec<Contact>>,
+    /// Only for polls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub poll: Option<Poll>,
     pub quoted_message: Option<Quoted>,
     pub mentions: Vec<String>,
     pub reactions: Vec<Reaction>,
     pub is_forwarded: bool,
     pub edited: bool,
+    /// When it was edited last, as WhatsApp dates it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edited_at: Option<Millis>,
     pub deleted: bool,
     /// Only for own messages; `null` for others'.
     pub status: Option<DeliveryStatus>,
     /// When this server stored it, ISO 8601.
     pub created_at: String,
+}
+
+impl Message {
+    /// A message with nothing in it yet: no text, no medium, nobody's reaction.
+    ///
+    /// `now` is when this server stores it; `timestamp` starts as the same.
+    pub fn empty(
+        account_id: impl Into<String>,
+        message_id: impl Into<String>,
+        chat_id: impl Into<String>,
+        kind: MessageKind,
+        now: Millis,
+    ) -> Message {
+        Message {
+            account_id: account_id.into(),
+            message_id: message_id.into(),
+            chat_id: chat_id.into(),
+            from: String::new(),
+            from_lid: None,
+            from_me: false,
+            push_name: None,
+            timestamp: now,
+            kind,
+            text: None,
+            caption: None,
+            has_media: false,
+            media_id: None,
+            media_url: None,
+            media_type: None,
+            media_mimetype: None,
+            media_size: None,
+            media_file_name: None,
+            location: None,
+            contacts: None,
+            poll: None,
+            quoted_message: None,
+            mentions: Vec::new(),
+            reactions: Vec::new(),
+            is_forwarded: false,
+            edited: false,
+            edited_at: None,
+            deleted: false,
+            status: None,
+            created_at: clock::iso8601(now),
+        }
+    }
+
+    /// Takes everything out that was said; what remains is that something was.
+    pub fn clear(&mut self) {
+        self.text = None;
+        self.caption = None;
+        self.has_media = false;
+        self.media_id = None;
+        self.media_url = None;
+        self.media_type = None;
+        self.media_mimetype = None;
+        self.media_size = None;
+        self.media_file_name = None;
+        self.location = None;
+        self.contacts = None;
+        self.poll = None;
+        self.quoted_message = None;
+        self.mentions.clear();
+        self.reactions.clear();
+    }
 }
 
 /// What a message is. `Unknown` stands for every kind that is not understood: stored, never
@@ -79,6 +159,30 @@ pub enum DeliveryStatus {
     Failed,
 }
 
+/// A place on Earth.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Location {
+    /// Degrees.
+    pub latitude: f64,
+    pub longitude: f64,
+    pub name: Option<String>,
+    pub address: Option<String>,
+}
+
+/// Somebody's card.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contact {
+    pub name: String,
+    pub vcard: String,
+}
+
+/// A question to vote on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Poll {
+    pub name: String,
+    pub options: Vec<String>,
+}
+
 /// The message that a reply answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -89,6 +193,7 @@ pub struct Quoted {
     pub has_media: bool,
 }
 
+/// Somebody's reaction to a message; each person has one at most.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reaction {
     pub from: String,
@@ -101,16 +206,46 @@ pub struct Reaction {
 pub enum EventKind {
     #[serde(rename = "message")]
     Message,
+    #[serde(rename = "message.sent")]
+    MessageSent,
+    #[serde(rename = "message.status")]
+    MessageStatus,
+    #[serde(rename = "message.reaction")]
+    MessageReaction,
+    #[serde(rename = "message.edited")]
+    MessageEdited,
+    #[serde(rename = "message.deleted")]
+    MessageDeleted,
+    #[serde(rename = "account.status")]
+    AccountStatus,
+    #[serde(rename = "account.qr")]
+    AccountQr,
 }
 
 impl EventKind {
     /// Every kind, in the order of the contract.
-    pub const ALL: &[EventKind] = &[EventKind::Message];
+    pub const ALL: &[EventKind] = &[
+        EventKind::Message,
+        EventKind::MessageSent,
+        EventKind::MessageStatus,
+        EventKind::MessageReaction,
+        EventKind::MessageEdited,
+        EventKind::MessageDeleted,
+        EventKind::AccountStatus,
+        EventKind::AccountQr,
+    ];
 
     /// The kind's name in JSON and in subscriptions.
     pub fn name(self) -> &'static str {
         match self {
             EventKind::Message => "message",
+            EventKind::MessageSent => "message.sent",
+            EventKind::MessageStatus => "message.status",
+            EventKind::MessageReaction => "message.reaction",
+            EventKind::MessageEdited => "message.edited",
+            EventKind::MessageDeleted => "message.deleted",
+            EventKind::AccountStatus => "account.status",
+            EventKind::AccountQr => "account.qr",
         }
     }
 
@@ -120,23 +255,111 @@ impl EventKind {
     }
 }
 
+/// An own message has come further.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StatusChange {
+    pub account_id: String,
+    pub message_id: String,
+    pub chat_id: String,
+    pub status: DeliveryStatus,
+    /// Who received, read or played it; `null` for the server's own word.
+    pub participant: Option<String>,
+    pub created_at: String,
+}
+
+/// A reaction was set, changed or, with an empty `emoji`, taken back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReactionChange {
+    pub account_id: String,
+    /// The message that is reacted to.
+    pub message_id: String,
+    pub chat_id: String,
+    /// Who reacts.
+    pub from: String,
+    pub from_me: bool,
+    pub emoji: String,
+    pub timestamp: Millis,
+    pub created_at: String,
+}
+
+/// A message was deleted for everyone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Deletion {
+    pub account_id: String,
+    pub message_id: String,
+    pub chat_id: String,
+    /// Who deleted it: its sender, or an admin of the group.
+    pub from: String,
+    pub from_me: bool,
+    pub timestamp: Millis,
+    pub created_at: String,
+}
+
+/// An account's connection changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AccountChange {
+    pub account_id: String,
+    /// As `GET /accounts/:id/status` says it.
+    pub status: &'static str,
+    pub jid: Option<String>,
+    pub last_error: Option<String>,
+    pub created_at: String,
+}
+
+/// A QR code waits to be scanned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct QrShown {
+    pub account_id: String,
+    /// The QR code's text.
+    pub qr: String,
+    pub created_at: String,
+}
+
 /// Something that happened to one account, before it has a number.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// A message came in, from others or from the account's own phone.
     Message(Message),
+    /// A message that the API sent has reached WhatsApp's server.
+    MessageSent(Message),
+    MessageStatus(StatusChange),
+    MessageReaction(ReactionChange),
+    /// The message as it reads now.
+    MessageEdited(Message),
+    MessageDeleted(Deletion),
+    AccountStatus(AccountChange),
+    AccountQr(QrShown),
 }
 
 impl Event {
     pub fn kind(&self) -> EventKind {
         match self {
             Event::Message(_) => EventKind::Message,
+            Event::MessageSent(_) => EventKind::MessageSent,
+            Event::MessageStatus(_) => EventKind::MessageStatus,
+            Event::MessageReaction(_) => EventKind::MessageReaction,
+            Event::MessageEdited(_) => EventKind::MessageEdited,
+            Event::MessageDeleted(_) => EventKind::MessageDeleted,
+            Event::AccountStatus(_) => EventKind::AccountStatus,
+            Event::AccountQr(_) => EventKind::AccountQr,
         }
     }
 
     pub fn account_id(&self) -> &str {
         match self {
-            Event::Message(message) => &message.account_id,
+            Event::Message(message)
+            | Event::MessageSent(message)
+            | Event::MessageEdited(message) => &message.account_id,
+            Event::MessageStatus(change) => &change.account_id,
+            Event::MessageReaction(change) => &change.account_id,
+            Event::MessageDeleted(deletion) => &deletion.account_id,
+            Event::AccountStatus(change) => &change.account_id,
+            Event::AccountQr(shown) => &shown.account_id,
         }
     }
 
@@ -146,20 +369,33 @@ impl Event {
     /// # Errors
     /// Only if serde fails, which no type in here makes it do.
     pub fn to_json(&self, event_id: &str) -> serde_json::Result<String> {
-        #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Frame<'a, T: Serialize> {
-            event: &'static str,
-            event_id: &'a str,
-            #[serde(flatten)]
-            payload: &'a T,
-        }
+        let event = self.kind().name();
         match self {
-            Event::Message(payload) => serde_json::to_string(&Frame {
-                event: self.kind().name(),
-                event_id,
-                payload,
-            }),
+            Event::Message(payload)
+            | Event::MessageSent(payload)
+            | Event::MessageEdited(payload) => framed(event, event_id, payload),
+            Event::MessageStatus(payload) => framed(event, event_id, payload),
+            Event::MessageReaction(payload) => framed(event, event_id, payload),
+            Event::MessageDeleted(payload) => framed(event, event_id, payload),
+            Event::AccountStatus(payload) => framed(event, event_id, payload),
+            Event::AccountQr(payload) => framed(event, event_id, payload),
         }
     }
+}
+
+/// The payload's fields behind those of the frame.
+fn framed<T: Serialize>(event: &str, event_id: &str, payload: &T) -> serde_json::Result<String> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Frame<'a, T: Serialize> {
+        event: &'a str,
+        event_id: &'a str,
+        #[serde(flatten)]
+        payload: &'a T,
+    }
+    serde_json::to_string(&Frame {
+        event,
+        event_id,
+        payload,
+    })
 }

@@ -12,13 +12,14 @@
 //! | [`store`] | LMDB: the only importer of heed; group commit on a thread of its own |
 //! | [`net`] | TLS, the HTTP client, the WebSocket |
 //! | [`whatsapp`] | the only importer of whatsapp-rust: our runtime, transport and storage for it |
+//! | [`media`] | what a file is and what WhatsApp wants of it; where files are |
 //! | [`account`] | the registry, a pure state machine for each account, and its driver |
 //! | [`webhook`] | deliveries, each a reader of the event log with a cursor of its own |
 //! | [`api`] | the only importer of tide: the REST API |
 //! | [`qr`], [`console`] | pairing codes; what the terminal shows |
 //!
-//! Imports point one way: `main -> lib -> api, webhook, account -> whatsapp -> store, net -> event,
-//! jid, clock, config`.
+//! Imports point one way: `main -> lib -> api, webhook, account -> whatsapp -> store, net, media ->
+//! event, jid, clock, config`.
 //!
 //! # Invariants
 //!
@@ -42,6 +43,7 @@ pub mod config;
 pub mod console;
 pub mod event;
 pub mod jid;
+pub mod media;
 pub mod net;
 pub mod qr;
 pub mod runtime;

@@ -9,13 +9,14 @@ use smol::net::TcpListener;
 
 use crate::account::{Accounts, OutgoingText};
 use crate::api::{self, ApiConfig, ApiContext, ServerLimits};
-use crate::config::{Config, ConfigErrors};
+use crate::config::{Config, ConfigErrors, Download};
 use crate::jid::ChatJid;
+use crate::media::{Files, Spool};
 use crate::net;
 use crate::runtime::{Executor, Shutdown, spawn_guarded};
 use crate::store::{self, Store, StoreError};
 use crate::webhook::{Deliveries, DeliverySettings};
-use crate::whatsapp::{SurfHttpClient, Wiring, WsTransportFactory};
+use crate::whatsapp::{MediaPolicy, SurfHttpClient, Wiring, WsTransportFactory};
 
 /// How long requests in flight may take after the signal to stop.
 const FINISH_REQUESTS: Duration = Duration::from_millis(1_500);
@@ -32,6 +33,8 @@ pub enum RunError {
     Config(#[from] ConfigErrors),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("the folder for files on their way: {0}")]
+    Spool(std::io::Error),
     #[error("TLS: {0}")]
     Tls(#[from] net::tls::TlsError),
     #[error("cannot listen on {address}: {source}")]
@@ -83,6 +86,7 @@ impl Server {
             "this is a sandbox build: it talks to a simulated WhatsApp on this machine only"
         );
         let store = Store::open(&config.storage.path, store::Options::default())?;
+        let spool = Spool::open(&config.storage.path.join("tmp")).map_err(RunError::Spool)?;
         let tls = net::tls::client_config(config.tls.extra_ca.as_deref())?;
         let listen_error = |source| RunError::Listen {
             address: config.server.listen,
@@ -102,18 +106,39 @@ impl Server {
                 Arc::clone(&executor),
                 config.whatsapp.timeout,
             )),
-            http: Arc::new(SurfHttpClient::new(net::http::client(
-                net::http::Limits {
-                    timeout: config.whatsapp.timeout,
-                    max_body: MAX_WHATSAPP_ANSWER,
-                    max_idle: 1,
-                    idle_timeout: IDLE_CONNECTION,
-                },
-                tls.clone(),
-                Arc::clone(&executor),
-            ))),
+            http: Arc::new(SurfHttpClient::new(
+                net::http::client(
+                    net::http::Limits {
+                        timeout: config.whatsapp.timeout,
+                        max_body: MAX_WHATSAPP_ANSWER,
+                        max_idle: 1,
+                        idle_timeout: IDLE_CONNECTION,
+                    },
+                    tls.clone(),
+                    Arc::clone(&executor),
+                ),
+                net::http::client(
+                    net::http::Limits {
+                        timeout: MEDIA_TRANSFER,
+                        max_body: MAX_MEDIUM,
+                        max_idle: 1,
+                        idle_timeout: IDLE_CONNECTION,
+                    },
+                    tls.clone(),
+                    Arc::clone(&executor),
+                ),
+            )),
             version: config.whatsapp.version,
             device_name: config.whatsapp.device_name.clone(),
+            spool: spool.clone(),
+            files: Files::new(&config.storage.path),
+            media: MediaPolicy {
+                auto_max_bytes: match config.media.download {
+                    Download::Auto => config.media.auto_max_bytes,
+                    Download::OnDemand => 0,
+                },
+            },
+            history_days: config.history.days,
         };
         let accounts = Accounts::open(wiring, config.limits.messages_per_minute)?;
         let shutdown = Shutdown::new();
@@ -194,6 +219,13 @@ const IDLE_CONNECTION: Duration = Duration::from_secs(30);
 
 /// WhatsApp's own answers (its version, small files) are at most this long, in bytes.
 const MAX_WHATSAPP_ANSWER: usize = 8 << 20;
+
+/// How long one file may take to or from WhatsApp, as long as it moves.
+const MEDIA_TRANSFER: Duration = Duration::from_secs(30 * 60);
+
+/// The largest file that is fetched from WhatsApp, in bytes: its own limit for documents is 2 GB, which
+/// no small board wants to hold.
+const MAX_MEDIUM: usize = 512 << 20;
 
 fn api_context(
     config: &Config,

@@ -1,6 +1,7 @@
 //! The driver of one account: it owns the account's [`Machine`] and its session, carries out what
 //! the machine decides, and shows the result to everyone else.
 
+use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,12 +10,14 @@ use futures_lite::FutureExt as _;
 
 use crate::clock::{self, Millis};
 use crate::console;
-use crate::event::DeliveryStatus;
+use crate::event::{AccountChange, DeliveryStatus, Event, QrShown};
+use crate::runtime::spawn_guarded;
 use crate::store::accounts::{AccountRecord, EndReason, Ended, Wanted};
-use crate::store::{Store, StoreError, accounts, messages, signal};
+use crate::store::{Store, StoreError, accounts, events, media, messages, signal};
 use crate::whatsapp::{Session, SessionNews, Wiring};
 
 use super::machine::{Action, Ending, Input, Machine, Phase, Stopped};
+use super::media::Fetcher;
 use super::pace::Pace;
 use super::types::Status;
 
@@ -24,6 +27,8 @@ const COMMANDS: usize = 16;
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long WhatsApp may take to unlink a device.
 const UNLINK_TIMEOUT: Duration = Duration::from_secs(10);
+/// Groups that are remembered as asked for their subject.
+const ASKED: usize = 1024;
 /// Receipts that one transaction takes.
 const RECEIPTS: usize = 256;
 
@@ -77,11 +82,12 @@ pub struct Handle {
 /// Starts the driver of an account. It rests until it is told to connect.
 /// `connected` is told its id when it connects, if there is room.
 pub fn start(
-    wiring: &Wiring,
+    fetcher: &Fetcher,
     record: &AccountRecord,
     messages_per_minute: u32,
     connected: async_channel::Sender<String>,
 ) -> Handle {
+    let wiring = &fetcher.wiring;
     let (commands, inbox) = async_channel::bounded(COMMANDS);
     let machine = machine_of(record);
     let live = Arc::new(Live {
@@ -98,6 +104,7 @@ pub fn start(
     });
     let driver = Driver {
         wiring: wiring.clone(),
+        fetcher: fetcher.clone(),
         id: record.id.clone(),
         number: record.number,
         machine,
@@ -107,6 +114,8 @@ pub fn start(
         session: None,
         held: None,
         run: None,
+        fetching: None,
+        asked: HashSet::new(),
         wake: None,
         leave: None,
     };
@@ -158,6 +167,7 @@ struct Running {
 
 struct Driver {
     wiring: Wiring,
+    fetcher: Fetcher,
     id: String,
     number: u32,
     machine: Machine,
@@ -169,6 +179,10 @@ struct Driver {
     held: Option<SessionNews>,
     /// The session's run, while one is under way.
     run: Option<smol::Task<Option<String>>>,
+    /// Fetches media while the account is connected; told when there are more.
+    fetching: Option<(smol::Task<()>, async_channel::Sender<()>)>,
+    /// Groups whose subject was asked for.
+    asked: HashSet<String>,
     wake: Option<Millis>,
     /// Whom to answer when the driver ends.
     leave: Option<async_channel::Sender<()>>,
@@ -330,6 +344,7 @@ impl Driver {
         }
         self.run = None;
         self.held = None;
+        self.fetching = None;
         self.live.lock().session = None;
     }
 
@@ -350,6 +365,7 @@ impl Driver {
             SessionNews::LoggedIn => {
                 self.remember_identity().await;
                 self.feed(Input::LoggedIn).await;
+                self.start_fetching();
                 // Only the first one after a start is waited for.
                 let _ = self.connected.try_send(self.id.clone());
             }
@@ -369,7 +385,20 @@ impl Driver {
             SessionNews::Receipt {
                 message_ids,
                 status,
-            } => self.receipts(vec![(message_ids, status)]).await,
+                by,
+            } => self.receipts(vec![(message_ids, status, by)]).await,
+            SessionNews::Nameless(group) => self.ask_subject(group),
+            SessionNews::MediaWanted => {
+                if let Some((_, kick)) = &self.fetching {
+                    // Full: it will look anyway.
+                    let _ = kick.try_send(());
+                }
+            }
+            SessionNews::MediaRemoved(ids) => {
+                for (account, number) in ids.iter().filter_map(|id| media::parse_id(id)) {
+                    self.fetcher.remove(account, number).await;
+                }
+            }
         }
     }
 
@@ -393,6 +422,9 @@ impl Driver {
             self.act(action).await;
         }
         self.publish();
+        if after != before {
+            self.report_status().await;
+        }
     }
 
     async fn act(&mut self, action: Action) {
@@ -448,7 +480,15 @@ impl Driver {
                 })
                 .await;
             }
-            Action::ShowQr(code) => console::show_qr(&self.id, &code),
+            Action::ShowQr(code) => {
+                console::show_qr(&self.id, &code);
+                self.report(Event::AccountQr(QrShown {
+                    account_id: self.id.clone(),
+                    qr: code,
+                    created_at: clock::iso8601(clock::now()),
+                }))
+                .await;
+            }
         }
     }
 
@@ -538,13 +578,14 @@ impl Driver {
     }
 
     /// Stores these receipts and those that wait right behind them, in one transaction.
-    async fn receipts(&mut self, mut receipts: Vec<(Vec<String>, DeliveryStatus)>) {
+    async fn receipts(&mut self, mut receipts: Vec<(Vec<String>, DeliveryStatus, String)>) {
         while receipts.len() < RECEIPTS {
             match self.next_news() {
                 Some(SessionNews::Receipt {
                     message_ids,
                     status,
-                }) => receipts.push((message_ids, status)),
+                    by,
+                }) => receipts.push((message_ids, status, by)),
                 other => {
                     self.held = other;
                     break;
@@ -556,9 +597,9 @@ impl Driver {
             .wiring
             .store
             .write(move |tx| {
-                for (ids, status) in &receipts {
+                for (ids, status, by) in &receipts {
                     for id in ids {
-                        messages::set_status(tx, account, id, *status)?;
+                        super::status_change(tx, account, id, *status, Some(by))?;
                     }
                 }
                 Ok(())
@@ -567,6 +608,81 @@ impl Driver {
         if let Err(error) = stored {
             log::error!("{}: receipts could not be stored: {error}", self.id);
         }
+    }
+
+    /// Fetches media as long as this connection lasts.
+    fn start_fetching(&mut self) {
+        if let Some(running) = &self.session {
+            let (kick, kicked) = async_channel::bounded(1);
+            let work =
+                self.fetcher
+                    .clone()
+                    .fetch_wanted(running.session.clone(), self.number, kicked);
+            let name = format!("{}: media", self.id);
+            let task = spawn_guarded(&self.wiring.executor, name, work);
+            self.fetching = Some((task, kick));
+        }
+    }
+
+    /// Asks for a group's subject, once for each group and session.
+    fn ask_subject(&mut self, group: String) {
+        let Some(running) = &self.session else {
+            return;
+        };
+        if self.asked.len() >= ASKED {
+            self.asked.clear();
+        }
+        if !self.asked.insert(group.clone()) {
+            return;
+        }
+        let session = running.session.clone();
+        let (store, account, id) = (self.wiring.store.clone(), self.number, self.id.clone());
+        let ask = async move {
+            let Some(subject) = session.group_subject(&group).await else {
+                return;
+            };
+            let stored = store.write(move |tx| {
+                if accounts::number(&tx.view(), &id)? == Some(account) {
+                    messages::set_name(tx, account, &group, &subject)?;
+                }
+                Ok(())
+            });
+            if let Err(error) = stored.await {
+                log::error!("a group's subject could not be stored: {error}");
+            }
+        };
+        spawn_guarded(&self.wiring.executor, "a group's subject", ask).detach();
+    }
+
+    /// Reports what changed for those who watch the account.
+    async fn report(&self, event: Event) {
+        let (id, number) = (self.id.clone(), self.number);
+        let written = self.wiring.store.write(move |tx| {
+            if accounts::number(&tx.view(), &id)? == Some(number) {
+                events::append(tx, &event, clock::now())?;
+            }
+            Ok(())
+        });
+        if let Err(error) = written.await {
+            log::error!("{}: an event could not be stored: {error}", self.id);
+        }
+    }
+
+    async fn report_status(&self) {
+        let record = self
+            .wiring
+            .store
+            .read(|tx| accounts::get(tx, &self.id))
+            .ok()
+            .flatten();
+        self.report(Event::AccountStatus(AccountChange {
+            account_id: self.id.clone(),
+            status: self.machine.status().name(),
+            jid: record.and_then(|record| record.jid),
+            last_error: self.machine.last_error().map(str::to_owned),
+            created_at: clock::iso8601(clock::now()),
+        }))
+        .await;
     }
 
     fn publish(&self) {

@@ -5,6 +5,8 @@
 
 mod driver;
 mod machine;
+mod media;
+mod messaging;
 mod pace;
 mod sending;
 mod types;
@@ -15,12 +17,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock;
+use crate::event::{DeliveryStatus, Event, StatusChange};
 use crate::store::accounts::{self as records, AccountRecord, Wanted};
-use crate::store::{StoreError, messages, purge};
-use crate::whatsapp::{Text, Wiring};
+use crate::store::{StoreError, WriteTx, events, media as media_rows, messages, purge};
+use crate::whatsapp::Wiring;
 
 use driver::{Command, Handle, LiveState};
-use sending::Sending;
+use media::Fetcher;
 
 /// Rows that one transaction of a removal deletes.
 const PURGE_STEP: usize = 500;
@@ -31,6 +34,7 @@ pub struct Accounts(Arc<Inner>);
 
 struct Inner {
     wiring: Wiring,
+    fetcher: Fetcher,
     messages_per_minute: u32,
     drivers: Mutex<Drivers>,
     /// Holds the id of the first account that connects.
@@ -54,16 +58,18 @@ impl Accounts {
     pub fn open(wiring: Wiring, messages_per_minute: u32) -> Result<Accounts, StoreError> {
         let first_connected = async_channel::bounded(1);
         let records = wiring.store.read(records::list)?;
+        let fetcher = Fetcher::new(wiring.clone());
         let by_id = records
             .iter()
             .map(|record| {
                 let connected = first_connected.0.clone();
-                let handle = driver::start(&wiring, record, messages_per_minute, connected);
+                let handle = driver::start(&fetcher, record, messages_per_minute, connected);
                 (record.id.clone(), handle)
             })
             .collect();
         let accounts = Accounts(Arc::new(Inner {
             wiring,
+            fetcher,
             messages_per_minute,
             drivers: Mutex::new(Drivers {
                 by_id,
@@ -72,6 +78,7 @@ impl Accounts {
             first_connected,
         }));
         accounts.purge_in_background();
+        accounts.sweep_files_in_background();
         Ok(accounts)
     }
 
@@ -116,7 +123,7 @@ impl Accounts {
             return;
         }
         let handle = driver::start(
-            &self.0.wiring,
+            &self.0.fetcher,
             record,
             self.0.messages_per_minute,
             self.0.first_connected.0.clone(),
@@ -258,13 +265,21 @@ impl Accounts {
             self.start_driver(&self.record(id)?);
             return Err(error.into());
         }
+        self.forget_driver(id, number);
+        self.purge_in_background();
+        let files = self.0.wiring.files.clone();
+        if let Err(error) = smol::unblock(move || files.remove_account(number)).await {
+            // The next start sweeps them.
+            log::error!("{id}: the account's files remain: {error}");
+        }
+        Ok(())
+    }
+
+    fn forget_driver(&self, id: &str, number: u32) {
         let mut drivers = self.lock();
         if drivers.by_id.get(id).is_some_and(|h| h.number == number) {
             drivers.by_id.remove(id);
         }
-        drop(drivers);
-        self.purge_in_background();
-        Ok(())
     }
 
     /// Where an account stands.
@@ -334,60 +349,6 @@ impl Accounts {
         })
     }
 
-    /// Sends a text and waits for the server's ack. The message is stored before it goes, and
-    /// goes on if the caller leaves.
-    ///
-    /// # Errors
-    /// Everything in [`AccountError`] that concerns sending.
-    pub async fn send_text(&self, id: &str, out: OutgoingText) -> Result<Sent, AccountError> {
-        let handle = self.handle(id)?;
-        let live = handle.live.get();
-        let session = match live {
-            LiveState {
-                status: Status::Connected,
-                session: Some(session),
-                ..
-            } => session,
-            LiveState { status, .. } => return Err(AccountError::NotConnected { status }),
-        };
-        let quoted = match &out.quoted_message_id {
-            Some(quoted) => Some(
-                self.0
-                    .wiring
-                    .store
-                    .read(|tx| messages::get(tx, handle.number, quoted))?
-                    .ok_or(AccountError::QuotedNotFound)?,
-            ),
-            None => None,
-        };
-        {
-            let mut pace = handle
-                .live
-                .pace
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            let per_minute = pace.per_minute();
-            pace.take(clock::now())
-                .map_err(|retry_after| AccountError::TooFast {
-                    per_minute,
-                    retry_after,
-                })?;
-        }
-        let sending = Sending {
-            accounts: self.clone(),
-            account: handle.number,
-            id: id.to_owned(),
-            session,
-            text: Text {
-                to: out.to,
-                text: out.text,
-                mentions: out.mentions,
-                quoted,
-            },
-        };
-        self.whole(sending.go()).await
-    }
-
     async fn ask(
         &self,
         id: &str,
@@ -427,6 +388,30 @@ impl Accounts {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Removes files that no message knows: of accounts and messages that were deleted when the
+    /// power went.
+    fn sweep_files_in_background(&self) {
+        let (store, files) = (self.0.wiring.store.clone(), self.0.wiring.files.clone());
+        self.0
+            .wiring
+            .executor
+            .spawn(smol::unblock(move || {
+                let swept = files.sweep(|account, number| {
+                    // What cannot be read is not removed.
+                    !matches!(
+                        store.read(|tx| media_rows::get(tx, account, number)),
+                        Ok(None)
+                    )
+                });
+                match swept {
+                    Ok(0) => {}
+                    Ok(removed) => log::info!("{removed} files of deleted messages removed"),
+                    Err(error) => log::warn!("the media folder could not be swept: {error}"),
+                }
+            }))
+            .detach();
+    }
+
     /// Deletes what removed accounts have left, step by step.
     fn purge_in_background(&self) {
         let store = self.0.wiring.store.clone();
@@ -447,6 +432,33 @@ impl Accounts {
             })
             .detach();
     }
+}
+
+/// Moves an own message on to `status` and reports that, if it is a step forward.
+fn status_change(
+    tx: &mut WriteTx<'_>,
+    account: u32,
+    message_id: &str,
+    status: DeliveryStatus,
+    participant: Option<&str>,
+) -> Result<(), StoreError> {
+    let Some(message) = messages::set_status(tx, account, message_id, status)? else {
+        return Ok(());
+    };
+    let participant = participant
+        .map(|jid| messages::canonical_jid(&tx.view(), account, jid))
+        .transpose()?;
+    let now = clock::now();
+    let change = StatusChange {
+        account_id: message.account_id,
+        message_id: message.message_id,
+        chat_id: message.chat_id,
+        status,
+        participant,
+        created_at: clock::iso8601(now),
+    };
+    events::append(tx, &Event::MessageStatus(change), now)?;
+    Ok(())
 }
 
 fn view(record: AccountRecord, live: &LiveState) -> AccountView {

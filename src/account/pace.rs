@@ -33,6 +33,16 @@ impl Pace {
     /// # Errors
     /// The whole seconds until one is there, at least 1; nothing is taken.
     pub fn take(&mut self, now: Millis) -> Result<(), u64> {
+        self.check(now)?;
+        self.level -= TOKEN;
+        Ok(())
+    }
+
+    /// Whether a token is there; none is taken.
+    ///
+    /// # Errors
+    /// As [`Pace::take`]'s.
+    pub fn check(&mut self, now: Millis) -> Result<(), u64> {
         let full = u64::from(self.per_minute) * TOKEN;
         // A clock that was set back adds nothing and is believed from here on.
         let passed = now.saturating_sub(self.at);
@@ -42,7 +52,6 @@ impl Pace {
             .saturating_add(passed.saturating_mul(u64::from(self.per_minute)))
             .min(full);
         if self.level >= TOKEN {
-            self.level -= TOKEN;
             return Ok(());
         }
         let missing_ms = (TOKEN - self.level).div_ceil(u64::from(self.per_minute));

@@ -1,9 +1,12 @@
 //! What the accounts say of themselves, and how they fail.
 
+use std::path::PathBuf;
+
 use serde::Serialize;
 
 use crate::clock::Millis;
 use crate::jid::ChatJid;
+use crate::media::{MediaError, Spooled, Wish};
 use crate::store::StoreError;
 
 /// Where an account stands, as `status` in the API.
@@ -114,6 +117,63 @@ pub struct OutgoingText {
     pub quoted_message_id: Option<String>,
 }
 
+/// A file to send. Recipient and caption are checked before.
+#[derive(Debug)]
+pub struct OutgoingMedia {
+    pub to: ChatJid,
+    /// What it is to be, and what the caller says of it.
+    pub wish: Wish,
+    pub file: Spooled,
+    pub caption: Option<String>,
+    /// Shows a video as a looping clip.
+    pub gif_playback: bool,
+    pub mentions: Vec<ChatJid>,
+    /// The id of a stored message of this account that this one answers.
+    pub quoted_message_id: Option<String>,
+}
+
+/// A medium's file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MediaFile {
+    pub path: PathBuf,
+    /// Bytes.
+    pub size: u64,
+    pub mimetype: String,
+    pub file_name: Option<String>,
+    /// Of the content.
+    pub sha256: [u8; 32],
+}
+
+/// Which media to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MediaFilter {
+    pub account_id: Option<String>,
+    pub chat_id: Option<String>,
+    pub message_id: Option<String>,
+    pub limit: usize,
+    pub skip: usize,
+}
+
+/// A stored file and what it belongs to, as `GET /media` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MediaView {
+    pub media_id: String,
+    pub account_id: String,
+    pub chat_id: String,
+    pub message_id: String,
+    pub from_me: bool,
+    pub media_type: String,
+    pub media_mimetype: String,
+    pub media_size: u64,
+    pub media_file_name: Option<String>,
+    pub media_url: String,
+    /// When the message was sent, Unix milliseconds.
+    pub timestamp: Millis,
+    /// When the file was stored, ISO 8601.
+    pub stored_at: String,
+}
+
 /// WhatsApp's server has acknowledged a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -140,6 +200,22 @@ pub enum AccountError {
     AlreadyPaired { status: Status },
     #[error("Quoted message not found")]
     QuotedNotFound,
+    #[error("Message not found")]
+    MessageNotFound,
+    #[error("No media in message")]
+    NoMedia,
+    /// Only the sender of a message, or an admin of its group, deletes it for everyone.
+    #[error("Only own messages can be deleted for everyone in this chat")]
+    NotOwnMessage,
+    /// The file is not what it was sent as, or nothing that WhatsApp shows.
+    #[error(transparent)]
+    Media(#[from] MediaError),
+    /// WhatsApp has the file no more, nor does the phone.
+    #[error("The file is gone: {0}")]
+    MediaGone(String),
+    /// The file could not be fetched now.
+    #[error("The file could not be fetched from WhatsApp: {0}")]
+    MediaUnavailable(String),
     /// The account's own pace is used up.
     #[error("Too many messages: this account sends at most {per_minute} a minute")]
     TooFast {

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::answer::failure;
 use crate::account::AccountError;
+use crate::media::MediaError;
 use crate::store::StoreError;
 
 /// Why a request was not done. Its `Display` is the answer's `error`.
@@ -104,6 +105,12 @@ impl ApiError {
                 AccountError::NotFound
                 | AccountError::AlreadyExists
                 | AccountError::QuotedNotFound
+                | AccountError::MessageNotFound
+                | AccountError::NoMedia
+                | AccountError::NotOwnMessage
+                | AccountError::Media(_)
+                | AccountError::MediaGone(_)
+                | AccountError::MediaUnavailable(_)
                 | AccountError::Session(_)
                 | AccountError::ShuttingDown
                 | AccountError::Store(_),
@@ -175,10 +182,17 @@ impl ApiError {
 
 fn account_status(error: &AccountError) -> StatusCode {
     match error {
-        AccountError::NotFound | AccountError::NoQr { .. } | AccountError::QuotedNotFound => {
-            StatusCode::NotFound
-        }
-        AccountError::AlreadyExists | AccountError::NotConnected { .. } => StatusCode::BadRequest,
+        AccountError::NotFound
+        | AccountError::NoQr { .. }
+        | AccountError::QuotedNotFound
+        | AccountError::MessageNotFound
+        | AccountError::NoMedia
+        | AccountError::MediaGone(_) => StatusCode::NotFound,
+        AccountError::AlreadyExists
+        | AccountError::NotConnected { .. }
+        | AccountError::NotOwnMessage => StatusCode::BadRequest,
+        AccountError::Media(error) => media_status(error),
+        AccountError::MediaUnavailable(_) => StatusCode::InternalServerError,
         AccountError::AlreadyPaired { .. } => StatusCode::Conflict,
         AccountError::TooFast { .. } => StatusCode::TooManyRequests,
         // Its 5xx are its own trouble; everything else it holds against the request.
@@ -189,6 +203,18 @@ fn account_status(error: &AccountError) -> StatusCode {
         AccountError::NoAck { .. } | AccountError::Session(_) => StatusCode::InternalServerError,
         AccountError::ShuttingDown => StatusCode::ServiceUnavailable,
         AccountError::Store(error) => store_status(error),
+    }
+}
+
+fn media_status(error: &MediaError) -> StatusCode {
+    match error {
+        MediaError::NotWhat { .. } | MediaError::Empty | MediaError::Broken(_) => {
+            StatusCode::BadRequest
+        }
+        MediaError::Io(error) if error.kind() == std::io::ErrorKind::StorageFull => {
+            StatusCode::ServiceUnavailable
+        }
+        MediaError::Io(_) => StatusCode::InternalServerError,
     }
 }
 

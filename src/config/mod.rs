@@ -43,6 +43,8 @@ pub struct Config {
     pub storage: Storage,
     pub api: Api,
     pub limits: Limits,
+    pub media: Media,
+    pub history: History,
     pub whatsapp: Whatsapp,
     pub tls: Tls,
     pub webhooks: Webhooks,
@@ -86,6 +88,32 @@ pub enum Envelope {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
     pub messages_per_minute: u32,
+    /// Bytes of a file that is sent.
+    pub max_file: u64,
+}
+
+/// The files of messages.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Media {
+    pub download: Download,
+    /// Bytes.
+    pub auto_max_bytes: u64,
+}
+
+/// When the files of messages are fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Download {
+    /// When the message comes.
+    Auto,
+    /// When somebody asks for it.
+    OnDemand,
+}
+
+/// The phone's past.
+#[derive(Debug, Clone, PartialEq)]
+pub struct History {
+    /// 0: none.
+    pub days: u32,
 }
 
 /// The way to WhatsApp.
@@ -282,6 +310,18 @@ fn build(read: &mut Reader<'_>) -> Config {
         },
         limits: Limits {
             messages_per_minute: read.number("limits.messages_per_minute", 1..=6_000),
+            max_file: read.text("limits.max_file", |text| {
+                values::size(text, 1 << 10..=512 << 20).map(|bytes| bytes as u64)
+            }),
+        },
+        media: Media {
+            download: read.text("media.download", download),
+            auto_max_bytes: read.text("media.auto_max_bytes", |text| {
+                values::size(text, 1 << 10..=512 << 20).map(|bytes| bytes as u64)
+            }),
+        },
+        history: History {
+            days: read.number("history.days", 0..=3_650),
         },
         whatsapp: Whatsapp {
             url: read.text("whatsapp.url", values::websocket_url),
@@ -326,6 +366,14 @@ fn envelope(text: &str) -> Result<Envelope, String> {
         "flat" => Ok(Envelope::Flat),
         "data" => Ok(Envelope::Data),
         _ => Err(format!("{text:?} is not \"both\", \"flat\" or \"data\"")),
+    }
+}
+
+fn download(text: &str) -> Result<Download, String> {
+    match text {
+        "auto" => Ok(Download::Auto),
+        "on-demand" => Ok(Download::OnDemand),
+        _ => Err(format!("{text:?} is not \"auto\" or \"on-demand\"")),
     }
 }
 
@@ -384,9 +432,16 @@ impl Config {
                 },
             storage: Storage { path },
             api: Api { envelope },
-            limits: Limits {
-                messages_per_minute,
+            limits:
+                Limits {
+                    messages_per_minute,
+                    max_file,
+                },
+            media: Media {
+                download,
+                auto_max_bytes,
             },
+            history: History { days },
             whatsapp:
                 Whatsapp {
                     url,
@@ -411,11 +466,21 @@ impl Config {
             Envelope::Flat => "flat",
             Envelope::Data => "data",
         };
+        let download = match download {
+            Download::Auto => "auto",
+            Download::OnDemand => "on-demand",
+        };
         let version = version.map_or_else(String::new, |(a, b, c)| format!("{a}.{b}.{c}"));
         let admin = admin_number.as_ref().map(ToString::to_string);
         let extra_ca = extra_ca.as_ref().map(|path| path.to_string_lossy());
         let seconds = |value: &Duration| quoted(&values::show_duration(*value));
         let bytes = |value: &usize| quoted(&values::show_size(*value));
+        // Read from a `usize`.
+        let file_bytes = |value: &u64| {
+            quoted(&values::show_size(
+                usize::try_from(*value).unwrap_or(usize::MAX),
+            ))
+        };
         vec![
             ("server.listen", quoted(&listen.to_string())),
             ("server.max_connections", max_connections.to_string()),
@@ -427,6 +492,10 @@ impl Config {
                 "limits.messages_per_minute",
                 messages_per_minute.to_string(),
             ),
+            ("limits.max_file", file_bytes(max_file)),
+            ("media.download", quoted(download)),
+            ("media.auto_max_bytes", file_bytes(auto_max_bytes)),
+            ("history.days", days.to_string()),
             ("whatsapp.url", quoted(url.as_str())),
             ("whatsapp.version", quoted(&version)),
             ("whatsapp.device_name", quoted(device_name)),

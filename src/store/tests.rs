@@ -72,31 +72,9 @@ fn small() -> Options {
 /// An inbound text of `chat`.
 pub fn message(account: &str, chat: &str, id: &str, timestamp: u64) -> Message {
     Message {
-        account_id: account.into(),
-        message_id: id.into(),
-        chat_id: chat.into(),
         from: chat.into(),
-        from_me: false,
-        push_name: None,
-        timestamp,
-        kind: MessageKind::Text,
         text: Some(format!("text of {id}")),
-        caption: None,
-        has_media: false,
-        media_id: None,
-        media_url: None,
-        media_type: None,
-        media_mimetype: None,
-        media_size: None,
-        media_file_name: None,
-        quoted_message: None,
-        mentions: Vec::new(),
-        reactions: Vec::new(),
-        is_forwarded: false,
-        edited: false,
-        deleted: false,
-        status: None,
-        created_at: crate::clock::iso8601(timestamp),
+        ..Message::empty(account, id, chat, MessageKind::Text, timestamp)
     }
 }
 

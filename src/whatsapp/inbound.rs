@@ -6,13 +6,15 @@ use std::sync::Arc;
 use whatsapp_rust::types::events::InboundMessage;
 use whatsapp_rust::{Client, InboundDurabilityHook, anyhow, async_trait};
 
-use crate::clock;
+use crate::clock::{self, Millis};
 use crate::event::Event;
-use crate::store::messages::{self, Inserted};
-use crate::store::{Store, StoreError, accounts, events};
+use crate::jid::{ChatJid, Server};
+use crate::store::messages::{self, Arrival, Inserted};
+use crate::store::{Store, StoreError, WriteTx, accounts, events};
 
 use super::backend::FailureHook;
-use super::convert;
+use super::convert::{self, AutoDownload, Inbound, What};
+use super::news::SessionNews;
 
 /// Stores what comes in for one account.
 #[derive(Clone)]
@@ -21,8 +23,22 @@ pub struct Inbox {
     /// The account's number in the store.
     pub account: u32,
     pub account_id: Arc<str>,
+    pub auto: AutoDownload,
+    /// Told what is to be done about what came in.
+    pub news: async_channel::Sender<SessionNews>,
     /// Told when a message could not be stored.
     pub on_failure: FailureHook,
+}
+
+/// What is to be done about what was stored.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Followup {
+    /// Groups whose subject is not known.
+    nameless: Vec<String>,
+    /// Media to be fetched.
+    media: bool,
+    /// Media of messages that were deleted: their files are to go.
+    removed: Vec<String>,
 }
 
 impl Inbox {
@@ -35,35 +51,93 @@ impl Inbox {
         let now = clock::now();
         let rows: Vec<_> = batch
             .iter()
-            .filter_map(|m| convert::inbound(&self.account_id, &m.info, &m.message, now))
+            .filter_map(|m| convert::inbound(&self.account_id, &m.info, &m.message, self.auto, now))
             .collect();
         if rows.is_empty() {
             return Ok(());
         }
         let account = self.account;
         let account_id = Arc::clone(&self.account_id);
-        self.store
+        let followup = self
+            .store
             .write(move |tx| {
+                let mut followup = Followup::default();
                 // A session that outlives its account by a moment has nobody to store for.
-                if accounts::number(&tx.view(), &account_id)? != Some(account) {
-                    return Ok(());
-                }
-                for row in &rows {
-                    if let Some((lid, number)) = &row.link {
-                        messages::link(tx, account, lid, number)?;
-                    }
-                    let mut message = row.message.clone();
-                    match messages::insert(tx, account, &mut message)? {
-                        Inserted::New => {
-                            events::append(tx, &Event::Message(message), now)?;
-                        }
-                        Inserted::Duplicate => {}
+                if accounts::number(&tx.view(), &account_id)? == Some(account) {
+                    for row in &rows {
+                        store_one(tx, account, &account_id, row, now, &mut followup)?;
                     }
                 }
-                Ok(())
+                Ok(followup)
             })
-            .await
+            .await?;
+        self.follow_up(followup);
+        Ok(())
     }
+
+    fn follow_up(&self, followup: Followup) {
+        let Followup {
+            nameless,
+            media,
+            removed,
+        } = followup;
+        // Full or closed: the name is asked for with the next message, and what is to be fetched
+        // or to go stands in the store.
+        for group in nameless {
+            let _ = self.news.try_send(SessionNews::Nameless(group));
+        }
+        if media {
+            let _ = self.news.try_send(SessionNews::MediaWanted);
+        }
+        if !removed.is_empty() {
+            let _ = self.news.try_send(SessionNews::MediaRemoved(removed));
+        }
+    }
+}
+
+fn store_one(
+    tx: &mut WriteTx<'_>,
+    account: u32,
+    account_id: &str,
+    row: &Inbound,
+    now: Millis,
+    followup: &mut Followup,
+) -> Result<(), StoreError> {
+    for (lid, number) in &row.links {
+        messages::link(tx, account, lid, number)?;
+    }
+    match &row.what {
+        What::Message { message, medium } => {
+            let mut message = message.as_ref().clone();
+            let medium = medium.as_deref();
+            match messages::insert(tx, account, &mut message, medium, Arrival::Live)? {
+                Inserted::New => {
+                    followup.media |= medium.is_some_and(|m| m.wanted);
+                    let chat = &message.chat_id;
+                    if is_group(chat)
+                        && !followup.nameless.contains(chat)
+                        && messages::is_nameless(&tx.view(), account, chat)?
+                    {
+                        followup.nameless.push(chat.clone());
+                    }
+                    events::append(tx, &Event::Message(message), now)?;
+                }
+                Inserted::Duplicate => {}
+            }
+        }
+        What::Change { target, by, change } => {
+            let applied = messages::apply(tx, account, account_id, target, by, change)?;
+            followup.removed.extend(applied.removed_medium);
+            if let Some(event) = applied.event {
+                events::append(tx, &event, now)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_group(chat: &str) -> bool {
+    ChatJid::parse(chat).is_ok_and(|jid| jid.server() == Server::Group)
 }
 
 #[async_trait]

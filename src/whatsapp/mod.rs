@@ -6,7 +6,9 @@
 
 mod acks;
 mod backend;
+mod chats;
 mod convert;
+mod history;
 mod http;
 mod inbound;
 mod news;
@@ -15,8 +17,12 @@ mod session;
 mod transport;
 
 pub use backend::Backend;
+pub use convert::outgoing::{Context, Showing};
 pub use http::SurfHttpClient;
 pub use news::SessionNews;
-pub use runtime::SmolRuntime;
-pub use session::{Ack, PairingCode, SendFailure, Session, SessionError, Text, Wiring};
+pub use runtime::{SmolRuntime, TRANSFERS};
+pub use session::{
+    Ack, Content, FetchFailure, MediaPolicy, PairingCode, SendFailure, Session, SessionError,
+    Uploaded, Wiring,
+};
 pub use transport::WsTransportFactory;

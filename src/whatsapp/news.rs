@@ -4,14 +4,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use whatsapp_rust::Jid;
 use whatsapp_rust::types::events::{
-    ConnectFailureReason, Event, EventHandler, EventInterest, EventKind, LoggedOut, ServerAck,
+    ConnectFailureReason, ContactUpdate, Event, EventHandler, EventInterest, EventKind, LoggedOut,
+    Receipt, ServerAck,
 };
 use whatsapp_rust::types::presence::ReceiptType;
+use whatsapp_rust::wacore::stanza::groups::GroupNotificationAction;
 
 use crate::event::DeliveryStatus;
 use crate::runtime::Executor;
 
 use super::acks::Acks;
+use super::chats::{ChatLedger, ChatNews};
+use super::convert;
+use super::history::Importer;
 use super::inbound::Inbox;
 use super::session::Ack;
 
@@ -48,7 +53,15 @@ pub enum SessionNews {
     Receipt {
         message_ids: Vec<String>,
         status: DeliveryStatus,
+        /// Who did.
+        by: String,
     },
+    /// A group wrote whose subject is not known.
+    Nameless(String),
+    /// Media are to be fetched.
+    MediaWanted,
+    /// These media's messages were deleted.
+    MediaRemoved(Vec<String>),
 }
 
 /// What went wrong last on the way to WhatsApp.
@@ -72,6 +85,8 @@ pub struct Ears {
     pub trouble: Trouble,
     pub inbox: Inbox,
     pub executor: Arc<Executor>,
+    pub chats: ChatLedger,
+    pub history: Importer,
 }
 
 impl Ears {
@@ -87,6 +102,61 @@ impl Ears {
             // Without its content: a QR code is a secret.
             log::error!("{}: the session's news overflow", self.inbox.account_id);
         }
+    }
+
+    fn receipt(&self, receipt: &Receipt) {
+        let source = &receipt.source;
+        let status = match receipt.r#type {
+            ReceiptType::Delivered => DeliveryStatus::Delivered,
+            ReceiptType::Read => DeliveryStatus::Read,
+            ReceiptType::Played => DeliveryStatus::Played,
+            ReceiptType::ReadSelf | ReceiptType::PlayedSelf => {
+                return self.chats.note(ChatNews::ReadMessages {
+                    chat: convert::bare(&source.chat),
+                    ids: receipt.message_ids.clone(),
+                });
+            }
+            _ => return,
+        };
+        if source.is_from_me {
+            // The account's other devices: what they have read is read.
+            if status == DeliveryStatus::Read {
+                self.chats.note(ChatNews::ReadMessages {
+                    chat: convert::bare(&source.chat),
+                    ids: receipt.message_ids.clone(),
+                });
+            }
+            return;
+        }
+        self.tell(SessionNews::Receipt {
+            message_ids: receipt.message_ids.clone(),
+            status,
+            by: convert::bare(&source.sender),
+        });
+    }
+
+    fn contact(&self, update: &ContactUpdate) {
+        let action = &update.action;
+        let jid = convert::bare(&update.jid);
+        if let (Some(lid), Some(number)) = (&action.lid_jid, &action.pn_jid) {
+            self.chats.note(ChatNews::Link {
+                lid: lid.clone(),
+                number: number.clone(),
+            });
+        } else if let Some(lid) = &action.lid_jid
+            && jid.ends_with("@s.whatsapp.net")
+        {
+            self.chats.note(ChatNews::Link {
+                lid: lid.clone(),
+                number: jid.clone(),
+            });
+        }
+        let name = action
+            .full_name
+            .clone()
+            .or_else(|| action.first_name.clone())
+            .filter(|name| !name.is_empty());
+        self.chats.note(ChatNews::Contact { jid, name });
     }
 
     fn acked(&self, ack: &ServerAck) {
@@ -124,6 +194,11 @@ impl EventHandler for Ears {
             EventKind::ServerAck,
             EventKind::Receipt,
             EventKind::Messages,
+            EventKind::GroupUpdate,
+            EventKind::ContactUpdate,
+            EventKind::ContactNumberChanged,
+            EventKind::MarkChatAsReadUpdate,
+            EventKind::HistorySync,
         ])
     }
 
@@ -179,19 +254,53 @@ impl EventHandler for Ears {
                 self.tell(SessionNews::PushName(name.new_name.clone()));
             }
             Event::ServerAck(ack) => self.acked(ack),
-            Event::Receipt(receipt) => {
-                let status = match receipt.r#type {
-                    ReceiptType::Delivered => DeliveryStatus::Delivered,
-                    ReceiptType::Read => DeliveryStatus::Read,
-                    ReceiptType::Played => DeliveryStatus::Played,
-                    _ => return,
-                };
-                if !receipt.source.is_from_me {
-                    self.tell(SessionNews::Receipt {
-                        message_ids: receipt.message_ids.clone(),
-                        status,
+            Event::Receipt(receipt) => self.receipt(receipt),
+            Event::GroupUpdate(update) => {
+                if let GroupNotificationAction::Subject { subject, .. } = &update.action {
+                    self.chats.note(ChatNews::Subject {
+                        chat: convert::bare(&update.group_jid),
+                        name: subject.clone(),
                     });
                 }
+            }
+            Event::ContactUpdate(update) => self.contact(update),
+            Event::ContactNumberChanged(change) => {
+                if let Some(lid) = &change.new_lid {
+                    self.chats.note(ChatNews::Link {
+                        lid: convert::bare(lid),
+                        number: convert::bare(&change.new_jid),
+                    });
+                }
+            }
+            Event::MarkChatAsReadUpdate(update) => {
+                let chat = convert::bare(&update.jid);
+                self.chats.note(match update.action.read {
+                    Some(false) => ChatNews::Unread { chat },
+                    Some(true) | None => ChatNews::ReadUntil {
+                        chat,
+                        until: update
+                            .action
+                            .message_range
+                            .as_option()
+                            .and_then(|range| range.last_message_timestamp)
+                            .and_then(|seconds| u64::try_from(seconds).ok())
+                            // The whole second: messages within it count as read.
+                            .map(|seconds| seconds.saturating_mul(1000).saturating_add(999)),
+                    },
+                });
+            }
+            Event::HistorySync(piece) => {
+                let (importer, compressed) =
+                    (self.history.clone(), piece.compressed_bytes().clone());
+                self.executor
+                    .spawn(smol::unblock(move || {
+                        if let Err(error) = importer.keep(&compressed) {
+                            log::error!("{}: history not kept: {error}", importer.account_id);
+                        }
+                        drop(compressed);
+                        importer.read_all();
+                    }))
+                    .detach();
             }
             // What the durability hook does not cover: channel posts, and messages that the phone
             // handed over because this device could not decrypt them.

@@ -20,8 +20,12 @@ use whatsapp_rust::wacore::runtime::{AbortHandle, Runtime};
 
 /// Blocking jobs (making prekeys, key derivation, unpacking history) under way at the same time, over
 /// all accounts. The pool behind [`smol::unblock`] starts a thread for each job that finds none idle,
-/// up to 500, and ends one after half a second of idleness; this keeps it small.
-static BLOCKING: Semaphore = Semaphore::new(2);
+/// up to 500, and ends one after half a second of idleness; this keeps it small. Media hold their
+/// place for as long as they take to move, so there are some beyond theirs.
+static BLOCKING: Semaphore = Semaphore::new(2 + TRANSFERS);
+
+/// Files under way to and from WhatsApp at the same time, over all accounts.
+pub const TRANSFERS: usize = 4;
 
 type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
 type PanicHook = Arc<dyn Fn(&str) + Send + Sync>;

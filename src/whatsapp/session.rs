@@ -1,29 +1,45 @@
 //! One account's session with WhatsApp: a whatsapp-rust client, told what to use, and heard.
 
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Read, Seek as _, SeekFrom, Write as _};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_lite::FutureExt as _;
 use whatsapp_rust::bot::Bot;
-use whatsapp_rust::http::HttpClient;
+use whatsapp_rust::download::{DownloadParams, MediaType};
+use whatsapp_rust::features::{MediaRetryResult, MediaReuploadRequest};
+use whatsapp_rust::http::{HttpClient, HttpStatusError};
 use whatsapp_rust::pair_code::PairCodeOptions;
 use whatsapp_rust::send::{SendError, SendOptions};
 use whatsapp_rust::transport::{Transport, TransportEvent, TransportFactory};
+use whatsapp_rust::upload::UploadResponse;
+use whatsapp_rust::wacore::net::{StreamingHttpResponse, UploadBody};
 use whatsapp_rust::wacore::store::DevicePropsOverride;
+use whatsapp_rust::wacore::store::device::default_history_sync_config;
+use whatsapp_rust::wacore::upload::{EncryptedMediaInfo, UploadSource, encrypt_media_streaming};
 use whatsapp_rust::waproto::whatsapp as wa;
 use whatsapp_rust::{Client, Jid, anyhow, async_trait};
 
 use crate::clock::{self, Millis};
 use crate::event::Message;
 use crate::jid::ChatJid;
+use crate::media::{Files, MediaKind, Prepared, Spool, Spooled};
 use crate::runtime::{Executor, Shutdown};
+use crate::store::media::{Medium, Remote};
 use crate::store::{Store, StoreError};
 
+use super::SmolRuntime;
 use super::acks::Acks;
 use super::backend::Backend;
+use super::chats::ChatLedger;
+use super::convert::AutoDownload;
+use super::convert::outgoing::{self, Context, Showing};
+use super::history::Importer;
 use super::inbound::Inbox;
 use super::news::{Ears, NEWS, SessionNews, Trouble};
-use super::{SmolRuntime, convert};
 
 /// How long a message may take, from its encryption to the server's ack. Shorter than the usual
 /// time for a request (`server.request_timeout`), so that the caller hears what became of it.
@@ -44,6 +60,21 @@ pub struct Wiring {
     pub version: Option<(u32, u32, u32)>,
     /// What the phone's list of linked devices shows.
     pub device_name: String,
+    /// Where files are on their way.
+    pub spool: Spool,
+    /// Where the media of messages stay.
+    pub files: Files,
+    pub media: MediaPolicy,
+    /// How many days of the phone's past a new pairing asks for; 0 for none.
+    pub history_days: u32,
+}
+
+/// Which media are fetched and kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MediaPolicy {
+    /// The largest one, in bytes, that is fetched when its message comes; 0 for none. Own ones that
+    /// are sent are kept up to the same size.
+    pub auto_max_bytes: u64,
 }
 
 /// The server took a message.
@@ -53,14 +84,79 @@ pub struct Ack {
     pub timestamp: Option<Millis>,
 }
 
-/// A text to send.
-#[derive(Debug, Clone)]
-pub struct Text {
-    pub to: ChatJid,
-    pub text: String,
-    pub mentions: Vec<ChatJid>,
-    /// The stored message that it answers.
-    pub quoted: Option<Message>,
+/// What is sent into a chat.
+#[derive(Debug)]
+pub enum Content<'a> {
+    Text {
+        text: &'a str,
+        context: Context<'a>,
+    },
+    Medium {
+        uploaded: Uploaded,
+        prepared: &'a Prepared,
+        showing: Showing<'a>,
+        context: Context<'a>,
+    },
+    /// An empty emoji takes the reaction back.
+    Reaction {
+        target: &'a Message,
+        emoji: &'a str,
+    },
+    /// Deletes it for everyone.
+    Deletion {
+        target: &'a Message,
+    },
+}
+
+impl Content<'_> {
+    fn into_message(self, to: &ChatJid) -> wa::Message {
+        match self {
+            Content::Text { text, context } => outgoing::text(text, context),
+            Content::Medium {
+                uploaded,
+                prepared,
+                showing,
+                context,
+            } => outgoing::medium(uploaded.0, prepared, showing, context),
+            Content::Reaction { target, emoji } => {
+                outgoing::reaction(to, target, emoji, clock::now())
+            }
+            Content::Deletion { target } => outgoing::deletion(to, target),
+        }
+    }
+}
+
+/// A file that WhatsApp's media servers hold for a message to come.
+#[derive(Debug)]
+pub struct Uploaded(UploadResponse);
+
+impl Uploaded {
+    /// Where it lies, to fetch it again.
+    pub fn remote(&self) -> Remote {
+        Remote {
+            direct_path: self.0.direct_path.clone(),
+            media_key: self.0.media_key.to_vec(),
+            file_enc_sha256: self.0.file_enc_sha256.to_vec(),
+        }
+    }
+
+    /// Of the content.
+    pub fn sha256(&self) -> [u8; 32] {
+        self.0.file_sha256
+    }
+}
+
+/// Why a medium was not fetched.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FetchFailure {
+    #[error("not connected")]
+    NotConnected,
+    /// The message does not say where it lies, or nobody has it any more: not to be tried again.
+    #[error("{0}")]
+    Gone(String),
+    /// To be tried again later.
+    #[error("{0}")]
+    Other(String),
 }
 
 /// A code for "link with phone number".
@@ -130,6 +226,10 @@ impl Session {
             store: wiring.store.clone(),
             account,
             account_id: account_id.into(),
+            auto: AutoDownload {
+                max_bytes: wiring.media.auto_max_bytes,
+            },
+            news: sender.clone(),
             on_failure: Arc::new(on_failure.clone()),
         };
         let ears = Ears {
@@ -138,6 +238,21 @@ impl Session {
             trouble: trouble.clone(),
             inbox: inbox.clone(),
             executor: wiring.executor.clone(),
+            chats: ChatLedger {
+                store: wiring.store.clone(),
+                account,
+                account_id: account_id.into(),
+                executor: wiring.executor.clone(),
+                waiting: Arc::default(),
+            },
+            history: Importer {
+                store: wiring.store.clone(),
+                account,
+                account_id: account_id.into(),
+                spool: wiring.spool.clone(),
+                files: wiring.files.clone(),
+                days: wiring.history_days,
+            },
         };
         let mut builder = Bot::builder()
             .with_backend(Backend::new(wiring.store.clone(), account).on_failure(on_failure))
@@ -160,9 +275,16 @@ impl Session {
             .with_device_props(
                 DevicePropsOverride::new()
                     .with_os(wiring.device_name.clone())
-                    .with_platform_type(wa::device_props::PlatformType::Desktop),
-            )
-            .skip_history_sync();
+                    .with_platform_type(wa::device_props::PlatformType::Desktop)
+                    .with_history_sync_config(wa::device_props::HistorySyncConfig {
+                        full_sync_days_limit: Some(wiring.history_days),
+                        recent_sync_days_limit: Some(wiring.history_days),
+                        ..default_history_sync_config()
+                    }),
+            );
+        if wiring.history_days == 0 {
+            builder = builder.skip_history_sync();
+        }
         if let Some(version) = wiring.version {
             builder = builder.with_version(version);
         }
@@ -277,21 +399,22 @@ impl Session {
         })
     }
 
-    /// Encrypts a text for every device of the recipient, sends it under `id` and waits for the
+    /// Encrypts a message for every device of the chat, sends it under `id` and waits for the
     /// server's ack.
     ///
     /// # Errors
     /// See [`SendFailure`]; after [`SendFailure::NoAck`] the message may have gone.
-    pub async fn send_text(&self, id: &str, text: &Text) -> Result<Ack, SendFailure> {
-        if !(self.client.is_connected() && self.client.is_logged_in()) {
+    pub async fn send(
+        &self,
+        id: &str,
+        to: &ChatJid,
+        content: Content<'_>,
+    ) -> Result<Ack, SendFailure> {
+        if !self.is_ready() {
             return Err(SendFailure::NotConnected);
         }
-        let to: Jid = text
-            .to
-            .to_string()
-            .parse()
-            .map_err(|e| SendFailure::Other(format!("recipient: {e}")))?;
-        let message = convert::outgoing_text(&text.text, &text.mentions, text.quoted.as_ref());
+        let message = content.into_message(to);
+        let to = wire_jid(&to.to_string()).map_err(SendFailure::Other)?;
         let waiter = self.acks.expect(id);
         let sent = async {
             self.client
@@ -318,6 +441,240 @@ impl Session {
             }),
             None => Err(SendFailure::NoAck),
         }
+    }
+
+    /// Encrypts a file into the spool and brings it to WhatsApp's media servers.
+    ///
+    /// # Errors
+    /// [`SendFailure::NotConnected`], or [`SendFailure::Other`] if no server takes it.
+    pub async fn upload(
+        &self,
+        kind: MediaKind,
+        file: &Spooled,
+        spool: &Spool,
+    ) -> Result<Uploaded, SendFailure> {
+        if !self.is_ready() {
+            return Err(SendFailure::NotConnected);
+        }
+        let media_type = media_type(kind);
+        let (path, spool) = (file.path().to_owned(), spool.clone());
+        let encrypted = smol::unblock(move || encrypt(&path, &spool, media_type)).await;
+        let (source, info) =
+            encrypted.map_err(|e| SendFailure::Other(format!("encryption: {e:#}")))?;
+        self.client
+            .upload_stream(source, info, media_type)
+            .await
+            .map(Uploaded)
+            .map_err(|e| SendFailure::Other(format!("WhatsApp did not take the file: {e:#}")))
+    }
+
+    /// Fetches a medium from WhatsApp's media servers into the spool, its hashes checked. A link
+    /// that has expired is asked for again at the phone; the new one is returned, too.
+    ///
+    /// # Errors
+    /// See [`FetchFailure`].
+    pub async fn fetch(
+        &self,
+        medium: &Medium,
+        spool: &Spool,
+    ) -> Result<(Spooled, Option<String>), FetchFailure> {
+        let Some(remote) = &medium.remote else {
+            return Err(FetchFailure::Gone("the message names no file".into()));
+        };
+        if !self.is_ready() {
+            return Err(FetchFailure::NotConnected);
+        }
+        let mut expired = remote.direct_path.is_empty();
+        if !expired {
+            match self
+                .fetch_from(&remote.direct_path, medium, remote, spool)
+                .await
+            {
+                Ok(file) => return Ok((file, None)),
+                Err(error) if is_expired(&error) => expired = true,
+                Err(error) => return Err(FetchFailure::Other(format!("{error:#}"))),
+            }
+        }
+        debug_assert!(expired);
+        let path = self.ask_again(medium, remote).await?;
+        let file = self
+            .fetch_from(&path, medium, remote, spool)
+            .await
+            .map_err(|e| FetchFailure::Other(format!("{e:#}")))?;
+        Ok((file, Some(path)))
+    }
+
+    async fn fetch_from(
+        &self,
+        direct_path: &str,
+        medium: &Medium,
+        remote: &Remote,
+        spool: &Spool,
+    ) -> anyhow::Result<Spooled> {
+        let params = DownloadParams::encrypted(
+            direct_path,
+            &remote.media_key,
+            &medium.sha256,
+            &remote.file_enc_sha256,
+            medium.size,
+            media_type_of(&medium.kind),
+        );
+        let spool = spool.clone();
+        let (file, writer) = smol::unblock(move || spool.create()).await?;
+        self.client
+            .download_from_params_to_writer(&params, writer)
+            .await?;
+        Ok(file)
+    }
+
+    /// Asks the phone to upload a medium anew; returns where it lies then.
+    async fn ask_again(&self, medium: &Medium, remote: &Remote) -> Result<String, FetchFailure> {
+        let chat = wire_jid(&medium.wire_chat).map_err(FetchFailure::Gone)?;
+        let participant = medium
+            .wire_sender
+            .as_deref()
+            .map(wire_jid)
+            .transpose()
+            .map_err(FetchFailure::Gone)?;
+        let answer = self
+            .client
+            .media_reupload()
+            .request(&MediaReuploadRequest {
+                msg_id: &medium.message_id,
+                chat_jid: &chat,
+                media_key: &remote.media_key,
+                is_from_me: medium.from_me,
+                participant: participant.as_ref(),
+            })
+            .await
+            .map_err(|e| FetchFailure::Other(format!("the phone was asked again: {e}")))?;
+        match answer {
+            MediaRetryResult::Success { direct_path, .. } => Ok(direct_path),
+            MediaRetryResult::NotFound => Err(FetchFailure::Gone(
+                "neither WhatsApp nor the phone has the file any more".into(),
+            )),
+            other => Err(FetchFailure::Other(format!(
+                "the phone did not upload the file again: {other:?}"
+            ))),
+        }
+    }
+
+    /// A group's subject, asked of WhatsApp's server; `None` if it does not tell.
+    pub async fn group_subject(&self, group: &str) -> Option<String> {
+        let jid = wire_jid(group).ok()?;
+        match self.client.groups().get_metadata(&jid).await {
+            Ok(metadata) => Some(metadata.subject).filter(|subject| !subject.is_empty()),
+            Err(error) => {
+                log::debug!("no subject: {error}");
+                None
+            }
+        }
+    }
+
+    /// Tells the senders, and the account's other devices, that these messages of one chat were
+    /// read: each (sender as the chat knows him, message id).
+    ///
+    /// # Errors
+    /// When it could not be sent.
+    pub async fn mark_read(
+        &self,
+        chat: &ChatJid,
+        messages: &[(String, String)],
+    ) -> Result<(), SendFailure> {
+        if !self.is_ready() {
+            return Err(SendFailure::NotConnected);
+        }
+        let to = wire_jid(&chat.to_string()).map_err(SendFailure::Other)?;
+        let mut by_sender: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (sender, id) in messages {
+            let sender = if chat.is_person() {
+                ""
+            } else {
+                sender.as_str()
+            };
+            by_sender.entry(sender).or_default().push(id);
+        }
+        for (sender, ids) in by_sender {
+            let sender = match sender {
+                "" => None,
+                jid => Some(wire_jid(jid).map_err(SendFailure::Other)?),
+            };
+            self.client
+                .mark_as_read(&to, sender.as_ref(), &ids)
+                .await
+                .map_err(|e| SendFailure::Other(e.to_string()))?;
+        }
+        Ok(())
+    }
+
+    fn is_ready(&self) -> bool {
+        self.client.is_connected() && self.client.is_logged_in()
+    }
+}
+
+fn wire_jid(jid: &str) -> Result<Jid, String> {
+    jid.parse().map_err(|e| format!("{jid:?} is no JID: {e}"))
+}
+
+fn media_type(kind: MediaKind) -> MediaType {
+    match kind {
+        MediaKind::Image => MediaType::Image,
+        MediaKind::Video => MediaType::Video,
+        MediaKind::Audio => MediaType::Audio,
+        MediaKind::Document => MediaType::Document,
+        MediaKind::Sticker => MediaType::Sticker,
+    }
+}
+
+/// Of the kind that a stored medium has.
+fn media_type_of(kind: &str) -> MediaType {
+    match kind {
+        "image" => MediaType::Image,
+        "video" => MediaType::Video,
+        "audio" => MediaType::Audio,
+        "sticker" => MediaType::Sticker,
+        _ => MediaType::Document,
+    }
+}
+
+/// Whether the media servers know the file no more; 401 and 403 were tried with a new token.
+fn is_expired(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<HttpStatusError>())
+        .any(|answer| matches!(answer.status, 403 | 404 | 410))
+}
+
+/// Encrypts a file into the spool, piece by piece.
+fn encrypt(
+    path: &Path,
+    spool: &Spool,
+    media_type: MediaType,
+) -> anyhow::Result<(EncryptedFile, EncryptedMediaInfo)> {
+    let plain = BufReader::new(File::open(path)?);
+    let (file, writer) = spool.create()?;
+    let mut writer = BufWriter::new(writer);
+    let info = encrypt_media_streaming(plain, &mut writer, media_type)?;
+    writer.flush()?;
+    let length = file.size()?;
+    Ok((EncryptedFile { file, length }, info))
+}
+
+/// What is uploaded; gone when that is over.
+struct EncryptedFile {
+    file: Spooled,
+    length: u64,
+}
+
+impl UploadSource for EncryptedFile {
+    fn len(&self) -> u64 {
+        self.length
+    }
+
+    fn reader_from(&self, offset: u64) -> std::io::Result<Box<dyn Read + Send>> {
+        let mut file = File::open(self.file.path())?;
+        file.seek(SeekFrom::Start(offset))?;
+        Ok(Box::new(file))
     }
 }
 
@@ -374,5 +731,29 @@ impl HttpClient for SharedHttp {
         request: whatsapp_rust::http::HttpRequest,
     ) -> anyhow::Result<whatsapp_rust::http::HttpResponse> {
         self.0.execute(request).await
+    }
+
+    fn supports_streaming(&self) -> bool {
+        self.0.supports_streaming()
+    }
+
+    fn execute_streaming(
+        &self,
+        request: whatsapp_rust::http::HttpRequest,
+    ) -> anyhow::Result<StreamingHttpResponse> {
+        self.0.execute_streaming(request)
+    }
+
+    fn supports_upload_streaming(&self) -> bool {
+        self.0.supports_upload_streaming()
+    }
+
+    fn execute_upload(
+        &self,
+        request: whatsapp_rust::http::HttpRequest,
+        body: UploadBody,
+        content_length: u64,
+    ) -> anyhow::Result<whatsapp_rust::http::HttpResponse> {
+        self.0.execute_upload(request, body, content_length)
     }
 }

@@ -4,6 +4,8 @@
 //!
 //! - `chat_ids`: JID (text) → chat number (u64). A person has two JIDs, a LID and a phone number's;
 //!   both lead to the same chat once [`link`] has said that they are the same.
+//! - `people`: LID (text) → the JID of its phone number, and back, for everyone whose number was ever
+//!   learnt, with a chat or without. It outlives the pairing.
 //! - `chats`: chat number (u64) → [`Chat`], JSON.
 //! - `chats_by_time`: the last message's timestamp (u64), chat number → nothing. Only chats with
 //!   messages are in it.
@@ -27,8 +29,12 @@ pub struct Chat {
     pub jid: String,
     #[serde(default)]
     pub lid: Option<String>,
+    /// A group's subject, or what a person calls himself.
     #[serde(default)]
     pub name: Option<String>,
+    /// What the account's owner calls a person: counts more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contact_name: Option<String>,
     pub unread_count: u64,
     pub message_count: u64,
     /// Timestamp and sequence of the newest message.
@@ -65,13 +71,44 @@ impl Chat {
         ChatJid::parse(&self.jid).is_ok_and(|jid| jid.is_person())
     }
 
-    /// Puts the message under the chat's canonical JID.
-    pub fn make_canonical(&self, message: &mut Message) {
+    /// Puts the message under the chat's canonical JID, and its sender under his.
+    pub fn make_canonical(
+        &self,
+        tx: &ReadTx<'_>,
+        account: u32,
+        message: &mut Message,
+    ) -> Result<()> {
         message.chat_id.clone_from(&self.jid);
         if !message.from_me && self.lid.as_ref() == Some(&message.from) {
             message.from.clone_from(&self.jid);
+        } else if is_lid(&message.from)
+            && let Some(number) = other_jid(tx, account, &message.from)?
+        {
+            message.from = number;
         }
+        Ok(())
     }
+}
+
+/// The other JID of a person, if it was learnt: of a LID the number's, of a number's the LID.
+fn other_jid(tx: &ReadTx<'_>, account: u32, jid: &str) -> Result<Option<String>> {
+    let table = tx.tables().people;
+    let key = Key::account(account).text(jid);
+    tx.get(table, &key)?
+        .map(|bytes| {
+            String::from_utf8(bytes.to_vec()).map_err(|e| StoreError::corrupt(table.name, &key, e))
+        })
+        .transpose()
+}
+
+/// The one JID of a person, group, list or channel, as far as it is known.
+pub fn canonical_jid(tx: &ReadTx<'_>, account: u32, jid: &str) -> Result<String> {
+    let number = if is_lid(jid) {
+        other_jid(tx, account, jid)?
+    } else {
+        None
+    };
+    Ok(number.unwrap_or_else(|| jid.to_owned()))
 }
 
 /// The chat's canonical JID, if `jid` is one of a known chat.
@@ -91,6 +128,60 @@ pub fn mark_read(tx: &mut WriteTx<'_>, account: u32, jid: &str) -> Result<bool> 
     }
 }
 
+/// Says that the chat is to be looked at again. Whether it is known.
+pub fn mark_unread(tx: &mut WriteTx<'_>, account: u32, jid: &str) -> Result<bool> {
+    let Some(mut chat) = by_jid(&tx.view(), account, jid)? else {
+        return Ok(false);
+    };
+    if chat.unread_count == 0 {
+        chat.unread_count = 1;
+        put_row(tx, account, &chat)?;
+    }
+    Ok(true)
+}
+
+/// Says that everything up to `place` (timestamp and sequence) was seen: what came in later is what
+/// remains unread. Costs as many rows as there are later ones, own messages included.
+pub fn mark_read_up_to(
+    tx: &mut WriteTx<'_>,
+    account: u32,
+    chat: &mut Chat,
+    (timestamp, sequence): (Millis, u64),
+) -> Result<bool> {
+    let table = tx.tables().messages;
+    let prefix = chat_prefix(account, chat.number);
+    let start = prefix
+        .clone()
+        .u64(timestamp)
+        .u64(sequence.saturating_add(1));
+    let mut later = 0;
+    {
+        let view = tx.view();
+        for row in view.range_back(table, &start, prefix.after_prefix().as_deref())? {
+            let (key, bytes) = row?;
+            let message: Message = from_json(table, key, bytes)?;
+            later += u64::from(!message.from_me);
+            if later >= chat.unread_count {
+                return Ok(false);
+            }
+        }
+    }
+    chat.unread_count = later;
+    put_row(tx, account, chat)?;
+    Ok(true)
+}
+
+/// How many messages of a chat were unread when its history was written; more may have come since.
+pub fn set_unread(tx: &mut WriteTx<'_>, account: u32, jid: &str, unread: u64) -> Result<()> {
+    if let Some(mut chat) = by_jid(&tx.view(), account, jid)?
+        && chat.unread_count < unread
+    {
+        chat.unread_count = unread.min(chat.message_count);
+        put_row(tx, account, &chat)?;
+    }
+    Ok(())
+}
+
 /// Names a chat, such as a group by its subject. Whether the chat is known.
 pub fn set_name(tx: &mut WriteTx<'_>, account: u32, jid: &str, name: &str) -> Result<bool> {
     let Some(mut chat) = by_jid(&tx.view(), account, jid)? else {
@@ -103,16 +194,48 @@ pub fn set_name(tx: &mut WriteTx<'_>, account: u32, jid: &str, name: &str) -> Re
     Ok(true)
 }
 
+/// What the account's owner calls a person; `None` if no more. Kept also for a person without
+/// messages, for the day when the first one comes.
+pub fn set_contact_name(
+    tx: &mut WriteTx<'_>,
+    account: u32,
+    jid: &str,
+    name: Option<&str>,
+) -> Result<()> {
+    let mut chat = match (by_jid(&tx.view(), account, jid)?, name) {
+        (Some(chat), _) => chat,
+        (None, None) => return Ok(()),
+        (None, Some(_)) => {
+            let mut counters = counters(&tx.view(), account)?;
+            let chat = ensure(tx, account, jid, &mut counters)?;
+            put_counters(tx, account, &counters)?;
+            chat
+        }
+    };
+    if chat.contact_name.as_deref() != name {
+        chat.contact_name = name.map(str::to_owned);
+        put_row(tx, account, &chat)?;
+    }
+    Ok(())
+}
+
+/// Whether the chat has no name yet; false for one that is not known.
+pub fn is_nameless(tx: &ReadTx<'_>, account: u32, jid: &str) -> Result<bool> {
+    Ok(by_jid(tx, account, jid)?
+        .is_some_and(|chat| chat.name.is_none() && chat.contact_name.is_none()))
+}
+
 /// `lid` and `pn`, two JIDs without a device, are the same person: one chat from now on, under
 /// `pn`. If both have a chat, the one with fewer messages moves into the other, at a cost in
 /// proportion to it; that happens once for a person. Saying it again costs two look-ups.
 pub fn link(tx: &mut WriteTx<'_>, account: u32, lid: &str, pn: &str) -> Result<()> {
+    introduce(tx, account, lid, pn)?;
     let view = tx.view();
     // A JID that has passed on to somebody else (a number can) still leads to its old chat, which
     // must not become the new person's.
-    let by_lid = by_jid(&view, account, lid)?
+    let by_lid = by_own_jid(&view, account, lid)?
         .filter(|chat| chat.jid == lid || chat.lid.as_deref() == Some(lid));
-    let by_pn = by_jid(&view, account, pn)?.filter(|chat| chat.jid == pn || is_lid(&chat.jid));
+    let by_pn = by_own_jid(&view, account, pn)?.filter(|chat| chat.jid == pn || is_lid(&chat.jid));
     let mut chat = match (by_lid, by_pn) {
         (Some(a), Some(b)) if a.number == b.number => {
             if a.jid == pn && a.lid.as_deref() == Some(lid) {
@@ -123,11 +246,14 @@ pub fn link(tx: &mut WriteTx<'_>, account: u32, lid: &str, pn: &str) -> Result<(
         (Some(a), Some(b)) if a.message_count > b.message_count => merge(tx, account, b, a)?,
         (Some(a), Some(b)) => merge(tx, account, a, b)?,
         (Some(chat), None) | (None, Some(chat)) => chat,
+        // Nobody of that name has written yet: who does is found by `people`. What a JID led to
+        // was somebody else's.
         (None, None) => {
-            let mut counters = counters(&view, account)?;
-            let chat = create(tx, account, pn, &mut counters)?;
-            put_counters(tx, account, &counters)?;
-            chat
+            let table = tx.tables().chat_ids;
+            for jid in [lid, pn] {
+                tx.delete(table, &Key::account(account).text(jid))?;
+            }
+            return Ok(());
         }
     };
     pn.clone_into(&mut chat.jid);
@@ -136,6 +262,24 @@ pub fn link(tx: &mut WriteTx<'_>, account: u32, lid: &str, pn: &str) -> Result<(
         put_jid(tx, account, jid, chat.number)?;
     }
     put_row(tx, account, &chat)
+}
+
+/// Remembers that two JIDs are one person, and forgets what either was before.
+fn introduce(tx: &mut WriteTx<'_>, account: u32, lid: &str, pn: &str) -> Result<()> {
+    let table = tx.tables().people;
+    for (this, other) in [(lid, pn), (pn, lid)] {
+        let before = other_jid(&tx.view(), account, this)?;
+        if before.as_deref() == Some(other) {
+            continue;
+        }
+        if let Some(before) = before
+            && other_jid(&tx.view(), account, &before)?.as_deref() == Some(this)
+        {
+            tx.delete(table, &Key::account(account).text(&before))?;
+        }
+        tx.put(table, &Key::account(account).text(this), other.as_bytes())?;
+    }
+    Ok(())
 }
 
 /// Moves everything of `from` into `into`, which is returned but not yet stored.
@@ -191,6 +335,7 @@ fn merge(tx: &mut WriteTx<'_>, account: u32, from: Chat, mut into: Chat) -> Resu
     into.message_count += from.message_count.saturating_sub(twice);
     into.unread_count += from.unread_count;
     into.name = into.name.or(from.name);
+    into.contact_name = into.contact_name.or(from.contact_name);
     let last = newest(&tx.view(), account, into.number)?;
     put(tx, account, &mut into, last)?;
     Ok(into)
@@ -205,7 +350,18 @@ pub fn ensure(
 ) -> Result<Chat> {
     match by_jid(&tx.view(), account, jid)? {
         Some(chat) => Ok(chat),
-        None => create(tx, account, jid, counters),
+        None => {
+            let canonical = canonical_jid(&tx.view(), account, jid)?;
+            let mut chat = create(tx, account, &canonical, counters)?;
+            if let Some(lid) = other_jid(&tx.view(), account, &canonical)?
+                && is_lid(&lid)
+            {
+                put_jid(tx, account, &lid, chat.number)?;
+                chat.lid = Some(lid);
+                put_row(tx, account, &chat)?;
+            }
+            Ok(chat)
+        }
     }
 }
 
@@ -217,6 +373,7 @@ fn create(tx: &mut WriteTx<'_>, account: u32, jid: &str, counters: &mut Counters
         jid: jid.to_owned(),
         lid: is_lid(jid).then(|| jid.to_owned()),
         name: None,
+        contact_name: None,
         unread_count: 0,
         message_count: 0,
         last: None,
@@ -266,7 +423,18 @@ pub fn of(tx: &ReadTx<'_>, account: u32, number: u64) -> Result<Chat> {
         .ok_or_else(|| StoreError::corrupt(table.name, &key, "an index names it, it is missing"))
 }
 
+/// The chat that `jid` leads to, be it by the other JID of the same person.
 pub fn by_jid(tx: &ReadTx<'_>, account: u32, jid: &str) -> Result<Option<Chat>> {
+    if let Some(chat) = by_own_jid(tx, account, jid)? {
+        return Ok(Some(chat));
+    }
+    match canonical_jid(tx, account, jid)? {
+        number if number != jid => by_own_jid(tx, account, &number),
+        _ => Ok(None),
+    }
+}
+
+fn by_own_jid(tx: &ReadTx<'_>, account: u32, jid: &str) -> Result<Option<Chat>> {
     let table = tx.tables().chat_ids;
     let key = Key::account(account).text(jid);
     let Some(bytes) = tx.get(table, &key)? else {
@@ -296,6 +464,7 @@ fn put_jid(tx: &mut WriteTx<'_>, account: u32, jid: &str, number: u64) -> Result
     )
 }
 
-fn is_lid(jid: &str) -> bool {
+/// Whether the JID is a LID.
+pub fn is_lid(jid: &str) -> bool {
     ChatJid::parse(jid).is_ok_and(|jid| jid.server() == Server::Lid)
 }

@@ -7,13 +7,15 @@
 //! - `message_ids`: message id (text), chat (u64), sender (text) → timestamp and sequence (u64
 //!   each). What makes a message known: WhatsApp's ids are unique only within chat and sender. The
 //!   sender is `me` for own messages, `peer` in a chat with one person, who may write under two
-//!   JIDs, and the JID else.
+//!   JIDs, and else the JID that he writes under there (a LID, in most groups).
 //! - `messages_by_time`: timestamp, sequence → chat (u64), for the newest of a whole account.
-//! - `chats`, `chat_ids`, `chats_by_time`: see [`chats`].
+//! - `chats`, `chat_ids`, `chats_by_time`, `people`: see [`chats`].
+//! - `early_changes`: see [`changes`].
 //! - `counters`: [`Counters`].
 //!
 //! A message shows under its chat's canonical JID, whatever it said when it was stored.
 
+mod changes;
 mod chats;
 mod pages;
 #[cfg(test)]
@@ -21,11 +23,16 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
-pub use chats::{ChatSummary, LastMessage, canonical, link, mark_read, set_name};
+pub use changes::{Applied, Author, By, Change, Target, apply, find_target};
+pub use chats::{
+    ChatSummary, LastMessage, canonical, canonical_jid, is_lid, is_nameless, link, mark_read,
+    mark_unread, set_contact_name, set_name, set_unread,
+};
 pub use pages::{ChatPage, Page, PageQuery, chats, page, recent};
 
 use super::error::StoreError;
 use super::key::{Key, KeyReader};
+use super::media::{self, NewMedium};
 use super::tx::{ReadTx, WriteTx, from_json};
 use crate::clock::Millis;
 use crate::event::{DeliveryStatus, Message};
@@ -47,6 +54,15 @@ pub enum Inserted {
     Duplicate,
 }
 
+/// How a message came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrival {
+    /// Just now: it is unread, if it is not an own one.
+    Live,
+    /// With the phone's history, which says itself how much of a chat is unread.
+    History,
+}
+
 /// Per account.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -57,6 +73,10 @@ struct Counters {
     /// Chats with messages.
     chats: u64,
     messages: u64,
+    /// The last medium's number given.
+    media: u64,
+    /// Changes that wait for their message.
+    early_changes: u64,
 }
 
 /// Where a message lies.
@@ -107,7 +127,7 @@ fn id_key(account: u32, chat: &Chat, message: &Message) -> Key {
     } else if chat.is_person() {
         PEER
     } else {
-        &message.from
+        message.from_lid.as_ref().unwrap_or(&message.from)
     };
     Key::account(account)
         .text(&message.message_id)
@@ -115,13 +135,26 @@ fn id_key(account: u32, chat: &Chat, message: &Message) -> Key {
         .text(sender)
 }
 
-/// Stores a message unless it is known, with its chat's summary. `message` gets its chat's
-/// canonical JID, also as the sender in a chat with one person, for the event to say the same.
-pub fn insert(tx: &mut WriteTx<'_>, account: u32, message: &mut Message) -> Result<Inserted> {
+/// Stores a message unless it is known, with its chat's summary and its medium. `message` gets its
+/// chat's canonical JID and its sender's, what had changed about it before it came, and its
+/// medium's id, for the event to say the same.
+pub fn insert(
+    tx: &mut WriteTx<'_>,
+    account: u32,
+    message: &mut Message,
+    medium: Option<&NewMedium>,
+    arrival: Arrival,
+) -> Result<Inserted> {
     let tables = tx.tables();
     let mut counters = counters(&tx.view(), account)?;
     let mut chat = chats::ensure(tx, account, &message.chat_id, &mut counters)?;
-    chat.make_canonical(message);
+    if chats::is_lid(&message.from) && !message.from_me && !chat.is_person() {
+        message.from_lid = Some(message.from.clone());
+    }
+    chat.make_canonical(&tx.view(), account, message)?;
+    for reaction in &mut message.reactions {
+        reaction.from = chats::canonical_jid(&tx.view(), account, &reaction.from)?;
+    }
     let id_key = id_key(account, &chat, message);
     if tx.view().get(tables.message_ids, &id_key)?.is_some() {
         return Ok(Inserted::Duplicate);
@@ -134,13 +167,24 @@ pub fn insert(tx: &mut WriteTx<'_>, account: u32, message: &mut Message) -> Resu
         timestamp: message.timestamp,
         sequence: counters.sequence,
     };
+    if let Some(medium) = medium {
+        counters.media += 1;
+        media::put_new(tx, account, counters.media, message, medium)?;
+    }
+    changes::catch_up(tx, account, &chat, message, &mut counters)?;
     tx.put(tables.message_ids, &id_key, &place.id_value())?;
     put_message(tx, account, place, message)?;
     put_counters(tx, account, &counters)?;
     chat.message_count += 1;
     if !message.from_me {
-        chat.unread_count += 1;
-        if chat.is_person() && message.push_name.as_ref().is_some_and(|n| !n.is_empty()) {
+        if arrival == Arrival::Live {
+            chat.unread_count += 1;
+        }
+        let newer = chat.last.is_none_or(|last| place.timestamp >= last.0);
+        if chat.is_person()
+            && message.push_name.as_ref().is_some_and(|n| !n.is_empty())
+            && (newer || chat.name.is_none())
+        {
             chat.name.clone_from(&message.push_name);
         }
     }
@@ -150,6 +194,73 @@ pub fn insert(tx: &mut WriteTx<'_>, account: u32, message: &mut Message) -> Resu
     };
     chats::put(tx, account, &mut chat, Some(newest))?;
     Ok(Inserted::New)
+}
+
+/// Says that the account's owner has read a chat up to the newest of these messages. Whether that
+/// changed how much is unread.
+pub fn mark_read_messages(
+    tx: &mut WriteTx<'_>,
+    account: u32,
+    jid: &str,
+    message_ids: &[String],
+) -> Result<bool> {
+    let Some(mut chat) = chats::by_jid(&tx.view(), account, jid)? else {
+        return Ok(false);
+    };
+    let mut newest = None;
+    for id in message_ids {
+        for (place, _) in places(&tx.view(), account, id)? {
+            if place.chat == chat.number {
+                newest = newest.max(Some((place.timestamp, place.sequence)));
+            }
+        }
+    }
+    match newest {
+        Some(up_to) if chat.unread_count > 0 => {
+            chats::mark_read_up_to(tx, account, &mut chat, up_to)
+        }
+        _ => Ok(false),
+    }
+}
+
+/// Says that the account's owner has read a chat up to this time. Whether that changed how much is
+/// unread.
+pub fn mark_read_until(
+    tx: &mut WriteTx<'_>,
+    account: u32,
+    jid: &str,
+    until: Millis,
+) -> Result<bool> {
+    match chats::by_jid(&tx.view(), account, jid)? {
+        Some(mut chat) if chat.unread_count > 0 => {
+            chats::mark_read_up_to(tx, account, &mut chat, (until, u64::MAX))
+        }
+        _ => Ok(false),
+    }
+}
+
+/// The newest messages of others in a chat that are unread, at most `limit`, newest first.
+pub fn unread(tx: &ReadTx<'_>, account: u32, jid: &str, limit: usize) -> Result<Vec<Message>> {
+    let Some(chat) = chats::by_jid(tx, account, jid)? else {
+        return Ok(Vec::new());
+    };
+    let wanted = usize::try_from(chat.unread_count)
+        .unwrap_or(usize::MAX)
+        .min(limit);
+    let table = tx.tables().messages;
+    let mut found = Vec::new();
+    for row in tx.prefix_back(table, chat_prefix(account, chat.number))? {
+        if found.len() >= wanted {
+            break;
+        }
+        let (key, bytes) = row?;
+        let mut message: Message = from_json(table, key, bytes)?;
+        if !message.from_me {
+            chat.make_canonical(tx, account, &mut message)?;
+            found.push(message);
+        }
+    }
+    Ok(found)
 }
 
 /// The message of that id; the newest one if several chats have it.
@@ -230,10 +341,22 @@ fn change_found(
     own: bool,
     change: impl FnOnce(&mut Message) -> bool,
 ) -> Result<Option<Message>> {
+    match find(&tx.view(), account, message_id, own)? {
+        Some((place, id_key)) => change_at(tx, account, place, &id_key, change),
+        None => Ok(None),
+    }
+}
+
+/// Changes the message at `place`, whose row in `message_ids` is `id_key`; `None` if `change` says
+/// that it did nothing.
+fn change_at(
+    tx: &mut WriteTx<'_>,
+    account: u32,
+    place: Place,
+    id_key: &[u8],
+    change: impl FnOnce(&mut Message) -> bool,
+) -> Result<Option<Message>> {
     let tables = tx.tables();
-    let Some((place, id_key)) = find(&tx.view(), account, message_id, own)? else {
-        return Ok(None);
-    };
     let (mut chat, before) = load(&tx.view(), account, place)?;
     let mut message = before.clone();
     if !change(&mut message) {
@@ -243,6 +366,7 @@ fn change_found(
     message.message_id = before.message_id;
     message.chat_id = before.chat_id;
     message.from = before.from;
+    message.from_lid = before.from_lid;
     message.from_me = before.from_me;
     let moved = Place {
         timestamp: message.timestamp,
@@ -251,7 +375,7 @@ fn change_found(
     if moved != place {
         tx.delete(tables.messages, &place.key(account))?;
         tx.delete(tables.messages_by_time, &place.time_key(account))?;
-        tx.put(tables.message_ids, &id_key, &moved.id_value())?;
+        tx.put(tables.message_ids, id_key, &moved.id_value())?;
     }
     put_message(tx, account, moved, &message)?;
     if moved != place {
@@ -278,10 +402,27 @@ fn find(
     message_id: &str,
     own: bool,
 ) -> Result<Option<(Place, Vec<u8>)>> {
-    let table = tx.tables().message_ids;
-    let prefix = Key::account(account).text(message_id);
     let mine = Key::new().text(OWN);
     let mut found: Option<(Place, Vec<u8>)> = None;
+    for (place, key) in places(tx, account, message_id)? {
+        if own && !key.ends_with(&mine) {
+            continue;
+        }
+        let newer = found.as_ref().is_none_or(|(best, _)| {
+            (place.timestamp, place.sequence) > (best.timestamp, best.sequence)
+        });
+        if newer {
+            found = Some((place, key));
+        }
+    }
+    Ok(found)
+}
+
+/// Where messages of that id are, with the keys of their rows in `message_ids`.
+fn places(tx: &ReadTx<'_>, account: u32, message_id: &str) -> Result<Vec<(Place, Vec<u8>)>> {
+    let table = tx.tables().message_ids;
+    let prefix = Key::account(account).text(message_id);
+    let mut found = Vec::new();
     for row in tx.prefix(table, &prefix)?.take(SAME_ID) {
         let (key, value) = row?;
         let (mut rest, mut value) = (KeyReader(&key[prefix.len()..]), KeyReader(value));
@@ -289,20 +430,12 @@ fn find(
         else {
             return Err(StoreError::corrupt(table.name, key, "not a place"));
         };
-        if own && *rest.0 != *mine {
-            continue;
-        }
-        let newer = found
-            .as_ref()
-            .is_none_or(|(best, _)| (timestamp, sequence) > (best.timestamp, best.sequence));
-        if newer {
-            let place = Place {
-                chat,
-                timestamp,
-                sequence,
-            };
-            found = Some((place, key.to_vec()));
-        }
+        let place = Place {
+            chat,
+            timestamp,
+            sequence,
+        };
+        found.push((place, key.to_vec()));
     }
     Ok(found)
 }
@@ -321,7 +454,7 @@ fn load_in(tx: &ReadTx<'_>, account: u32, chat: &Chat, place: Place) -> Result<M
         .get(table, &key)?
         .ok_or_else(|| StoreError::corrupt(table.name, &key, "an index names it, it is missing"))?;
     let mut message: Message = from_json(table, &key, bytes)?;
-    chat.make_canonical(&mut message);
+    chat.make_canonical(tx, account, &mut message)?;
     Ok(message)
 }
 

@@ -71,7 +71,7 @@ pub fn page(tx: &ReadTx<'_>, account: u32, jid: &str, query: PageQuery) -> Resul
     for row in rows.by_ref().take(query.limit) {
         let (key, bytes) = row?;
         let mut message: Message = from_json(table, key, bytes)?;
-        chat.make_canonical(&mut message);
+        chat.make_canonical(tx, account, &mut message)?;
         page.messages.push(message);
     }
     page.has_more = rows.next().transpose()?.is_some();
@@ -121,7 +121,7 @@ fn summary(tx: &ReadTx<'_>, account: u32, chat: Chat) -> Result<ChatSummary> {
     };
     Ok(ChatSummary {
         chat_id: chat.jid,
-        name: chat.name,
+        name: chat.contact_name.or(chat.name),
         unread_count: chat.unread_count,
         last_message_time: chat.last.map(|last| last.0),
         message_count: chat.message_count,

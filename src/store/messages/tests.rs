@@ -1,4 +1,5 @@
 use super::*;
+use crate::event::Event;
 use crate::store::accounts;
 use crate::store::tests::{TestStore, message};
 use crate::store::{StoreError, purge};
@@ -10,7 +11,7 @@ const LID: &str = "955000000177@lid";
 const GROUP: &str = "120363017953516826@g.us";
 
 fn add(store: &TestStore, account: u32, message: Message) -> Inserted {
-    store.run(move |tx| insert(tx, account, &mut message.clone()))
+    store.run(move |tx| insert(tx, account, &mut message.clone(), None, Arrival::Live))
 }
 
 fn inbound(chat: &str, id: &str, timestamp: u64) -> Message {
@@ -364,7 +365,7 @@ fn accounts_are_merged_by_time() {
 fn a_failed_job_leaves_no_half_message() {
     let store = TestStore::new();
     let write = store.write(|tx| {
-        insert(tx, ALICE, &mut inbound(PN, "A", 1))?;
+        insert(tx, ALICE, &mut inbound(PN, "A", 1), None, Arrival::Live)?;
         Err::<(), _>(StoreError::Missing("thing"))
     });
     assert!(smol::block_on(write).is_err());
@@ -413,4 +414,282 @@ fn nothing_of_a_removed_account_is_left() {
     assert!(tables_are_empty);
     let others = store.read(|tx| page(tx, number + 1, PN, ALL)).unwrap();
     assert_eq!(others.total, 20);
+}
+
+fn target(chat: &str, id: &str, author: Option<Author>) -> Target {
+    Target {
+        chat: chat.into(),
+        message_id: id.into(),
+        author,
+    }
+}
+
+fn by(from: &str, timestamp: u64) -> By {
+    By {
+        from: from.into(),
+        from_me: false,
+        timestamp,
+    }
+}
+
+/// The change's event, if it made a difference.
+fn change(store: &TestStore, target: Target, by: By, change: Change) -> Option<Event> {
+    store
+        .run(move |tx| apply(tx, ALICE, "alice", &target, &by, &change))
+        .event
+}
+
+fn react(emoji: &str) -> Change {
+    Change::React {
+        emoji: emoji.into(),
+    }
+}
+
+fn edit(text: &str) -> Change {
+    Change::Edit { text: text.into() }
+}
+
+fn stored(store: &TestStore, id: &str) -> Message {
+    store.read(|tx| get(tx, ALICE, id)).unwrap().unwrap()
+}
+
+#[test]
+fn each_person_reacts_once_and_the_newest_counts() {
+    let store = TestStore::new();
+    add(&store, ALICE, inbound(GROUP, "A", 1));
+    let to = || target(GROUP, "A", None);
+    assert!(change(&store, to(), by(PN, 10), react("x")).is_some());
+    assert_eq!(change(&store, to(), by(PN, 10), react("x")), None, "again");
+    assert!(change(&store, to(), by("2@s.whatsapp.net", 11), react("y")).is_some());
+    assert!(change(&store, to(), by(PN, 12), react("z")).is_some());
+    assert_eq!(change(&store, to(), by(PN, 9), react("old")), None, "late");
+    let reactions = |store: &TestStore| -> Vec<(String, String)> {
+        let reactions = stored(store, "A").reactions;
+        reactions.into_iter().map(|r| (r.from, r.emoji)).collect()
+    };
+    let both = [("2@s.whatsapp.net", "y"), (PN, "z")].map(|(a, b)| (a.into(), b.into()));
+    assert_eq!(reactions(&store), both);
+    let gone = change(&store, to(), by(PN, 13), react(""));
+    match gone {
+        Some(Event::MessageReaction(gone)) => {
+            assert_eq!((gone.emoji, gone.from), ("".into(), PN.into()))
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(change(&store, to(), by(PN, 14), react("")), None);
+    assert_eq!(reactions(&store), both[..1]);
+}
+
+#[test]
+fn edits_and_deletions_change_what_their_author_wrote() {
+    let store = TestStore::new();
+    add(&store, ALICE, inbound(PN, "A", 1));
+    add(&store, ALICE, own(PN, "A", 2));
+    let his = || target(PN, "A", Some(Author::Them(None)));
+    assert!(change(&store, his(), by(PN, 10), edit("new")).is_some());
+    assert_eq!(
+        change(&store, his(), by(PN, 10), edit("new")),
+        None,
+        "again"
+    );
+    assert_eq!(change(&store, his(), by(PN, 5), edit("late")), None);
+    let texts: Vec<_> = all(&store, PN)
+        .messages
+        .into_iter()
+        .map(|m| (m.text.unwrap(), m.edited, m.edited_at))
+        .collect();
+    let untouched = ("text of A".to_owned(), false, None);
+    assert_eq!(texts, [untouched.clone(), ("new".into(), true, Some(10))]);
+    assert!(change(&store, his(), by(PN, 11), Change::Delete).is_some());
+    assert_eq!(change(&store, his(), by(PN, 12), Change::Delete), None);
+    assert_eq!(change(&store, his(), by(PN, 12), edit("ghost")), None);
+    let page = all(&store, PN);
+    assert_eq!(page.messages[0].text.as_deref(), Some("text of A"));
+    assert_eq!(
+        (page.messages[1].text.clone(), page.messages[1].deleted),
+        (None, true)
+    );
+    assert_eq!(page.total, 2);
+}
+
+#[test]
+fn what_comes_before_its_message_waits_for_it() {
+    let store = TestStore::new();
+    let his = || target(LID, "A", Some(Author::Them(None)));
+    assert_eq!(
+        change(&store, his(), by(LID, 10), edit("new")),
+        None,
+        "shown with its message"
+    );
+    assert!(change(&store, his(), by(LID, 11), react("x")).is_some());
+    assert_eq!(
+        change(&store, his(), by(LID, 11), react("x")),
+        None,
+        "again"
+    );
+    // Another chat's, and an own one, of the same id are not meant.
+    add(&store, ALICE, inbound(GROUP, "A", 1));
+    store.run(|tx| link(tx, ALICE, LID, PN));
+    add(&store, ALICE, own(PN, "A", 2));
+    for chat in [GROUP, PN] {
+        assert!(!all(&store, chat).messages[0].edited, "{chat}");
+    }
+    let store = store.reopen();
+    add(&store, ALICE, inbound(PN, "A", 3));
+    let newest = &all(&store, PN).messages[0];
+    assert_eq!(newest.text.as_deref(), Some("new"));
+    assert_eq!((newest.edited, newest.reactions.len()), (true, 1));
+    // It waits no more.
+    let left = store
+        .read(|tx| Ok(tx.prefix(tx.tables().early_changes, &[])?.count()))
+        .unwrap();
+    assert_eq!(left, 0);
+}
+
+#[test]
+fn changes_without_a_message_are_bounded() {
+    let store = TestStore::new();
+    for n in 0..100u64 {
+        let reaction = react(&n.to_string());
+        change(&store, target(PN, "A", None), by(PN, n), reaction);
+    }
+    let waiting = || {
+        store
+            .read(|tx| Ok(tx.prefix(tx.tables().early_changes, &[])?.count()))
+            .unwrap()
+    };
+    assert_eq!(waiting(), 64);
+    store.run(|tx| {
+        for n in 0..4_200u64 {
+            let to = target(PN, &format!("M{n}"), None);
+            apply(tx, ALICE, "alice", &to, &by(PN, n), &react("x"))?;
+        }
+        Ok(())
+    });
+    assert_eq!(waiting(), 4096);
+}
+
+#[test]
+fn reading_a_chat_leaves_what_came_later_unread() {
+    let store = TestStore::new();
+    for n in 0..5u64 {
+        add(&store, ALICE, inbound(PN, &format!("M{n}"), 100 + n));
+    }
+    add(&store, ALICE, own(PN, "mine", 110));
+    let unread = |store: &TestStore| all_chats(store)[0].unread_count;
+    let read = |ids: &'static [&'static str]| {
+        let ids: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
+        store.run(move |tx| mark_read_messages(tx, ALICE, PN, &ids))
+    };
+    assert_eq!(unread(&store), 5);
+    assert!(read(&["M0", "M2"]));
+    assert_eq!(unread(&store), 2);
+    assert!(!read(&["M1"]), "an older one changes nothing");
+    assert!(!read(&["nowhere"]));
+    assert!(!store.run(|tx| mark_read_until(tx, ALICE, PN, 50)));
+    assert!(store.run(|tx| mark_read_until(tx, ALICE, PN, 103)));
+    assert_eq!(unread(&store), 1);
+    let left = store.read(|tx| super::unread(tx, ALICE, PN, 10)).unwrap();
+    assert_eq!(left[0].message_id, "M4");
+    assert!(read(&["mine"]));
+    assert_eq!(unread(&store), 0);
+    assert!(store.run(|tx| mark_unread(tx, ALICE, PN)));
+    assert_eq!(unread(&store), 1);
+}
+
+#[test]
+fn the_owners_name_for_a_person_counts_more_than_his_own() {
+    let store = TestStore::new();
+    store.run(|tx| set_contact_name(tx, ALICE, PN, Some("Robert")));
+    assert_eq!(all_chats(&store), [], "a contact is no chat");
+    let named = |name: &str, id: &str| Message {
+        push_name: Some(name.into()),
+        ..inbound(LID, id, 1)
+    };
+    store.run(|tx| link(tx, ALICE, LID, PN));
+    add(&store, ALICE, named("Bob", "A"));
+    let name = |store: &TestStore| all_chats(store)[0].name.clone();
+    assert_eq!(name(&store).as_deref(), Some("Robert"));
+    store.run(|tx| set_contact_name(tx, ALICE, LID, None));
+    assert_eq!(name(&store).as_deref(), Some("Bob"));
+}
+
+#[test]
+fn members_of_a_group_are_known_by_number_as_soon_as_it_is_learnt() {
+    let store = TestStore::new();
+    let from = |id: &str| Message {
+        from: LID.into(),
+        ..inbound(GROUP, id, 1)
+    };
+    add(&store, ALICE, from("A"));
+    assert_eq!(stored(&store, "A").from, LID);
+    store.run(|tx| link(tx, ALICE, LID, PN));
+    assert_eq!(stored(&store, "A").from, PN);
+    assert_eq!(stored(&store, "A").from_lid.as_deref(), Some(LID));
+    assert_eq!(add(&store, ALICE, from("A")), Inserted::Duplicate);
+    // A reaction names him either way.
+    for (author, at) in [(LID, 5), (PN, 6)] {
+        let his = target(GROUP, "A", Some(Author::Them(Some(author.into()))));
+        let reaction = react(&at.to_string());
+        assert!(change(&store, his, by(PN, at), reaction).is_some());
+    }
+    let other = target(GROUP, "A", Some(Author::Them(Some("9@lid".into()))));
+    change(&store, other, by(PN, 7), react("lost"));
+    assert_eq!(stored(&store, "A").reactions[0].emoji, "6");
+}
+
+#[test]
+fn media_come_with_their_messages_and_go_with_them() {
+    let store = TestStore::new();
+    let medium = NewMedium {
+        kind: "image",
+        wire_chat: PN.into(),
+        wire_sender: None,
+        mimetype: "image/png".into(),
+        file_name: None,
+        size: 5,
+        sha256: vec![1; 32],
+        remote: None,
+        wanted: true,
+    };
+    let added = store.run(move |tx| {
+        let mut message = inbound(PN, "A", 1);
+        insert(tx, ALICE, &mut message, Some(&medium), Arrival::Live)?;
+        assert_eq!(
+            insert(
+                tx,
+                ALICE,
+                &mut message.clone(),
+                Some(&medium),
+                Arrival::Live
+            )?,
+            Inserted::Duplicate
+        );
+        Ok(message)
+    });
+    assert_eq!(stored(&store, "A"), added);
+    assert!(added.has_media);
+    assert_eq!(
+        added.media_url.as_deref(),
+        Some("/accounts/alice/messages/A/media")
+    );
+    let wanted = |store: &TestStore| store.read(|tx| media::wanted(tx, ALICE, 0, 9)).unwrap();
+    assert_eq!(wanted(&store).len(), 1);
+    let listed = store
+        .read(|tx| media::list(tx, ALICE, 9, 0, |_| true))
+        .unwrap();
+    assert_eq!(listed.len(), 1, "once, although it came twice");
+    assert_eq!(Some(listed[0].id()), added.media_id);
+    let deleted = store.run(|tx| {
+        let his = target(PN, "A", None);
+        apply(tx, ALICE, "alice", &his, &by(PN, 2), &Change::Delete)
+    });
+    assert_eq!(deleted.removed_medium, added.media_id);
+    assert_eq!(wanted(&store), []);
+    assert_eq!(
+        store
+            .read(|tx| media::list(tx, ALICE, 9, 0, |_| true))
+            .unwrap(),
+        []
+    );
 }

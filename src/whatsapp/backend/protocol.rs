@@ -11,6 +11,7 @@ use super::{
     Backend, Result, Stored, from_json, get_json, into_backend, now, rows, sender_key_devices,
     tc_tokens, to_json,
 };
+use crate::store::messages;
 use crate::store::signal::Kind;
 use crate::store::{Key, WriteTx};
 
@@ -145,9 +146,13 @@ impl ProtocolStore for Backend {
         let account = self.account;
         let entries = entries.to_vec();
         self.write(move |tx| {
-            entries
-                .iter()
-                .try_for_each(|entry| put_mapping(tx, account, entry))
+            entries.iter().try_for_each(|entry| {
+                put_mapping(tx, account, entry)?;
+                // One person is one chat, from the moment that it is known.
+                let lid = format!("{}@lid", entry.lid);
+                let number = format!("{}@s.whatsapp.net", entry.phone_number);
+                messages::link(tx, account, &lid, &number)
+            })
         })
         .await
     }

@@ -1,0 +1,169 @@
+//! Where files stay: the media of messages, and history that waits to be read.
+//!
+//! - `<data>/media/<account number>/<medium number>`: a medium, as it was sent.
+//! - `<data>/history/<account number>/<nanoseconds>`: a piece of the phone's history.
+//!
+//! Directories are 0700 and files 0600. What a file is stands in the store; a file that the store
+//! does not know is nobody's and goes with [`Files::sweep`]. All of this blocks.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::Spooled;
+
+/// The folders of a data directory. Clones share nothing but its path.
+#[derive(Debug, Clone)]
+pub struct Files {
+    data: Arc<Path>,
+}
+
+impl Files {
+    /// In the data directory `data`, which exists.
+    pub fn new(data: &Path) -> Files {
+        Files { data: data.into() }
+    }
+
+    /// Where a medium is, or would be.
+    pub fn medium(&self, account: u32, number: u64) -> PathBuf {
+        self.media_folder(account).join(number.to_string())
+    }
+
+    /// Puts a file where its medium is to be.
+    ///
+    /// # Errors
+    /// What the disk says; the file is gone then.
+    pub fn keep(&self, file: Spooled, account: u32, number: u64) -> io::Result<()> {
+        private_folder(&self.media_folder(account))?;
+        file.persist(&self.medium(account, number))
+    }
+
+    /// Removes a medium's file, if it is there.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn remove(&self, account: u32, number: u64) -> io::Result<()> {
+        if_there(fs::remove_file(self.medium(account, number)))
+    }
+
+    /// Removes all files of an account.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn remove_account(&self, account: u32) -> io::Result<()> {
+        if_there(fs::remove_dir_all(self.media_folder(account)))?;
+        if_there(fs::remove_dir_all(self.history_folder(account)))
+    }
+
+    /// Removes media that `is_known` knows nothing of, and returns how many that were.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn sweep(&self, is_known: impl Fn(u32, u64) -> bool) -> io::Result<usize> {
+        let mut removed = 0;
+        for account in numbered::<u32>(&self.data.join("media"))? {
+            for medium in numbered::<u64>(&self.media_folder(account))? {
+                if !is_known(account, medium) {
+                    self.remove(account, medium)?;
+                    removed += 1;
+                }
+            }
+        }
+        Ok(removed)
+    }
+
+    /// A path for the next piece of an account's history, which sorts behind the earlier ones.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn new_history(&self, account: u32) -> io::Result<PathBuf> {
+        let folder = self.history_folder(account);
+        private_folder(&folder)?;
+        let mut stamp = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_nanos());
+        loop {
+            let path = folder.join(format!("{stamp:024}"));
+            if !path.exists() {
+                return Ok(path);
+            }
+            stamp += 1;
+        }
+    }
+
+    /// Where an account's history waits.
+    pub fn history_folder(&self, account: u32) -> PathBuf {
+        self.data.join("history").join(account.to_string())
+    }
+
+    fn media_folder(&self, account: u32) -> PathBuf {
+        self.data.join("media").join(account.to_string())
+    }
+}
+
+fn private_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+fn if_there(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// The entries of a folder that are named by a number; none if there is no folder.
+fn numbered<N: std::str::FromStr>(folder: &Path) -> io::Result<Vec<N>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut numbers = Vec::new();
+    for entry in entries {
+        if let Some(number) = entry?.file_name().to_str().and_then(|n| n.parse().ok()) {
+            numbers.push(number);
+        }
+    }
+    Ok(numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_store_does_not_know_goes_and_the_rest_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Files::new(dir.path());
+        assert_eq!(files.sweep(|_, _| false).unwrap(), 0);
+        for (account, number) in [(1, 1), (1, 2), (2, 1)] {
+            private_folder(&files.media_folder(account)).unwrap();
+            fs::write(files.medium(account, number), "x").unwrap();
+        }
+        let removed = files.sweep(|account, number| (account, number) != (1, 2));
+        assert_eq!(removed.unwrap(), 1);
+        assert!(files.medium(1, 1).exists() && !files.medium(1, 2).exists());
+        files.remove_account(1).unwrap();
+        files.remove_account(1).unwrap();
+        assert!(!files.medium(1, 1).exists() && files.medium(2, 1).exists());
+        files.remove(2, 1).unwrap();
+        files.remove(2, 1).unwrap();
+        assert!(!files.medium(2, 1).exists());
+    }
+
+    #[test]
+    fn pieces_of_history_sort_by_age() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Files::new(dir.path());
+        let mut last = files.new_history(1).unwrap();
+        for _ in 0..5 {
+            fs::write(&last, "x").unwrap();
+            let next = files.new_history(1).unwrap();
+            assert!(next > last);
+            last = next;
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! The media of messages: what is known of them, where WhatsApp keeps them, and which are to be
+//! fetched. The files themselves are `crate::media`'s.
+//!
+//! All keys start with the account's number (u32).
+//!
+//! - `media`: medium number (u64), which counts up within the account → [`Medium`], JSON. Both numbers
+//!   as hexadecimal digits are the medium's public id.
+//! - `media_wanted`: medium number (u64) → how often it was tried (u32) and when it is due (u64).
+
+use serde::{Deserialize, Serialize};
+
+use super::error::StoreError;
+use super::key::{Key, KeyReader};
+use super::tx::{ReadTx, WriteTx};
+use crate::clock::Millis;
+use crate::event::Message;
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+/// Digits of a medium's id.
+const ID_DIGITS: usize = 24;
+
+/// Where WhatsApp keeps a medium, and how it is read. The bytes are those of the message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Remote {
+    pub direct_path: String,
+    pub media_key: Vec<u8>,
+    pub file_enc_sha256: Vec<u8>,
+}
+
+/// A medium of a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Medium {
+    /// `image`, `video`, `audio`, `document` or `sticker`: also which keys WhatsApp uses.
+    pub kind: String,
+    pub message_id: String,
+    /// The chat's JID when the message came.
+    pub chat_id: String,
+    /// The chat and, in a group, the sender as WhatsApp named them.
+    pub wire_chat: String,
+    pub wire_sender: Option<String>,
+    pub from_me: bool,
+    pub mimetype: String,
+    pub file_name: Option<String>,
+    /// Bytes, as the sender says until it is stored.
+    pub size: u64,
+    /// Of the content; empty if the sender did not say.
+    pub sha256: Vec<u8>,
+    pub remote: Option<Remote>,
+    /// When its file was stored here.
+    #[serde(default)]
+    pub stored_at: Option<Millis>,
+    pub created_at: Millis,
+}
+
+/// A medium that comes with a new message; the message says the rest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewMedium {
+    pub kind: &'static str,
+    pub wire_chat: String,
+    pub wire_sender: Option<String>,
+    pub mimetype: String,
+    pub file_name: Option<String>,
+    pub size: u64,
+    pub sha256: Vec<u8>,
+    pub remote: Option<Remote>,
+    /// Whether it is to be fetched without being asked for.
+    pub wanted: bool,
+}
+
+/// A medium with its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    pub account: u32,
+    pub number: u64,
+    pub medium: Medium,
+}
+
+impl Found {
+    /// The public id.
+    pub fn id(&self) -> String {
+        id(self.account, self.number)
+    }
+}
+
+/// A medium that is to be fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    pub number: u64,
+    /// How often it was tried.
+    pub tries: u32,
+    pub due: Millis,
+}
+
+/// The public id of a medium.
+pub fn id(account: u32, number: u64) -> String {
+    format!("{account:08x}{number:016x}")
+}
+
+/// Account and number of a public id.
+pub fn parse_id(id: &str) -> Option<(u32, u64)> {
+    let is_id = id.len() == ID_DIGITS
+        && id
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    if !is_id {
+        return None;
+    }
+    let (account, number) = id.split_at(8);
+    Some((
+        u32::from_str_radix(account, 16).ok()?,
+        u64::from_str_radix(number, 16).ok()?,
+    ))
+}
+
+/// Stores a new message's medium under `number`, and tells the message.
+pub(super) fn put_new(
+    tx: &mut WriteTx<'_>,
+    account: u32,
+    number: u64,
+    message: &mut Message,
+    new: &NewMedium,
+) -> Result<()> {
+    message.has_media = true;
+    message.media_id = Some(id(account, number));
+    message.media_url = Some(format!(
+        "/accounts/{}/messages/{}/media",
+        message.account_id, message.message_id
+    ));
+    message.media_type = Some(new.kind.to_owned());
+    message.media_mimetype = Some(new.mimetype.clone());
+    message.media_size = Some(new.size);
+    message.media_file_name.clone_from(&new.file_name);
+    let medium = Medium {
+        kind: new.kind.to_owned(),
+        message_id: message.message_id.clone(),
+        chat_id: message.chat_id.clone(),
+        wire_chat: new.wire_chat.clone(),
+        wire_sender: new.wire_sender.clone(),
+        from_me: message.from_me,
+        mimetype: new.mimetype.clone(),
+        file_name: new.file_name.clone(),
+        size: new.size,
+        sha256: new.sha256.clone(),
+        remote: new.remote.clone(),
+        stored_at: None,
+        created_at: message.timestamp,
+    };
+    let table = tx.tables().media;
+    tx.put_json(table, &key(account, number), &medium)?;
+    if new.wanted {
+        want(
+            tx,
+            account,
+            Wanted {
+                number,
+                tries: 0,
+                due: 0,
+            },
+        )?;
+    }
+    Ok(())
+}
+
+/// The medium of that number.
+pub fn get(tx: &ReadTx<'_>, account: u32, number: u64) -> Result<Option<Medium>> {
+    tx.get_json(tx.tables().media, &key(account, number))
+}
+
+/// Replaces what is known of a medium, unless it is gone. Whether it was there.
+pub fn put(tx: &mut WriteTx<'_>, account: u32, number: u64, medium: &Medium) -> Result<bool> {
+    let table = tx.tables().media;
+    let key = key(account, number);
+    if tx.view().get(table, &key)?.is_none() {
+        return Ok(false);
+    }
+    tx.put_json(table, &key, medium)?;
+    Ok(true)
+}
+
+/// Forgets a medium by its public id, if it is the account's. Its file is left to be swept.
+pub(super) fn remove(tx: &mut WriteTx<'_>, account: u32, id: &str) -> Result<()> {
+    if let Some((owner, number)) = parse_id(id)
+        && owner == account
+    {
+        let tables = tx.tables();
+        tx.delete(tables.media, &key(account, number))?;
+        tx.delete(tables.media_wanted, &key(account, number))?;
+    }
+    Ok(())
+}
+
+/// An account's media, newest first, as many as `keep` says yes to within `limit` after `skip`.
+/// Costs a row for each medium that is looked at.
+pub fn list(
+    tx: &ReadTx<'_>,
+    account: u32,
+    limit: usize,
+    skip: usize,
+    keep: impl Fn(&Medium) -> bool,
+) -> Result<Vec<Found>> {
+    let table = tx.tables().media;
+    let mut found = Vec::new();
+    let mut left_out = 0;
+    for row in tx.prefix_back(table, Key::account(account))? {
+        if found.len() >= limit {
+            break;
+        }
+        let (key, bytes) = row?;
+        let medium: Medium = super::tx::from_json(table, key, bytes)?;
+        if !keep(&medium) {
+            continue;
+        }
+        if left_out < skip {
+            left_out += 1;
+            continue;
+        }
+        found.push(Found {
+            account,
+            number: number_in(table.name, key)?,
+            medium,
+        });
+    }
+    Ok(found)
+}
+
+/// Says that a medium is to be fetched.
+pub fn want(tx: &mut WriteTx<'_>, account: u32, wanted: Wanted) -> Result<()> {
+    let table = tx.tables().media_wanted;
+    let value = Key::new().u32(wanted.tries).u64(wanted.due);
+    tx.put(table, &key(account, wanted.number), &value)
+}
+
+/// Says that a medium is not to be fetched any more.
+pub fn unwant(tx: &mut WriteTx<'_>, account: u32, number: u64) -> Result<()> {
+    let table = tx.tables().media_wanted;
+    tx.delete(table, &key(account, number)).map(|_| ())
+}
+
+/// The media to be fetched after number `after`, at most `limit`, oldest first.
+pub fn wanted(tx: &ReadTx<'_>, account: u32, after: u64, limit: usize) -> Result<Vec<Wanted>> {
+    let table = tx.tables().media_wanted;
+    let start = key(account, after.saturating_add(1));
+    let end = Key::account(account).after_prefix();
+    tx.range(table, &start, end.as_deref())?
+        .take(limit)
+        .map(|row| {
+            let (key, value) = row?;
+            let mut value = KeyReader(value);
+            match (value.u32(), value.u64()) {
+                (Some(tries), Some(due)) => Ok(Wanted {
+                    number: number_in(table.name, key)?,
+                    tries,
+                    due,
+                }),
+                _ => Err(StoreError::corrupt(table.name, key, "not a try")),
+            }
+        })
+        .collect()
+}
+
+fn key(account: u32, number: u64) -> Key {
+    Key::account(account).u64(number)
+}
+
+fn number_in(table: &'static str, key: &[u8]) -> Result<u64> {
+    let mut reader = KeyReader(key);
+    (reader.u32(), reader.u64())
+        .1
+        .ok_or_else(|| StoreError::corrupt(table, key, "not a medium's number"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_come_back_and_nonsense_does_not() {
+        assert_eq!(parse_id(&id(7, 0x1234)), Some((7, 0x1234)));
+        assert_eq!(id(7, 0x1234).len(), ID_DIGITS);
+        for bad in [
+            "",
+            "12",
+            "0000000700000000000012340",
+            "../../etc/passwd/000000x",
+            "+0000007000000000000123A",
+        ] {
+            assert_eq!(parse_id(bad), None, "{bad}");
+        }
+    }
+}

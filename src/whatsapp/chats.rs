@@ -1,0 +1,127 @@
+//! What the account's other devices and WhatsApp's server say of chats: read, named, renamed.
+//!
+//! A phone that has just been paired says thousands of such things at once: they are collected and
+//! stored together.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::clock::Millis;
+use crate::runtime::Executor;
+use crate::store::{Store, StoreError, WriteTx, accounts, messages};
+
+/// What may wait to be stored; what is over is dropped, with a word in the log.
+const WAITING: usize = 65_536;
+/// What one transaction takes.
+const BATCH: usize = 256;
+
+/// Something about a chat.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChatNews {
+    /// The owner has read it, up to the newest of these messages.
+    ReadMessages { chat: String, ids: Vec<String> },
+    /// The owner has read it up to a time, or all of it.
+    ReadUntil { chat: String, until: Option<Millis> },
+    /// The owner wants to look at it again.
+    Unread { chat: String },
+    /// What the owner calls a person; `None` if no more.
+    Contact { jid: String, name: Option<String> },
+    /// A group's subject.
+    Subject { chat: String, name: String },
+    /// A LID and its phone number's JID.
+    Link { lid: String, number: String },
+}
+
+/// Collects and stores it for one account.
+#[derive(Clone)]
+pub struct ChatLedger {
+    pub store: Store,
+    pub account: u32,
+    pub account_id: Arc<str>,
+    pub executor: Arc<Executor>,
+    pub waiting: Arc<Mutex<Waiting>>,
+}
+
+/// What waits.
+#[derive(Debug, Default)]
+pub struct Waiting {
+    news: VecDeque<ChatNews>,
+    /// A task stores it.
+    flushing: bool,
+}
+
+impl ChatLedger {
+    pub fn note(&self, news: ChatNews) {
+        let mut waiting = self.lock();
+        if waiting.news.len() >= WAITING {
+            log::warn!("{}: too much news of chats, some is lost", self.account_id);
+            return;
+        }
+        waiting.news.push_back(news);
+        if !waiting.flushing {
+            waiting.flushing = true;
+            self.executor.spawn(self.clone().flush()).detach();
+        }
+    }
+
+    async fn flush(self) {
+        // What comes in the same breath shares a commit.
+        futures_lite::future::yield_now().await;
+        loop {
+            let batch: Vec<ChatNews> = {
+                let mut waiting = self.lock();
+                let n = waiting.news.len().min(BATCH);
+                if n == 0 {
+                    waiting.flushing = false;
+                    return;
+                }
+                waiting.news.drain(..n).collect()
+            };
+            let (account, account_id) = (self.account, Arc::clone(&self.account_id));
+            let stored = self
+                .store
+                .write(move |tx| {
+                    if accounts::number(&tx.view(), &account_id)? != Some(account) {
+                        return Ok(());
+                    }
+                    batch.iter().try_for_each(|news| apply(tx, account, news))
+                })
+                .await;
+            if let Err(error) = stored {
+                log::error!("{}: news of chats not stored: {error}", self.account_id);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn apply(tx: &mut WriteTx<'_>, account: u32, news: &ChatNews) -> Result<(), StoreError> {
+    match news {
+        ChatNews::ReadMessages { chat, ids } => {
+            messages::mark_read_messages(tx, account, chat, ids)?;
+        }
+        ChatNews::ReadUntil {
+            chat,
+            until: Some(until),
+        } => {
+            messages::mark_read_until(tx, account, chat, *until)?;
+        }
+        ChatNews::ReadUntil { chat, until: None } => {
+            messages::mark_read(tx, account, chat)?;
+        }
+        ChatNews::Unread { chat } => {
+            messages::mark_unread(tx, account, chat)?;
+        }
+        ChatNews::Contact { jid, name } => {
+            messages::set_contact_name(tx, account, jid, name.as_deref())?;
+        }
+        ChatNews::Subject { chat, name } => {
+            messages::set_name(tx, account, chat, name)?;
+        }
+        ChatNews::Link { lid, number } => messages::link(tx, account, lid, number)?,
+    }
+    Ok(())
+}

@@ -1,0 +1,133 @@
+//! The phone's past: its conversations as chats and messages.
+
+use whatsapp_rust::Jid;
+use whatsapp_rust::waproto::whatsapp as wa;
+
+use super::{AutoDownload, Envelope, Inbound, What, bare_text, preferred_text, what};
+use crate::clock::Millis;
+use crate::event::{DeliveryStatus, Reaction};
+use crate::jid::ChatJid;
+
+/// What is known of a conversation besides its messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conversation {
+    /// The chat's JID, by number where that is known.
+    pub chat: String,
+    pub name: Option<String>,
+    pub unread: Option<u64>,
+    /// The chat's LID and number, if it has both.
+    pub link: Option<(String, String)>,
+}
+
+/// A conversation of the history; `None` for what is no chat.
+pub fn conversation(conversation: &wa::Conversation) -> Option<Conversation> {
+    let id = ChatJid::parse(&conversation.id).ok()?.to_string();
+    let other = if id.ends_with("@lid") {
+        conversation.pn_jid.as_deref()
+    } else {
+        conversation.lid_jid.as_deref()
+    };
+    let (chat, link) = preferred_text(id, other.map(bare_text));
+    Some(Conversation {
+        chat,
+        name: conversation
+            .name
+            .clone()
+            .or_else(|| conversation.display_name.clone())
+            .filter(|name| !name.is_empty()),
+        unread: conversation.unread_count.map(u64::from),
+        link,
+    })
+}
+
+/// Who this account is, in the phone's own words.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Own {
+    pub jid: String,
+    pub lid: Option<String>,
+}
+
+/// A message of the history. `None` for what carries no content: notices of calls and keys, and
+/// changes that the history has already made.
+pub fn message(
+    account_id: &str,
+    own: &Own,
+    chat: &Conversation,
+    info: &wa::WebMessageInfo,
+    now: Millis,
+) -> Option<Inbound> {
+    let key = info.key.as_option()?;
+    let content = info.message.as_option()?;
+    let from_me = key.from_me.unwrap_or(false);
+    let is_person = ChatJid::parse(&chat.chat).is_ok_and(|jid| jid.is_person());
+    let wire_sender = if from_me {
+        own.jid.clone()
+    } else if is_person {
+        chat.chat.clone()
+    } else {
+        bare_text(info.participant.as_deref().or(key.participant.as_deref())?)
+    };
+    // The history names no alternative: the store knows the pairs that came with it.
+    wire_sender.parse::<Jid>().ok()?;
+    let envelope = Envelope {
+        chat: chat.chat.clone(),
+        wire_chat: key
+            .remote_jid
+            .as_deref()
+            .map_or_else(|| chat.chat.clone(), bare_text),
+        from: wire_sender.clone(),
+        wire_sender,
+        from_me,
+        is_person,
+        message_id: key.id.clone()?,
+        push_name: info.push_name.clone().filter(|name| !name.is_empty()),
+        timestamp: info.message_timestamp.unwrap_or(0).saturating_mul(1000),
+        status: from_me.then(|| status(info.status)),
+        links: Vec::new(),
+    };
+    let never = AutoDownload { max_bytes: 0 };
+    let mut found = what(account_id, envelope, content, never, now)?;
+    if let What::Message { message, medium } = &mut found.what {
+        if let Some(medium) = medium {
+            medium.wanted = false;
+        }
+        message.reactions = reactions(own, chat, info);
+    }
+    Some(found)
+}
+
+fn status(status: Option<wa::web_message_info::Status>) -> DeliveryStatus {
+    use wa::web_message_info::Status;
+    match status {
+        Some(Status::ERROR) => DeliveryStatus::Failed,
+        Some(Status::PENDING) => DeliveryStatus::Pending,
+        Some(Status::DELIVERY_ACK) => DeliveryStatus::Delivered,
+        Some(Status::READ) => DeliveryStatus::Read,
+        Some(Status::PLAYED) => DeliveryStatus::Played,
+        Some(Status::SERVER_ACK) | None => DeliveryStatus::Sent,
+    }
+}
+
+fn reactions(own: &Own, chat: &Conversation, info: &wa::WebMessageInfo) -> Vec<Reaction> {
+    info.reactions
+        .iter()
+        .filter_map(|reaction| {
+            let key = reaction.key.as_option()?;
+            let from = if key.from_me.unwrap_or(false) {
+                own.jid.clone()
+            } else {
+                key.participant
+                    .as_deref()
+                    .map_or_else(|| chat.chat.clone(), bare_text)
+            };
+            Some(Reaction {
+                from,
+                emoji: reaction.text.clone().filter(|emoji| !emoji.is_empty())?,
+                timestamp: reaction
+                    .sender_timestamp_ms
+                    .and_then(|at| u64::try_from(at).ok())
+                    .unwrap_or(0),
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,294 @@
+//! WhatsApp's messages as ours, and ours as WhatsApp's. Pure, both ways.
+//!
+//! [`inbound`] says what a decrypted message means here: something to store, or a change of what is
+//! stored. [`history`] does the same for the phone's past; [`outgoing`] builds what is sent.
+
+mod content;
+pub mod history;
+pub mod outgoing;
+#[cfg(test)]
+mod tests;
+
+use whatsapp_rust::Jid;
+use whatsapp_rust::types::message::MessageInfo;
+use whatsapp_rust::waproto::whatsapp as wa;
+
+use crate::clock::Millis;
+use crate::event::{DeliveryStatus, Message};
+use crate::jid::ChatJid;
+use crate::store::media::NewMedium;
+use crate::store::messages::{Author, By, Change, Target};
+
+/// What came in, and the other name of its chat or sender if WhatsApp gave one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Inbound {
+    pub what: What,
+    /// A LID and its phone number's JID: they are one person.
+    pub links: Vec<(String, String)>,
+}
+
+/// What a message means.
+#[derive(Debug, Clone, PartialEq)]
+pub enum What {
+    /// To be stored.
+    Message {
+        message: Box<Message>,
+        medium: Option<Box<NewMedium>>,
+    },
+    /// A message that is stored, or will be, changes.
+    Change {
+        target: Target,
+        by: By,
+        change: Change,
+    },
+}
+
+/// The outside of a message: who, where and when.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Envelope {
+    /// The chat: a person's by number where that is known.
+    chat: String,
+    /// The chat and the sender as they stand on the wire.
+    wire_chat: String,
+    wire_sender: String,
+    /// The sender, by number where that is known.
+    from: String,
+    from_me: bool,
+    is_person: bool,
+    message_id: String,
+    push_name: Option<String>,
+    timestamp: Millis,
+    status: Option<DeliveryStatus>,
+    links: Vec<(String, String)>,
+}
+
+impl Envelope {
+    /// Of a message that was decrypted just now.
+    fn of(info: &MessageInfo) -> Envelope {
+        let source = &info.source;
+        let is_person = !source.is_group && is_person(&source.chat);
+        // A chat is known by its number where WhatsApp tells it, by its LID otherwise.
+        let other_chat = match (is_person, source.is_from_me) {
+            (true, true) => info
+                .peer_recipient_pn
+                .as_ref()
+                .or(source.recipient_alt.as_ref()),
+            (true, false) => source.sender_alt.as_ref(),
+            (false, _) => None,
+        };
+        let (chat, of_chat) = preferred(&source.chat, other_chat);
+        let (from, of_sender) = preferred(&source.sender, source.sender_alt.as_ref());
+        let mut links: Vec<_> = of_chat.into_iter().chain(of_sender).collect();
+        links.dedup();
+        Envelope {
+            chat,
+            wire_chat: bare(&source.chat),
+            wire_sender: bare(&source.sender),
+            from,
+            from_me: source.is_from_me,
+            is_person,
+            message_id: info.id.clone(),
+            push_name: (!info.push_name.is_empty()).then(|| info.push_name.clone()),
+            timestamp: u64::try_from(info.timestamp.timestamp_millis()).unwrap_or(0),
+            status: source.is_from_me.then_some(DeliveryStatus::Sent),
+            links,
+        }
+    }
+}
+
+/// Which media are to be fetched without being asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AutoDownload {
+    /// The largest one, in bytes; 0 fetches none.
+    pub max_bytes: u64,
+}
+
+/// What came in, as it is stored; `None` for what carries no content of its own (keys, settings,
+/// receipts between own devices).
+pub fn inbound(
+    account_id: &str,
+    info: &MessageInfo,
+    message: &wa::Message,
+    auto: AutoDownload,
+    now: Millis,
+) -> Option<Inbound> {
+    let envelope = Envelope::of(info);
+    what(account_id, envelope, message, auto, now)
+}
+
+/// What a message in its envelope means.
+fn what(
+    account_id: &str,
+    envelope: Envelope,
+    message: &wa::Message,
+    auto: AutoDownload,
+    now: Millis,
+) -> Option<Inbound> {
+    let base = content::unwrap(message);
+    let what = match change(&envelope, base) {
+        Some((target, change, timestamp)) => What::Change {
+            target,
+            by: By {
+                from: envelope.from.clone(),
+                from_me: envelope.from_me,
+                timestamp,
+            },
+            change,
+        },
+        None if content::speaks_to_people(base) => stored(account_id, &envelope, base, auto, now),
+        None => return None,
+    };
+    Some(Inbound {
+        what,
+        links: envelope.links,
+    })
+}
+
+/// The change that a message makes to another, and when it was made.
+fn change(envelope: &Envelope, base: &wa::Message) -> Option<(Target, Change, Millis)> {
+    use wa::message::protocol_message::Type;
+    if let Some(reaction) = base.reaction_message.as_option() {
+        let target = target(envelope, reaction.key.as_option()?)?;
+        let emoji = reaction.text.clone().unwrap_or_default();
+        let at = reaction
+            .sender_timestamp_ms
+            .and_then(|at| u64::try_from(at).ok())
+            .filter(|at| *at > 0)
+            .unwrap_or(envelope.timestamp);
+        return Some((target, Change::React { emoji }, at));
+    }
+    let protocol = base.protocol_message.as_option()?;
+    let mut target = target(envelope, protocol.key.as_option()?)?;
+    match protocol.r#type {
+        // proto2's default.
+        Some(Type::Revoke) | None => {
+            // Whoever deletes another's message is an admin: WhatsApp sees to that.
+            if envelope.is_person {
+                target.author = Some(author_in_chat_of_one(envelope));
+            }
+            Some((target, Change::Delete, envelope.timestamp))
+        }
+        Some(Type::MessageEdit) => {
+            // Nobody edits what another wrote.
+            target.author = Some(match envelope.from_me {
+                true => Author::Me,
+                false => Author::Them(Some(envelope.wire_sender.clone())),
+            });
+            let edited = content::unwrap(protocol.edited_message.as_option()?);
+            let text = content::text(edited).or_else(|| content::caption(edited))?;
+            let at = protocol
+                .timestamp_ms
+                .and_then(|at| u64::try_from(at).ok())
+                .filter(|at| *at > 0)
+                .unwrap_or(envelope.timestamp);
+            Some((target, Change::Edit { text }, at))
+        }
+        Some(_) => None,
+    }
+}
+
+/// In a chat of two, each deletes his own messages only.
+fn author_in_chat_of_one(envelope: &Envelope) -> Author {
+    match envelope.from_me {
+        true => Author::Me,
+        false => Author::Them(None),
+    }
+}
+
+/// The message that a key means. A key is written from its sender's side: his `fromMe` is not ours.
+fn target(envelope: &Envelope, key: &wa::MessageKey) -> Option<Target> {
+    let key_from_me = key.from_me.unwrap_or(false);
+    let author = match (envelope.from_me, key_from_me) {
+        (true, true) => Some(Author::Me),
+        // His own message: the sender's.
+        (false, true) => Some(Author::Them(Some(envelope.wire_sender.clone()))),
+        (true, false) => Some(Author::Them(key.participant.as_deref().map(bare_text))),
+        // Somebody else's than the sender's: ours, or a third person's. In a group the participant
+        // says which, in a form that only the store can compare with our own two JIDs.
+        (false, false) if envelope.is_person => Some(Author::Me),
+        (false, false) => None,
+    };
+    Some(Target {
+        chat: envelope.chat.clone(),
+        message_id: key.id.clone()?,
+        author,
+    })
+}
+
+/// A message as it is stored.
+fn stored(
+    account_id: &str,
+    envelope: &Envelope,
+    base: &wa::Message,
+    auto: AutoDownload,
+    now: Millis,
+) -> What {
+    let kind = content::kind(base);
+    let context = content::context_info(base);
+    let mut message = Message {
+        from: envelope.from.clone(),
+        from_lid: (!envelope.is_person && envelope.wire_sender.ends_with("@lid"))
+            .then(|| envelope.wire_sender.clone()),
+        from_me: envelope.from_me,
+        push_name: envelope.push_name.clone(),
+        timestamp: envelope.timestamp,
+        text: content::text(base),
+        caption: content::caption(base),
+        quoted_message: context.and_then(content::quoted),
+        mentions: context
+            .map(|c| c.mentioned_jid.iter().map(|j| bare_text(j)).collect())
+            .unwrap_or_default(),
+        is_forwarded: context.and_then(|c| c.is_forwarded).unwrap_or(false),
+        status: envelope.status,
+        ..Message::empty(
+            account_id,
+            envelope.message_id.as_str(),
+            envelope.chat.as_str(),
+            kind,
+            now,
+        )
+    };
+    content::add_details(&mut message, base);
+    let medium = content::medium(base).map(|found| {
+        Box::new(NewMedium {
+            wanted: found.size <= auto.max_bytes && found.remote.is_some(),
+            wire_chat: envelope.wire_chat.clone(),
+            wire_sender: (!envelope.is_person).then(|| envelope.wire_sender.clone()),
+            ..found
+        })
+    });
+    What::Message {
+        message: Box::new(message),
+        medium,
+    }
+}
+
+fn is_person(jid: &Jid) -> bool {
+    matches!(ChatJid::parse(&jid.to_string()), Ok(j) if j.is_person())
+}
+
+/// The JID without a device.
+pub fn bare(jid: &Jid) -> String {
+    jid.to_non_ad().to_string()
+}
+
+/// The JID without a device, if it is one.
+fn bare_text(jid: &str) -> String {
+    ChatJid::parse(jid).map_or_else(|_| jid.to_owned(), |j| j.to_string())
+}
+
+/// Of the two names of one person the phone number, and both as (LID, number) if both are there.
+fn preferred(jid: &Jid, alternative: Option<&Jid>) -> (String, Option<(String, String)>) {
+    preferred_text(bare(jid), alternative.map(bare))
+}
+
+fn preferred_text(this: String, other: Option<String>) -> (String, Option<(String, String)>) {
+    let Some(other) = other else {
+        return (this, None);
+    };
+    match (this.ends_with("@lid"), other.ends_with("@lid")) {
+        (true, false) => (other.clone(), Some((this, other))),
+        (false, true) => (this.clone(), Some((other, this))),
+        (true, true) | (false, false) => (this, None),
+    }
+}

@@ -1,0 +1,361 @@
+//! What messages mean, by example.
+
+use whatsapp_rust::buffa::MessageField;
+use whatsapp_rust::proto_helpers::MessageBuilderExt as _;
+
+use super::outgoing::{self, Context};
+use super::*;
+use crate::event::MessageKind;
+
+const AUTO: AutoDownload = AutoDownload { max_bytes: 1_000 };
+const ALICE: &str = "49170@s.whatsapp.net";
+const GROUP: &str = "120363017953516826@g.us";
+
+fn info(chat: &str, sender: &str, from_me: bool) -> MessageInfo {
+    let mut info = MessageInfo {
+        id: "3EB0AA".into(),
+        push_name: "Bob".into(),
+        ..Default::default()
+    };
+    info.source.chat = chat.parse().expect("jid");
+    info.source.sender = sender.parse().expect("jid");
+    info.source.is_from_me = from_me;
+    info.source.is_group = chat.ends_with("@g.us");
+    info
+}
+
+fn wrapped(message: wa::Message) -> MessageField<wa::message::FutureProofMessage> {
+    MessageField::some(wa::message::FutureProofMessage {
+        message: MessageField::some(message),
+    })
+}
+
+fn read(info: &MessageInfo, message: &wa::Message) -> Option<Inbound> {
+    inbound("alice", info, message, AUTO, 5)
+}
+
+fn message(info: &MessageInfo, message: &wa::Message) -> (Message, Option<NewMedium>) {
+    match read(info, message).expect("content").what {
+        What::Message { message, medium } => (*message, medium.map(|m| *m)),
+        What::Change { .. } => panic!("a change"),
+    }
+}
+
+fn a_change(info: &MessageInfo, message: &wa::Message) -> (Target, By, Change) {
+    match read(info, message).expect("content").what {
+        What::Change { target, by, change } => (target, by, change),
+        What::Message { .. } => panic!("a message"),
+    }
+}
+
+#[test]
+fn a_lid_chat_is_shown_under_its_number() {
+    let mut info = info("955@lid", "955:3@lid", false);
+    info.source.sender_alt = Some("4917@s.whatsapp.net".parse().expect("jid"));
+    let links = read(&info, &wa::Message::text("hi"))
+        .expect("content")
+        .links;
+    assert_eq!(
+        links,
+        [("955@lid".to_owned(), "4917@s.whatsapp.net".to_owned())]
+    );
+    let (got, _) = message(&info, &wa::Message::text("hi"));
+    assert_eq!(got.chat_id, "4917@s.whatsapp.net");
+    assert_eq!(got.from, "4917@s.whatsapp.net");
+    assert_eq!(got.text.as_deref(), Some("hi"));
+    assert_eq!(got.kind, MessageKind::Text);
+    assert_eq!(got.status, None);
+}
+
+#[test]
+fn a_member_of_a_group_keeps_the_lid_he_writes_under() {
+    let mut info = info(GROUP, "955:3@lid", false);
+    info.source.sender_alt = Some("4917@s.whatsapp.net".parse().expect("jid"));
+    let (got, _) = message(&info, &wa::Message::text("hi"));
+    assert_eq!(got.chat_id, GROUP);
+    assert_eq!(got.from, "4917@s.whatsapp.net");
+    assert_eq!(got.from_lid.as_deref(), Some("955@lid"));
+    // Who answers him names him as the group does.
+    let context = Context {
+        mentions: &[],
+        quoted: Some(&got),
+    };
+    let reply = outgoing::text("yes", context);
+    let context = content::context_info(&reply).expect("context");
+    assert_eq!(context.participant.as_deref(), Some("955@lid"));
+    let chat = ChatJid::parse(GROUP).expect("jid");
+    let reaction = outgoing::reaction(&chat, &got, "x", 7);
+    let key = reaction.reaction_message.as_option().expect("reaction");
+    let key = key.key.as_option().expect("key");
+    assert_eq!(key.participant.as_deref(), Some("955@lid"));
+    assert_eq!(key.from_me, Some(false));
+}
+
+#[test]
+fn replies_and_mentions_survive_the_way_out_and_in() {
+    let info = info(ALICE, "49170:2@s.whatsapp.net", false);
+    let (first, _) = message(&info, &wa::Message::text("question"));
+    let mentions = [ChatJid::parse("491711111111").expect("jid")];
+    let context = Context {
+        mentions: &mentions,
+        quoted: Some(&first),
+    };
+    let (got, _) = message(&info, &outgoing::text("answer", context));
+    assert_eq!(got.text.as_deref(), Some("answer"));
+    assert_eq!(got.mentions, [mentions[0].to_string()]);
+    let quoted = got.quoted_message.expect("quoted");
+    assert_eq!(quoted.message_id, "3EB0AA");
+    assert_eq!(quoted.participant.as_deref(), Some(ALICE));
+    assert_eq!(quoted.text.as_deref(), Some("question"));
+}
+
+#[test]
+fn what_speaks_to_devices_alone_is_no_message() {
+    let info = info(ALICE, ALICE, true);
+    let keys = wa::Message {
+        sender_key_distribution_message: MessageField::some(Default::default()),
+        ..Default::default()
+    };
+    assert_eq!(read(&info, &keys), None);
+    let share = wa::Message {
+        protocol_message: MessageField::some(wa::message::ProtocolMessage {
+            r#type: Some(wa::message::protocol_message::Type::AppStateSyncKeyShare),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    assert_eq!(read(&info, &share), None);
+    assert_eq!(read(&info, &wa::Message::default()), None);
+}
+
+#[test]
+fn what_is_not_understood_is_kept_as_unknown() {
+    let info = info(ALICE, ALICE, false);
+    let odd = wa::Message {
+        list_message: MessageField::some(Default::default()),
+        ..Default::default()
+    };
+    assert_eq!(message(&info, &odd).0.kind, MessageKind::Unknown);
+}
+
+fn picture(size: u64) -> wa::Message {
+    wa::Message {
+        image_message: MessageField::some(wa::message::ImageMessage {
+            caption: Some("look".into()),
+            mimetype: Some("image/png".into()),
+            direct_path: Some("/v/1".into()),
+            media_key: Some(vec![1; 32]),
+            file_sha256: Some(vec![2; 32]),
+            file_enc_sha256: Some(vec![3; 32]),
+            file_length: Some(size),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+#[test]
+fn media_are_found_in_every_wrapping() {
+    let info = info(ALICE, ALICE, false);
+    let wrappings: [fn(wa::Message) -> wa::Message; 4] = [
+        |inner| inner,
+        |inner| wa::Message {
+            view_once_message_v2: wrapped(inner),
+            ..Default::default()
+        },
+        |inner| wa::Message {
+            ephemeral_message: wrapped(wa::Message {
+                view_once_message: wrapped(inner),
+                ..Default::default()
+            }),
+            ..Default::default()
+        },
+        |inner| wa::Message {
+            device_sent_message: MessageField::some(wa::message::DeviceSentMessage {
+                message: MessageField::some(wa::Message {
+                    associated_child_message: wrapped(inner),
+                    ..Default::default()
+                }),
+                ..Default::default()
+            }),
+            ..Default::default()
+        },
+    ];
+    for wrap in wrappings {
+        let (got, medium) = message(&info, &wrap(picture(999)));
+        assert_eq!(got.kind, MessageKind::Image);
+        assert_eq!(got.caption.as_deref(), Some("look"));
+        let medium = medium.expect("medium");
+        assert_eq!((medium.kind, medium.size), ("image", 999));
+        assert_eq!(medium.mimetype, "image/png");
+        assert!(medium.wanted);
+        assert_eq!(medium.remote.expect("remote").direct_path, "/v/1");
+    }
+    let (_, large) = message(&info, &picture(1_001));
+    assert!(!large.expect("medium").wanted, "over the limit");
+    // Wrapped without end, it is still looked at in bounded time.
+    let deep = (0..200).fold(picture(1), |inner, _| wa::Message {
+        ephemeral_message: wrapped(inner),
+        ..Default::default()
+    });
+    assert_eq!(message(&info, &deep).0.kind, MessageKind::Unknown);
+}
+
+#[test]
+fn documents_with_captions_and_places_and_cards() {
+    let info = info(ALICE, ALICE, false);
+    let document = wa::Message {
+        document_with_caption_message: wrapped(wa::Message {
+            document_message: MessageField::some(wa::message::DocumentMessage {
+                file_name: Some("a.pdf".into()),
+                caption: Some("the bill".into()),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let (got, medium) = message(&info, &document);
+    assert_eq!(got.kind, MessageKind::Document);
+    assert_eq!(got.caption.as_deref(), Some("the bill"));
+    let medium = medium.expect("medium");
+    assert_eq!(medium.file_name.as_deref(), Some("a.pdf"));
+    assert_eq!((medium.remote, medium.wanted), (None, false), "no link");
+    let place = wa::Message {
+        location_message: MessageField::some(wa::message::LocationMessage {
+            degrees_latitude: Some(52.5),
+            degrees_longitude: Some(13.4),
+            name: Some("Here".into()),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let (got, _) = message(&info, &place);
+    assert_eq!(got.kind, MessageKind::Location);
+    let place = got.location.expect("location");
+    assert_eq!((place.latitude, place.longitude), (52.5, 13.4));
+    let poll = wa::Message {
+        poll_creation_message_v3: MessageField::some(wa::message::PollCreationMessage {
+            name: Some("Lunch?".into()),
+            options: vec![wa::message::poll_creation_message::Option {
+                option_name: Some("yes".into()),
+                ..Default::default()
+            }],
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let (got, _) = message(&info, &poll);
+    assert_eq!(got.kind, MessageKind::Poll);
+    assert_eq!(got.text.as_deref(), Some("Lunch?"));
+    assert_eq!(got.poll.expect("poll").options, ["yes"]);
+}
+
+fn key(id: &str, from_me: bool, participant: Option<&str>) -> wa::MessageKey {
+    wa::MessageKey {
+        remote_jid: Some(ALICE.into()),
+        from_me: Some(from_me),
+        id: Some(id.into()),
+        participant: participant.map(str::to_owned),
+    }
+}
+
+fn protocol(
+    r#type: wa::message::protocol_message::Type,
+    key: wa::MessageKey,
+    edited: Option<wa::Message>,
+) -> wa::Message {
+    wa::Message {
+        protocol_message: MessageField::some(wa::message::ProtocolMessage {
+            r#type: Some(r#type),
+            key: MessageField::some(key),
+            edited_message: edited.map_or_else(Default::default, MessageField::some),
+            timestamp_ms: Some(77),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+#[test]
+fn reactions_name_whose_message_they_are_for() {
+    let reaction = |key| outgoing_reaction(key, "y");
+    // He reacts to ours, and to his own.
+    let his = info(ALICE, ALICE, false);
+    let (target, by, change) = a_change(&his, &reaction(key("A", false, None)));
+    assert_eq!(target.author, Some(Author::Me));
+    assert_eq!(
+        (target.chat.as_str(), target.message_id.as_str()),
+        (ALICE, "A")
+    );
+    assert_eq!(
+        (by.from.as_str(), by.from_me, by.timestamp),
+        (ALICE, false, 9)
+    );
+    assert_eq!(change, Change::React { emoji: "y".into() });
+    let (target, ..) = a_change(&his, &reaction(key("A", true, None)));
+    assert_eq!(target.author, Some(Author::Them(Some(ALICE.into()))));
+    // Our phone reacts to his, and to ours.
+    let ours = info(ALICE, "11:0@s.whatsapp.net", true);
+    let (target, by, _) = a_change(&ours, &reaction(key("A", false, None)));
+    assert_eq!(target.author, Some(Author::Them(None)));
+    assert!(by.from_me);
+    let (target, ..) = a_change(&ours, &reaction(key("A", true, None)));
+    assert_eq!(target.author, Some(Author::Me));
+}
+
+fn outgoing_reaction(key: wa::MessageKey, emoji: &str) -> wa::Message {
+    wa::Message {
+        reaction_message: MessageField::some(wa::message::ReactionMessage {
+            key: MessageField::some(key),
+            text: Some(emoji.into()),
+            sender_timestamp_ms: Some(9),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+#[test]
+fn edits_and_deletions_reach_what_their_sender_may_change() {
+    use wa::message::protocol_message::Type;
+    let his = info(ALICE, ALICE, false);
+    let edit = protocol(
+        Type::MessageEdit,
+        // A lie: it is not his.
+        key("A", false, None),
+        Some(wa::Message::text("better")),
+    );
+    for message in [
+        edit.clone(),
+        wa::Message {
+            edited_message: wrapped(edit),
+            ..Default::default()
+        },
+    ] {
+        let (target, by, change) = a_change(&his, &message);
+        assert_eq!(
+            target.author,
+            Some(Author::Them(Some(ALICE.into()))),
+            "only his own"
+        );
+        assert_eq!(by.timestamp, 77);
+        assert_eq!(
+            change,
+            Change::Edit {
+                text: "better".into()
+            }
+        );
+    }
+    let delete = protocol(Type::Revoke, key("A", false, None), None);
+    let (target, _, change) = a_change(&his, &delete);
+    assert_eq!(
+        (target.author, change),
+        (Some(Author::Them(None)), Change::Delete)
+    );
+    // An admin deletes somebody else's in a group.
+    let admin = info(GROUP, "955@lid", false);
+    let delete = protocol(Type::Revoke, key("A", false, Some("977@lid")), None);
+    let (target, ..) = a_change(&admin, &delete);
+    assert_eq!(target.author, None);
+}

@@ -142,6 +142,16 @@ impl Server {
         };
         let accounts = Accounts::open(wiring, config.limits.messages_per_minute)?;
         let shutdown = Shutdown::new();
+        let fetch = net::http::client(
+            net::http::Limits {
+                timeout: api::FETCH,
+                max_body: usize::try_from(config.limits.max_file).unwrap_or(usize::MAX),
+                max_idle: 0,
+                idle_timeout: IDLE_CONNECTION,
+            },
+            tls.clone(),
+            Arc::clone(&executor),
+        );
         let deliveries = Deliveries::start(
             store.clone(),
             net::http::client(
@@ -164,7 +174,14 @@ impl Server {
         )?;
         let api = executor.spawn(api::serve(
             listener,
-            api_context(config, &accounts, &store, &deliveries),
+            ApiContext {
+                accounts: accounts.clone(),
+                store: store.clone(),
+                deliveries: deliveries.clone(),
+                spool,
+                fetch,
+                config: api_config(config),
+            },
             Arc::clone(&executor),
             shutdown.wait(),
         ));
@@ -227,26 +244,17 @@ const MEDIA_TRANSFER: Duration = Duration::from_secs(30 * 60);
 /// no small board wants to hold.
 const MAX_MEDIUM: usize = 512 << 20;
 
-fn api_context(
-    config: &Config,
-    accounts: &Accounts,
-    store: &Store,
-    deliveries: &Deliveries,
-) -> ApiContext {
-    ApiContext {
-        accounts: accounts.clone(),
-        store: store.clone(),
-        deliveries: deliveries.clone(),
-        config: ApiConfig {
-            envelope: config.api.envelope,
-            max_json: config.server.max_body,
-            limits: ServerLimits {
-                connections: config.server.max_connections,
-                idle: config.server.request_timeout,
-                head: config.server.request_timeout,
-                request: config.server.request_timeout,
-                write: config.server.request_timeout,
-            },
+fn api_config(config: &Config) -> ApiConfig {
+    ApiConfig {
+        envelope: config.api.envelope,
+        max_json: config.server.max_body,
+        max_file: config.limits.max_file,
+        limits: ServerLimits {
+            connections: config.server.max_connections,
+            idle: config.server.request_timeout,
+            head: config.server.request_timeout,
+            request: config.server.request_timeout,
+            write: config.server.request_timeout,
         },
     }
 }

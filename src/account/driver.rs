@@ -407,12 +407,6 @@ impl Driver {
         let before = self.machine.status();
         let actions = self.machine.on(input, clock::now(), fastrand::f64());
         let after = self.machine.status();
-        if after != before {
-            match self.machine.last_error() {
-                Some(error) => log::info!("{}: {}: {error}", self.id, after.name()),
-                None => log::info!("{}: {}", self.id, after.name()),
-            }
-        }
         self.wake = None;
         if let Phase::Waiting { until } = self.machine.phase() {
             self.wake = Some(*until);
@@ -424,6 +418,11 @@ impl Driver {
         self.publish();
         if after != before {
             self.report_status().await;
+            // Behind what it led to: who reads this finds it stored.
+            match self.machine.last_error() {
+                Some(error) => log::info!("{}: {}: {error}", self.id, after.name()),
+                None => log::info!("{}: {}", self.id, after.name()),
+            }
         }
     }
 

@@ -29,12 +29,14 @@ const LOOK: usize = 64;
 /// How a fetch ended.
 type Ended = Result<(), FetchFailure>;
 
+/// Who waits for which medium (account and number).
+type UnderWay = HashMap<(u32, u64), Vec<async_channel::Sender<Ended>>>;
+
 /// Fetches media, each once at a time. Clones share it.
 #[derive(Clone)]
 pub struct Fetcher {
     pub wiring: Wiring,
-    /// Who waits for which medium (account and number).
-    under_way: Arc<Mutex<HashMap<(u32, u64), Vec<async_channel::Sender<Ended>>>>>,
+    under_way: Arc<Mutex<UnderWay>>,
     /// Files that move at the same time, in both directions, over all accounts.
     pub slots: Arc<Semaphore>,
 }
@@ -189,14 +191,17 @@ impl Fetcher {
         account: u32,
         kick: async_channel::Receiver<()>,
     ) {
+        // A new connection is a new chance: what failed before need not wait for its time.
+        let mut at_once = true;
         loop {
-            let due = match self.round(&session, account).await {
+            let due = match self.round(&session, account, at_once).await {
                 Ok(due) => due,
                 Err(error) => {
                     log::error!("wanted media could not be read: {error}");
                     None
                 }
             };
+            at_once = false;
             let kicked = async { kick.recv().await.is_ok() };
             let timer = async {
                 match due {
@@ -214,11 +219,12 @@ impl Fetcher {
         }
     }
 
-    /// Tries everything that is due; returns when the next one is.
+    /// Tries everything that is due, or everything `at_once`; returns when the next one is.
     async fn round(
         &self,
         session: &Arc<Session>,
         account: u32,
+        at_once: bool,
     ) -> Result<Option<Millis>, StoreError> {
         let (mut after, mut next) = (0, None::<Millis>);
         loop {
@@ -231,7 +237,7 @@ impl Fetcher {
             };
             after = last.number;
             for wanted in wanted {
-                let due = match wanted.due > clock::now() {
+                let due = match wanted.due > clock::now() && !at_once {
                     true => Some(wanted.due),
                     false => self.try_wanted(session, account, wanted).await?,
                 };
@@ -299,7 +305,7 @@ impl Fetcher {
         smol::unblock(move || sha256_of(&path)).await
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<(u32, u64), Vec<async_channel::Sender<Ended>>>> {
+    fn lock(&self) -> MutexGuard<'_, UnderWay> {
         self.under_way
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -21,6 +21,8 @@ enum Content {
     Json(String),
     /// A body of another kind, with its media type.
     File(&'static str, Vec<u8>),
+    /// A response that is complete already.
+    Response(Box<Response>),
 }
 
 impl Answer {
@@ -47,6 +49,14 @@ impl Answer {
         }
     }
 
+    /// A response as it is, for what is no JSON.
+    pub fn response(response: Response) -> Answer {
+        Answer {
+            status: response.status(),
+            content: Content::Response(Box::new(response)),
+        }
+    }
+
     fn json(status: StatusCode, payload: &impl Serialize) -> Result<Answer, ApiError> {
         let json = serde_json::to_string(payload).map_err(|e| ApiError::Internal(e.to_string()))?;
         Ok(Answer {
@@ -66,6 +76,7 @@ impl Answer {
                 response.insert_header("Cache-Control", "no-store");
                 response
             }
+            Content::Response(response) => *response,
         }
     }
 }

@@ -34,6 +34,24 @@ pub enum ApiError {
     TooLarge { limit: usize },
     #[error("The body must be JSON, with Content-Type: application/json")]
     UnsupportedMedia,
+    #[error("The body must be a form (multipart/form-data) or JSON (application/json)")]
+    UnsupportedUpload,
+    /// A file that was to be fetched, in these words.
+    #[error("The file at \"url\" could not be fetched: {0}")]
+    Fetch(String),
+    /// A file that comes in could not be written.
+    #[error("The file could not be stored")]
+    Disk(#[source] std::io::Error),
+    /// A file does not reach to the part that is asked for.
+    #[error("{words}")]
+    Range {
+        words: &'static str,
+        /// Bytes of the file.
+        size: u64,
+    },
+    /// A file that goes out could not be read.
+    #[error("The file could not be read")]
+    Unreadable(#[source] std::io::Error),
     #[error("The request head is over the limit of {limit} bytes")]
     HeadTooLarge { limit: usize },
     /// The client was too slow to send its request.
@@ -60,14 +78,22 @@ impl ApiError {
     /// The status code. No `_` arm: a new error is decided here or does not compile.
     fn status(&self) -> StatusCode {
         match self {
-            ApiError::Invalid(_) | ApiError::Field { .. } | ApiError::Body(_) => {
-                StatusCode::BadRequest
+            ApiError::Invalid(_)
+            | ApiError::Field { .. }
+            | ApiError::Fetch(_)
+            | ApiError::Body(_) => StatusCode::BadRequest,
+            ApiError::Disk(error) if error.kind() == std::io::ErrorKind::StorageFull => {
+                StatusCode::ServiceUnavailable
             }
+            ApiError::Disk(_) | ApiError::Unreadable(_) => StatusCode::InternalServerError,
+            ApiError::Range { .. } => StatusCode::RequestedRangeNotSatisfiable,
             ApiError::NotFound(_) | ApiError::NoRoute => StatusCode::NotFound,
             ApiError::Method { .. } => StatusCode::MethodNotAllowed,
             ApiError::Conflict(_) => StatusCode::Conflict,
             ApiError::TooLarge { .. } => StatusCode::PayloadTooLarge,
-            ApiError::UnsupportedMedia => StatusCode::UnsupportedMediaType,
+            ApiError::UnsupportedMedia | ApiError::UnsupportedUpload => {
+                StatusCode::UnsupportedMediaType
+            }
             ApiError::HeadTooLarge { .. } => StatusCode::RequestHeaderFieldsTooLarge,
             ApiError::SlowClient => StatusCode::RequestTimeout,
             ApiError::TooManyConnections => StatusCode::ServiceUnavailable,
@@ -84,6 +110,9 @@ impl ApiError {
         match self {
             ApiError::Field { field, .. } => {
                 put("field", Value::from(*field));
+            }
+            ApiError::Fetch(_) => {
+                put("field", Value::from("url"));
             }
             ApiError::Account(
                 AccountError::NotConnected { status }
@@ -122,6 +151,10 @@ impl ApiError {
             | ApiError::Conflict(_)
             | ApiError::TooLarge { .. }
             | ApiError::UnsupportedMedia
+            | ApiError::UnsupportedUpload
+            | ApiError::Disk(_)
+            | ApiError::Unreadable(_)
+            | ApiError::Range { .. }
             | ApiError::HeadTooLarge { .. }
             | ApiError::SlowClient
             | ApiError::TimedOut
@@ -147,6 +180,9 @@ impl ApiError {
             let allow: Vec<&str> = allow.iter().map(AsRef::as_ref).collect();
             response.insert_header("Allow", allow.join(", "));
         }
+        if let ApiError::Range { size, .. } = &self {
+            response.insert_header("Content-Range", format!("bytes */{size}"));
+        }
         if let ApiError::Account(AccountError::TooFast { retry_after, .. }) = &self {
             response.insert_header("Retry-After", retry_after.to_string());
         }
@@ -160,6 +196,7 @@ impl ApiError {
     fn cause(&self) -> String {
         match self {
             ApiError::Internal(cause) => cause.clone(),
+            ApiError::Disk(cause) | ApiError::Unreadable(cause) => format!("{self}: {cause}"),
             other => other.to_string(),
         }
     }

@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use futures_lite::io::BufReader;
 use futures_lite::{AsyncRead, AsyncWrite, future};
@@ -38,6 +39,17 @@ pub struct Head {
     pub keep_alive: bool,
 }
 
+/// How a body comes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes that have come.
+    pub bytes: u64,
+    /// When the last of them did; `None` before the first.
+    pub last: Option<Instant>,
+    /// Nothing is left of it.
+    pub done: bool,
+}
+
 /// Why there is no request.
 #[derive(Debug)]
 pub enum HeadError {
@@ -64,6 +76,9 @@ struct State {
     framing: Framing,
     /// What is left to write of a `100 Continue` before the body is read.
     interim: &'static [u8],
+    /// Bytes of the current body that have come, and when the last of them did.
+    received: u64,
+    moved: Option<Instant>,
 }
 
 /// How much of the current request's body is to come.
@@ -82,6 +97,8 @@ impl Inbound {
             pos: 0,
             framing: Framing::Done,
             interim: &[],
+            received: 0,
+            moved: None,
         })))
     }
 
@@ -154,6 +171,8 @@ impl Inbound {
             Framing::Chunked(_) => None,
         };
         state.framing = parsed.framing;
+        state.received = 0;
+        state.moved = None;
         state.interim = if parsed.expects_continue {
             CONTINUE
         } else {
@@ -171,6 +190,16 @@ impl Inbound {
             request,
             keep_alive: parsed.keep_alive,
         })
+    }
+
+    /// How the current body comes in.
+    pub fn progress(&self) -> Progress {
+        let state = self.state();
+        Progress {
+            bytes: state.received,
+            last: state.moved,
+            done: matches!(state.framing, Framing::Done),
+        }
     }
 
     /// Whether the rest of the body is short enough, at most `most` bytes, to be read over for
@@ -293,7 +322,13 @@ impl AsyncRead for RequestBody {
         cx: &mut Context<'_>,
         out: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        self.0.state().poll_body(cx, out)
+        let mut state = self.0.state();
+        let read = ready!(state.poll_body(cx, out))?;
+        if read > 0 {
+            state.received += read as u64;
+            state.moved = Some(Instant::now());
+        }
+        Poll::Ready(Ok(read))
     }
 }
 

@@ -14,6 +14,9 @@ use crate::jid::ChatJid;
 /// A text's longest form, in characters.
 const MAX_TEXT: usize = 65_536;
 
+/// The most mentions in a message; WhatsApp's largest groups have 1,024 members.
+const MAX_MENTIONS: usize = 1024;
+
 /// The JSON object of a request's body, read field by field. A field that is `null` is absent;
 /// fields that nobody asks for are ignored.
 #[derive(Debug)]
@@ -36,13 +39,32 @@ impl Fields {
         }
         let body = read_body(req.take_body(), limit).await?;
         let looks_like_json = body.iter().find(|b| !b.is_ascii_whitespace());
-        match looks_like_json {
-            None => return Ok(Fields(Map::new())),
-            Some(b'{' | b'[' | b'"') => {}
-            Some(_) if declared == Declared::Form => return Err(ApiError::UnsupportedMedia),
-            Some(_) => {}
+        if declared == Declared::Form && !matches!(looks_like_json, None | Some(b'{' | b'[' | b'"'))
+        {
+            return Err(ApiError::UnsupportedMedia);
         }
-        match serde_json::from_slice(&body) {
+        Fields::parse(&body)
+    }
+
+    /// Whether the request says that its body is JSON, or does not say.
+    pub fn is_json(req: &Req) -> bool {
+        Declared::of(req.content_type()) != Declared::Other
+    }
+
+    /// The fields of a form.
+    pub fn from_map(map: Map<String, Value>) -> Fields {
+        Fields(map)
+    }
+
+    /// Reads a body; an empty one is an object without fields.
+    ///
+    /// # Errors
+    /// 400 if it is not a JSON object.
+    pub fn parse(body: &[u8]) -> Result<Fields, ApiError> {
+        if body.iter().all(u8::is_ascii_whitespace) {
+            return Ok(Fields(Map::new()));
+        }
+        match serde_json::from_slice(body) {
             Ok(Value::Object(map)) => Ok(Fields(map)),
             Ok(_) => Err(ApiError::Invalid(
                 "The body must be a JSON object".to_owned(),
@@ -79,6 +101,37 @@ impl Fields {
             Some(_) => Err(ApiError::Field {
                 field,
                 expected: "a string",
+            }),
+        }
+    }
+
+    /// A string that is not empty.
+    ///
+    /// # Errors
+    /// 400 that names the field if it is something else than a string.
+    pub fn filled(&self, field: &'static str) -> Result<Option<&str>, ApiError> {
+        Ok(self.string(field)?.filter(|text| !text.is_empty()))
+    }
+
+    /// Yes or no, also as the words that a form has for them; absent is no.
+    ///
+    /// # Errors
+    /// 400 that names the field if it is something else.
+    pub fn flag(&self, field: &'static str) -> Result<bool, ApiError> {
+        match self.get(field) {
+            None => Ok(false),
+            Some(Value::Bool(yes)) => Ok(*yes),
+            Some(Value::String(word)) => match word.to_ascii_lowercase().as_str() {
+                "true" | "1" | "yes" | "on" => Ok(true),
+                "false" | "0" | "no" | "off" | "" => Ok(false),
+                _ => Err(ApiError::Field {
+                    field,
+                    expected: "true or false",
+                }),
+            },
+            Some(_) => Err(ApiError::Field {
+                field,
+                expected: "true or false",
             }),
         }
     }
@@ -134,16 +187,72 @@ impl Fields {
         ChatJid::parse(text).map_err(|_| bad_jid(field))
     }
 
-    /// A list of recipients; absent is empty.
+    /// A list of people; absent is empty. In a form it is one field for each, or the list as JSON,
+    /// or separated by commas.
+    ///
+    /// # Errors
+    /// 400 in the contract's words; 400 that names the field if there are over 1,024.
+    pub fn mentions(&self) -> Result<Vec<ChatJid>, ApiError> {
+        const FIELD: &str = "mentions";
+        let parse = |text: &str| ChatJid::parse(text).map_err(|_| bad_jid(FIELD));
+        let found: Vec<ChatJid> = match self.get(FIELD) {
+            Some(Value::String(text)) => match serde_json::from_str::<Vec<String>>(text) {
+                Ok(list) => list.iter().map(|t| parse(t)).collect::<Result<_, _>>()?,
+                Err(_) => text
+                    .split(',')
+                    .filter(|part| !part.trim().is_empty())
+                    .map(parse)
+                    .collect::<Result<_, _>>()?,
+            },
+            _ => self
+                .strings(FIELD)?
+                .unwrap_or_default()
+                .into_iter()
+                .map(parse)
+                .collect::<Result<_, _>>()?,
+        };
+        if found.len() > MAX_MENTIONS {
+            return Err(ApiError::Field {
+                field: FIELD,
+                expected: "a list of at most 1024 JIDs",
+            });
+        }
+        Ok(found)
+    }
+
+    /// A recipient in one of two fields, the first that is there.
     ///
     /// # Errors
     /// 400 in the contract's words.
-    pub fn recipients(&self, field: &'static str) -> Result<Vec<ChatJid>, ApiError> {
-        self.strings(field)?
-            .unwrap_or_default()
-            .into_iter()
-            .map(|text| ChatJid::parse(text).map_err(|_| bad_jid(field)))
-            .collect()
+    pub fn recipient_of(
+        &self,
+        first: &'static str,
+        second: &'static str,
+    ) -> Result<ChatJid, ApiError> {
+        let field = if self.is_missing(first) {
+            second
+        } else {
+            first
+        };
+        self.recipient(field)
+    }
+
+    /// A caption: absent, empty, or at most 65,536 characters.
+    ///
+    /// # Errors
+    /// 400 that names the field.
+    pub fn caption(&self) -> Result<Option<String>, ApiError> {
+        const FIELD: &str = "caption";
+        let Some(text) = self.filled(FIELD)? else {
+            return Ok(None);
+        };
+        if text.len() > MAX_TEXT && text.chars().count() > MAX_TEXT {
+            return Err(ApiError::Field {
+                field: FIELD,
+                expected: "at most 65536 characters long",
+            });
+        }
+        Ok(Some(text.to_owned()))
     }
 
     /// A text to send: 1 to 65,536 characters.

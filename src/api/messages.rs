@@ -1,43 +1,16 @@
-//! Sending texts, and reading single messages and lists across chats.
+//! Single messages, and lists across chats.
 
 use super::Req;
 use super::answer::{Answer, One};
 use super::chats::{MessageList, read_account};
 use super::error::ApiError;
-use super::input::{Fields, Page, param, query};
-use crate::account::{AccountError, OutgoingText};
+use super::input::{Page, param, query};
+use crate::account::AccountError;
 use crate::store::{accounts, messages};
-
-/// The most mentions in a text; WhatsApp's largest groups have 1,024 members.
-const MAX_MENTIONS: usize = 1024;
 
 /// How many messages `GET /messages` lists, without a limit and at most.
 const USUAL: usize = 50;
 const MOST: usize = 500;
-
-pub async fn send_text(mut req: Req) -> Result<Answer, ApiError> {
-    let fields = Fields::read(&mut req).await?;
-    if fields.is_missing("to") || fields.is_absent("message") {
-        return Err(ApiError::Invalid("to and message are required".to_owned()));
-    }
-    let out = OutgoingText {
-        to: fields.recipient("to")?,
-        text: fields.text("message")?.to_owned(),
-        mentions: fields.recipients("mentions")?,
-        quoted_message_id: fields
-            .string("quotedMessageId")?
-            .filter(|id| !id.is_empty())
-            .map(str::to_owned),
-    };
-    if out.mentions.len() > MAX_MENTIONS {
-        return Err(ApiError::Field {
-            field: "mentions",
-            expected: "a list of at most 1024 JIDs",
-        });
-    }
-    let id = param(&req, "id");
-    Answer::ok(&req.state().accounts.send_text(&id, out).await?)
-}
 
 pub async fn get(req: Req) -> Result<Answer, ApiError> {
     let message_id = param(&req, "messageId");

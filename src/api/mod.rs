@@ -13,28 +13,36 @@ mod error;
 mod health;
 mod http1;
 mod input;
+mod media;
 mod messages;
 mod qr;
+mod range;
+mod sending;
 mod serve;
+mod siphon;
 #[cfg(test)]
 mod tests;
+mod upload;
 mod webhooks;
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
+use std::time::Duration;
 
 use futures_lite::FutureExt;
 use http_types::{Method, Request, Response, StatusCode};
 
 use crate::account::Accounts;
 use crate::config::Envelope;
+use crate::media::Spool;
 use crate::store::Store;
 use crate::webhook::Deliveries;
 use answer::Answer;
 use error::ApiError;
 use serve::Respond;
 pub use serve::{ServerLimits, serve};
+pub use upload::FETCH;
 
 /// What the handlers work with. Cheap to clone.
 #[derive(Clone)]
@@ -42,6 +50,10 @@ pub struct ApiContext {
     pub accounts: Accounts,
     pub store: Store,
     pub deliveries: Deliveries,
+    /// Where files that come in go.
+    pub spool: Spool,
+    /// Fetches files that are given by a URL.
+    pub fetch: surf::Client,
     pub config: ApiConfig,
 }
 
@@ -51,6 +63,8 @@ pub struct ApiConfig {
     pub envelope: Envelope,
     /// The longest JSON body, in bytes. A text of 65,536 characters has up to 786,432 as escapes.
     pub max_json: usize,
+    /// The largest file, in bytes.
+    pub max_file: u64,
     pub limits: ServerLimits,
 }
 
@@ -59,6 +73,7 @@ impl Default for ApiConfig {
         ApiConfig {
             envelope: Envelope::Both,
             max_json: 1024 * 1024,
+            max_file: 50 * 1024 * 1024,
             limits: ServerLimits::default(),
         }
     }
@@ -112,16 +127,40 @@ pub const ROUTES: &[Route] = routes![
         "The QR code as `?format=png`, `svg`, `text` or `raw`",
     Post "/accounts/:id/pair-code" connection::pair_code:
         "The 8-character code for \"link with phone number\"",
-    Post "/accounts/:id/message/send" messages::send_text:
+    Post "/accounts/:id/message/send" sending::text:
         "Send a text, with mentions or as a reply if wanted",
+    Post "/accounts/:id/message/send/image" sending::image:
+        "Send an image: a form with the file, or JSON with `url` or `base64`",
+    Post "/accounts/:id/message/send/video" sending::video:
+        "Send a video, as a looping clip with `gifPlayback`",
+    Post "/accounts/:id/message/send/audio" sending::audio:
+        "Send audio, as a voice note with `ptt`",
+    Post "/accounts/:id/message/send/document" sending::document:
+        "Send any file",
+    Post "/accounts/:id/message/send/sticker" sending::sticker:
+        "Send a WebP as a sticker",
+    Post "/accounts/:id/message/reply" sending::reply:
+        "Answer a message with a text",
+    Post "/accounts/:id/message/react" sending::react:
+        "React with an emoji; an empty one takes it back",
+    Post "/accounts/:id/message/delete" sending::delete:
+        "Delete a message for everyone",
     Get "/accounts/:id/chats" chats::list:
         "Chats, newest first",
     Get "/accounts/:id/chats/:chatId/messages" chats::messages:
         "The messages of a chat, newest first",
+    Post "/accounts/:id/chats/:chatId/read" sending::read:
+        "Mark a chat, or `messageIds` of it, as read",
     Get "/accounts/:id/messages/:messageId" messages::get:
         "One message",
+    Get "/accounts/:id/messages/:messageId/media" media::of_message:
+        "The file of a message",
     Get "/messages" messages::of_all:
         "Messages of all accounts or one, newest first",
+    Get "/media" media::list:
+        "The stored files and what they belong to",
+    Get "/media/:mediaId" media::by_id:
+        "One stored file",
     Post "/webhooks" webhooks::register:
         "Register a URL to receive events",
     Get "/webhooks" webhooks::list:
@@ -158,7 +197,22 @@ impl Api {
     }
 }
 
+/// How long a request may take that moves a file to or from WhatsApp, which may be behind a slow line.
+const WITH_FILE: Duration = Duration::from_secs(15 * 60);
+
 impl Respond for Api {
+    fn patience(&self, request: &Request, usual: Duration) -> Duration {
+        let path = request.url().path().trim_end_matches('/');
+        let moves_a_file = ROUTES.iter().any(|route| {
+            let is_file = route.path.contains("/send/") || route.path.contains("/media");
+            is_file && route.method == request.method() && matches_path(route.path, path)
+        });
+        match moves_a_file {
+            true => usual.max(WITH_FILE),
+            false => usual,
+        }
+    }
+
     /// The answer to a request, whatever happens.
     async fn respond(&self, mut request: Request) -> Response {
         // A slash at the end changes nothing, as WILDCAT 2.0 programs are used to.

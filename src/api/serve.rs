@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::net::Shutdown;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
 use async_h1::server::Encoder;
@@ -14,7 +14,7 @@ use smol::net::{TcpListener, TcpStream};
 use smol::{Executor, Timer};
 
 use super::error::ApiError;
-use super::http1::{Head, HeadError, Inbound, MAX_HEAD};
+use super::http1::{Head, HeadError, Inbound, MAX_HEAD, Progress};
 use super::{Api, ApiContext};
 
 /// How much of a body that nobody wanted is read over to keep its connection, in bytes.
@@ -24,6 +24,9 @@ const MAX_SKIPPED_BODY: u64 = 64 * 1024;
 /// lost to a reset while the client still sends.
 const LINGER: Duration = Duration::from_secs(2);
 const MAX_LINGER: u64 = 4 * 1024 * 1024;
+
+/// The slowest body that is waited for, in bytes a second.
+const SLOWEST: u64 = 1024;
 
 /// The pause after the system refused to accept (usually: out of file descriptors).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
@@ -37,8 +40,7 @@ pub struct ServerLimits {
     pub idle: Duration,
     /// How long a request's head may take from its first byte.
     pub head: Duration,
-    /// How long a request may take from its head to the end of its answer's making, including
-    /// its body's arrival.
+    /// How long a request's body may stand still, and how long its answer may then take to be made.
     pub request: Duration,
     /// How long each 8 KB of an answer may take to be taken by the client.
     pub write: Duration,
@@ -74,6 +76,11 @@ pub async fn serve(
 /// What answers requests.
 pub(super) trait Respond: Send + Sync + 'static {
     fn respond(&self, request: Request) -> impl Future<Output = Response> + Send;
+
+    /// How long a request may take once its body is there, where `usual` is the usual time.
+    fn patience(&self, _request: &Request, usual: Duration) -> Duration {
+        usual
+    }
 }
 
 /// [`serve`] for any answerer.
@@ -167,6 +174,37 @@ async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T
         .await
 }
 
+/// Waits for an answer: for `usual` while nothing of the body moves, and as long as that comes in at
+/// least as fast as [`SLOWEST`] on average; for `patience` once it is there. `None` after that.
+async fn patiently<T>(
+    inbound: &Inbound,
+    usual: Duration,
+    patience: Duration,
+    answer: impl Future<Output = T>,
+) -> Option<T> {
+    let began = Instant::now();
+    let late = async {
+        loop {
+            let deadline = deadline(began, inbound.progress(), usual, patience);
+            if deadline <= Instant::now() {
+                return None;
+            }
+            Timer::at(deadline).await;
+        }
+    };
+    async { Some(answer.await) }.or(late).await
+}
+
+/// When a request is to be given up. Pure.
+fn deadline(began: Instant, body: Progress, usual: Duration, patience: Duration) -> Instant {
+    let last = body.last.unwrap_or(began).max(began);
+    if body.done {
+        return last + patience;
+    }
+    let earned = Duration::from_secs(body.bytes / SLOWEST);
+    (last + usual).min(began + usual + earned)
+}
+
 /// What becomes of a connection behind an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
@@ -228,7 +266,9 @@ impl<R: Respond> Connection<R> {
             keep_alive,
         } = head;
         let method = request.method();
-        let answer = within(self.limits.request, self.api.respond(request)).await;
+        let patience = self.api.patience(&request, self.limits.request);
+        let answer = self.api.respond(request);
+        let answer = patiently(&self.inbound, self.limits.request, patience, answer).await;
         let keep = keep_alive
             && answer.is_some()
             && !self.stopping.is_closed()
@@ -289,5 +329,37 @@ impl<R: Respond> Connection<R> {
             }
         })
         .await;
+    }
+}
+
+#[cfg(test)]
+mod deadline_tests {
+    use super::*;
+
+    #[test]
+    fn a_body_that_moves_is_waited_for_and_one_that_drips_is_not() {
+        let began = Instant::now();
+        let seconds = Duration::from_secs;
+        let (usual, patience) = (seconds(30), seconds(900));
+        let at = |bytes, last: u64, done| {
+            let body = Progress {
+                bytes,
+                last: Some(began + seconds(last)),
+                done,
+            };
+            deadline(began, body, usual, patience) - began
+        };
+        let none = Progress {
+            bytes: 0,
+            last: None,
+            done: false,
+        };
+        assert_eq!(deadline(began, none, usual, patience) - began, usual);
+        // A megabyte in 100 s may go on; then it stands still.
+        assert_eq!(at(1 << 20, 100, false), seconds(130));
+        // A byte now and then earns nothing.
+        assert_eq!(at(50, 29, false), seconds(30));
+        // Once the body is there, the answer has its own time.
+        assert_eq!(at(1 << 20, 100, true), seconds(1_000));
     }
 }

@@ -1,7 +1,7 @@
 //! Where files stay: the media of messages, and history that waits to be read.
 //!
 //! - `<data>/media/<account number>/<medium number>`: a medium, as it was sent.
-//! - `<data>/history/<account number>/<nanoseconds>`: a piece of the phone's history.
+//! - `<data>/history/<account number>/<number that grows>`: a piece of the phone's history.
 //!
 //! Directories are 0700 and files 0600. What a file is stands in the store; a file that the store
 //! does not know is nobody's and goes with [`Files::sweep`]. All of this blocks.
@@ -11,9 +11,9 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Spooled;
+use crate::clock;
 
 /// The folders of a data directory. Clones share nothing but its path.
 #[derive(Debug, Clone)]
@@ -82,9 +82,11 @@ impl Files {
     pub fn new_history(&self, account: u32) -> io::Result<PathBuf> {
         let folder = self.history_folder(account);
         private_folder(&folder)?;
-        let mut stamp = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_nanos());
+        let mut stamp = u128::from(clock::now()) * 1_000_000;
+        // A clock that was set back must not put it before the others.
+        if let Some(last) = numbered::<u128>(&folder)?.into_iter().max() {
+            stamp = stamp.max(last + 1);
+        }
         loop {
             let path = folder.join(format!("{stamp:024}"));
             if !path.exists() {

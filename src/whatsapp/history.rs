@@ -77,6 +77,7 @@ impl Importer {
         loop {
             while let Some(path) = first_file(&key.0) {
                 match self.read(&path) {
+                    Ok(0) => {}
                     Ok(count) => log::info!("{}: {count} old messages read", self.account_id),
                     Err(HistoryError::Store(error)) => {
                         // The file stays: the next start reads it.

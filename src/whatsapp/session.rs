@@ -117,7 +117,7 @@ impl Content<'_> {
                 prepared,
                 showing,
                 context,
-            } => outgoing::medium(uploaded.0, prepared, showing, context),
+            } => outgoing::medium(*uploaded.0, prepared, showing, context),
             Content::Reaction { target, emoji } => {
                 outgoing::reaction(to, target, emoji, clock::now())
             }
@@ -128,7 +128,7 @@ impl Content<'_> {
 
 /// A file that WhatsApp's media servers hold for a message to come.
 #[derive(Debug)]
-pub struct Uploaded(UploadResponse);
+pub struct Uploaded(Box<UploadResponse>);
 
 impl Uploaded {
     /// Where it lies, to fetch it again.
@@ -464,7 +464,7 @@ impl Session {
         self.client
             .upload_stream(source, info, media_type)
             .await
-            .map(Uploaded)
+            .map(|answer| Uploaded(Box::new(answer)))
             .map_err(|e| SendFailure::Other(format!("WhatsApp did not take the file: {e:#}")))
     }
 

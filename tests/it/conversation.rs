@@ -76,7 +76,11 @@ fn a_message_goes_through_and_survives_power_cuts_and_lost_connections() {
     let server = world.server();
     server.wait_log("alice: connected");
     assert!(!server.log().contains("QR code"), "{}", server.log());
-    let delivery = receiver.next();
+    let mut delivery = receiver.next();
+    if delivery.body["messageId"] == answer {
+        // At least once: the plug went before it was noted that the receiver has it.
+        delivery = receiver.next();
+    }
     assert_eq!(delivery.body["messageId"], meanwhile);
     assert_eq!(delivery.body["text"], "are you there?");
     world

@@ -1,9 +1,12 @@
 //! The integration tests: the real binary against the simulator, as its users meet it.
 
 mod backend;
+mod changes;
 mod command_line;
 mod connection;
 mod conversation;
+mod media_in;
+mod media_out;
 mod messages;
 mod pairing;
 mod support;

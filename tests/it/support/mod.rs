@@ -6,13 +6,15 @@
 // The benchmark uses a part of it, the tests another.
 #![allow(dead_code, unused_imports)]
 
+mod form;
 mod receiver;
 mod server;
 mod world;
 
+pub use form::Form;
 pub use receiver::Receiver;
 pub use server::{Server, ServerOptions, run_to_end, use_binary};
-pub use world::{World, eventually};
+pub use world::{Answer, World, eventually};
 
 use std::time::Duration;
 

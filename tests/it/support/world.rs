@@ -84,6 +84,20 @@ impl Http {
         if let Some(body) = body {
             request = request.body(body).header("Content-Type", kind);
         }
+        self.run(request)
+    }
+
+    /// A `GET` with headers.
+    pub fn get_with(&self, url: &str, headers: &[(&str, &str)]) -> Answer {
+        let url = surf::Url::parse(url).expect("a URL");
+        let mut request = surf::RequestBuilder::new(surf::http::Method::Get, url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.run(request)
+    }
+
+    fn run(&self, request: surf::RequestBuilder) -> Answer {
         smol::block_on(async {
             let mut response = self.0.send(request).await.expect("an answer");
             let headers = response

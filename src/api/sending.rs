@@ -1,0 +1,245 @@
+//! Everything that goes into a chat: texts, files, replies, reactions, deletions, read marks.
+
+use serde::Serialize;
+
+use super::Req;
+use super::answer::Answer;
+use super::error::ApiError;
+use super::input::{Fields, chat_param, param};
+use super::upload::{self, Received, Room, Upload};
+use crate::account::{AccountError, OutgoingMedia, OutgoingText, Sent};
+use crate::media::{MediaKind, Wish};
+
+/// A file is sent as what the endpoint says.
+struct FileEndpoint {
+    kind: MediaKind,
+    /// The form's field that holds the file.
+    field: &'static str,
+    missing: &'static str,
+}
+
+const IMAGE: FileEndpoint = FileEndpoint {
+    kind: MediaKind::Image,
+    field: "image",
+    missing: "image file is required",
+};
+const VIDEO: FileEndpoint = FileEndpoint {
+    kind: MediaKind::Video,
+    field: "video",
+    missing: "video file is required",
+};
+const AUDIO: FileEndpoint = FileEndpoint {
+    kind: MediaKind::Audio,
+    field: "audio",
+    missing: "audio file is required",
+};
+const DOCUMENT: FileEndpoint = FileEndpoint {
+    kind: MediaKind::Document,
+    field: "document",
+    missing: "document file is required",
+};
+const STICKER: FileEndpoint = FileEndpoint {
+    kind: MediaKind::Sticker,
+    field: "sticker",
+    missing: "sticker file is required",
+};
+
+/// What was sent, and a word about it.
+#[derive(Debug, Serialize)]
+struct SentWith {
+    #[serde(flatten)]
+    sent: Sent,
+    message: &'static str,
+}
+
+pub async fn text(mut req: Req) -> Result<Answer, ApiError> {
+    let fields = Fields::read(&mut req).await?;
+    if fields.is_missing("to") || fields.is_absent("message") {
+        return Err(ApiError::Invalid("to and message are required".to_owned()));
+    }
+    send_text(&req, &fields).await
+}
+
+pub async fn reply(mut req: Req) -> Result<Answer, ApiError> {
+    let fields = Fields::read(&mut req).await?;
+    if fields.is_missing("to") && fields.is_missing("chatId")
+        || fields.is_absent("message")
+        || fields.is_missing("quotedMessageId")
+    {
+        return Err(ApiError::Invalid(
+            "to, message, and quotedMessageId are required".to_owned(),
+        ));
+    }
+    send_text(&req, &fields).await
+}
+
+async fn send_text(req: &Req, fields: &Fields) -> Result<Answer, ApiError> {
+    let out = OutgoingText {
+        to: fields.recipient_of("to", "chatId")?,
+        text: fields.text("message")?.to_owned(),
+        mentions: fields.mentions()?,
+        quoted_message_id: fields.filled("quotedMessageId")?.map(str::to_owned),
+    };
+    let id = param(req, "id");
+    Answer::ok(&req.state().accounts.send_text(&id, out).await?)
+}
+
+pub async fn image(req: Req) -> Result<Answer, ApiError> {
+    file(req, IMAGE).await
+}
+
+pub async fn video(req: Req) -> Result<Answer, ApiError> {
+    file(req, VIDEO).await
+}
+
+pub async fn audio(req: Req) -> Result<Answer, ApiError> {
+    file(req, AUDIO).await
+}
+
+pub async fn document(req: Req) -> Result<Answer, ApiError> {
+    file(req, DOCUMENT).await
+}
+
+pub async fn sticker(req: Req) -> Result<Answer, ApiError> {
+    file(req, STICKER).await
+}
+
+async fn file(mut req: Req, endpoint: FileEndpoint) -> Result<Answer, ApiError> {
+    let id = param(&req, "id");
+    let accounts = req.state().accounts.clone();
+    // A file that could not go is not read.
+    accounts.ready_to_send(&id)?;
+    let room = req.state().room();
+    let upload = Upload::read(&mut req, &room, endpoint.field, |before| {
+        // The rest may still come behind the file.
+        match before.is_missing("to") {
+            true => Ok(()),
+            false => before.recipient("to").map(|_| ()),
+        }
+    })
+    .await?;
+    let fields = upload.fields;
+    if fields.is_missing("to") {
+        return Err(ApiError::Invalid("to field is required".to_owned()));
+    }
+    let to = fields.recipient("to")?;
+    // Everything that can be wrong is looked at before a file is fetched from elsewhere.
+    let caption = fields.caption()?;
+    let gif_playback = fields.flag("gifPlayback")?;
+    let mentions = fields.mentions()?;
+    let quoted_message_id = fields.filled("quotedMessageId")?.map(str::to_owned);
+    let ptt = fields.flag("ptt")?;
+    let named = fields.filled("fileName")?.and_then(upload::file_name);
+    let mimetype = fields.filled("mimetype")?.map(str::to_owned);
+    let received = match (upload.file, fields.filled("url")?) {
+        (Some(received), _) => received,
+        (None, Some(url)) => upload::fetch(&req.state().fetch, url, &room).await?,
+        (None, None) => return Err(ApiError::Invalid(endpoint.missing.to_owned())),
+    };
+    let Received {
+        file,
+        name,
+        mimetype: declared,
+    } = received;
+    let out = OutgoingMedia {
+        to,
+        wish: Wish {
+            kind: endpoint.kind,
+            ptt,
+            mimetype: mimetype.or(declared),
+            file_name: named.or(name),
+        },
+        file,
+        caption,
+        gif_playback,
+        mentions,
+        quoted_message_id,
+    };
+    Answer::ok(&accounts.send_media(&id, out).await?)
+}
+
+/// The chat and the message that a request means.
+fn chat_and_message(fields: &Fields) -> Result<(crate::jid::ChatJid, String), ApiError> {
+    let missing = || ApiError::Invalid("chatId and messageId are required".to_owned());
+    if fields.is_missing("to") && fields.is_missing("chatId") {
+        return Err(missing());
+    }
+    let message_id = fields.filled("messageId")?.ok_or_else(missing)?.to_owned();
+    Ok((fields.recipient_of("chatId", "to")?, message_id))
+}
+
+/// The longest reaction, in bytes: an emoji is a sequence of up to some ten code points.
+const MAX_EMOJI: usize = 64;
+
+pub async fn react(mut req: Req) -> Result<Answer, ApiError> {
+    let fields = Fields::read(&mut req).await?;
+    let (chat, message_id) = chat_and_message(&fields)?;
+    let emoji = fields.string("emoji")?.unwrap_or_default();
+    if emoji.len() > MAX_EMOJI {
+        return Err(ApiError::Field {
+            field: "emoji",
+            expected: "one emoji, or empty to take the reaction back",
+        });
+    }
+    let id = param(&req, "id");
+    let sent = req
+        .state()
+        .accounts
+        .react(&id, chat, &message_id, emoji)
+        .await?;
+    Answer::ok(&SentWith {
+        sent,
+        message: "Reaction sent",
+    })
+}
+
+pub async fn delete(mut req: Req) -> Result<Answer, ApiError> {
+    let fields = Fields::read(&mut req).await?;
+    let (chat, message_id) = chat_and_message(&fields)?;
+    let id = param(&req, "id");
+    let sent = req
+        .state()
+        .accounts
+        .delete_message(&id, chat, &message_id)
+        .await?;
+    Answer::ok(&SentWith {
+        sent,
+        message: "Message deleted",
+    })
+}
+
+/// The most messages that one request marks as read.
+const MAX_READ: usize = 1_000;
+
+pub async fn read(mut req: Req) -> Result<Answer, ApiError> {
+    let fields = Fields::read(&mut req).await?;
+    let chat = chat_param(&req)?;
+    let ids: Vec<String> = fields
+        .strings("messageIds")?
+        .unwrap_or_default()
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
+    if ids.len() > MAX_READ {
+        return Err(ApiError::Field {
+            field: "messageIds",
+            expected: "a list of at most 1000 message ids",
+        });
+    }
+    let id = param(&req, "id");
+    match req.state().accounts.mark_read(&id, chat, ids).await {
+        Ok(()) => Answer::message("Marked as read"),
+        Err(AccountError::MessageNotFound) => Err(ApiError::NotFound("Message not found")),
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl super::ApiContext {
+    fn room(&self) -> Room {
+        Room {
+            spool: self.spool.clone(),
+            max_file: self.config.max_file,
+            max_json: self.config.max_json,
+        }
+    }
+}

@@ -122,6 +122,16 @@ fn a_download_needs_a_path_that_the_service_signed_and_that_is_still_valid() {
         let expire = json!({"kind": "expire-media", "number": ALICE});
         assert_eq!(post(&sim, "faults", expire).await["hit"], 1);
         assert_eq!(download(&sim, &path).await.0, 410);
+        for code in [403, 404] {
+            let (_, path) = upload(&sim, "document", &auth, b"another").await;
+            post(
+                &sim,
+                "faults",
+                json!({"kind": "expire-media", "code": code}),
+            )
+            .await;
+            assert_eq!(download(&sim, &path).await.0, code);
+        }
         // Uploaded again it has another path.
         let (_, again) = upload(&sim, "document", &auth, b"cipher").await;
         assert_ne!(again, path);
@@ -149,6 +159,45 @@ fn transfers_are_refused_as_often_as_asked() {
             let (status, _) = common::admin(&sim, Method::Post, "faults", &fault).await;
             assert_eq!(status, 400, "{code}");
         }
+    });
+}
+
+#[test]
+fn transfers_break_and_files_are_spoiled_on_purpose() {
+    smol::block_on(async {
+        let (sim, auth) = simulator().await;
+        let bytes: Vec<u8> = (0..200_000u32).map(|n| (n % 241) as u8).collect();
+        let name = token(&bytes);
+        let target = format!("/mms/image/{name}?auth={auth}&token={name}");
+        post(&sim, "faults", json!({"kind": "break-uploads", "count": 1})).await;
+        let url = format!("{}{target}", sim.https_url());
+        let mut request = http_types::Request::new(Method::Post, url.as_str());
+        request.set_body(Body::from(bytes.as_slice()));
+        let work = async_h1::connect(common::tls(&sim).await, request);
+        common::soon("the end", work)
+            .await
+            .expect_err("the connection broke");
+        let asked = format!("{target}&resume=1");
+        let mut answer = send(&sim, Method::Post, &asked, Body::empty()).await;
+        let body = answer.body_string().await.expect("text");
+        assert_eq!(body, json!({"resume": "100000"}).to_string());
+
+        let (_, path) = upload(&sim, "image", &auth, &bytes).await;
+        let fault = json!({"kind": "break-downloads", "count": 1});
+        post(&sim, "faults", fault).await;
+        let mut answer = send(&sim, Method::Get, &path, Body::empty()).await;
+        assert_eq!(answer.len(), Some(bytes.len()), "the head promises it all");
+        let broken = answer.body_bytes().await;
+        assert!(broken.is_err() || broken.is_ok_and(|got| got.len() <= 100_000));
+
+        let fault = json!({"kind": "corrupt-downloads", "count": 1});
+        post(&sim, "faults", fault).await;
+        let (status, spoiled) = download(&sim, &path).await;
+        let wrong: Vec<usize> = (0..bytes.len())
+            .filter(|at| spoiled[*at] != bytes[*at])
+            .collect();
+        assert_eq!((status, wrong), (200, vec![0]));
+        assert_eq!(download(&sim, &path).await, (200, bytes));
     });
 }
 

@@ -6,7 +6,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{AdminError, Answer};
-use crate::service::{Fault, FaultKind, LoginFailure, Service};
+use crate::media::Missing;
+use crate::service::{Fault, FaultKind, LoginFailure, Service, TransferFault};
 
 /// The longest delay a fault may make.
 const MAX_DELAY_MS: u64 = 600_000;
@@ -23,7 +24,7 @@ pub(super) struct Request {
     /// Milliseconds of `delay-acks` and `latency`.
     ms: Option<u64>,
     /// The code of `refuse-sends` and `stream-error`, the HTTP status of `refuse-uploads` and
-    /// `refuse-downloads`, the result of `refuse-media-retry`, the sub-reason of `login-failure`.
+    /// `refuse-downloads` and `expire-media`, the result of `refuse-media-retry`, the sub-reason of `login-failure`.
     code: Option<u16>,
     /// The reason of `login-failure`.
     reason: Option<u16>,
@@ -47,7 +48,10 @@ enum Kind {
     Reorder,
     RefuseSends,
     RefuseUploads,
+    BreakUploads,
     RefuseDownloads,
+    BreakDownloads,
+    CorruptDownloads,
     ExpireMedia,
     RefuseMediaRetry,
     LoginFailure,
@@ -74,7 +78,15 @@ pub(super) fn apply(service: &mut Service, body: &Request) -> Answer {
         }
         Kind::DropConnections if body.on == On::Now => service.drop_connections(number),
         Kind::HalfOpen => service.half_open(number),
-        Kind::ExpireMedia => service.media_mut().expire(number),
+        Kind::ExpireMedia => {
+            let gone = match body.code.unwrap_or(410) {
+                410 => Missing::Expired,
+                403 => Missing::Forged,
+                404 => Missing::Unknown,
+                code => return Err(AdminError::Bad(format!("{code} is not 403, 404 or 410"))),
+            };
+            service.media_mut().expire(number, gone)
+        }
         Kind::StreamError => service.break_streams(number, required(body.code, "code")?),
         _ => {
             let fault = Fault {
@@ -102,8 +114,11 @@ fn lasting(body: &Request) -> Result<FaultKind, AdminError> {
         Kind::DeliverTwice => FaultKind::DeliverTwice,
         Kind::Reorder => FaultKind::Reorder,
         Kind::RefuseSends => FaultKind::RefuseSends(required(body.code, "code")?),
-        Kind::RefuseUploads => FaultKind::RefuseUploads(status(body)?),
-        Kind::RefuseDownloads => FaultKind::RefuseDownloads(status(body)?),
+        Kind::RefuseUploads => FaultKind::Uploads(TransferFault::Refuse(status(body)?)),
+        Kind::BreakUploads => FaultKind::Uploads(TransferFault::Break),
+        Kind::RefuseDownloads => FaultKind::Downloads(TransferFault::Refuse(status(body)?)),
+        Kind::BreakDownloads => FaultKind::Downloads(TransferFault::Break),
+        Kind::CorruptDownloads => FaultKind::Downloads(TransferFault::Corrupt),
         Kind::RefuseMediaRetry => FaultKind::RefuseMediaRetry(retry_result(body)?),
         Kind::LoginFailure => FaultKind::FailLogin(LoginFailure {
             reason: required(body.reason, "reason")?,

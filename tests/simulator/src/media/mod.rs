@@ -60,8 +60,8 @@ pub enum Missing {
     /// Nothing was stored under this path.
     #[error("there is no such file")]
     Unknown,
-    /// The path's signature is not the service's, or the hash is not the file's.
-    #[error("the path is not signed by this service")]
+    /// The path's signature is not the service's, or not any more, or the hash is not the file's.
+    #[error("the path is not signed by this service, or not any more")]
     Forged,
     /// It was there.
     #[error("the file has expired")]
@@ -74,7 +74,8 @@ struct Object {
     owner: String,
     /// Unix seconds.
     until: u64,
-    expired: bool,
+    /// Why it cannot be downloaded any more.
+    gone: Option<Missing>,
 }
 
 /// All files of the service. Dropping it removes them.
@@ -166,7 +167,7 @@ impl MediaStore {
                 kind,
                 owner: owner.to_owned(),
                 until,
-                expired: false,
+                gone: None,
             },
         );
         while self.order.len() > MAX_OBJECTS {
@@ -211,7 +212,10 @@ impl MediaStore {
         {
             return Err(Missing::Forged);
         }
-        if object.expired || object.until < now {
+        if let Some(gone) = object.gone {
+            return Err(gone);
+        }
+        if object.until < now {
             return Err(Missing::Expired);
         }
         Ok(object.blob.clone())
@@ -222,16 +226,17 @@ impl MediaStore {
     pub fn find(&self, kind: Kind, hash: &Hash, now: u64) -> Option<MediaRef> {
         let name = self.by_hash.get(&(kind, *hash))?;
         let object = self.objects.get(name)?;
-        (!object.expired && object.until >= now)
+        (object.gone.is_none() && object.until >= now)
             .then(|| self.reference(name, object.until, &object.blob))
     }
 
-    /// Lets everything that a number (or anyone) uploaded expire; how many files that were.
-    pub fn expire(&mut self, owner: Option<&str>) -> usize {
+    /// Lets everything that a number (or anyone) uploaded go, with what downloads are answered from now
+    /// on; how many files that were.
+    pub fn expire(&mut self, owner: Option<&str>, gone: Missing) -> usize {
         let mut hit = 0;
         for object in self.objects.values_mut() {
-            if !object.expired && owner.is_none_or(|number| number == object.owner) {
-                object.expired = true;
+            if object.gone.is_none() && owner.is_none_or(|number| number == object.owner) {
+                object.gone = Some(gone);
                 hit += 1;
             }
         }

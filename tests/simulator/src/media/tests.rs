@@ -72,7 +72,7 @@ fn a_path_expires_by_time_and_by_order() {
             .expect_err("late"),
         Missing::Expired
     );
-    assert_eq!(store.expire(Some(NUMBER)), 1);
+    assert_eq!(store.expire(Some(NUMBER), Missing::Expired), 1);
     assert_eq!(
         store.open(&one.direct_path, NOW).expect_err("expired"),
         Missing::Expired

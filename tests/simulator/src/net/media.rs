@@ -3,6 +3,7 @@
 //! Files are read and written in pieces, without a thread of their own: they are local, and other
 //! connections get their turn between two pieces.
 
+use std::fs::File;
 use std::io::{self, ErrorKind, Seek as _, SeekFrom, Write as _};
 use std::rc::Rc;
 
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::Hub;
 use crate::media::{self, Blob, Hash, Kind, MAX_FILE, MediaRef, Missing, Spool};
-use crate::service::now_secs;
+use crate::service::{TransferFault, now_secs};
 
 /// Bytes that are moved at once.
 const PIECE: usize = 32 * 1024;
@@ -44,6 +45,8 @@ pub(crate) enum Refusal {
     Missing(#[from] Missing),
     #[error("refused on purpose")]
     Fault(u16),
+    #[error("broken off on purpose")]
+    Broken,
     #[error("the file: {0}")]
     Io(io::Error),
 }
@@ -72,21 +75,26 @@ impl Refusal {
                 StatusCode::try_from(*code).unwrap_or(StatusCode::ServiceUnavailable)
             }
             Self::Io(e) if e.kind() == ErrorKind::StorageFull => StatusCode::InsufficientStorage,
-            Self::Io(_) => StatusCode::InternalServerError,
+            Self::Io(_) | Self::Broken => StatusCode::InternalServerError,
         }
     }
 }
 
 /// Answers a request that is about a file; `None` if it is about something else.
-pub(super) async fn respond(hub: &Hub, request: &mut Request) -> Option<Response> {
+///
+/// # Errors
+/// When the connection shall break here.
+pub(super) async fn respond(hub: &Hub, request: &mut Request) -> io::Result<Option<Response>> {
     let path = request.url().path().to_owned();
     let answer = if let Some(rest) = path.strip_prefix("/mms/") {
         let answer = match (request.method(), rest.split_once('/')) {
             (Method::Post, Some((kind, token))) => upload(hub, request, kind, token).await,
             _ => Err(Refusal::NoPath),
         };
-        if answer.is_err() {
-            drain(request).await;
+        match answer {
+            Ok(_) => {}
+            Err(Refusal::Broken) => return Err(ErrorKind::ConnectionAborted.into()),
+            Err(_) => drain(request).await,
         }
         answer.map(|body| json_response(StatusCode::Ok, &body))
     } else if path.starts_with("/v/") {
@@ -95,9 +103,9 @@ pub(super) async fn respond(hub: &Hub, request: &mut Request) -> Option<Response
             _ => Err(Refusal::NoPath),
         }
     } else {
-        return None;
+        return Ok(None);
     };
-    Some(answer.unwrap_or_else(|refusal| {
+    Ok(Some(answer.unwrap_or_else(|refusal| {
         log::debug!("{} {path}: {refusal}", request.method());
         let body = json!({"error": refusal.to_string()});
         let mut response = json_response(refusal.status(), &body);
@@ -105,7 +113,7 @@ pub(super) async fn respond(hub: &Hub, request: &mut Request) -> Option<Response
             response.insert_header("content-range", format!("bytes */{len}"));
         }
         response
-    }))
+    })))
 }
 
 fn json_response(status: StatusCode, body: &Value) -> Response {
@@ -159,9 +167,6 @@ async fn upload(
         .account_of(auth)
         .map(str::to_owned)
         .ok_or(Refusal::BadAuth)?;
-    if let Some(code) = hub.with(|service| service.refused_upload(&number)) {
-        return Err(Refusal::Fault(code));
-    }
     // Padding in a path may arrive escaped.
     let hash = media::token_of(&path_token.replace("%3D", "=")).ok_or(Refusal::BadToken)?;
     if get("token").and_then(media::token_of) != Some(hash) {
@@ -181,7 +186,11 @@ async fn upload(
         Some(text) => text.parse().map_err(|_| Refusal::BadOffset)?,
         None => 0,
     };
-    let stored = take_in(hub, request, kind, &hash, offset, &number).await?;
+    let fault = hub.with(|service| service.upload_fault(&number));
+    if let Some(TransferFault::Refuse(code)) = fault {
+        return Err(Refusal::Fault(code));
+    }
+    let stored = take_in(hub, request, (kind, &hash), offset, &number, fault).await?;
     Ok(json!({"url": stored.url, "direct_path": stored.direct_path}))
 }
 
@@ -189,10 +198,10 @@ async fn upload(
 async fn take_in(
     hub: &Hub,
     request: &mut Request,
-    kind: Kind,
-    hash: &Hash,
+    (kind, hash): (Kind, &Hash),
     offset: u64,
     number: &str,
+    fault: Option<TransferFault>,
 ) -> Result<MediaRef, Refusal> {
     let announced = request.len().map(|len| len as u64);
     if announced.is_some_and(|len| offset.saturating_add(len) > MAX_FILE) {
@@ -204,7 +213,11 @@ async fn take_in(
             .with(|service| service.media_mut().take_partial(hash, offset))
             .ok_or(Refusal::BadOffset)?,
     };
-    let outcome = fill(&mut spool, request).await;
+    let end = match fault {
+        Some(TransferFault::Break) => announced.unwrap_or(2) / 2,
+        _ => u64::MAX,
+    };
+    let outcome = fill(&mut spool, request, end).await;
     let missing = announced.is_some_and(|len| spool.len() < offset + len);
     match outcome {
         Ok(()) if !missing => {}
@@ -227,14 +240,21 @@ async fn take_in(
     }))
 }
 
-async fn fill(spool: &mut Spool, request: &mut Request) -> Result<(), Refusal> {
+/// Writes the body to a file; breaks off after `end` bytes.
+async fn fill(spool: &mut Spool, request: &mut Request, end: u64) -> Result<(), Refusal> {
     let mut piece = vec![0; PIECE];
+    let mut left = end;
     loop {
-        let n = request.read(&mut piece).await?;
+        let want = usize::try_from(left).map_or(PIECE, |left| left.min(PIECE));
+        if want == 0 {
+            return Err(Refusal::Broken);
+        }
+        let n = request.read(&mut piece[..want]).await?;
         if n == 0 {
             return Ok(());
         }
         spool.write_all(&piece[..n])?;
+        left = left.saturating_sub(n as u64);
         yield_now().await;
     }
 }
@@ -246,16 +266,25 @@ fn download(hub: &Hub, request: &Request) -> Result<Response, Refusal> {
         Some(query) => format!("{}?{query}", url.path()),
         None => url.path().to_owned(),
     };
-    if let Some(code) = hub.with(|service| service.refused_download(&target)) {
+    let fault = hub.with(|service| service.download_fault(&target));
+    if let Some(TransferFault::Refuse(code)) = fault {
         return Err(Refusal::Fault(code));
     }
     let blob = hub.service.borrow().media().open(&target, now_secs())?;
     let range = request.header("range").map(|values| values.as_str());
-    file_response(&blob, range)
+    faulty_response(&blob, range, fault)
 }
 
 /// A file, or the part of it that a `Range` asks for.
 pub(crate) fn file_response(blob: &Blob, range: Option<&str>) -> Result<Response, Refusal> {
+    faulty_response(blob, range, None)
+}
+
+fn faulty_response(
+    blob: &Blob,
+    range: Option<&str>,
+    fault: Option<TransferFault>,
+) -> Result<Response, Refusal> {
     let len = blob.len();
     let (status, first, last) = match range.map(|text| read_range(text, len)) {
         None | Some(Range::All) => (StatusCode::Ok, 0, len),
@@ -265,7 +294,15 @@ pub(crate) fn file_response(blob: &Blob, range: Option<&str>) -> Result<Response
     let mut file = blob.open()?;
     file.seek(SeekFrom::Start(first))?;
     let part = last - first;
-    let reader = io::Read::take(file, part);
+    let reader = Faulty {
+        file: io::Read::take(file, part),
+        at: 0,
+        end: match fault {
+            Some(TransferFault::Break) => part / 2,
+            _ => u64::MAX,
+        },
+        corrupt: fault == Some(TransferFault::Corrupt),
+    };
     let reader = BufReader::with_capacity(PIECE, AssertAsync::new(reader));
     let mut response = Response::new(status);
     // A file has at most `MAX_FILE` bytes, which every `usize` holds.
@@ -277,6 +314,30 @@ pub(crate) fn file_response(blob: &Blob, range: Option<&str>) -> Result<Response
         response.insert_header("content-range", format!("bytes {first}-{}/{len}", last - 1));
     }
     Ok(response)
+}
+
+/// A file that breaks off, or comes with a wrong bit in its first byte.
+struct Faulty {
+    file: io::Take<File>,
+    at: u64,
+    end: u64,
+    corrupt: bool,
+}
+
+impl io::Read for Faulty {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let left = self.end - self.at;
+        if left == 0 {
+            return Err(ErrorKind::ConnectionAborted.into());
+        }
+        let most = usize::try_from(left).map_or(buf.len(), |left| left.min(buf.len()));
+        let n = self.file.read(&mut buf[..most])?;
+        if self.corrupt && self.at == 0 && n > 0 {
+            buf[0] ^= 1;
+        }
+        self.at += n as u64;
+        Ok(n)
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -169,7 +169,7 @@ async fn http(mut io: Shared<Replayed<TlsStream<TcpStream>>>, hub: &Hub) -> anyh
             .header("connection")
             .is_some_and(|v| v.as_str().eq_ignore_ascii_case("close"));
         let method = request.method();
-        let response = match media::respond(hub, &mut request).await {
+        let response = match media::respond(hub, &mut request).await? {
             Some(response) => response,
             None => admin::respond(hub, request).await,
         };

@@ -28,16 +28,27 @@ pub enum FaultKind {
     Reorder,
     /// Messages are refused with this error.
     RefuseSends(u16),
-    /// Uploads to the media service are answered with this HTTP status.
-    RefuseUploads(u16),
-    /// Downloads from it are.
-    RefuseDownloads(u16),
+    /// Uploads to the media service go wrong.
+    Uploads(TransferFault),
+    /// Downloads from it do.
+    Downloads(TransferFault),
     /// Phones answer requests to upload a file anew with this result.
     RefuseMediaRetry(u16),
     /// Logins fail.
     FailLogin(LoginFailure),
     /// Everything to clients comes late.
     Latency(Duration),
+}
+
+/// How the transfer of a file goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransferFault {
+    /// It is answered with this HTTP status.
+    Refuse(u16),
+    /// The connection breaks in the middle.
+    Break,
+    /// One bit is wrong. (Of an upload the service would see it: that is a refusal.)
+    Corrupt,
 }
 
 /// A fault that waits for its events.
@@ -147,21 +158,21 @@ impl Faults {
 }
 
 impl Service {
-    /// The HTTP status with which a fault wants this upload refused.
-    pub fn refused_upload(&mut self, number: &str) -> Option<u16> {
+    /// What a fault wants of this upload.
+    pub fn upload_fault(&mut self, number: &str) -> Option<TransferFault> {
         self.faults.take(number, |kind| match kind {
-            FaultKind::RefuseUploads(code) => Some(*code),
+            FaultKind::Uploads(fault) => Some(*fault),
             _ => None,
         })
     }
 
-    /// The HTTP status with which a fault wants this download refused. Clients need not say who they
-    /// are: then only a fault for everyone hits.
-    pub fn refused_download(&mut self, target: &str) -> Option<u16> {
+    /// What a fault wants of this download. Clients need not say who they are: then only a fault for
+    /// everyone hits.
+    pub fn download_fault(&mut self, target: &str) -> Option<TransferFault> {
         let number = auth_in(target).and_then(|auth| self.media.account_of(auth));
         self.faults
             .take(number.unwrap_or_default(), |kind| match kind {
-                FaultKind::RefuseDownloads(code) => Some(*code),
+                FaultKind::Downloads(fault) => Some(*fault),
                 _ => None,
             })
     }

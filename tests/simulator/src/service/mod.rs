@@ -39,7 +39,7 @@ use crate::media::MediaStore;
 use crate::phone::Phone;
 
 pub use account::Account;
-pub use faults::{Fault, FaultKind};
+pub use faults::{Fault, FaultKind, TransferFault};
 pub use groups::{Change, GroupError, Setting};
 pub use login::LoginFailure;
 pub use node::Form;

@@ -336,7 +336,7 @@ fn a_file_that_is_not_as_told_is_an_error_and_never_accepted() {
             .expect("an error")
             .contains("mediatype")
     );
-    world.media().expire(None);
+    world.media().expire(None, Missing::Expired);
     let record = verdict(&mut world, 91, image, "image");
     assert!(
         record["error"]
@@ -383,7 +383,7 @@ fn a_phone_uploads_anew_what_has_expired() {
     let image = message.get_base_message().image_message.clone();
     let key = image.media_key.clone().expect("a key");
     let old = image.direct_path.clone().expect("a path");
-    assert_eq!(world.media().expire(None), 1);
+    assert_eq!(world.media().expire(None, Missing::Expired), 1);
     let gone = world.media().open(&old, NOW / 1000).expect_err("expired");
     assert_eq!(gone, Missing::Expired);
 

@@ -28,6 +28,7 @@
 //! [`Directory`]: crate::directory::Directory
 
 mod app_state;
+mod compose;
 mod describe;
 mod groups;
 mod history;

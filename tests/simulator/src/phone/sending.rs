@@ -11,9 +11,9 @@ use waproto::buffa::MessageField;
 use waproto::whatsapp as wa;
 
 use super::groups::{Place, PlaceKind, parse_chat};
-use super::media;
-use super::outgoing::{self, Envelope, Outgoing, Target};
+use super::outgoing::{Envelope, Outgoing, Target};
 use super::{Phone, PhoneError};
+use super::{compose, media};
 use crate::directory::{DeviceAddr, Directory};
 
 /// A message that was sent, kept so that it can be sent again.
@@ -74,7 +74,7 @@ impl Phone {
             None => None,
         };
         self.upload_attachment(&mut out, dir, now_ms)?;
-        let mut message = outgoing::build(&out, target.as_ref(), quoted.as_ref(), now_ms);
+        let mut message = compose::build(&out, target.as_ref(), quoted.as_ref(), now_ms);
 
         let id = self.next_id();
         let stanza = match &place.kind {

@@ -13,9 +13,14 @@ import makeWASocket, {
 } from 'baileys';
 import pino from 'pino';
 
-import { PATIENCE, noiseRoot, wsUrl } from './simulator.mjs';
+import { PATIENCE, httpsUrl, noiseRoot, wsUrl } from './simulator.mjs';
 
 WA_CERT_DETAILS.PUBLIC_KEY = noiseRoot;
+
+// The history names no host, and Baileys has WhatsApp's built in.
+const fetchFrom = globalThis.fetch;
+globalThis.fetch = (url, init) =>
+  fetchFrom(String(url).replace(/^https:\/\/mmg\.whatsapp\.net/, httpsUrl), init);
 
 // `BAILEYS_LOG=trace` shows everything. libsignal writes to the console, private keys and all.
 const level = process.env.BAILEYS_LOG ?? 'silent';
@@ -92,6 +97,23 @@ export class Client {
     const socket = this.#socket;
     this.#socket = undefined;
     await socket?.end(undefined);
+  }
+
+  /** Waits for a report that `matches`. */
+  reports(name, what, matches) {
+    return this.#until(name, what, matches);
+  }
+
+  /** All of the history that this connection has been given. */
+  get history() {
+    const parts = this.#reports
+      .filter(({ name }) => name === 'messaging-history.set')
+      .map(({ data }) => data);
+    return {
+      messages: parts.flatMap(({ messages }) => messages),
+      chats: new Map(parts.flatMap(({ chats }) => chats).map((chat) => [chat.id, chat])),
+      lidPnMappings: parts.flatMap(({ lidPnMappings }) => lidPnMappings ?? []),
+    };
   }
 
   /** Waits for the QR code. */

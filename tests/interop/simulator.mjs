@@ -7,6 +7,9 @@ if (!ready) throw new Error('SIMULATOR is not set: start the tests with tests/in
 /** Where clients connect. */
 export const wsUrl = ready.ws;
 
+/** Where files are. */
+export const httpsUrl = ready.https;
+
 /** The public key of the root of the Noise certificate chain. */
 export const noiseRoot = Buffer.from(ready.noiseRoot, 'hex');
 
@@ -144,6 +147,21 @@ export class Phone {
   /** Plays the voice notes of a chat. */
   play(chat) {
     return ask('POST', `phones/${this.number}/played`, { chat });
+  }
+
+  /** Gives the phone a past: chats and messages from before any device was linked. */
+  remember(past) {
+    return ask('POST', `phones/${this.number}/history`, past);
+  }
+
+  /** Names people in the phone's address book: `[{number, name}]`. */
+  nameContacts(contacts) {
+    return ask('POST', `phones/${this.number}/contacts`, { contacts });
+  }
+
+  /** Marks a chat as read, for all devices of the number. */
+  markChat(chat) {
+    return ask('POST', `phones/${this.number}/mark-chat`, { chat });
   }
 
   /** "Log out" of all linked devices, or of one. */

@@ -6,6 +6,8 @@
 //! connected client would, but without a socket. A phone never looks into the service except
 //! through this trait, and the service never looks into a phone's Signal state.
 
+use waproto::whatsapp::DeviceProps;
+
 use crate::media::MediaStore;
 
 /// One device of one person. `device` 0 is the phone itself.
@@ -60,6 +62,14 @@ pub trait Directory {
     fn devices(&self, number: &str) -> Vec<u16>;
     /// The key bundle of a device; consumes a one-time prekey.
     fn take_bundle(&mut self, addr: &DeviceAddr) -> Option<Bundle>;
+    /// The push name of a number.
+    fn name_of(&self, _number: &str) -> Option<String> {
+        None
+    }
+    /// What a linked device said about itself when it was linked.
+    fn device_props(&self, _number: &str, _device: u16) -> Option<DeviceProps> {
+        None
+    }
     /// The group with this user part of a JID.
     fn group(&self, _id: &str) -> Option<GroupView> {
         None

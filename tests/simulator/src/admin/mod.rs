@@ -5,6 +5,7 @@
 
 mod faults;
 mod groups;
+mod history;
 mod load;
 mod media;
 
@@ -142,6 +143,9 @@ async fn handle(hub: &Hub, request: &mut Request) -> Answer {
             let body: NewPhone = json_body(request).await?;
             hub.with(|service| {
                 service.ensure_account(&body.number, body.name.as_deref())?;
+                if let Some(hidden) = body.hide_number {
+                    service.hide_number(&body.number, hidden);
+                }
                 Ok(person(service, &body.number))
             })
         }
@@ -183,6 +187,29 @@ async fn handle(hub: &Hub, request: &mut Request) -> Answer {
             })?;
             Ok(json!({}))
         }
+        (Method::Post, ["phones", number, "history"]) => {
+            let body = json_body(request).await?;
+            history::build(hub, number, &body)
+        }
+        (Method::Post, ["phones", number, "contacts"]) => {
+            let body = json_body(request).await?;
+            history::contacts(hub, number, &body)
+        }
+        (
+            Method::Post,
+            [
+                "phones",
+                number,
+                act @ ("mark-chat" | "archive" | "delete-for-me"),
+            ],
+        ) => {
+            let body = json_body(request).await?;
+            history::act(hub, number, act, &body)
+        }
+        (Method::Post, ["phones", number, "mapping"]) => {
+            let body = json_body(request).await?;
+            history::mapping(hub, number, &body)
+        }
         (Method::Post, ["phones", number, "unlink"]) => {
             let body: Unlink = json_body(request).await?;
             let unlinked = hub.with(|service| service.unlink(number, body.device))?;
@@ -221,10 +248,12 @@ async fn handle(hub: &Hub, request: &mut Request) -> Answer {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct NewPhone {
     number: String,
     name: Option<String>,
+    /// Whether others see only the LID.
+    hide_number: Option<bool>,
 }
 
 #[derive(Deserialize)]

@@ -1,6 +1,8 @@
 //! The account's app state, as far as the phone has something to say in it: the key, and the settings
 //! that a new device finds when it first looks.
 
+use std::collections::{BTreeMap, HashMap};
+
 use rand::rngs::StdRng;
 use rand::{Rng as _, RngExt as _};
 use wacore_appstate::hash::{HashState, generate_patch_mac};
@@ -59,7 +61,98 @@ impl AppStateKey {
     }
 }
 
+/// The collections, as far as the phone follows them: what a patch's MACs are computed over.
+#[derive(Default)]
+pub(super) struct Collections(BTreeMap<String, Collection>);
+
+#[derive(Default)]
+struct Collection {
+    state: HashState,
+    /// The MACs of the values that are set, by the MACs of their indices.
+    values: HashMap<Vec<u8>, Vec<u8>>,
+}
+
+/// Something that the owner does and that all devices of the account learn.
+#[derive(Debug, Clone)]
+pub struct Action {
+    /// Where it is kept.
+    pub collection: &'static str,
+    /// What it is about, as JSON.
+    pub index: Vec<String>,
+    /// What is so from now on.
+    pub value: wa::SyncActionValue,
+    /// The version of the kind of action.
+    pub version: i32,
+}
+
 impl Phone {
+    /// The last version of a collection that the phone knows.
+    pub fn app_state_version(&self, collection: &str) -> u64 {
+        self.collections
+            .0
+            .get(collection)
+            .map_or(0, |it| it.state.version)
+    }
+
+    /// Follows a collection: serialized patches with their versions, in order, from the first that the
+    /// phone does not know.
+    pub fn follow(&mut self, collection: &str, patches: &[(u64, Vec<u8>)]) {
+        let known = self.collections.0.entry(collection.to_owned()).or_default();
+        for (version, patch) in patches {
+            let Ok(patch) = waproto::codec::syncd_patch_decode(patch) else {
+                log::warn!("phone {}: an app-state patch is no patch", self.number);
+                continue;
+            };
+            known.take(&patch.mutations, *version);
+        }
+    }
+
+    /// The serialized patch that makes the next version of a collection.
+    pub fn patch(&mut self, collection: &str, actions: &[Action]) -> Vec<u8> {
+        let keys = expand_app_state_keys(&self.app_state.data);
+        let mutations: Vec<wa::SyncdMutation> = actions
+            .iter()
+            .map(|action| {
+                let mut iv = [0; 16];
+                self.rng.fill_bytes(&mut iv);
+                let index = serde_json::to_vec(&action.index).unwrap_or_default();
+                let (mutation, _) = encode_record(
+                    wa::syncd_mutation::SyncdOperation::SET,
+                    &index,
+                    &action.value,
+                    &keys,
+                    &self.app_state.id,
+                    &iv,
+                    action.version,
+                );
+                mutation
+            })
+            .collect();
+        let known = self.collections.0.entry(collection.to_owned()).or_default();
+        let version = known.state.version + 1;
+        let mut after = known.state.clone();
+        after.version = version;
+        let values = &known.values;
+        // The closure never fails, and every mutation here is one that was just made.
+        let _ = after.update_hash(&mutations, |index, _| Ok(values.get(index).cloned()));
+        let mut patch = wa::SyncdPatch {
+            mutations,
+            snapshot_mac: Some(after.generate_snapshot_mac(collection, &keys.snapshot_mac)),
+            key_id: MessageField::some(wa::KeyId {
+                id: Some(self.app_state.id.to_vec()),
+            }),
+            device_index: Some(0),
+            ..Default::default()
+        };
+        patch.patch_mac = Some(generate_patch_mac(
+            &patch,
+            collection,
+            &keys.patch_mac,
+            version,
+        ));
+        waproto::codec::syncd_patch_to_vec(&patch)
+    }
+
     /// The collection in which the phone keeps its settings, and the serialized `SyncdPatch` that is the
     /// first version of it: the push name. To be stored when the account's first device is linked.
     pub fn settings_patch(&mut self, now_ms: u64) -> (&'static str, Vec<u8>) {
@@ -100,5 +193,37 @@ impl Phone {
         };
         patch.patch_mac = Some(generate_patch_mac(&patch, SETTINGS, &keys.patch_mac, 1));
         (SETTINGS, waproto::codec::syncd_patch_to_vec(&patch))
+    }
+}
+
+impl Collection {
+    fn take(&mut self, mutations: &[wa::SyncdMutation], version: u64) {
+        let values = &self.values;
+        let (_, outcome) = self
+            .state
+            .update_hash(mutations, |index, _| Ok(values.get(index).cloned()));
+        if let Err(error) = outcome {
+            log::warn!("an app-state patch cannot be followed: {error}");
+        }
+        self.state.version = version;
+        for mutation in mutations {
+            let record = mutation.record.as_option();
+            let index = record.and_then(|it| it.index.as_option()?.blob.clone());
+            let value = record.and_then(|it| it.value.as_option()?.blob.as_ref());
+            let (Some(index), Some(value)) = (index, value) else {
+                continue;
+            };
+            let set = mutation
+                .operation
+                .is_none_or(|op| op == wa::syncd_mutation::SyncdOperation::SET);
+            match value.len().checked_sub(32) {
+                Some(at) if set => {
+                    self.values.insert(index, value[at..].to_vec());
+                }
+                _ => {
+                    self.values.remove(&index);
+                }
+            }
+        }
     }
 }

@@ -45,7 +45,10 @@ impl Place {
 }
 
 /// A number, or the JID of a person or a group, without device.
-pub(super) fn parse_chat(text: &str) -> Result<Jid, PhoneError> {
+///
+/// # Errors
+/// [`PhoneError::NotAPerson`] for anything else.
+pub fn parse_chat(text: &str) -> Result<Jid, PhoneError> {
     match text.parse::<Jid>() {
         Ok(jid) if jid.is_group() && !jid.user.is_empty() => Ok(jid.to_non_ad()),
         _ => parse_person(text),

@@ -27,6 +27,7 @@
 //!
 //! [`Directory`]: crate::directory::Directory
 
+mod actions;
 mod app_state;
 mod compose;
 mod describe;
@@ -47,6 +48,7 @@ mod sessions;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use rand::rngs::StdRng;
@@ -56,13 +58,16 @@ use wacore_libsignal::protocol::{CurveError, SignalProtocolError};
 
 use crate::directory::{Bundle, DeviceAddr, Directory};
 
+pub use app_state::Action;
 pub use describe::{Card, Place, Question, Quoted};
+pub use groups::parse_chat;
+pub use history::{Past, PastChat, Peer};
 pub use inbox::{Inbox, Receipt, Received, Sent};
 pub use media::{Attachment, Media, MediaFile, Uploaded};
 pub use outgoing::{Body, Contact, LiveLocation, Location, Outgoing, Poll};
 pub use pairing::Scan;
 
-use app_state::AppStateKey;
+use app_state::{AppStateKey, Collections};
 use keys::Keys;
 use pair_code::PendingCode;
 use pairing::Adv;
@@ -136,6 +141,10 @@ pub struct Phone {
     code: Option<PendingCode>,
     app_state: AppStateKey,
     sender_keys: SenderKeys,
+    /// The names in the address book, by number.
+    contacts: BTreeMap<String, String>,
+    past: Option<Past>,
+    collections: Collections,
     inbox: Inbox,
     outbound: Recent<String, Outbound>,
     /// Retry receipts sent, by sender and message id.
@@ -179,6 +188,9 @@ impl Phone {
             code: None,
             app_state,
             sender_keys: SenderKeys::default(),
+            contacts: BTreeMap::new(),
+            past: None,
+            collections: Collections::default(),
             inbox: Inbox::default(),
             outbound: Recent::new(RESEND_CAPACITY),
             retries: Recent::new(RETRY_CAPACITY),

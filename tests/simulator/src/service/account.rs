@@ -35,6 +35,8 @@ pub struct Account {
     pub name: String,
     /// The about text.
     pub about: String,
+    /// Whether others see only the LID, until this is `false` again.
+    pub hidden: bool,
     /// Its devices; 0, the phone, is always there.
     pub devices: BTreeMap<u16, Device>,
     /// The number that the next linked device gets.
@@ -62,6 +64,7 @@ impl Account {
             lid: lid.to_owned(),
             name: name.to_owned(),
             about: "Hey there! I am using WhatsApp.".to_owned(),
+            hidden: false,
             devices: BTreeMap::from([(0, Device::default())]),
             next_device: 1,
             reachable: true,
@@ -102,6 +105,8 @@ pub struct Device {
     pub identity: Vec<u8>,
     /// What it still has to take.
     pub outbox: Outbox,
+    /// The serialized `DeviceProps` of its registration.
+    pub props: Vec<u8>,
     /// Whether it has been ready once: the phone greets it the first time.
     pub greeted: bool,
     /// Whether it has fetched the groups that its number is in: until then a login tells it to.

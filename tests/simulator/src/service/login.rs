@@ -111,7 +111,8 @@ impl Service {
             match registration_keys(data) {
                 Ok(keys) => {
                     let name = payload.push_name.clone().unwrap_or_default();
-                    self.begin_registration(id, name, keys);
+                    let props = data.device_props.clone().unwrap_or_default();
+                    self.begin_registration(id, name, keys, props);
                 }
                 Err(refusal) => {
                     log::warn!("registration refused: {refusal}");

@@ -225,8 +225,11 @@ impl Service {
         target: &Target,
     ) -> Node {
         let own = target.addr.number == from.number;
+        let hidden = !own && self.hides_number(&from.number);
         let form = if own {
             Form::of(&target.jid).unwrap_or(form)
+        } else if hidden {
+            Form::Lid
         } else {
             form
         };
@@ -256,9 +259,10 @@ impl Service {
                 Form::Lid => "sender_pn",
                 Form::Pn => "sender_lid",
             };
-            builder = builder
-                .attr("addressing_mode", form.as_str())
-                .attr(alternative, self.user_jid(&from.number, form.other()));
+            builder = builder.attr("addressing_mode", form.as_str());
+            if !hidden {
+                builder = builder.attr(alternative, self.user_jid(&from.number, form.other()));
+            }
         }
         let mut children = target.encs.clone();
         let opens = children

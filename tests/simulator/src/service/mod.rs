@@ -16,6 +16,7 @@ mod node;
 mod notify;
 mod outbox;
 mod pairing;
+mod past;
 mod people;
 mod presence;
 mod receipt;
@@ -32,6 +33,7 @@ use rand::{Rng, SeedableRng};
 use wacore_binary::builder::NodeBuilder;
 use wacore_binary::{Jid, Node};
 use wacore_libsignal::protocol::KeyPair;
+use waproto::buffa::Message as _;
 
 use crate::Options;
 use crate::directory::{Bundle, DeviceAddr, Directory, GroupView};
@@ -44,6 +46,7 @@ pub use groups::{Change, GroupError, Setting};
 pub use login::LoginFailure;
 pub use node::Form;
 pub use pairing::{PairError, Paired, Pairing};
+pub use past::PastRequest;
 pub use people::PeopleError;
 
 use faults::Faults;
@@ -529,6 +532,15 @@ impl Directory for Service {
 
     fn take_bundle(&mut self, addr: &DeviceAddr) -> Option<Bundle> {
         self.bundle(addr)
+    }
+
+    fn name_of(&self, number: &str) -> Option<String> {
+        self.accounts.get(number).map(|a| a.name.clone())
+    }
+
+    fn device_props(&self, number: &str, device: u16) -> Option<waproto::whatsapp::DeviceProps> {
+        let device = self.accounts.get(number)?.devices.get(&device)?;
+        waproto::whatsapp::DeviceProps::decode_from_slice(&device.props).ok()
     }
 
     fn group(&self, id: &str) -> Option<GroupView> {

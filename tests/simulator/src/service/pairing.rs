@@ -26,6 +26,8 @@ const CODE_LIFETIME: Duration = Duration::from_secs(180);
 pub(super) struct Registration {
     push_name: String,
     keys: DeviceKeys,
+    /// The serialized `DeviceProps`.
+    props: Vec<u8>,
     refs: Vec<(String, Instant)>,
     link: Link,
 }
@@ -89,7 +91,13 @@ pub enum PairError {
 }
 
 impl Service {
-    pub(super) fn begin_registration(&mut self, conn: ConnId, push_name: String, keys: DeviceKeys) {
+    pub(super) fn begin_registration(
+        &mut self,
+        conn: ConnId,
+        push_name: String,
+        keys: DeviceKeys,
+        props: Vec<u8>,
+    ) {
         let now = Instant::now();
         let mut expires = now + self.options.first_ref_lifetime;
         let mut refs = Vec::with_capacity(REFS);
@@ -107,6 +115,7 @@ impl Service {
             open.stage = Stage::Registering(Box::new(Registration {
                 push_name,
                 keys,
+                props,
                 refs,
                 link: Link::Waiting,
             }));
@@ -363,6 +372,7 @@ impl Service {
             return;
         };
         let (addr, key_index, keys) = (addr.clone(), *key_index, reg.keys.clone());
+        let props = reg.props.clone();
         let identity = sign.get_optional_child("device-identity");
         let named = identity.and_then(|n| node::num_attr(n, "key-index"));
         let signed = identity.and_then(node::bytes).unwrap_or_default().to_vec();
@@ -391,6 +401,7 @@ impl Service {
                     key_index,
                     keys: Some(keys),
                     identity,
+                    props,
                     ..Device::default()
                 },
             );

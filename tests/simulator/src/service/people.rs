@@ -7,7 +7,7 @@ use wacore_binary::{Jid, Node};
 use super::account::{Account, DeviceKeys};
 use super::{Form, GroupError, Service, now_ms, now_secs};
 use crate::directory::{Bundle, DeviceAddr};
-use crate::phone::{Outgoing, Phone, PhoneError};
+use crate::phone::{Action, Outgoing, Phone, PhoneError};
 
 /// Numbers that one simulator holds.
 const MAX_ACCOUNTS: usize = 10_000;
@@ -98,6 +98,36 @@ impl Service {
         self.online.keys().any(|addr| addr.number == number)
     }
 
+    /// Whether others see only this number's LID.
+    pub(super) fn hides_number(&self, number: &str) -> bool {
+        self.accounts
+            .get(number)
+            .is_some_and(|account| account.hidden)
+    }
+
+    /// Hides a number from others, or shows it.
+    pub fn hide_number(&mut self, number: &str, hidden: bool) {
+        if let Some(account) = self.accounts.get_mut(number) {
+            account.hidden = hidden;
+        }
+    }
+
+    /// What the person does on the phone, as all devices of the account learn it by app state.
+    ///
+    /// # Errors
+    /// [`PeopleError::Unknown`], or what the phone says.
+    pub fn phone_acts(
+        &mut self,
+        number: &str,
+        act: impl FnOnce(&mut Phone, &mut Service) -> Result<Vec<Action>, PhoneError>,
+    ) -> Result<(), PeopleError> {
+        let actions = self
+            .with_phone(number, act)
+            .ok_or_else(|| PeopleError::Unknown(number.to_owned()))??;
+        self.publish(number, actions);
+        Ok(())
+    }
+
     /// A number and its devices, for `GET /admin/phones`.
     pub fn person_json(&self, number: &str) -> Option<Value> {
         let account = self.accounts.get(number)?;
@@ -149,7 +179,14 @@ impl Service {
     ///
     /// # Errors
     /// [`PeopleError::Unknown`], or what the phone says.
-    pub fn phone_send(&mut self, number: &str, out: Outgoing) -> Result<String, PeopleError> {
+    pub fn phone_send(&mut self, number: &str, mut out: Outgoing) -> Result<String, PeopleError> {
+        // Who hides the number writes under the LID, and can only be answered there.
+        if self.hides_number(number)
+            && let Ok(to) = crate::phone::parse_chat(&out.to)
+            && let Some(known) = self.number_of_jid(&to)
+        {
+            out.to = self.user_jid(&known, Form::Lid).to_string();
+        }
         let (id, stanzas) = self
             .with_phone(number, |phone, service| phone.send(out, service, now_ms()))
             .ok_or_else(|| PeopleError::Unknown(number.to_owned()))??;
@@ -279,7 +316,7 @@ pub(super) fn number_for(push_name: &str, noise_key: &[u8; 32]) -> String {
     format!("1555{:07}", digits(&[b"number", seed], 10_000_000))
 }
 
-fn digits(parts: &[&[u8]], below: u64) -> u64 {
+pub(super) fn digits(parts: &[&[u8]], below: u64) -> u64 {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update(part);

@@ -43,6 +43,12 @@ impl Service {
                 let copy = self.receipt_copy(from, node, form, true);
                 self.post(&target, copy);
             }
+            Some("read-self" | "played-self") => {
+                self.tell_own_devices(from, node, form, &to.to_non_ad());
+            }
+            Some("read") if self.reads_in_private(&from.number) => {
+                self.tell_own_devices(from, node, form, &to.to_non_ad());
+            }
             _ => {
                 let copy = self.receipt_copy(from, node, form, false);
                 for device in self.all_devices(&target.number) {
@@ -65,11 +71,20 @@ impl Service {
     ) {
         let mut copy = self.receipt_copy(from, node, form, true);
         copy.attrs.insert("recipient", chat.clone());
+        to_oneself(&mut copy);
         for device in self.all_devices(&from.number) {
             if device != *from {
                 self.post(&device, copy.clone());
             }
         }
+    }
+
+    /// Whether others do not learn what a number reads: its privacy setting.
+    pub(super) fn reads_in_private(&self, number: &str) -> bool {
+        self.accounts
+            .get(number)
+            .and_then(|account| account.privacy.get("readreceipts"))
+            .is_some_and(|choice| choice == "none")
     }
 
     /// A phone has answered a linked device that could not download a file.
@@ -138,4 +153,14 @@ impl Service {
             })
             .collect()
     }
+}
+
+/// The own devices get a receipt as `read-self` or `played-self`.
+pub(super) fn to_oneself(copy: &mut Node) {
+    let kind = match attr(copy, "type").as_deref() {
+        Some("read") => "read-self",
+        Some("played") => "played-self",
+        _ => return,
+    };
+    copy.attrs.insert("type", kind);
 }

@@ -17,6 +17,7 @@ use whatsapp_rust::pair_code::PairCodeOptions;
 use whatsapp_rust::prelude::*;
 use whatsapp_rust::transport::{Connector, TokioWebSocketTransportFactory};
 use whatsapp_rust::wacore::store::InMemoryBackend;
+use whatsapp_rust::wacore::store::device::DevicePropsOverride;
 use wildcat_simulator::{Options, Simulator};
 
 /// How long anything may take before the test says that it does not happen.
@@ -24,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A simulator and the means to reach it.
 pub struct World {
+    /// What clients that are started from now on say about themselves.
+    pub props: std::sync::Mutex<Option<DevicePropsOverride>>,
     simulator: Simulator,
     tls: Arc<ClientConfig>,
 }
@@ -45,6 +48,7 @@ impl World {
             .with_root_certificates(roots)
             .with_no_client_auth();
         Self {
+            props: std::sync::Mutex::default(),
             simulator,
             tls: Arc::new(tls),
         }
@@ -245,6 +249,9 @@ impl Device {
             .with_version((2, 3000, 0))
             .with_wanted_pre_key_count(30)
             .with_event_handler(Forward(tx));
+        if let Some(props) = world.props.lock().expect("no panic").clone() {
+            builder = builder.with_device_props(props);
+        }
         if let Some(number) = number {
             builder = builder.with_pair_code(PairCodeOptions {
                 phone_number: number.to_owned(),
@@ -265,6 +272,19 @@ impl Device {
 
     /// A new client, linked to a number by QR code and connected.
     pub async fn link(world: &World, number: &str, name: &str) -> Self {
+        let mut device = Self::link_another(world, number, name).await;
+        // A client that is stopped before it knows its name waits ten seconds at its next login for the
+        // app-state keys that would tell it.
+        device
+            .expect("the own name", |event| {
+                matches!(event, Event::SelfPushNameUpdated(_)).then_some(())
+            })
+            .await;
+        device
+    }
+
+    /// The same, where nothing is said about what it learns afterwards.
+    pub async fn link_another(world: &World, number: &str, name: &str) -> Self {
         let mut device = Self::start(world, Arc::default(), None).await;
         let qr = device
             .expect("a QR code", |event| match event {
@@ -277,13 +297,6 @@ impl Device {
         let jid = paired["jid"].as_str().expect("a jid");
         assert!(jid.starts_with(&format!("{number}:")), "{jid}");
         device.connected().await;
-        // A client that is stopped before it knows its name waits ten seconds at its next login for the
-        // app-state keys that would tell it.
-        device
-            .expect("the own name", |event| {
-                matches!(event, Event::SelfPushNameUpdated(_)).then_some(())
-            })
-            .await;
         device
     }
 

@@ -5,6 +5,7 @@ use wacore_binary::{Jid, Node};
 
 use crate::directory::DeviceAddr;
 use crate::service::node::{attr, jid_attr};
+use crate::service::receipt::to_oneself;
 use crate::service::{Form, Service, now_secs};
 
 impl Service {
@@ -29,6 +30,9 @@ impl Service {
                 self.post(&author, copy);
             }
             Some("read-self" | "played-self") => self.group_read_on(from, node, to, form),
+            Some("read") if self.reads_in_private(&from.number) => {
+                self.group_read_on(from, node, to, form);
+            }
             _ => {
                 let copy = self.group_receipt_copy(from, node, to, form, false);
                 for device in self.all_devices(&author.number) {
@@ -43,7 +47,8 @@ impl Service {
 
     /// What was read on one device is read on the others.
     fn group_read_on(&mut self, from: &DeviceAddr, node: &Node, group: &Jid, form: Form) {
-        let copy = self.group_receipt_copy(from, node, group, form, true);
+        let mut copy = self.group_receipt_copy(from, node, group, form, true);
+        to_oneself(&mut copy);
         for device in self.all_devices(&from.number) {
             if device != *from {
                 self.post(&device, copy.clone());

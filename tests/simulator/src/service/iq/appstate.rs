@@ -3,6 +3,8 @@
 //! The service cannot read a patch: it numbers it. Whoever sends one names the version that it builds on;
 //! if another device was faster, the answer is a conflict with what is missing.
 
+use std::collections::BTreeMap;
+
 use wacore_binary::Node;
 use wacore_binary::builder::NodeBuilder;
 use waproto::buffa::MessageField;
@@ -10,6 +12,7 @@ use waproto::codec::{syncd_patch_decode, syncd_patch_to_vec};
 use waproto::whatsapp::SyncdVersion;
 
 use crate::directory::DeviceAddr;
+use crate::phone::Action;
 use crate::service::account::{Collection, MAX_PATCHES};
 use crate::service::node::{self, attr, num_attr};
 use crate::service::{Service, node::bytes, now_ms};
@@ -24,6 +27,9 @@ const NAMES: [&str; 5] = [
 ];
 /// Patches in one answer.
 const PAGE: usize = 50;
+
+/// Actions in one patch of a phone.
+const PATCH_ACTIONS: usize = 500;
 
 /// Why a collection is not synced.
 struct Refused {
@@ -41,6 +47,64 @@ impl Service {
         let collection = account.app_state.entry(name.to_owned()).or_default();
         // Refused when there is a version already: then the settings are known.
         let _ = collection.append(0, Some(&patch));
+    }
+
+    /// What the phone's owner did becomes the next version of each collection concerned, and the linked
+    /// devices hear that there is one.
+    pub(in crate::service) fn publish(&mut self, number: &str, actions: Vec<Action>) {
+        let mut by_collection: BTreeMap<&'static str, Vec<Action>> = BTreeMap::new();
+        for action in actions {
+            by_collection
+                .entry(action.collection)
+                .or_default()
+                .push(action);
+        }
+        for (name, actions) in by_collection {
+            for actions in actions.chunks(PATCH_ACTIONS) {
+                self.publish_patch(number, name, actions);
+            }
+        }
+    }
+
+    fn publish_patch(&mut self, number: &str, name: &'static str, actions: &[Action]) {
+        let Some(known) = self
+            .phone(number)
+            .map(|phone| phone.app_state_version(name))
+        else {
+            return;
+        };
+        let Some(account) = self.accounts.get_mut(number) else {
+            return;
+        };
+        let collection = account.app_state.entry(name.to_owned()).or_default();
+        let base = collection.version;
+        let missed: Vec<(u64, Vec<u8>)> = collection
+            .patches
+            .iter()
+            .filter(|(version, _)| *version > known)
+            .cloned()
+            .collect();
+        let patch = self.with_phone(number, |phone, _| {
+            phone.follow(name, &missed);
+            phone.patch(name, actions)
+        });
+        let collection = self
+            .accounts
+            .get_mut(number)
+            .and_then(|account| account.app_state.get_mut(name));
+        let (Some(patch), Some(collection)) = (patch, collection) else {
+            return;
+        };
+        match collection.append(base, Some(&patch)) {
+            Ok(version) => {
+                let phone = DeviceAddr {
+                    number: number.to_owned(),
+                    device: 0,
+                };
+                self.announce_sync(&phone, name, version);
+            }
+            Err(Refused { text, .. }) => log::warn!("the phone's patch of {name}: {text}"),
+        }
     }
 
     pub(super) fn sync_app_state(&mut self, from: &DeviceAddr, iq: &Node) -> Node {

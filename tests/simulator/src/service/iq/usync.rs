@@ -48,12 +48,17 @@ impl Service {
             {
                 account.known_by.insert(from.number.clone());
             }
+            let hidden = asked
+                .number
+                .as_ref()
+                .is_some_and(|it| *it != from.number && self.hides_number(it));
             let children: Vec<Node> = protocols
                 .iter()
+                .filter(|protocol| !hidden || protocol.tag != "lid")
                 .filter_map(|protocol| self.usync_protocol(&protocol.tag, user, &asked))
                 .collect();
             let mut builder = NodeBuilder::new("user").attr("jid", asked.jid.clone());
-            if let (Form::Lid, Some(number)) = (asked.form, &asked.number) {
+            if let (Form::Lid, Some(number), false) = (asked.form, &asked.number, hidden) {
                 builder = builder.attr("pn_jid", Jid::pn(number.as_str()));
             }
             list.push(builder.children(children).build());

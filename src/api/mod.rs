@@ -15,6 +15,7 @@ mod http1;
 mod input;
 mod media;
 mod messages;
+mod openapi;
 mod qr;
 mod range;
 mod sending;
@@ -109,6 +110,8 @@ macro_rules! routes {
 pub const ROUTES: &[Route] = routes![
     Get "/ping" health::ping:
         "Whether the server is up",
+    Get "/openapi.json" openapi::document:
+        "This API as an OpenAPI document",
     Post "/accounts" accounts::create:
         "Create an account and start pairing it",
     Get "/accounts" accounts::list:

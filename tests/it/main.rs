@@ -8,6 +8,7 @@ mod conversation;
 mod media_in;
 mod media_out;
 mod messages;
+mod openapi;
 mod pairing;
 mod support;
 mod tidy;

@@ -151,6 +151,62 @@ async fn every_message_of_the_past_arrives_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_past_arrives_whole() {
+    let world = World::start();
+    build(
+        &world,
+        json!({"chats": 50, "messagesPerChat": 1000, "days": 60}),
+    )
+    .await;
+    let mut alice = Device::link_another(&world, ALICE, "alice").await;
+    let heard = Heard::all(&mut alice, 50_000).await;
+    assert_eq!(heard.messages, 50_000);
+    assert!(heard.chats.values().all(|ids| ids.len() == 1000));
+    alice.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_that_comes_late_gets_a_snapshot() {
+    let world = World::start();
+    world.person(CAROL, "carol").await;
+    for n in 0..30 {
+        let body = json!({"contacts": [
+            {"number": CAROL, "name": format!("Carol {n}")},
+            {"number": format!("1555100{n:04}"), "name": format!("Somebody {n}")},
+        ]});
+        world.post(&format!("phones/{ALICE}/contacts"), body).await;
+    }
+    let mut alice = Device::link_another(&world, ALICE, "alice").await;
+    let mut names = BTreeMap::new();
+    while names.len() < 31 {
+        let (jid, name) = alice
+            .expect("contacts", |event| match event {
+                Event::ContactUpdate(update) => {
+                    Some((update.jid.to_string(), update.action.full_name.clone()))
+                }
+                _ => None,
+            })
+            .await;
+        // A snapshot has the last name of each and no other.
+        assert_eq!(names.insert(jid.clone(), name), None, "{jid} twice");
+    }
+    let carol = names[&format!("{CAROL}@s.whatsapp.net")].as_deref();
+    assert_eq!(carol, Some("Carol 29"));
+    // The next patch builds on the snapshot.
+    let body = json!({"contacts": [{"number": CAROL, "name": "Carol at last"}]});
+    world.post(&format!("phones/{ALICE}/contacts"), body).await;
+    alice
+        .expect("the next name", |event| match event {
+            Event::ContactUpdate(update) => {
+                (update.action.full_name.as_deref() == Some("Carol at last")).then_some(())
+            }
+            _ => None,
+        })
+        .await;
+    alice.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_gets_as_many_days_as_it_asks_for() {
     let world = World::start();
     build(

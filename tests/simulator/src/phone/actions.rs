@@ -1,5 +1,7 @@
 //! What the owner does on the phone and all devices of the account learn by app state.
 
+use std::collections::BTreeMap;
+
 use wacore_binary::{Jid, Node};
 use waproto::buffa::MessageField;
 use waproto::whatsapp as wa;
@@ -17,8 +19,13 @@ impl Phone {
         dir: &dyn Directory,
         now_ms: u64,
     ) -> Vec<Action> {
-        contacts
+        // A patch names nothing twice: of two names for one number the last one counts.
+        let contacts: BTreeMap<&String, &String> = contacts
             .iter()
+            .map(|(number, name)| (number, name))
+            .collect();
+        contacts
+            .into_iter()
             .map(|(number, name)| {
                 self.contacts.insert(number.clone(), name.clone());
                 let jid = Jid::pn(number.as_str());

@@ -49,8 +49,11 @@ impl Wanted {
     fn of(props: Option<&wa::DeviceProps>, now: u64) -> Wanted {
         let config = props.and_then(|props| props.history_sync_config.as_option());
         let since = |days: Option<u32>, default: u32| {
-            let days = u64::from(days.unwrap_or(default));
-            now.saturating_sub(days * 24 * 60 * 60)
+            match u64::from(days.unwrap_or(default)) {
+                // No days: not even what is being said now.
+                0 => u64::MAX,
+                days => now.saturating_sub(days * 24 * 60 * 60),
+            }
         };
         let full = props.is_some_and(|props| props.require_full_sync == Some(true));
         Wanted {

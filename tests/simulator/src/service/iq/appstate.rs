@@ -5,11 +5,13 @@
 
 use std::collections::BTreeMap;
 
+use wacore::download::MediaType;
 use wacore_binary::Node;
 use wacore_binary::builder::NodeBuilder;
-use waproto::buffa::MessageField;
+use waproto::buffa::{Message as _, MessageField};
 use waproto::codec::{syncd_patch_decode, syncd_patch_to_vec};
-use waproto::whatsapp::SyncdVersion;
+use waproto::whatsapp::syncd_mutation::SyncdOperation;
+use waproto::whatsapp::{ExternalBlobReference, SyncdRecord, SyncdSnapshot, SyncdVersion};
 
 use crate::directory::DeviceAddr;
 use crate::phone::Action;
@@ -28,6 +30,8 @@ const NAMES: [&str; 5] = [
 /// Patches in one answer.
 const PAGE: usize = 50;
 
+/// A device that starts from nothing gets a snapshot instead of more patches than this.
+const SNAPSHOT_AFTER: u64 = 20;
 /// Actions in one patch of a phone.
 const PATCH_ACTIONS: usize = 500;
 
@@ -157,6 +161,20 @@ impl Service {
         if known > collection.version {
             return refused(builder, 400, "bad-request", Vec::new());
         }
+        let fresh = known == 0 && attr(asked, "return_snapshot").as_deref() == Some("true");
+        if fresh && collection.version > SNAPSHOT_AFTER {
+            let version = collection.version;
+            let snapshot = collection.snapshot();
+            if let Some(reference) = self.store_snapshot(&from.number, &snapshot) {
+                let snapshot = NodeBuilder::new("snapshot").bytes(reference).build();
+                return builder
+                    .attr("version", version)
+                    .attr("type", "result")
+                    .children([snapshot])
+                    .build();
+            }
+            return refused(builder, 500, "internal-server-error", Vec::new());
+        }
         let (patches, more) = collection.page(known);
         let mut builder = builder
             .attr("version", collection.version)
@@ -169,6 +187,31 @@ impl Service {
         }
         let patches = NodeBuilder::new("patches").children(patches).build();
         builder.children([patches]).build()
+    }
+
+    /// Stores a snapshot where the account's devices download it; the serialized reference to it.
+    fn store_snapshot(&mut self, number: &str, snapshot: &SyncdSnapshot) -> Option<Vec<u8>> {
+        let plain = snapshot.encode_to_vec();
+        let stored = self.with_phone(number, |phone, service| {
+            phone.upload(
+                MediaType::AppState,
+                &mut plain.as_slice(),
+                service,
+                now_ms(),
+            )
+        })?;
+        let file = stored
+            .inspect_err(|e| log::warn!("the snapshot cannot be stored: {e}"))
+            .ok()?;
+        let reference = ExternalBlobReference {
+            media_key: Some(file.key().to_vec()),
+            direct_path: Some(file.stored.direct_path.clone()),
+            file_size_bytes: Some(file.stored.len),
+            file_sha256: Some(file.sha256.to_vec()),
+            file_enc_sha256: Some(file.stored.sha256.to_vec()),
+            ..Default::default()
+        };
+        Some(reference.encode_to_vec())
     }
 
     /// The account's other devices fetch what is new.
@@ -217,6 +260,43 @@ impl Collection {
         self.patches
             .push_back((self.version, syncd_patch_to_vec(&patch)));
         Ok(self.version)
+    }
+
+    /// All that is set, as one: the records that no later patch replaced or removed. It is what the last
+    /// patch led to, so that patch's MAC over the state is the snapshot's.
+    fn snapshot(&self) -> SyncdSnapshot {
+        let mut records: BTreeMap<Vec<u8>, SyncdRecord> = BTreeMap::new();
+        let (mut mac, mut key_id) = (None, MessageField::none());
+        for (_, patch) in &self.patches {
+            let Ok(patch) = syncd_patch_decode(patch) else {
+                continue;
+            };
+            for mutation in patch.mutations {
+                let Some(record) = mutation.record.into_option() else {
+                    continue;
+                };
+                let Some(index) = record.index.as_option().and_then(|it| it.blob.clone()) else {
+                    continue;
+                };
+                if mutation
+                    .operation
+                    .is_none_or(|operation| operation == SyncdOperation::SET)
+                {
+                    records.insert(index, record);
+                } else {
+                    records.remove(&index);
+                }
+            }
+            (mac, key_id) = (patch.snapshot_mac, patch.key_id);
+        }
+        SyncdSnapshot {
+            version: MessageField::some(SyncdVersion {
+                version: Some(self.version),
+            }),
+            records: records.into_values().collect(),
+            mac,
+            key_id,
+        }
     }
 
     /// The next patches after a version, and whether there are more.

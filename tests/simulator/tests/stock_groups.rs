@@ -297,3 +297,115 @@ async fn a_flood_in_a_group_is_acknowledged() {
     alice.text("message 49").await;
     alice.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_phone_cannot_read_the_client_sends_again() {
+    use whatsapp_rust::wacore::store::traits::SignalStore as _;
+    use whatsapp_rust::wacore::types::jid::JidExt as _;
+
+    let world = World::start();
+    for (number, name) in [(BOB, "bob"), (CAROL, "carol")] {
+        world.person(number, name).await;
+    }
+    let alice = Device::link(&world, ALICE, "alice").await;
+    let group = group(&world, &[CAROL, ALICE, BOB], "lid").await;
+    let name = group.to_string();
+    alice
+        .client
+        .send_text(group.clone(), "first")
+        .await
+        .expect("sent");
+    world.received(BOB, 1).await;
+
+    // The client loses its own key and makes a new one, which it thinks the others have.
+    let store = alice.stop().await;
+    let person = world.get(&format!("phones/{ALICE}")).await;
+    let lid: Jid = person["lid"].as_str().expect("a lid").parse().expect("one");
+    let address = Jid::lid_device(lid.user.as_str(), 1).to_protocol_address();
+    let key = format!("{name}:{}", address.as_str());
+    assert!(store.get_sender_key(&key).await.expect("read").is_some());
+    store.delete_sender_key(&key).await.expect("deleted");
+    let mut alice = Device::start(&world, store, None).await;
+    alice.connected().await;
+    let sent = alice
+        .client
+        .send_text(group.clone(), "second")
+        .await
+        .expect("sent");
+    for number in [BOB, CAROL] {
+        let got = world.received(number, 2).await;
+        assert_eq!(find(&got, "second")["messageId"], sent.message_id);
+    }
+    alice.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_about_a_message_names_its_author() {
+    let world = World::start();
+    for (number, name) in [(BOB, "bob"), (CAROL, "carol")] {
+        world.person(number, name).await;
+    }
+    let mut alice = Device::link(&world, ALICE, "alice").await;
+    let group = group(&world, &[CAROL, ALICE, BOB], "lid").await;
+    let name = group.to_string();
+    let lid = async |number: &str| {
+        let person = world.get(&format!("phones/{number}")).await;
+        person["lid"].as_str().expect("a lid").to_owned()
+    };
+    let (bob, carol) = (lid(BOB).await, lid(CAROL).await);
+    let say = async |number: &str, body: Value| {
+        let sent = world.post(&format!("phones/{number}/messages"), body).await;
+        sent["messageId"].as_str().expect("an id").to_owned()
+    };
+
+    let carols = world.say(CAROL, &name, "carol's").await;
+    let bobs = world.say(BOB, &name, "bob's").await;
+    world.received(BOB, 1).await;
+    world.received(CAROL, 1).await;
+    let reply = json!({"to": name, "text": "re: carol's", "replyTo": carols, "mentions": [carol]});
+    let reply = alice.message(&say(BOB, reply).await).await;
+    let context = reply
+        .message
+        .extended_text_message
+        .as_option()
+        .and_then(|text| text.context_info.as_option())
+        .expect("a quote");
+    assert_eq!(context.stanza_id.as_deref(), Some(carols.as_str()));
+    assert_eq!(context.participant.as_deref(), Some(carol.as_str()));
+    assert_eq!(context.mentioned_jid, [carol.as_str()]);
+
+    let react = json!({"to": name, "react": {"messageId": carols, "emoji": "👍"}});
+    let reaction = alice.message(&say(BOB, react).await).await;
+    let reaction = reaction.message.reaction_message.as_option().expect("one");
+    assert_eq!(reaction.key.remote_jid.as_deref(), Some(name.as_str()));
+    assert_eq!(reaction.key.participant.as_deref(), Some(carol.as_str()));
+
+    let edit = json!({"to": name, "edit": {"messageId": bobs, "text": "bob's, better"}});
+    let edit = alice.message(&say(BOB, edit).await).await;
+    assert_eq!(format!("{:?}", edit.info.edit), "MessageEdit");
+
+    // Who is no admin deletes nothing of others; carol made the group.
+    let delete = json!({"to": name, "delete": {"messageId": carols}});
+    let (status, _) = world
+        .try_post(&format!("phones/{BOB}/messages"), delete)
+        .await;
+    assert_eq!(status, 400);
+    let delete = json!({"to": name, "delete": {"messageId": bobs}});
+    let deletion = alice.message(&say(CAROL, delete).await).await;
+    assert_eq!(format!("{:?}", deletion.info.edit), "AdminRevoke");
+    let key = &deletion
+        .message
+        .protocol_message
+        .as_option()
+        .expect("a deletion")
+        .key;
+    assert_eq!(key.id.as_deref(), Some(bobs.as_str()));
+    assert_eq!(key.participant.as_deref(), Some(bob.as_str()));
+
+    // What is said while nobody listens waits.
+    let store = alice.stop().await;
+    world.say(BOB, &name, "meanwhile").await;
+    let mut alice = Device::start(&world, store, None).await;
+    assert!(alice.text("meanwhile").await.is_offline);
+    alice.stop().await;
+}

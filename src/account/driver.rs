@@ -560,12 +560,16 @@ impl Driver {
                     // Deleted, and perhaps created anew: that one is not ours.
                     return Ok(());
                 }
-                accounts::update(tx, &id, |record| {
+                let record = accounts::update(tx, &id, |record| {
                     change(record);
                     record.status_since = since;
                     record.updated_at = now;
-                })
-                .map(|_| ())
+                })?;
+                // Others mention and quote the owner by LID.
+                match record.map(|record| (record.jid, record.lid)) {
+                    Some((Some(jid), Some(lid))) => messages::link(tx, number, &lid, &jid),
+                    _ => Ok(()),
+                }
             })
             .await;
         if let Err(error) = written {

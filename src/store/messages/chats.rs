@@ -71,7 +71,8 @@ impl Chat {
         ChatJid::parse(&self.jid).is_ok_and(|jid| jid.is_person())
     }
 
-    /// Puts the message under the chat's canonical JID, and its sender under his.
+    /// Puts the message under the chat's canonical JID, and everybody in it under his: the sender,
+    /// whom it answers and mentions, and who reacted.
     pub fn make_canonical(
         &self,
         tx: &ReadTx<'_>,
@@ -81,10 +82,19 @@ impl Chat {
         message.chat_id.clone_from(&self.jid);
         if !message.from_me && self.lid.as_ref() == Some(&message.from) {
             message.from.clone_from(&self.jid);
-        } else if is_lid(&message.from)
-            && let Some(number) = other_jid(tx, account, &message.from)?
-        {
-            message.from = number;
+        }
+        let quoted = message.quoted_message.as_mut();
+        let others = quoted
+            .and_then(|quoted| quoted.participant.as_mut())
+            .into_iter()
+            .chain(&mut message.mentions)
+            .chain(message.reactions.iter_mut().map(|r| &mut r.from));
+        for jid in std::iter::once(&mut message.from).chain(others) {
+            if is_lid(jid)
+                && let Some(number) = other_jid(tx, account, jid)?
+            {
+                *jid = number;
+            }
         }
         Ok(())
     }

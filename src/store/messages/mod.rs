@@ -152,9 +152,6 @@ pub fn insert(
         message.from_lid = Some(message.from.clone());
     }
     chat.make_canonical(&tx.view(), account, message)?;
-    for reaction in &mut message.reactions {
-        reaction.from = chats::canonical_jid(&tx.view(), account, &reaction.from)?;
-    }
     let id_key = id_key(account, &chat, message);
     if tx.view().get(tables.message_ids, &id_key)?.is_some() {
         return Ok(Inserted::Duplicate);

@@ -639,6 +639,39 @@ fn members_of_a_group_are_known_by_number_as_soon_as_it_is_learnt() {
 }
 
 #[test]
+fn everybody_in_a_message_is_known_by_number() {
+    let store = TestStore::new();
+    let quoted = crate::event::Quoted {
+        message_id: "A".into(),
+        participant: Some(LID.into()),
+        text: None,
+        has_media: false,
+    };
+    let reaction = crate::event::Reaction {
+        from: LID.into(),
+        emoji: "x".into(),
+        timestamp: 1,
+    };
+    let said = |id: &str| Message {
+        quoted_message: Some(quoted.clone()),
+        mentions: vec![LID.into(), "777@lid".into()],
+        reactions: vec![reaction.clone()],
+        ..inbound(GROUP, id, 1)
+    };
+    // Whether the number is learnt before or after.
+    add(&store, ALICE, said("EARLY"));
+    store.run(|tx| link(tx, ALICE, LID, PN));
+    add(&store, ALICE, said("LATE"));
+    for id in ["EARLY", "LATE"] {
+        let message = stored(&store, id);
+        let quoted = message.quoted_message.expect("a quote");
+        assert_eq!(quoted.participant.as_deref(), Some(PN));
+        assert_eq!(message.mentions, [PN, "777@lid"]);
+        assert_eq!(message.reactions[0].from, PN);
+    }
+}
+
+#[test]
 fn media_come_with_their_messages_and_go_with_them() {
     let store = TestStore::new();
     let medium = NewMedium {

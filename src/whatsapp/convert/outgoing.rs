@@ -7,7 +7,7 @@ use whatsapp_rust::wacore::proto_helpers::build_reaction_message;
 use whatsapp_rust::waproto::whatsapp as wa;
 
 use crate::clock::Millis;
-use crate::event::Message;
+use crate::event::{Message, MessageKind};
 use crate::jid::ChatJid;
 use crate::media::{MediaKind, Prepared};
 
@@ -31,16 +31,82 @@ impl Context<'_> {
         if let Some(quoted) = self.quoted {
             context.stanza_id = Some(quoted.message_id.clone());
             context.participant = Some(wire_sender(quoted).to_owned());
-            context.quoted_message = MessageField::some(wa::Message::text(
-                quoted
-                    .text
-                    .as_deref()
-                    .or(quoted.caption.as_deref())
-                    .unwrap_or_default(),
-            ));
+            context.quoted_message = MessageField::some(quotation(quoted));
         }
         Some(context)
     }
+}
+
+/// What a client shows above a reply: the quoted message's kind and words. It has the message itself,
+/// so the file's keys are left out.
+fn quotation(quoted: &Message) -> wa::Message {
+    let mut message = wa::Message::default();
+    let mimetype = quoted.media_mimetype.clone();
+    let caption = quoted.caption.clone();
+    macro_rules! quote {
+        ($kind:ident { $($field:ident: $value:expr),* $(,)? }) => {
+            MessageField::some(wa::message::$kind {
+                $($field: $value,)*
+                ..Default::default()
+            })
+        };
+    }
+    match quoted.kind {
+        MessageKind::Image => {
+            message.image_message = quote!(ImageMessage {
+                mimetype: mimetype,
+                caption: caption,
+            });
+        }
+        MessageKind::Video => {
+            message.video_message = quote!(VideoMessage {
+                mimetype: mimetype,
+                caption: caption,
+            });
+        }
+        MessageKind::Audio | MessageKind::Voice => {
+            message.audio_message = quote!(AudioMessage {
+                mimetype: mimetype,
+                ptt: Some(quoted.kind == MessageKind::Voice),
+            });
+        }
+        MessageKind::Document => {
+            message.document_message = quote!(DocumentMessage {
+                mimetype: mimetype,
+                title: quoted.media_file_name.clone(),
+                file_name: quoted.media_file_name.clone(),
+                caption: caption,
+            });
+        }
+        MessageKind::Sticker => {
+            message.sticker_message = quote!(StickerMessage { mimetype: mimetype });
+        }
+        MessageKind::Location => {
+            let place = quoted.location.as_ref();
+            message.location_message = quote!(LocationMessage {
+                degrees_latitude: place.map(|p| p.latitude),
+                degrees_longitude: place.map(|p| p.longitude),
+                name: place.and_then(|p| p.name.clone()),
+                address: place.and_then(|p| p.address.clone()),
+            });
+        }
+        MessageKind::Contact => {
+            let card = quoted.contacts.as_ref().and_then(|cards| cards.first());
+            message.contact_message = quote!(ContactMessage {
+                display_name: card.map(|card| card.name.clone()),
+                vcard: card.map(|card| card.vcard.clone()),
+            });
+        }
+        MessageKind::Poll => {
+            message.poll_creation_message_v3 = quote!(PollCreationMessage {
+                name: quoted.text.clone(),
+            });
+        }
+        MessageKind::Text | MessageKind::Reaction | MessageKind::Unknown => {
+            return wa::Message::text(quoted.text.as_deref().unwrap_or_default());
+        }
+    }
+    message
 }
 
 /// The sender as the chat knows him.

@@ -359,3 +359,48 @@ fn edits_and_deletions_reach_what_their_sender_may_change() {
     let (target, ..) = a_change(&admin, &delete);
     assert_eq!(target.author, None);
 }
+
+/// A reply shows what kind of message it answers, as clients do.
+#[test]
+fn quotes_are_of_the_kind_of_what_they_quote() {
+    let quote = |kind, change: fn(&mut Message)| {
+        let mut first = Message::empty("alice", "3EB0AA", ALICE, kind, 5);
+        first.from = ALICE.into();
+        change(&mut first);
+        let context = Context {
+            mentions: &[],
+            quoted: Some(&first),
+        };
+        let reply = outgoing::text("answer", context);
+        let context = reply.extended_text_message.context_info.clone();
+        let info = info(ALICE, ALICE, false);
+        let shown = message(&info, &reply).0.quoted_message.expect("quoted");
+        (context.quoted_message.clone(), shown)
+    };
+    for kind in [
+        MessageKind::Text,
+        MessageKind::Image,
+        MessageKind::Video,
+        MessageKind::Audio,
+        MessageKind::Voice,
+        MessageKind::Document,
+        MessageKind::Sticker,
+        MessageKind::Location,
+        MessageKind::Contact,
+        MessageKind::Poll,
+    ] {
+        let (quoted, shown) = quote(kind, |_| ());
+        assert_eq!(content::kind(&quoted), kind);
+        let has_file = content::medium(&quoted).is_some();
+        assert_eq!(shown.has_media, has_file, "{kind:?}");
+    }
+    let (quoted, shown) = quote(MessageKind::Image, |m| m.caption = Some("a view".into()));
+    assert_eq!(quoted.image_message.caption.as_deref(), Some("a view"));
+    assert_eq!(shown.text.as_deref(), Some("a view"));
+    let (quoted, _) = quote(MessageKind::Document, |m| {
+        m.media_file_name = Some("a.pdf".into());
+    });
+    assert_eq!(quoted.document_message.file_name.as_deref(), Some("a.pdf"));
+    let (_, shown) = quote(MessageKind::Poll, |m| m.text = Some("Lunch?".into()));
+    assert_eq!(shown.text.as_deref(), Some("Lunch?"));
+}

@@ -89,6 +89,9 @@ export class Client {
     socket.ev.process((events) => {
       if (socket === this.#socket) this.#report(events);
     });
+    socket.ws.on('CB:receipt', (stanza) => {
+      if (socket === this.#socket) this.#report({ receipt: stanza });
+    });
     this.#socket = socket;
   }
 
@@ -266,6 +269,18 @@ export class Client {
         messages.some(reached),
       ),
     ]);
+  }
+
+  /**
+   * Waits for a receipt for a message, as it came. What Baileys makes of it is the status that came last:
+   * a phone's word that it has the message can come behind that of another device that it was read.
+   */
+  receiptFor(id, type) {
+    return this.#until('receipt', `receipt (${type}) for ${id}`, ({ attrs, content }) => {
+      const lists = Array.isArray(content) ? content : [];
+      const more = lists.flatMap(({ content }) => content ?? []).map(({ attrs }) => attrs.id);
+      return attrs.type === type && [attrs.id, ...more].includes(id);
+    });
   }
 
   /** Marks a message as read. */

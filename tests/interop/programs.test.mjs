@@ -14,7 +14,7 @@ import { jpeg, mp4, noise, opus, pdf, png, sha256, webp } from './files.mjs';
 import { Phone, createGroup } from './simulator.mjs';
 import { Receiver, Wildcat } from './wildcat.mjs';
 
-const options = { timeout: 20_000 };
+const options = { timeout: 40_000 };
 
 const own = new Phone('15550600001');
 const bob = new Phone('15550600002');

@@ -1,71 +1,63 @@
-//! The footprint, measured: `cargo bench --features sandbox` prints the table.
+//! Everything measured: `cargo bench --features sandbox` prints the tables.
 //!
 //! The server is the real binary in its release profile, on the simulator over TLS. Sizes and counts
-//! can be compared between machines; times only within one run. `cargo bench --features sandbox --
-//! 1 10` measures with those numbers of accounts instead of 0, 1, 10 and 50.
+//! can be compared between machines; times only within one run, as the ratios do.
+//!
+//! `cargo bench --features sandbox -- footprint 1 10` measures the footprint alone, with those numbers
+//! of accounts instead of 0, 1, 10 and 50; `speed`, `pages` and `memory` are the other parts, and
+//! numbers behind `memory` are those of messages in a history. `quick` does a tenth of the work of
+//! all but the footprint.
 
+mod footprint;
+mod load;
+mod memory;
+mod pages;
+mod process;
+mod speed;
+mod stock;
 #[path = "../it/support/mod.rs"]
 mod support;
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::thread;
-use std::time::{Duration, Instant};
 
-use serde_json::json;
-use support::{Server, World};
+/// Divides the amounts of work.
+#[derive(Clone, Copy)]
+pub struct Scale(usize);
 
-/// Starts measured for the time to the first answer.
-const STARTS: usize = 20;
-/// How long a server rests before it is measured: what follows a login is done by then.
-const REST: Duration = Duration::from_secs(10);
-/// How long idleness is watched.
-const IDLE: Duration = Duration::from_secs(60);
-/// Linux counts CPU time in these.
-const TICKS_A_SECOND: f64 = 100.0;
+impl Scale {
+    pub fn of(self, amount: usize) -> usize {
+        amount / self.0
+    }
+}
 
 fn main() {
-    let counts: Vec<usize> = std::env::args()
-        .skip(1)
-        .filter_map(|arg| arg.parse().ok())
-        .collect();
-    let counts = if counts.is_empty() {
-        vec![0, 1, 10, 50]
-    } else {
-        counts
+    // cargo adds `--bench`.
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let asked = |name: &str| args.iter().any(|arg| arg == name);
+    let parts = ["footprint", "speed", "pages", "memory"];
+    let scale = Scale(if asked("quick") { 10 } else { 1 });
+    let numbers: Vec<usize> = args.iter().filter_map(|arg| arg.parse().ok()).collect();
+    // Numbers alone are those of accounts.
+    let named = parts.iter().any(|part| asked(part));
+    let all = !named && numbers.is_empty();
+    let or = |usual: &[usize]| match numbers.is_empty() {
+        true => usual.to_vec(),
+        false => numbers.clone(),
     };
-    println!("| What | Measured |\n|---|---|");
     let kept = keep_sandbox_binary();
-    let release = release_binary();
-    let size = fs::metadata(&release).expect("the release binary").len();
-    row("binary, stripped", &format!("{:.2} MB", size as f64 / 1e6));
-    let (least, median) = time_to_ping(&release);
-    row(
-        &format!("exec to the first /ping, of {STARTS} starts"),
-        &format!("{:.1} ms median, {:.1} ms least", median, least),
-    );
-    let mut resident = Vec::new();
-    for count in counts {
-        resident.push((count, with_accounts(count)));
+    if !named || asked("footprint") {
+        footprint::run(&or(&footprint::ACCOUNTS));
+    }
+    if all || asked("speed") {
+        speed::run(scale);
+    }
+    if all || asked("pages") {
+        pages::run(scale);
+    }
+    if all || asked("memory") {
+        memory::run(scale, &or(&memory::HISTORIES));
     }
     drop(kept);
-    for pair in resident.windows(2) {
-        let [(few, before), (many, after)] = pair else {
-            continue;
-        };
-        let more = (many - few) as f64;
-        row(
-            &format!("each further account from {few} to {many}, after a restart"),
-            &format!(
-                "{:.0} kB resident, {:.0} kB of it anonymous",
-                (after.resident as f64 - before.resident as f64) / more,
-                (after.anonymous as f64 - before.anonymous as f64) / more
-            ),
-        );
-    }
 }
 
 fn row(what: &str, measured: &str) {
@@ -79,177 +71,4 @@ fn keep_sandbox_binary() -> tempfile::TempDir {
     fs::copy(env!("CARGO_BIN_EXE_wildcat"), &copy).expect("copied");
     support::use_binary(&copy);
     directory
-}
-
-/// Builds what a user would install, without the sandbox.
-fn release_binary() -> PathBuf {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
-        .args(["build", "--release", "--locked", "--quiet"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .status()
-        .expect("cargo");
-    assert!(status.success(), "the release build failed");
-    // Benchmarks run in target/release/deps.
-    let own = std::env::current_exe().expect("a path");
-    own.ancestors()
-        .nth(2)
-        .expect("target/release")
-        .join("wildcat")
-}
-
-/// Milliseconds from exec to the first answer: the least and the median.
-fn time_to_ping(binary: &Path) -> (f64, f64) {
-    let directory = tempfile::tempdir().expect("a directory");
-    let mut times: Vec<f64> = (0..STARTS)
-        .map(|_| {
-            let address = TcpListener::bind("127.0.0.1:0")
-                .and_then(|l| l.local_addr())
-                .expect("a free port");
-            let started = Instant::now();
-            let mut child = Command::new(binary)
-                .args(["--log", "off", "--listen", &address.to_string(), "--data"])
-                .arg(directory.path().join("data"))
-                .spawn()
-                .expect("it starts");
-            while !pings(address) {
-                let ended = child.try_wait().expect("its state");
-                assert!(ended.is_none(), "the release binary ended: {ended:?}");
-            }
-            let time = started.elapsed().as_secs_f64() * 1e3;
-            child.kill().expect("killed");
-            child.wait().expect("gone");
-            time
-        })
-        .collect();
-    times.sort_by(f64::total_cmp);
-    (times[0], times[times.len() / 2])
-}
-
-fn pings(address: SocketAddr) -> bool {
-    let Ok(mut stream) = TcpStream::connect(address) else {
-        return false;
-    };
-    let mut answer = String::new();
-    stream
-        .write_all(b"GET /ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        .and_then(|()| stream.read_to_string(&mut answer))
-        .is_ok_and(|_| answer.starts_with("HTTP/1.1 200"))
-}
-
-/// Measures a server with that many connected accounts; returns what it is after a restart.
-fn with_accounts(count: usize) -> Sample {
-    let world = World::new();
-    let server = world.server();
-    for n in 0..count {
-        world.pair(&server, &format!("account{n}"), &format!("4917{n:08}"));
-    }
-    thread::sleep(REST);
-    let paired = Sample::of(&server);
-    row(
-        &format!("{count} accounts, just paired"),
-        &paired.to_string(),
-    );
-    server.kill();
-    let server = world.server();
-    for n in 0..count {
-        server.wait_log(&format!("account{n}: connected"));
-    }
-    thread::sleep(REST);
-    let rested = Sample::of(&server);
-    row(
-        &format!("{count} accounts, after a restart"),
-        &rested.to_string(),
-    );
-    let (ticks, switches, written) = (cpu_ticks(&server), wakeups(&server), bytes_written(&server));
-    thread::sleep(IDLE);
-    row(
-        &format!("{count} accounts, idle for {} s", IDLE.as_secs()),
-        &format!(
-            "{:.2} s CPU, {} wake-ups, {} B written",
-            (cpu_ticks(&server) - ticks) as f64 / TICKS_A_SECOND,
-            wakeups(&server) - switches,
-            bytes_written(&server) - written
-        ),
-    );
-    if count > 0 {
-        // That all of them still work is part of the measurement.
-        let bob = world.phone("4918000000", "Bob");
-        let sent = world.post(
-            &server,
-            "/accounts/account0/message/send",
-            &json!({"to": bob.number, "message": "hi"}),
-        );
-        sent.expect(200);
-    }
-    rested
-}
-
-/// What the kernel says of a process.
-struct Sample {
-    /// kB, all that is resident.
-    resident: u64,
-    /// kB of it that no file backs.
-    anonymous: u64,
-    threads: u64,
-    descriptors: usize,
-}
-
-impl Sample {
-    fn of(server: &Server) -> Sample {
-        let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("/proc");
-        Sample {
-            resident: field(&status, "VmRSS:"),
-            anonymous: field(&status, "RssAnon:"),
-            threads: field(&status, "Threads:"),
-            descriptors: fs::read_dir(format!("/proc/{}/fd", server.pid()))
-                .expect("/proc")
-                .count(),
-        }
-    }
-}
-
-impl std::fmt::Display for Sample {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{:.1} MB resident ({:.1} MB anonymous), {} threads, {} descriptors",
-            self.resident as f64 / 1e3,
-            self.anonymous as f64 / 1e3,
-            self.threads,
-            self.descriptors
-        )
-    }
-}
-
-fn field(text: &str, name: &str) -> u64 {
-    text.lines()
-        .find_map(|line| line.strip_prefix(name))
-        .and_then(|rest| rest.split_whitespace().next())
-        .and_then(|value| value.parse().ok())
-        .unwrap_or(0)
-}
-
-fn cpu_ticks(server: &Server) -> u64 {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", server.pid())).expect("/proc");
-    // Fields 14 and 15, counted behind the name in brackets.
-    let rest = stat.rsplit(')').next().unwrap_or_default();
-    let fields: Vec<&str> = rest.split_whitespace().collect();
-    let ticks = |n: usize| fields.get(n).and_then(|v| v.parse::<u64>().ok());
-    ticks(11).unwrap_or(0) + ticks(12).unwrap_or(0)
-}
-
-/// Times that a thread of the process gave up the CPU to wait, and so woke up again.
-fn wakeups(server: &Server) -> u64 {
-    fs::read_dir(format!("/proc/{}/task", server.pid()))
-        .expect("/proc")
-        .flatten()
-        .filter_map(|task| fs::read_to_string(task.path().join("status")).ok())
-        .map(|status| field(&status, "voluntary_ctxt_switches:"))
-        .sum()
-}
-
-fn bytes_written(server: &Server) -> u64 {
-    let io = fs::read_to_string(format!("/proc/{}/io", server.pid())).expect("/proc");
-    field(&io, "write_bytes:")
 }

@@ -23,8 +23,10 @@ const FLOOD: usize = 3_000;
 struct Figures {
     /// For each of [`SENDS`].
     sends: Vec<Timed>,
-    /// Messages a second until the sender's phone had all of their acks.
-    acknowledged: f64,
+    /// Messages of one person a second, until all are acknowledged.
+    of_one: f64,
+    /// The same of all recipients at once.
+    of_all: f64,
     /// Messages a second until they were with whom the client hands them to.
     handed_over: f64,
 }
@@ -45,13 +47,20 @@ pub fn run(scale: Scale) {
         let what = format!("texts sent a second, {concurrency} at a time");
         compare(&what, ours.per_second(), bare.per_second());
     }
+    for (whose, ours, bare) in [
+        ("of one person", ours.of_one, bare.of_one),
+        ("of eight at once", ours.of_all, bare.of_all),
+    ] {
+        compare(
+            &format!(
+                "texts {whose} received a second, until stored and acknowledged (bare: acknowledged)"
+            ),
+            ours,
+            bare,
+        );
+    }
     compare(
-        "texts received a second, until stored and acknowledged (bare: acknowledged)",
-        ours.acknowledged,
-        bare.acknowledged,
-    );
-    compare(
-        "texts received a second, until on the webhook (bare: in its event handler)",
+        "texts of one person received a second, until on the webhook (bare: in its event handler)",
         ours.handed_over,
         bare.handed_over,
     );
@@ -94,11 +103,12 @@ fn server(scale: Scale) -> Figures {
     let sends = SENDS.map(|(count, concurrency)| send(scale.of(count), concurrency));
 
     let count = scale.of(FLOOD);
-    let acknowledged = count as f64 / flood(&world, &to[0], count);
+    let of_one = count as f64 / flood(&world, &to[0], count);
     let messages = format!("/accounts/alice/chats/{}@s.whatsapp.net/messages", to[0]);
     let expected = count + sent_to_first(scale);
     let page = world.get(&server, &messages);
     assert_eq!(page["pagination"]["total"], expected, "all were stored");
+    let of_all = flood_of_all(&world, &to, count);
 
     let receiver = Receiver::start();
     world
@@ -116,7 +126,8 @@ fn server(scale: Scale) -> Figures {
     });
     Figures {
         sends: sends.into(),
-        acknowledged,
+        of_one,
+        of_all,
         handed_over: count as f64 / seconds,
     }
 }
@@ -130,12 +141,14 @@ fn stock(scale: Scale) -> Figures {
     let count = scale.of(FLOOD);
     client.expect(count);
     let start = Instant::now();
-    let acknowledged = count as f64 / flood(&world, &to[0], count);
+    let of_one = count as f64 / flood(&world, &to[0], count);
     client.received();
     let handed_over = count as f64 / start.elapsed().as_secs_f64();
+    let of_all = flood_of_all(&world, &to, count);
     Figures {
         sends: sends.into(),
-        acknowledged,
+        of_one,
+        of_all,
         handed_over,
     }
 }
@@ -154,6 +167,19 @@ fn recipients(world: &World) -> Vec<String> {
 fn sent_to_first(scale: Scale) -> usize {
     let sent = SENDS.iter().map(|(count, _)| scale.of(*count));
     1 + sent.map(|count| count.div_ceil(RECIPIENTS)).sum::<usize>()
+}
+
+/// All of these send Alice as many messages, `count` together; how many of them a second are
+/// acknowledged.
+fn flood_of_all(world: &World, from: &[String], count: usize) -> f64 {
+    let each = count / from.len();
+    let start = Instant::now();
+    thread::scope(|scope| {
+        for number in from {
+            scope.spawn(|| flood(world, number, each));
+        }
+    });
+    (each * from.len()) as f64 / start.elapsed().as_secs_f64()
 }
 
 /// `from` sends Alice so many messages; the seconds until they are acknowledged.

@@ -245,9 +245,11 @@ fn account_status(error: &AccountError) -> StatusCode {
 
 fn media_status(error: &MediaError) -> StatusCode {
     match error {
-        MediaError::NotWhat { .. } | MediaError::Empty | MediaError::Broken(_) => {
-            StatusCode::BadRequest
-        }
+        MediaError::NotWhat { .. }
+        | MediaError::Empty
+        | MediaError::Broken(_)
+        | MediaError::Unsupported(_)
+        | MediaError::TooLong { .. } => StatusCode::BadRequest,
         MediaError::Io(error) if error.kind() == std::io::ErrorKind::StorageFull => {
             StatusCode::ServiceUnavailable
         }

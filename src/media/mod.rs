@@ -2,18 +2,44 @@
 //!
 //! [`prepare`] turns a file that a caller gave into one that WhatsApp takes. It knows nothing of
 //! WhatsApp's protocol, and nothing above it.
+//!
+//! | Sent as | What comes in | What goes out |
+//! |---|---|---|
+//! | image | JPEG, PNG, WebP, GIF | the same, with size and thumbnail |
+//! | video | MP4, MOV, 3GP | the same, with size and seconds |
+//! | audio | MP3, AAC, M4A, WAV, FLAC, OGG | OGG/Opus, mono, with seconds; a voice note with its waveform |
+//! | sticker | WebP | the same, with size |
+//! | document | anything | the same |
+//!
+//! What a file is, is said by its bytes alone ([`content`]); what a decoder cannot make anything of is an
+//! answer. No decoder keeps a whole file: memory stays under 24 MB for the worst image and under
+//! 4 MB for sounds of any length.
 
+mod audio;
+mod content;
+mod document;
 mod files;
+mod image;
+mod iso;
+mod ogg;
 mod spool;
+#[cfg(test)]
+mod tests;
+#[cfg(feature = "voice")]
+mod voice;
+mod webp;
 
 pub use files::Files;
 pub use spool::{Spool, Spooled};
 
 use std::fs::File;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
+
+use content::Content;
 
 /// What a file is sent as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +95,11 @@ pub enum MediaError {
     Empty,
     #[error("the file is damaged: {0}")]
     Broken(String),
+    /// It is what it was meant to be, but of a kind that cannot be converted.
+    #[error("the file cannot be converted: {0}")]
+    Unsupported(String),
+    #[error("the sound lasts longer than {limit} minutes")]
+    TooLong { limit: u32 },
     #[error("the file could not be read or written: {0}")]
     Io(#[from] io::Error),
 }
@@ -77,25 +108,114 @@ pub enum MediaError {
 ///
 /// # Errors
 /// See [`MediaError`].
-pub fn prepare(wish: &Wish, file: Spooled, _spool: &Spool) -> Result<Prepared, MediaError> {
-    let size = file.size()?;
-    if size == 0 {
+pub fn prepare(wish: &Wish, file: Spooled, spool: &Spool) -> Result<Prepared, MediaError> {
+    if file.size()? == 0 {
         return Err(MediaError::Empty);
     }
+    guarded(|| prepare_unguarded(wish, file, spool))
+}
+
+/// Decoders are not to panic; one that does on some file is that file's trouble only.
+fn guarded<T>(work: impl FnOnce() -> Result<T, MediaError>) -> Result<T, MediaError> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(MediaError::Broken("it cannot be decoded".to_owned())))
+}
+
+fn prepare_unguarded(wish: &Wish, file: Spooled, spool: &Spool) -> Result<Prepared, MediaError> {
+    let mut source = File::open(file.path())?;
+    let (content, start) = Content::of(&mut source)?;
+    match wish.kind {
+        MediaKind::Image => image(content, source, file),
+        MediaKind::Video => video(content, source, file),
+        MediaKind::Audio => audio::prepare(wish.ptt, content, start, source, file, spool),
+        MediaKind::Sticker => sticker(content, source, file),
+        MediaKind::Document => {
+            let mimetype = document::mimetype(content, wish);
+            Prepared::plain(file, &mimetype)
+        }
+    }
+}
+
+fn image(content: Content, source: File, file: Spooled) -> Result<Prepared, MediaError> {
+    let mimetype = match content {
+        Content::Jpeg | Content::Png | Content::Gif | Content::WebP => content.mimetype(),
+        _ => None,
+    };
+    let Some(mimetype) = mimetype else {
+        return Err(MediaError::NotWhat {
+            expected: "an image that WhatsApp shows (JPEG, PNG, WebP or GIF); \
+                it can be sent as a document",
+            found: content.name(),
+        });
+    };
+    let picture = image::look(content, source)?;
     Ok(Prepared {
-        file,
-        size,
-        mimetype: wish
-            .mimetype
-            .clone()
-            .unwrap_or_else(|| "application/octet-stream".to_owned()),
-        width: None,
-        height: None,
-        seconds: None,
-        thumbnail: None,
-        waveform: None,
-        animated: false,
+        width: Some(picture.width),
+        height: Some(picture.height),
+        thumbnail: picture.thumbnail,
+        ..Prepared::plain(file, mimetype)?
     })
+}
+
+fn video(content: Content, source: File, file: Spooled) -> Result<Prepared, MediaError> {
+    let not_video = |found| MediaError::NotWhat {
+        expected: "a video that WhatsApp shows (MP4, MOV or 3GP); it can be sent as a document",
+        found,
+    };
+    let (Content::Iso(_), Some(mimetype)) = (content, content.mimetype()) else {
+        return Err(not_video(content.name()));
+    };
+    let film = iso::read(source)?;
+    let Some((width, height)) = film.picture else {
+        return Err(not_video("sound without a picture".to_owned()));
+    };
+    // A size of nothing is one that the file does not say.
+    let some = |side| (side > 0).then_some(side);
+    Ok(Prepared {
+        width: some(width),
+        height: some(height),
+        seconds: film.length.and_then(seconds),
+        ..Prepared::plain(file, mimetype)?
+    })
+}
+
+fn sticker(content: Content, source: File, file: Spooled) -> Result<Prepared, MediaError> {
+    if content != Content::WebP {
+        return Err(MediaError::NotWhat {
+            expected: "a sticker (WebP)",
+            found: content.name(),
+        });
+    }
+    let (width, height, animated) = webp::read(source)?;
+    Ok(Prepared {
+        width: Some(width),
+        height: Some(height),
+        animated,
+        ..Prepared::plain(file, "image/webp")?
+    })
+}
+
+impl Prepared {
+    /// A file that goes as it is.
+    fn plain(file: Spooled, mimetype: &str) -> Result<Prepared, MediaError> {
+        Ok(Prepared {
+            size: file.size()?,
+            file,
+            mimetype: mimetype.to_owned(),
+            width: None,
+            height: None,
+            seconds: None,
+            thumbnail: None,
+            waveform: None,
+            animated: false,
+        })
+    }
+}
+
+/// Rounded to whole seconds; what is shorter than one is one, as clients show it. `None` for
+/// lengths that do not fit.
+fn seconds(milliseconds: u64) -> Option<u32> {
+    u32::try_from((milliseconds.saturating_add(500) / 1000).max(1)).ok()
 }
 
 /// The SHA-256 of a file's content. Blocks.

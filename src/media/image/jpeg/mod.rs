@@ -1,0 +1,340 @@
+//! JPEG (ITU T.81), decoded small: of each block of 8 × 8 only the lowest frequencies are kept, as
+//! few as the thumbnail needs, and for a photo that is one, its mean. So a photo of 12 million pixels
+//! takes under 1 MB, also a progressive one, whose other decoders keep all of it.
+//!
+//! Baseline, extended and progressive Huffman coding with 8 bits; grey, YCbCr, RGB, CMYK and YCCK.
+//! Refinements of the higher frequencies are left out: no thumbnail shows them. Of a file that is cut
+//! off or damaged, what comes before that is shown.
+
+mod exif;
+mod huffman;
+mod paint;
+mod scan;
+
+use std::io::{self, BufRead};
+
+use super::shrink::Orientation;
+use super::{MAX_PIXELS, MediaError, Picture, broken};
+use huffman::Table;
+
+/// Memory for frequencies.
+const MAX_BYTES: usize = 12 * 1024 * 1024;
+/// Scans of one image; encoders make some ten.
+const MAX_SCANS: u32 = 100;
+
+/// Says how big a JPEG is, and makes its thumbnail.
+///
+/// # Errors
+/// [`MediaError::Broken`] if there is no frame.
+pub(super) fn look(source: impl BufRead) -> Result<Picture, MediaError> {
+    let mut reader = Reader::new(source);
+    let read = reader.read();
+    let Some(frame) = &reader.frame else {
+        return Err(match read {
+            Ok(()) => broken("it has no picture"),
+            Err(error) => broken(error),
+        });
+    };
+    let (mut width, mut height) = frame.size;
+    if reader.orientation.exchanges_sides() {
+        (width, height) = (height, width);
+    }
+    let thumbnail = reader
+        .painted
+        .then(|| paint::paint(frame, reader.adobe))
+        .flatten()
+        .and_then(|shrink| shrink.into_jpeg(reader.orientation));
+    Ok(Picture {
+        width,
+        height,
+        thumbnail,
+    })
+}
+
+/// One component of the picture: grey, or one of its colours.
+#[derive(Debug)]
+struct Component {
+    id: u8,
+    /// Samples in each direction for one of the component with the fewest.
+    across: usize,
+    down: usize,
+    quantization: usize,
+    /// In blocks, filled up to whole groups of blocks.
+    stride: usize,
+    rows: usize,
+    /// In blocks, as they are in scans of this component alone.
+    own_columns: usize,
+    own_rows: usize,
+    /// `keep` × `keep` frequencies a block, by rows.
+    kept: Vec<i16>,
+}
+
+#[derive(Debug)]
+struct Frame {
+    size: (u32, u32),
+    progressive: bool,
+    /// How many frequencies of a block are kept in each direction: 1, 2, 4 or 8; as many pixels
+    /// come of it.
+    keep: usize,
+    /// Groups of blocks across and down.
+    groups: (usize, usize),
+    most_across: usize,
+    most_down: usize,
+    /// Empty if this reader does not know the coding or there are too many pixels.
+    components: Vec<Component>,
+    /// One for each component's table, as it was when its first scan began.
+    quantization: [[u16; 64]; 4],
+}
+
+struct Reader<R> {
+    source: R,
+    quantization: [[u16; 64]; 4],
+    dc: [Option<Box<Table>>; 4],
+    ac: [Option<Box<Table>>; 4],
+    restart: u32,
+    frame: Option<Frame>,
+    orientation: Orientation,
+    /// The colour transform that Adobe's segment names.
+    adobe: Option<u8>,
+    scans: u32,
+    /// Whether there is something to see.
+    painted: bool,
+    /// A marker that the entropy-coded data ran into.
+    marker: Option<u8>,
+}
+
+fn malformed(why: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
+}
+
+impl<R: BufRead> Reader<R> {
+    fn new(source: R) -> Reader<R> {
+        Reader {
+            source,
+            quantization: [[0; 64]; 4],
+            dc: [const { None }; 4],
+            ac: [const { None }; 4],
+            restart: 0,
+            frame: None,
+            orientation: Orientation::default(),
+            adobe: None,
+            scans: 0,
+            painted: false,
+            marker: None,
+        }
+    }
+
+    /// Reads as far as there is something to see.
+    fn read(&mut self) -> io::Result<()> {
+        loop {
+            match self.next_marker()? {
+                // End of image.
+                0xD9 => return Ok(()),
+                // No segment behind them.
+                0x01 | 0xD0..=0xD8 => {}
+                0xC4 => self.huffman_tables()?,
+                0xDB => self.quantization_tables()?,
+                0xDD => {
+                    let segment = self.segment()?;
+                    if let Some(interval) = segment.first_chunk() {
+                        self.restart = u32::from(u16::from_be_bytes(*interval));
+                    }
+                }
+                0xE1 => {
+                    let segment = self.segment()?;
+                    if let Some(tag) = exif::orientation(&segment) {
+                        self.orientation = Orientation::new(tag);
+                    }
+                }
+                0xEE => {
+                    let segment = self.segment()?;
+                    if segment.starts_with(b"Adobe") {
+                        self.adobe = segment.get(11).copied();
+                    }
+                }
+                kind @ (0xC0..=0xC3 | 0xC5..=0xC7 | 0xC9..=0xCB | 0xCD..=0xCF) => {
+                    let segment = self.segment()?;
+                    if self.frame.is_none() {
+                        let frame = Frame::new(kind, &segment)
+                            .ok_or_else(|| malformed("its frame makes no sense"))?;
+                        let known = !frame.components.is_empty();
+                        self.frame = Some(frame);
+                        if !known {
+                            return Ok(());
+                        }
+                    }
+                }
+                0xDA => {
+                    self.scans += 1;
+                    if self.scans > MAX_SCANS || self.scan()? {
+                        return Ok(());
+                    }
+                }
+                _ => {
+                    let length = self.length()?;
+                    let mut left = io::Read::take(&mut self.source, u64::from(length));
+                    io::copy(&mut left, &mut io::sink())?;
+                }
+            }
+        }
+    }
+
+    fn byte(&mut self) -> io::Result<u8> {
+        let mut byte = [0];
+        self.source.read_exact(&mut byte)?;
+        Ok(byte[0])
+    }
+
+    /// Steps over what is left of a scan's data, or over rubbish, to the next marker.
+    fn next_marker(&mut self) -> io::Result<u8> {
+        if let Some(marker) = self.marker.take() {
+            return Ok(marker);
+        }
+        loop {
+            while self.byte()? != 0xFF {}
+            let mut marker = 0xFF;
+            while marker == 0xFF {
+                marker = self.byte()?;
+            }
+            if marker != 0 {
+                return Ok(marker);
+            }
+        }
+    }
+
+    /// The length of a segment without the two bytes that say it.
+    fn length(&mut self) -> io::Result<u16> {
+        let length = u16::from_be_bytes([self.byte()?, self.byte()?]);
+        length
+            .checked_sub(2)
+            .ok_or_else(|| malformed("a segment has no length"))
+    }
+
+    fn segment(&mut self) -> io::Result<Vec<u8>> {
+        let mut segment = vec![0; usize::from(self.length()?)];
+        self.source.read_exact(&mut segment)?;
+        Ok(segment)
+    }
+
+    fn quantization_tables(&mut self) -> io::Result<()> {
+        let segment = self.segment()?;
+        let mut rest = segment.as_slice();
+        while let [head, tail @ ..] = rest {
+            let wide = usize::from(head >> 4 != 0);
+            let values = tail
+                .get(..64 << wide)
+                .ok_or_else(|| malformed("a quantization table is cut off"))?;
+            let table = &mut self.quantization[usize::from(head & 3)];
+            for (place, value) in scan::ZIGZAG.iter().zip(values.chunks_exact(1 << wide)) {
+                table[usize::from(*place)] = match *value {
+                    [high, low] => u16::from_be_bytes([high, low]),
+                    _ => u16::from(value[0]),
+                };
+            }
+            rest = &tail[64 << wide..];
+        }
+        Ok(())
+    }
+
+    fn huffman_tables(&mut self) -> io::Result<()> {
+        let segment = self.segment()?;
+        let mut rest = segment.as_slice();
+        while let [head, tail @ ..] = rest {
+            let (table, length) =
+                Table::new(tail).ok_or_else(|| malformed("a Huffman table makes no sense"))?;
+            let place = usize::from(head & 3);
+            let tables = if head >> 4 == 0 {
+                &mut self.dc
+            } else {
+                &mut self.ac
+            };
+            tables[place] = Some(Box::new(table));
+            rest = &tail[length..];
+        }
+        Ok(())
+    }
+}
+
+impl Frame {
+    fn new(kind: u8, segment: &[u8]) -> Option<Frame> {
+        let [precision, h1, h0, w1, w0, count, components @ ..] = segment else {
+            return None;
+        };
+        let height = u32::from(u16::from_be_bytes([*h1, *h0]));
+        let width = u32::from(u16::from_be_bytes([*w1, *w0]));
+        if width == 0 || height == 0 {
+            return None;
+        }
+        let keep = match width.max(height) {
+            800.. => 1,
+            400.. => 2,
+            200.. => 4,
+            _ => 8,
+        };
+        let mut frame = Frame {
+            size: (width, height),
+            progressive: kind == 0xC2,
+            keep,
+            groups: (0, 0),
+            most_across: 1,
+            most_down: 1,
+            components: Vec::new(),
+            quantization: [[0; 64]; 4],
+        };
+        let known = matches!(kind, 0xC0..=0xC2)
+            && *precision == 8
+            && matches!(count, 1 | 3 | 4)
+            && u64::from(width) * u64::from(height) <= MAX_PIXELS;
+        if known {
+            frame.components = frame.layout(components.get(..usize::from(*count) * 3)?)?;
+        }
+        Some(frame)
+    }
+
+    /// Divides the picture into blocks (T.81, A.1 and A.2). No components if they take too much.
+    fn layout(&mut self, specifications: &[u8]) -> Option<Vec<Component>> {
+        let mut components = Vec::new();
+        for specification in specifications.chunks_exact(3) {
+            let (across, down) = (specification[1] >> 4, specification[1] & 15);
+            if !(1..=4).contains(&across) || !(1..=4).contains(&down) {
+                return None;
+            }
+            components.push(Component {
+                id: specification[0],
+                across: usize::from(across),
+                down: usize::from(down),
+                quantization: usize::from(specification[2] & 3),
+                stride: 0,
+                rows: 0,
+                own_columns: 0,
+                own_rows: 0,
+                kept: Vec::new(),
+            });
+        }
+        let (width, height) = (self.size.0 as usize, self.size.1 as usize);
+        let most = |of: fn(&Component) -> usize| components.iter().map(of).max();
+        self.most_across = most(|c| c.across)?;
+        self.most_down = most(|c| c.down)?;
+        self.groups = (
+            width.div_ceil(8 * self.most_across),
+            height.div_ceil(8 * self.most_down),
+        );
+        let mut bytes = 0;
+        for component in &mut components {
+            component.stride = self.groups.0 * component.across;
+            component.rows = self.groups.1 * component.down;
+            let own =
+                |size: usize, part: usize, most: usize| (size * part).div_ceil(most).div_ceil(8);
+            component.own_columns = own(width, component.across, self.most_across);
+            component.own_rows = own(height, component.down, self.most_down);
+            bytes += component.stride * component.rows * self.keep * self.keep * 2;
+        }
+        if bytes > MAX_BYTES {
+            return Some(Vec::new());
+        }
+        for component in &mut components {
+            component.kept = vec![0; component.stride * component.rows * self.keep * self.keep];
+        }
+        Some(components)
+    }
+}

@@ -1,0 +1,209 @@
+//! Images: their size, and the thumbnail that WhatsApp shows until the image is there.
+//!
+//! Only the head has to be right for an image to be sent. A thumbnail is made where that takes little
+//! memory, a few MB at most and under 24 MB in any case:
+//!
+//! | | decoded | up to |
+//! |---|---|---|
+//! | JPEG | the lowest frequencies of each block | [`MAX_PIXELS`] |
+//! | PNG, GIF (its first frame) | row by row | [`MAX_PIXELS`] |
+//! | WebP | as a whole | [`MAX_WHOLE_PIXELS`] |
+//!
+//! Beyond that, and where the pixels are damaged, the image goes without one.
+
+mod jpeg;
+mod shrink;
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Seek, SeekFrom};
+
+use super::content::Content;
+use super::{MediaError, webp};
+use shrink::{Orientation, Shrink};
+
+/// Pixels that are looked at, row by row: some seconds of a small board.
+const MAX_PIXELS: u64 = 50_000_000;
+/// Pixels of one row, which PNG and GIF need in memory.
+const MAX_WIDTH: u32 = 40_000;
+/// Pixels of an image that is decoded as a whole: 8 bytes each for all that its decoder keeps.
+const MAX_WHOLE_PIXELS: u64 = 3_000_000;
+
+/// What WhatsApp wants to know of an image.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Picture {
+    /// Pixels, as shown.
+    pub(super) width: u32,
+    pub(super) height: u32,
+    /// JPEG.
+    pub(super) thumbnail: Option<Vec<u8>>,
+}
+
+/// Looks at an image.
+///
+/// # Errors
+/// [`MediaError::Broken`] if it does not even say how big it is; what the disk says.
+pub(super) fn look(content: Content, mut file: File) -> Result<Picture, MediaError> {
+    file.seek(SeekFrom::Start(0))?;
+    let source = BufReader::with_capacity(16 * 1024, file);
+    match content {
+        Content::Jpeg => jpeg::look(source),
+        Content::Png => png(source),
+        Content::Gif => gif(source),
+        Content::WebP => webp(source),
+        _ => Err(MediaError::Broken("it is no image".to_owned())),
+    }
+}
+
+fn broken(error: impl std::fmt::Display) -> MediaError {
+    MediaError::Broken(error.to_string())
+}
+
+/// A place for the pixels, if they are few enough to look at.
+fn shrink(width: u32, height: u32, most: u64) -> Option<Shrink> {
+    let few = u64::from(width) * u64::from(height) <= most && width <= MAX_WIDTH;
+    few.then(|| Shrink::new(width, height))
+}
+
+fn png(source: impl BufRead + Seek) -> Result<Picture, MediaError> {
+    let limits = png::Limits {
+        bytes: 4 * 1024 * 1024,
+    };
+    let mut decoder = png::Decoder::new_with_limits(source, limits);
+    decoder.set_ignore_text_chunk(true);
+    decoder.set_ignore_iccp_chunk(true);
+    decoder.set_transformations(png::Transformations::normalize_to_color8());
+    let info = decoder.read_header_info().map_err(broken)?;
+    let (width, height) = (info.width, info.height);
+    let thumbnail = shrink(width, height, MAX_PIXELS).and_then(|mut shrink| {
+        let mut reader = decoder.read_info().ok()?;
+        let channels = reader.output_color_type().0.samples();
+        // The places of Adam7's passes come in the order in which the reader gives the rows.
+        let mut passes = reader.info().interlaced.then(|| adam7(width, height));
+        let mut y = 0;
+        while let Some(row) = reader.next_row().ok()? {
+            let (start, step, line) = match &mut passes {
+                Some(passes) => passes.next()?,
+                None => (0, 1, y),
+            };
+            y += 1;
+            let pixels = row.data().chunks_exact(channels);
+            for (x, pixel) in (start..width).step_by(step).zip(pixels) {
+                match *pixel {
+                    [grey] => shrink.add(x, line, [grey; 3]),
+                    [grey, alpha] => shrink.add_blended(x, line, [grey; 3], alpha),
+                    [r, g, b] => shrink.add(x, line, [r, g, b]),
+                    [r, g, b, alpha] => shrink.add_blended(x, line, [r, g, b], alpha),
+                    _ => {}
+                }
+            }
+        }
+        shrink.into_jpeg(Orientation::default())
+    });
+    Ok(Picture {
+        width,
+        height,
+        thumbnail,
+    })
+}
+
+/// First column, step and line of each row of an interlaced PNG (its specification, 8.1).
+fn adam7(width: u32, height: u32) -> impl Iterator<Item = (u32, usize, u32)> {
+    const PASSES: [(u32, u32, u32, u32); 7] = [
+        (0, 8, 0, 8),
+        (4, 8, 0, 8),
+        (0, 4, 4, 8),
+        (2, 4, 0, 4),
+        (0, 2, 2, 4),
+        (1, 2, 0, 2),
+        (0, 1, 1, 2),
+    ];
+    PASSES
+        .into_iter()
+        .filter(move |(x, ..)| *x < width)
+        .flat_map(move |(x, dx, y, dy)| {
+            (y..height)
+                .step_by(dy as usize)
+                .map(move |line| (x, dx as usize, line))
+        })
+}
+
+fn gif(source: impl BufRead) -> Result<Picture, MediaError> {
+    let mut options = gif::DecodeOptions::new();
+    options.set_color_output(gif::ColorOutput::RGBA);
+    let mut decoder = options.read_info(source).map_err(broken)?;
+    let (width, height) = (u32::from(decoder.width()), u32::from(decoder.height()));
+    if width == 0 || height == 0 {
+        return Err(broken("it has no size"));
+    }
+    let thumbnail = shrink(width, height, MAX_PIXELS).and_then(|mut shrink| {
+        let frame = decoder.next_frame_info().ok()??;
+        let (left, top) = (u32::from(frame.left), u32::from(frame.top));
+        let (rows, columns) = (u32::from(frame.height), u32::from(frame.width));
+        let inside = left + columns <= width && top + rows <= height;
+        if !inside {
+            return None;
+        }
+        let lines: Box<dyn Iterator<Item = u32>> = if frame.interlaced {
+            let passes = [(0, 8), (4, 8), (2, 4), (1, 2)];
+            Box::new(
+                passes
+                    .into_iter()
+                    .flat_map(move |(y, step)| (y..rows).step_by(step)),
+            )
+        } else {
+            Box::new(0..rows)
+        };
+        let mut row = vec![0; columns as usize * 4];
+        for y in lines {
+            if !decoder.fill_buffer(&mut row).ok()? {
+                return None;
+            }
+            for (x, pixel) in (left..).zip(row.chunks_exact(4)) {
+                if let [r, g, b, alpha] = *pixel {
+                    shrink.add_blended(x, top + y, [r, g, b], alpha);
+                }
+            }
+        }
+        shrink.into_jpeg(Orientation::default())
+    });
+    Ok(Picture {
+        width,
+        height,
+        thumbnail,
+    })
+}
+
+fn webp(mut source: impl BufRead + Seek) -> Result<Picture, MediaError> {
+    let (width, height, _) = webp::read(&mut source)?;
+    let thumbnail = shrink(width, height, MAX_WHOLE_PIXELS).and_then(|mut shrink| {
+        source.seek(SeekFrom::Start(0)).ok()?;
+        let mut decoder = image_webp::WebPDecoder::new(source).ok()?;
+        decoder.set_memory_limit(MAX_WHOLE_PIXELS as usize * 8);
+        // The head that the decoder goes by must be the one that was found small enough.
+        if decoder.dimensions() != (width, height) {
+            return None;
+        }
+        let channels = if decoder.has_alpha() { 4 } else { 3 };
+        let mut pixels = vec![0; decoder.output_buffer_size()?];
+        if decoder.is_animated() {
+            decoder.read_frame(&mut pixels).ok()?;
+        } else {
+            decoder.read_image(&mut pixels).ok()?;
+        }
+        for (y, row) in (0..).zip(pixels.chunks_exact(width as usize * channels)) {
+            for (x, pixel) in (0..).zip(row.chunks_exact(channels)) {
+                match *pixel {
+                    [r, g, b] => shrink.add(x, y, [r, g, b]),
+                    [r, g, b, alpha] => shrink.add_blended(x, y, [r, g, b], alpha),
+                    _ => {}
+                }
+            }
+        }
+        shrink.into_jpeg(Orientation::default())
+    });
+    Ok(Picture {
+        width,
+        height,
+        thumbnail,
+    })
+}

@@ -1,0 +1,266 @@
+//! The head of MP4, MOV and 3GP files (ISO 14496-12; QuickTime File Format): which tracks there are,
+//! how big the picture is and how long it lasts.
+//!
+//! Only the boxes that say so are read, one at a time: memory does not grow with the file, and a box
+//! that promises more than its parent holds ends the reading of that parent.
+
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+
+use super::MediaError;
+
+/// Boxes looked at in one file: a hundred tracks have some thousand.
+const BOXES: u32 = 20_000;
+
+/// What a film's head says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Film {
+    /// Pixels, as shown: turned, if the file says so.
+    pub(super) picture: Option<(u32, u32)>,
+    pub(super) has_sound: bool,
+    /// Milliseconds.
+    pub(super) length: Option<u64>,
+    /// Bytes of the index, which players keep in memory.
+    pub(super) index: u64,
+}
+
+/// Reads a film's head.
+///
+/// # Errors
+/// [`MediaError::Broken`] if there is none; what the disk says.
+pub(super) fn read<R: Read + Seek>(source: R) -> Result<Film, MediaError> {
+    let mut boxes = Boxes {
+        source: BufReader::with_capacity(512, source),
+        left: BOXES,
+    };
+    let end = boxes.source.seek(SeekFrom::End(0))?;
+    let mut film = Film::default();
+    let mut found = false;
+    boxes.each(0, end, &mut |boxes, part| {
+        if &part.kind == b"moov" && !found {
+            found = true;
+            film = movie(boxes, part)?;
+        }
+        Ok(())
+    })?;
+    if found {
+        Ok(film)
+    } else {
+        Err(MediaError::Broken("it has no index (moov)".to_owned()))
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    kind: [u8; 4],
+    start: u64,
+    end: u64,
+}
+
+#[derive(Debug, Default)]
+struct Track {
+    kind: [u8; 4],
+    size: (u32, u32),
+    length: Option<u64>,
+}
+
+struct Boxes<R: Read + Seek> {
+    source: BufReader<R>,
+    left: u32,
+}
+
+impl<R: Read + Seek> Boxes<R> {
+    /// Calls `see` for each box from `start` to `end`, with what is inside it.
+    fn each(
+        &mut self,
+        start: u64,
+        end: u64,
+        see: &mut dyn FnMut(&mut Self, Part) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut at = start;
+        while let Some(left) = end.checked_sub(at).filter(|left| *left >= 8) {
+            let Some(budget) = self.left.checked_sub(1) else {
+                return Ok(());
+            };
+            self.left = budget;
+            let head = self.bytes::<8>(at)?;
+            let [a, b, c, d, kind @ ..] = head;
+            let (head, size) = match u32::from_be_bytes([a, b, c, d]) {
+                0 => (8, left),
+                1 if left >= 16 => (16, u64::from_be_bytes(self.bytes(at + 8)?)),
+                size => (8, u64::from(size)),
+            };
+            if size < head || size > left {
+                // What is cut off may still be the data behind the head of the film.
+                return Ok(());
+            }
+            see(
+                self,
+                Part {
+                    kind,
+                    start: at + head,
+                    end: at + size,
+                },
+            )?;
+            at += size;
+        }
+        Ok(())
+    }
+
+    fn bytes<const N: usize>(&mut self, at: u64) -> io::Result<[u8; N]> {
+        let now = self.source.stream_position()?;
+        // Neither is over i64::MAX, being places in a file.
+        self.source.seek_relative(at.wrapping_sub(now) as i64)?;
+        let mut bytes = [0; N];
+        self.source.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// The first bytes of a box, if it has as many.
+    fn fields<const N: usize>(&mut self, part: Part) -> io::Result<Option<[u8; N]>> {
+        if part.end - part.start < N as u64 {
+            return Ok(None);
+        }
+        self.bytes(part.start).map(Some)
+    }
+
+    /// The length in milliseconds out of `mvhd` or `mdhd`, which begin alike.
+    fn length(&mut self, part: Part) -> io::Result<Option<u64>> {
+        let (scale, length) = match self.fields::<4>(part)? {
+            Some([1, ..]) => {
+                let Some(fields) = self.fields::<32>(part)? else {
+                    return Ok(None);
+                };
+                (be32(&fields, 20), be64(&fields, 24))
+            }
+            Some(_) => {
+                let Some(fields) = self.fields::<20>(part)? else {
+                    return Ok(None);
+                };
+                match be32(&fields, 16) {
+                    u32::MAX => (0, 0),
+                    length => (be32(&fields, 12), u64::from(length)),
+                }
+            }
+            None => return Ok(None),
+        };
+        Ok(milliseconds(scale, length))
+    }
+}
+
+/// `None` for what is not said, and for what no film is.
+fn milliseconds(scale: u32, length: u64) -> Option<u64> {
+    if length == 0 {
+        return None;
+    }
+    length.checked_mul(1000)?.checked_div(u64::from(scale))
+}
+
+fn movie<R: Read + Seek>(boxes: &mut Boxes<R>, part: Part) -> io::Result<Film> {
+    let mut film = Film {
+        index: part.end - part.start,
+        ..Film::default()
+    };
+    let mut longest = None;
+    let mut fragments = (0, None);
+    boxes.each(part.start, part.end, &mut |boxes, part| {
+        match &part.kind {
+            b"mvhd" => {
+                film.length = boxes.length(part)?;
+                if let Some(fields) = boxes.fields::<24>(part)? {
+                    fragments.0 = be32(&fields, if fields[0] == 1 { 20 } else { 12 });
+                }
+            }
+            b"mvex" => boxes.each(part.start, part.end, &mut |boxes, part| {
+                if &part.kind == b"mehd" {
+                    fragments.1 = match boxes.fields::<12>(part)? {
+                        Some(fields) if fields[0] == 1 => Some(be64(&fields, 4)),
+                        _ => boxes
+                            .fields::<8>(part)?
+                            .map(|fields| u64::from(be32(&fields, 4))),
+                    };
+                }
+                Ok(())
+            })?,
+            b"trak" => {
+                let track = track(boxes, part)?;
+                longest = longest.max(track.length);
+                match &track.kind {
+                    b"vide" if film.picture.is_none() => film.picture = Some(track.size),
+                    b"soun" => film.has_sound = true,
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    })?;
+    let in_fragments = fragments
+        .1
+        .and_then(|length| milliseconds(fragments.0, length));
+    film.length = film.length.or(in_fragments).or(longest);
+    Ok(film)
+}
+
+fn track<R: Read + Seek>(boxes: &mut Boxes<R>, part: Part) -> io::Result<Track> {
+    let mut track = Track::default();
+    boxes.each(part.start, part.end, &mut |boxes, part| {
+        match &part.kind {
+            b"tkhd" => track.size = shown_size(boxes, part)?,
+            b"mdia" => boxes.each(part.start, part.end, &mut |boxes, part| {
+                match &part.kind {
+                    b"mdhd" => track.length = boxes.length(part)?,
+                    b"hdlr" => {
+                        if let Some([_, _, _, _, _, _, _, _, kind @ ..]) =
+                            boxes.fields::<12>(part)?
+                        {
+                            track.kind = kind;
+                        }
+                    }
+                    _ => {}
+                }
+                Ok(())
+            })?,
+            _ => {}
+        }
+        Ok(())
+    })?;
+    Ok(track)
+}
+
+/// Width and height out of `tkhd`, exchanged if its matrix turns the picture by a quarter.
+fn shown_size<R: Read + Seek>(boxes: &mut Boxes<R>, part: Part) -> io::Result<(u32, u32)> {
+    // Version 1 has three fields of 8 bytes where version 0 has 4.
+    let skip = match boxes.fields::<4>(part)? {
+        Some([1, ..]) => 12,
+        Some(_) => 0,
+        None => return Ok((0, 0)),
+    };
+    let rest = Part {
+        start: part.start + skip,
+        ..part
+    };
+    if rest.start > part.end {
+        return Ok((0, 0));
+    }
+    let Some(fields) = boxes.fields::<84>(rest)? else {
+        return Ok((0, 0));
+    };
+    let (width, height) = (be32(&fields, 76) >> 16, be32(&fields, 80) >> 16);
+    // The matrix a b u c d v x y w: a quarter turn has nothing in a and d.
+    if be32(&fields, 40) == 0 && be32(&fields, 56) == 0 && be32(&fields, 44) != 0 {
+        Ok((height, width))
+    } else {
+        Ok((width, height))
+    }
+}
+
+/// At a place that is inside `bytes`.
+fn be32(bytes: &[u8], at: usize) -> u32 {
+    bytes[at..]
+        .first_chunk()
+        .map_or(0, |field| u32::from_be_bytes(*field))
+}
+
+fn be64(bytes: &[u8], at: usize) -> u64 {
+    u64::from(be32(bytes, at)) << 32 | u64::from(be32(bytes, at + 4))
+}

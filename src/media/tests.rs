@@ -1,0 +1,492 @@
+//! What becomes of whole files, and of files that are damaged.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use super::*;
+
+struct Place {
+    spool: Spool,
+    _dir: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Place {
+        let dir = tempfile::tempdir().unwrap();
+        Place {
+            spool: Spool::open(&dir.path().join("tmp")).unwrap(),
+            _dir: dir,
+        }
+    }
+
+    fn file(&self, bytes: &[u8]) -> Spooled {
+        let (file, mut to) = self.spool.create().unwrap();
+        to.write_all(bytes).unwrap();
+        file
+    }
+
+    fn prepare(&self, kind: MediaKind, ptt: bool, bytes: &[u8]) -> Result<Prepared, MediaError> {
+        let wish = Wish {
+            kind,
+            ptt,
+            mimetype: None,
+            file_name: None,
+        };
+        // Without the guard, so that a panic is seen.
+        if bytes.is_empty() {
+            return prepare(&wish, self.file(bytes), &self.spool);
+        }
+        prepare_unguarded(&wish, self.file(bytes), &self.spool)
+    }
+}
+
+fn fixtures() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/media")
+}
+
+fn fixture(name: &str) -> Vec<u8> {
+    std::fs::read(fixtures().join(name)).unwrap()
+}
+
+const RED: [u8; 3] = [220, 40, 40];
+const GREEN: [u8; 3] = [40, 200, 60];
+const BLUE: [u8; 3] = [40, 60, 220];
+const YELLOW: [u8; 3] = [240, 220, 40];
+
+/// Size of a thumbnail, and what is in the middle of its quarters, by rows.
+fn quarters(jpeg: &[u8]) -> ((usize, usize), [[u8; 3]; 4]) {
+    let mut decoder = zune_jpeg::JpegDecoder::new(std::io::Cursor::new(jpeg));
+    let pixels = decoder.decode().unwrap();
+    let (width, height) = decoder.dimensions().unwrap();
+    let at = |x: usize, y: usize| {
+        let at = (y * height / 4 * width + x * width / 4) * 3;
+        [pixels[at], pixels[at + 1], pixels[at + 2]]
+    };
+    ((width, height), [at(1, 1), at(3, 1), at(1, 3), at(3, 3)])
+}
+
+fn assert_near(found: [[u8; 3]; 4], expected: [[u8; 3]; 4], name: &str) {
+    for (found, expected) in found.iter().flatten().zip(expected.iter().flatten()) {
+        assert!(
+            found.abs_diff(*expected) < 25,
+            "{name}: {found:?}, not {expected:?}"
+        );
+    }
+}
+
+#[test]
+fn images_have_size_and_thumbnail() {
+    let place = Place::new();
+    let upright = [RED, GREEN, BLUE, YELLOW];
+    for (name, size, mimetype) in [
+        ("small.jpg", (96, 64), "image/jpeg"),
+        ("progressive-mid.jpg", (240, 160), "image/jpeg"),
+        ("restart-large.jpg", (480, 320), "image/jpeg"),
+        ("photo.jpg", (900, 600), "image/jpeg"),
+        ("progressive-photo.jpg", (900, 600), "image/jpeg"),
+        ("small.png", (96, 64), "image/png"),
+        ("interlaced.png", (96, 64), "image/png"),
+        ("rgba64.png", (96, 64), "image/png"),
+        ("small.gif", (96, 64), "image/gif"),
+        ("small.webp", (96, 64), "image/webp"),
+        ("lossless.webp", (96, 64), "image/webp"),
+    ] {
+        let bytes = fixture(name);
+        let image = place.prepare(MediaKind::Image, false, &bytes).unwrap();
+        assert_eq!(
+            (image.width, image.height),
+            (Some(size.0), Some(size.1)),
+            "{name}"
+        );
+        assert_eq!(image.mimetype, mimetype);
+        assert_eq!(std::fs::read(image.file.path()).unwrap(), bytes);
+        let thumbnail = image.thumbnail.unwrap_or_else(|| panic!("{name} has none"));
+        assert!(thumbnail.len() < 4096, "{name}: {}", thumbnail.len());
+        let (size, colors) = quarters(&thumbnail);
+        assert!((96..=100).contains(&size.0), "{name}: {size:?}");
+        assert_near(colors, upright, name);
+    }
+}
+
+#[test]
+fn a_turned_photo_is_shown_upright() {
+    let image = Place::new()
+        .prepare(MediaKind::Image, false, &fixture("turned.jpg"))
+        .unwrap();
+    assert_eq!((image.width, image.height), (Some(64), Some(96)));
+    let (size, colors) = quarters(&image.thumbnail.unwrap());
+    assert_eq!(size, (64, 96));
+    assert_near(colors, [BLUE, RED, YELLOW, GREEN], "turned");
+}
+
+#[test]
+fn grey_stays_grey() {
+    let image = Place::new()
+        .prepare(MediaKind::Image, false, &fixture("grey.jpg"))
+        .unwrap();
+    let (_, colors) = quarters(&image.thumbnail.unwrap());
+    for [r, g, b] in colors {
+        assert!(r.abs_diff(g) < 4 && g.abs_diff(b) < 4);
+    }
+    assert!(
+        colors[3][0] > colors[2][0] + 80,
+        "yellow is brighter than blue"
+    );
+}
+
+#[test]
+fn films_have_size_and_seconds() {
+    let place = Place::new();
+    for (name, size, seconds, mimetype) in [
+        ("film.mp4", (64, 48), 2, "video/mp4"),
+        ("turned.mov", (48, 64), 1, "video/quicktime"),
+        ("film.3gp", (128, 96), 1, "video/3gpp"),
+    ] {
+        let film = place
+            .prepare(MediaKind::Video, false, &fixture(name))
+            .unwrap();
+        assert_eq!(
+            (film.width, film.height),
+            (Some(size.0), Some(size.1)),
+            "{name}"
+        );
+        assert_eq!(film.seconds, Some(seconds), "{name}");
+        assert_eq!(film.mimetype, mimetype);
+    }
+    let fragments = place
+        .prepare(MediaKind::Video, false, &fixture("fragmented.mp4"))
+        .unwrap();
+    assert_eq!(
+        (fragments.width, fragments.seconds),
+        (Some(64), None),
+        "no length is said"
+    );
+}
+
+#[test]
+fn stickers_say_whether_they_move() {
+    let place = Place::new();
+    let still = place
+        .prepare(MediaKind::Sticker, false, &fixture("small.webp"))
+        .unwrap();
+    assert_eq!(
+        (still.width, still.height, still.animated),
+        (Some(96), Some(64), false)
+    );
+    let moving = place
+        .prepare(MediaKind::Sticker, false, &fixture("animated.webp"))
+        .unwrap();
+    assert_eq!(
+        (moving.width, moving.height, moving.animated),
+        (Some(64), Some(64), true)
+    );
+    let image = place
+        .prepare(MediaKind::Image, false, &fixture("animated.webp"))
+        .unwrap();
+    assert!(image.thumbnail.is_some(), "its first frame");
+}
+
+#[test]
+fn what_it_is_not_is_refused_by_name() {
+    let place = Place::new();
+    for (kind, bytes, said) in [
+        (
+            MediaKind::Image,
+            &b"%PDF-1.7\n"[..],
+            "the file is application/pdf, not an image that WhatsApp shows",
+        ),
+        (
+            MediaKind::Image,
+            b"hello",
+            "the file is of a kind that is not known, not an image",
+        ),
+        (
+            MediaKind::Video,
+            b"RIFF\0\0\0\0AVI LIST",
+            "the file is video/x-msvideo, not a video that WhatsApp shows",
+        ),
+        (
+            MediaKind::Video,
+            &fixture("tone.m4a"),
+            "the file is sound without a picture, not a video",
+        ),
+        (
+            MediaKind::Audio,
+            b"%PDF-1.7\n",
+            "the file is application/pdf, not audio",
+        ),
+        (
+            MediaKind::Sticker,
+            &fixture("small.png"),
+            "the file is image/png, not a sticker",
+        ),
+        (MediaKind::Document, b"", "the file is empty"),
+    ] {
+        let error = place.prepare(kind, false, bytes).unwrap_err().to_string();
+        assert!(error.starts_with(said), "{error}");
+    }
+}
+
+#[test]
+fn documents_go_as_they_are() {
+    let place = Place::new();
+    let bytes = fixture("film.mp4");
+    let document = place.prepare(MediaKind::Document, false, &bytes).unwrap();
+    assert_eq!(document.mimetype, "video/mp4");
+    assert_eq!(document.size, bytes.len() as u64);
+    assert_eq!(std::fs::read(document.file.path()).unwrap(), bytes);
+}
+
+fn crc(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0_u32, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            crc >> 1 ^ 0xEDB8_8320 * (crc & 1)
+        })
+    })
+}
+
+#[test]
+fn bombs_are_not_unpacked() {
+    let place = Place::new();
+    let mut png = fixture("small.png");
+    png[16..20].copy_from_slice(&30_000_u32.to_be_bytes());
+    png[20..24].copy_from_slice(&30_000_u32.to_be_bytes());
+    let sum = crc(&png[12..29]);
+    png[29..33].copy_from_slice(&sum.to_be_bytes());
+    let mut jpeg = fixture("photo.jpg");
+    let frame = jpeg
+        .windows(2)
+        .position(|pair| pair == [0xFF, 0xC0])
+        .unwrap();
+    jpeg[frame + 5..frame + 9].fill(0xFF);
+    let mut gif = fixture("small.gif");
+    gif[6..10].fill(0xFF);
+    let mut webp = fixture("small.webp");
+    webp[26..30].copy_from_slice(&[0xFF, 0x3F, 0xFF, 0x3F]);
+    for (bytes, side) in [(png, 30_000), (jpeg, 65_535), (gif, 65_535), (webp, 16_383)] {
+        let image = place.prepare(MediaKind::Image, false, &bytes).unwrap();
+        assert_eq!((image.width, image.height), (Some(side), Some(side)));
+        assert_eq!(image.thumbnail, None);
+    }
+}
+
+/// Every kind that a fixture can be meant as.
+fn kinds(name: &str) -> &'static [MediaKind] {
+    match name.rsplit_once('.').unwrap().1 {
+        "webp" => &[MediaKind::Image, MediaKind::Sticker],
+        "jpg" | "png" | "gif" => &[MediaKind::Image],
+        "mp4" => &[MediaKind::Video, MediaKind::Audio],
+        "mov" | "3gp" => &[MediaKind::Video],
+        "md" => &[MediaKind::Document],
+        _ => &[MediaKind::Audio],
+    }
+}
+
+#[test]
+fn nothing_damaged_panics_or_hangs() {
+    let place = Place::new();
+    let mut seen = 0;
+    for entry in std::fs::read_dir(fixtures()).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let bytes = fixture(&name);
+        for kind in kinds(&name) {
+            // Conversions take their time; small files are tried byte by byte.
+            let times = match kind {
+                MediaKind::Audio => 12,
+                _ if bytes.len() < 900 => bytes.len(),
+                _ => 150,
+            };
+            let step = bytes.len().div_ceil(times);
+            for cut in (0..bytes.len()).step_by(step) {
+                // A result of either kind is one.
+                let began = std::time::Instant::now();
+                let _ = place.prepare(*kind, true, &bytes[..cut]);
+                let took = began.elapsed();
+                assert!(took.as_secs() < 60, "{name} cut at {cut} took {took:?}");
+                seen += 1;
+            }
+            for (at, bit) in (0..bytes.len()).step_by(step).zip((0..8).cycle()) {
+                let mut flipped = bytes.clone();
+                flipped[at] ^= 1 << bit;
+                let _ = place.prepare(*kind, true, &flipped);
+                flipped[at] = 0xFF;
+                let _ = place.prepare(*kind, true, &flipped);
+                seen += 2;
+            }
+        }
+    }
+    assert!(seen > 5_000, "{seen}");
+}
+
+#[cfg(feature = "voice")]
+mod sounds {
+    use super::*;
+
+    /// Samples of an OGG/Opus file at 48 kHz, as a player hears them.
+    fn heard(path: &Path) -> Vec<f32> {
+        let file = std::io::BufReader::new(File::open(path).unwrap());
+        let mut reader = opus_pure::OggOpusReader::new(file).unwrap();
+        assert_eq!(reader.head().channel_count, 1);
+        let mut decoder = reader.head().decoder(48_000).unwrap();
+        let mut trim = opus_pure::Trim::new(reader.head(), 48_000, 1).unwrap();
+        let mut block = vec![0.0; 5760];
+        let mut sound = Vec::new();
+        for packet in reader.packets() {
+            let packet = packet.unwrap();
+            let count = decoder.decode(&packet.data, 5760, &mut block).unwrap();
+            sound.extend_from_slice(trim.keep(&packet, &block[..count]));
+        }
+        sound
+    }
+
+    /// How much of a sound's energy is at a frequency (Goertzel), of 0 to 1.
+    fn share_at(sound: &[f32], hertz: f64) -> f64 {
+        let coefficient = 2.0 * (2.0 * std::f64::consts::PI * hertz / 48_000.0).cos();
+        let (mut one, mut two, mut energy) = (0.0, 0.0, 0.0);
+        for sample in sound {
+            let sample = f64::from(*sample);
+            let now = sample + coefficient * one - two;
+            two = one;
+            one = now;
+            energy += sample * sample;
+        }
+        let power = one * one + two * two - coefficient * one * two;
+        2.0 * power / (energy * sound.len() as f64)
+    }
+
+    fn loudness(sound: &[f32]) -> f32 {
+        (sound.iter().map(|s| s * s).sum::<f32>() / sound.len() as f32).sqrt()
+    }
+
+    #[test]
+    fn every_kind_of_sound_becomes_ogg_opus() {
+        let place = Place::new();
+        for name in [
+            "tone.mp3",
+            "tone.m4a",
+            "tone.aac",
+            "tone.wav",
+            "tone.flac",
+            "tone.ogg",
+            "film.mp4",
+        ] {
+            for ptt in [false, true] {
+                let audio = place
+                    .prepare(MediaKind::Audio, ptt, &fixture(name))
+                    .unwrap();
+                let length = if name == "film.mp4" { 2 } else { 1 };
+                assert_eq!(audio.mimetype, "audio/ogg; codecs=opus");
+                assert_eq!(audio.seconds, Some(length), "{name}");
+                assert_eq!(
+                    audio.size,
+                    std::fs::metadata(audio.file.path()).unwrap().len()
+                );
+                let said = ogg::length(File::open(audio.file.path()).unwrap()).unwrap();
+                let sound = heard(audio.file.path());
+                assert_eq!(said, sound.len() as u64 * 1000 / 48_000);
+                let off = said.abs_diff(u64::from(length) * 1000);
+                assert!(off <= 50, "{name} lasts {said} ms");
+                let middle = &sound[12_000..36_000];
+                assert!(
+                    share_at(middle, 440.0) > 0.9,
+                    "{name}: {}",
+                    share_at(middle, 440.0)
+                );
+                // The source's amplitude is 1/8, doubled but in the film, and shared between channels.
+                let expected = match name {
+                    "film.mp4" => 0.0884,
+                    "tone.mp3" => 0.125,
+                    _ => 0.1768,
+                };
+                let loud = loudness(middle);
+                assert!((loud / expected - 1.0).abs() < 0.15, "{name}: {loud}");
+                assert_eq!(audio.waveform.is_some(), ptt);
+                if let Some(waveform) = audio.waveform {
+                    assert_eq!(waveform.len(), 64);
+                    assert!(
+                        waveform[8..56].iter().all(|v| (75..=100).contains(v)),
+                        "{waveform:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn ogg_opus_passes_untouched() {
+        let place = Place::new();
+        let bytes = fixture("tone.opus");
+        let audio = place.prepare(MediaKind::Audio, false, &bytes).unwrap();
+        assert_eq!(std::fs::read(audio.file.path()).unwrap(), bytes);
+        assert_eq!((audio.seconds, audio.waveform), (Some(1), None));
+        let note = place.prepare(MediaKind::Audio, true, &bytes).unwrap();
+        assert_eq!(std::fs::read(note.file.path()).unwrap(), bytes);
+        let waveform = note.waveform.unwrap();
+        assert_eq!(waveform.len(), 64);
+        assert!(
+            waveform[4..60].iter().all(|v| (75..=100).contains(v)),
+            "{waveform:?}"
+        );
+    }
+
+    fn wav(rate: u32, samples: impl ExactSizeIterator<Item = i16>) -> Vec<u8> {
+        let bytes = samples.len() as u32 * 2;
+        let mut wav = b"RIFF".to_vec();
+        wav.extend((36 + bytes).to_le_bytes());
+        wav.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
+        wav.extend(rate.to_le_bytes());
+        wav.extend((rate * 2).to_le_bytes());
+        wav.extend(b"\x02\0\x10\0data");
+        wav.extend(bytes.to_le_bytes());
+        wav.extend(samples.flat_map(i16::to_le_bytes));
+        wav
+    }
+
+    #[test]
+    fn the_length_is_exact_and_the_waveform_follows() {
+        let place = Place::new();
+        // Half of it silent, then a tone.
+        let samples = (0..66_150_i32).map(|n| {
+            let tone = (f64::from(n) * 600.0 * std::f64::consts::TAU / 44_100.0).sin();
+            if n < 33_075 {
+                0
+            } else {
+                (tone * 20_000.0) as i16
+            }
+        });
+        let note = place
+            .prepare(MediaKind::Audio, true, &wav(44_100, samples))
+            .unwrap();
+        assert_eq!(heard(note.file.path()).len(), 72_000);
+        assert_eq!(note.seconds, Some(2), "1.5, rounded");
+        let waveform = note.waveform.unwrap();
+        assert!(waveform[..31].iter().all(|v| *v < 2), "{waveform:?}");
+        assert!(waveform[33..].iter().all(|v| *v > 95), "{waveform:?}");
+    }
+
+    #[test]
+    fn sound_of_no_length_and_of_too_many_hours_is_refused() {
+        let place = Place::new();
+        let error = place.prepare(MediaKind::Audio, false, &wav(8_000, [].into_iter()));
+        assert!(matches!(error, Err(MediaError::Broken(_))), "{error:?}");
+        let error = place.prepare(MediaKind::Audio, false, &wav(900, [0_i16; 900].into_iter()));
+        assert!(
+            matches!(error, Err(MediaError::Unsupported(_))),
+            "{error:?}"
+        );
+    }
+}
+
+#[cfg(not(feature = "voice"))]
+#[test]
+fn without_voice_only_ogg_opus_is_sound() {
+    let place = Place::new();
+    let bytes = fixture("tone.opus");
+    let note = place.prepare(MediaKind::Audio, true, &bytes).unwrap();
+    assert_eq!((note.seconds, note.waveform), (Some(1), None));
+    let error = place.prepare(MediaKind::Audio, true, &fixture("tone.mp3"));
+    assert!(
+        matches!(error, Err(MediaError::Unsupported(_))),
+        "{error:?}"
+    );
+}

@@ -19,6 +19,9 @@ pub(super) struct Film {
     pub(super) has_sound: bool,
     /// Milliseconds.
     pub(super) length: Option<u64>,
+    /// What of the first track of sound is to be heard: milliseconds left out at its start, which are
+    /// its encoder's delay, and how many follow.
+    pub(super) heard: Option<(u64, u64)>,
     /// Bytes of the index, which players keep in memory.
     pub(super) index: u64,
 }
@@ -60,7 +63,11 @@ struct Part {
 struct Track {
     kind: [u8; 4],
     size: (u32, u32),
+    /// Units a second, and milliseconds.
+    scale: u32,
     length: Option<u64>,
+    /// Its only edit: length in the film's units, start in its own.
+    edit: Option<(u64, u64)>,
 }
 
 struct Boxes<R: Read + Seek> {
@@ -161,6 +168,7 @@ fn movie<R: Read + Seek>(boxes: &mut Boxes<R>, part: Part) -> io::Result<Film> {
         ..Film::default()
     };
     let mut longest = None;
+    let mut sound = None;
     let mut fragments = (0, None);
     boxes.each(part.start, part.end, &mut |boxes, part| {
         match &part.kind {
@@ -186,7 +194,12 @@ fn movie<R: Read + Seek>(boxes: &mut Boxes<R>, part: Part) -> io::Result<Film> {
                 longest = longest.max(track.length);
                 match &track.kind {
                     b"vide" if film.picture.is_none() => film.picture = Some(track.size),
-                    b"soun" => film.has_sound = true,
+                    b"soun" => {
+                        film.has_sound = true;
+                        if sound.is_none() {
+                            sound = Some(track);
+                        }
+                    }
                     _ => {}
                 }
             }
@@ -198,6 +211,11 @@ fn movie<R: Read + Seek>(boxes: &mut Boxes<R>, part: Part) -> io::Result<Film> {
         .1
         .and_then(|length| milliseconds(fragments.0, length));
     film.length = film.length.or(in_fragments).or(longest);
+    film.heard = sound.and_then(|track| {
+        let (length, start) = track.edit?;
+        let skipped = milliseconds(track.scale, start).unwrap_or(0);
+        Some((skipped, milliseconds(fragments.0, length)?))
+    });
     Ok(film)
 }
 
@@ -206,9 +224,20 @@ fn track<R: Read + Seek>(boxes: &mut Boxes<R>, part: Part) -> io::Result<Track> 
     boxes.each(part.start, part.end, &mut |boxes, part| {
         match &part.kind {
             b"tkhd" => track.size = shown_size(boxes, part)?,
+            b"edts" => boxes.each(part.start, part.end, &mut |boxes, part| {
+                if &part.kind == b"elst" {
+                    track.edit = only_edit(boxes, part)?;
+                }
+                Ok(())
+            })?,
             b"mdia" => boxes.each(part.start, part.end, &mut |boxes, part| {
                 match &part.kind {
-                    b"mdhd" => track.length = boxes.length(part)?,
+                    b"mdhd" => {
+                        track.length = boxes.length(part)?;
+                        if let Some(fields) = boxes.fields::<24>(part)? {
+                            track.scale = be32(&fields, if fields[0] == 1 { 20 } else { 12 });
+                        }
+                    }
                     b"hdlr" => {
                         if let Some([_, _, _, _, _, _, _, _, kind @ ..]) =
                             boxes.fields::<12>(part)?
@@ -225,6 +254,22 @@ fn track<R: Read + Seek>(boxes: &mut Boxes<R>, part: Part) -> io::Result<Track> 
         Ok(())
     })?;
     Ok(track)
+}
+
+/// Length and start out of an edit list of one entry that is not empty.
+fn only_edit<R: Read + Seek>(boxes: &mut Boxes<R>, part: Part) -> io::Result<Option<(u64, u64)>> {
+    let edit = match boxes.fields::<8>(part)? {
+        Some([0, _, _, _, 0, 0, 0, 1]) => boxes.fields::<16>(part)?.map(|fields| {
+            // -1 for an empty one.
+            let start = be32(&fields, 12).cast_signed();
+            (u64::from(be32(&fields, 8)), i64::from(start))
+        }),
+        Some([1, _, _, _, 0, 0, 0, 1]) => boxes
+            .fields::<24>(part)?
+            .map(|fields| (be64(&fields, 8), be64(&fields, 16).cast_signed())),
+        _ => None,
+    };
+    Ok(edit.and_then(|(length, start)| Some((length, u64::try_from(start).ok()?))))
 }
 
 /// Width and height out of `tkhd`, exchanged if its matrix turns the picture by a quarter.

@@ -240,7 +240,7 @@ fn documents_go_as_they_are() {
 fn crc(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0_u32, |crc, byte| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-            crc >> 1 ^ 0xEDB8_8320 * (crc & 1)
+            (crc >> 1) ^ (0xEDB8_8320 * (crc & 1))
         })
     })
 }
@@ -292,9 +292,9 @@ fn nothing_damaged_panics_or_hangs() {
         for kind in kinds(&name) {
             // Conversions take their time; small files are tried byte by byte.
             let times = match kind {
-                MediaKind::Audio => 12,
-                _ if bytes.len() < 900 => bytes.len(),
-                _ => 150,
+                MediaKind::Audio => 5,
+                _ if bytes.len() < 450 => bytes.len(),
+                _ => 60,
             };
             let step = bytes.len().div_ceil(times);
             for cut in (0..bytes.len()).step_by(step) {
@@ -315,7 +315,7 @@ fn nothing_damaged_panics_or_hangs() {
             }
         }
     }
-    assert!(seen > 5_000, "{seen}");
+    assert!(seen > 3_000, "{seen}");
 }
 
 #[cfg(feature = "voice")]

@@ -27,11 +27,19 @@ pub(super) struct Decoder {
     decoder: Box<dyn AudioDecoder>,
     track: u32,
     interleaved: Vec<f32>,
+    /// Milliseconds to leave out at the start and to take then, if the file says so.
+    heard: Option<(u64, u64)>,
+    /// Samples seen.
+    seen: u64,
 }
 
 impl Decoder {
     /// Opens the first track of sound of a file whose content begins at `start`.
     pub(super) fn open(content: Content, start: u64, file: File) -> Result<Decoder, MediaError> {
+        let mut heard = None;
+        if let Content::Iso(_) = content {
+            heard = sound_of(&file)?.heard;
+        }
         let reader = reader(content, start, file)?;
         let no_sound = || MediaError::Broken("there is no sound in it".to_owned());
         let track = reader
@@ -50,6 +58,8 @@ impl Decoder {
             decoder,
             reader,
             interleaved: Vec::new(),
+            heard,
+            seen: 0,
         })
     }
 
@@ -89,18 +99,51 @@ impl Decoder {
             }
             buffer.copy_to_vec_interleaved(&mut self.interleaved);
             let share = 1.0 / channels as f32;
-            sound.extend(self.interleaved.chunks_exact(channels).map(|samples| {
-                let mixed = samples.iter().sum::<f32>() * share;
-                // Files of floating point can hold anything.
-                if mixed.is_finite() {
-                    mixed.clamp(-1.0, 1.0)
-                } else {
-                    0.0
-                }
-            }));
+            let frames = self.interleaved.len() / channels;
+            let inside = self.inside(frames as u64, rate);
+            let samples = self.interleaved.chunks_exact(channels);
+            sound.extend(
+                samples
+                    .skip(inside.start)
+                    .take(inside.len())
+                    .map(|samples| {
+                        let mixed = samples.iter().sum::<f32>() * share;
+                        // Files of floating point can hold anything.
+                        if mixed.is_finite() {
+                            mixed.clamp(-1.0, 1.0)
+                        } else {
+                            0.0
+                        }
+                    }),
+            );
             return Ok(Some(rate));
         }
     }
+
+    /// Which of the next samples are to be heard.
+    fn inside(&mut self, frames: u64, rate: u32) -> std::ops::Range<usize> {
+        let first = self.seen;
+        self.seen += frames;
+        let Some((skip, take)) = self.heard else {
+            return 0..frames as usize;
+        };
+        let samples = |milliseconds: u64| milliseconds.saturating_mul(u64::from(rate)) / 1000;
+        let at = |sample: u64| sample.saturating_sub(first).min(frames) as usize;
+        let from = samples(skip);
+        at(from)..at(from.saturating_add(samples(take)))
+    }
+}
+
+/// The head of an MP4 file with sound.
+fn sound_of(file: &File) -> Result<iso::Film, MediaError> {
+    let film = iso::read(file)?;
+    if !film.has_sound {
+        return Err(MediaError::Broken("there is no sound in it".to_owned()));
+    }
+    if film.index > MAX_INDEX {
+        return Err(MediaError::Unsupported("its index is too large".to_owned()));
+    }
+    Ok(film)
 }
 
 /// The demultiplexer for what the file was found to be: nothing is guessed a second time.
@@ -110,15 +153,6 @@ fn reader(
     mut file: File,
 ) -> Result<Box<dyn FormatReader>, MediaError> {
     let options = FormatOptions::default();
-    if let Content::Iso(_) = content {
-        let film = iso::read(&file)?;
-        if !film.has_sound {
-            return Err(MediaError::Broken("there is no sound in it".to_owned()));
-        }
-        if film.index > MAX_INDEX {
-            return Err(MediaError::Unsupported("its index is too large".to_owned()));
-        }
-    }
     let stream = |source: Box<dyn MediaSource>| {
         MediaSourceStream::new(
             source,

@@ -2,7 +2,7 @@
 // what it sends is looked at on the phone of whom it reached.
 
 import assert from 'node:assert/strict';
-import { createReadStream, mkdtempSync, writeFileSync } from 'node:fs';
+import { createReadStream, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -19,6 +19,7 @@ const options = { timeout: 40_000 };
 const own = new Phone('15550600001');
 const bob = new Phone('15550600002');
 const carol = new Phone('15550600003');
+const FIXTURES = new URL('../fixtures/media/', import.meta.url).pathname;
 const ACCOUNT = '/accounts/mybot';
 const JID_WORDS =
   'Invalid WhatsApp JID format for "to" field. ' +
@@ -213,6 +214,7 @@ async function arrived(id, bytes, expected) {
   const got = await bob.receivesId(id);
   assert.equal(got.type, expected.kind ?? expected.type);
   assert.equal(got.text, expected.caption);
+  assert.equal(got.media.error, undefined);
   assert.equal(got.media.sha256, sha256(bytes));
   assert.ok((await bob.file(id)).equals(bytes));
   for (const [key, value] of Object.entries(expected.media ?? {})) {
@@ -241,7 +243,7 @@ test('an image is sent, from a stream', options, async () => {
   await arrived(id, bytes, {
     type: 'image',
     caption: 'Schöne Grüße 🌄',
-    media: { mimetype: 'image/png' },
+    media: { mimetype: 'image/png', width: 96, height: 64, thumbnail: true },
   });
 });
 
@@ -253,7 +255,10 @@ test('an image is sent, from a buffer, the recipient last', options, async () =>
   const headers = { ...form.getHeaders(), 'Content-Length': form.getLengthSync() };
   // As one buffer, too: some programs do so for the length.
   const response = await api.post(`${ACCOUNT}/message/send/image`, form.getBuffer(), { headers });
-  await arrived(sentId(response), bytes, { type: 'image', media: { mimetype: 'image/jpeg' } });
+  await arrived(sentId(response), bytes, {
+    type: 'image',
+    media: { mimetype: 'image/jpeg', width: 64, height: 48, thumbnail: true },
+  });
 });
 
 test('a video is sent', options, async () => {
@@ -267,7 +272,7 @@ test('a video is sent', options, async () => {
   await arrived(id, bytes, {
     type: 'video',
     caption: 'a clip',
-    media: { mimetype: 'video/mp4' },
+    media: { mimetype: 'video/mp4', width: 320, height: 240, seconds: 3, animated: true },
   });
 });
 
@@ -282,7 +287,35 @@ test('audio is sent, as a file and as a voice note', options, async () => {
     form.append('ptt', ptt);
     form.append('audio', bytes, { filename: 'note.ogg', contentType: 'audio/ogg; codecs=opus' });
     const id = sentId(await upload('audio', form));
-    await arrived(id, bytes, { type, kind: 'audio', media: { ptt: ptt === 'true' } });
+    await arrived(id, bytes, {
+      type,
+      kind: 'audio',
+      media: { ptt: ptt === 'true', waveform: ptt === 'true', seconds: 2 },
+    });
+  }
+});
+
+test('sound of every usual kind becomes a voice note', options, async () => {
+  for (const name of ['tone.mp3', 'tone.m4a', 'tone.aac', 'tone.wav', 'tone.flac', 'tone.ogg']) {
+    const form = new FormData();
+    form.append('to', bob.jid);
+    form.append('ptt', 'true');
+    form.append('audio', createReadStream(join(FIXTURES, name)));
+    const id = sentId(await upload('audio', form));
+    const { media } = await bob.receivesId(id);
+    const { error, mimetype, ptt, waveform, seconds } = media;
+    assert.deepEqual(
+      [error, mimetype, ptt, waveform, seconds],
+      [undefined, 'audio/ogg; codecs=opus', true, true, 1],
+      name,
+    );
+    const file = await bob.file(id);
+    assert.equal(file.subarray(0, 4).toString(), 'OggS', name);
+    assert.ok(file.includes('OpusHead'), name);
+    const { mediaUrl, mediaMimetype } = await message(id);
+    assert.equal(mediaMimetype, mimetype);
+    const { data } = await api.get(mediaUrl, { responseType: 'arraybuffer' });
+    assert.ok(data.equals(file), name);
   }
 });
 
@@ -297,7 +330,7 @@ test('documents are sent, under names of every kind', options, async () => {
   const { shown } = await arrived(id, bytes, {
     type: 'document',
     caption: 'Bitte prüfen 📄',
-    media: { mimetype: 'application/pdf', fileName: name, error: undefined },
+    media: { mimetype: 'application/pdf', fileName: name },
   });
   assert.equal(shown.mediaFileName, name);
 
@@ -308,7 +341,7 @@ test('documents are sent, under names of every kind', options, async () => {
   const other = sentId(await upload('document', named));
   await arrived(other, bytes, {
     type: 'document',
-    media: { fileName: 'Rechnung "Nr. 7".pdf', error: undefined },
+    media: { fileName: 'Rechnung "Nr. 7".pdf' },
   });
 });
 
@@ -330,7 +363,8 @@ test('files are sent as JSON, and stickers', options, async () => {
   form.append('to', bob.jid);
   form.append('sticker', webp(), { filename: 's.webp' });
   const sticker = sentId(await upload('sticker', form));
-  await arrived(sticker, webp(), { type: 'sticker', media: { mimetype: 'image/webp' } });
+  const media = { mimetype: 'image/webp', width: 1, height: 1, animated: false };
+  await arrived(sticker, webp(), { type: 'sticker', media });
 });
 
 test('files that cannot be sent are refused', options, async () => {
@@ -345,6 +379,20 @@ test('files that cannot be sent are refused', options, async () => {
     wrong.append('to', 'bob');
     wrong.append(kind, noise(1000), { filename: 'a.bin' });
     await refused(upload(kind, wrong), 400, JID_WORDS);
+  }
+  // What a file is, its bytes say, not its name.
+  for (const [kind, name, bytes, words] of [
+    ['image', 'a.png', pdf('no image'), /image/],
+    ['image', 'a.jpg', opus(1, 'no image'), /image/],
+    ['video', 'a.mp4', png(8, 8, 'no video'), /video/],
+    ['audio', 'a.ogg', png(8, 8, 'no audio'), /audio/],
+    ['sticker', 'a.webp', png(8, 8, 'no sticker'), /sticker/],
+    ['image', 'a.png', Buffer.alloc(0), /empty/],
+  ]) {
+    const form = new FormData();
+    form.append('to', bob.jid);
+    form.append(kind, bytes, { filename: name });
+    await refused(upload(kind, form), 400, words);
   }
   const large = new FormData();
   large.append('to', bob.jid);

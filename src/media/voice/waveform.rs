@@ -5,6 +5,9 @@ const VALUES: usize = 64;
 /// Bins kept; half of them are empty right after they were joined.
 const BINS: usize = 2048;
 
+/// What is quieter is silence: a decoder's own noise, some 66 dB down.
+const SILENCE: f64 = 0.0005;
+
 /// Listens to sound of a length that is not known before. Its memory is bounded: when the bins are
 /// full, each two become one.
 #[derive(Debug)]
@@ -45,6 +48,7 @@ impl Meter {
 
     /// 64 values of 0 to 100: the mean of each part, 100 being that of the loudest.
     pub(super) fn finish(self) -> Vec<u8> {
+        let silence = SILENCE * self.width as f64;
         let mut bins = self.bins;
         if bins.is_empty() {
             bins.push(self.sum);
@@ -60,7 +64,7 @@ impl Meter {
         means
             .iter()
             .map(|mean| {
-                if loudest > 0.0 {
+                if loudest > silence {
                     (100.0 * mean / loudest).round() as u8
                 } else {
                     0
@@ -100,6 +104,7 @@ mod tests {
     fn silence_and_nothing_are_flat() {
         let mut meter = Meter::default();
         meter.push(&[0.0; 5_000]);
+        meter.push(&[0.0001; 500_000]);
         assert_eq!(meter.finish(), vec![0; 64]);
         assert_eq!(Meter::default().finish(), vec![0; 64]);
     }

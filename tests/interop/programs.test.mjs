@@ -16,9 +16,9 @@ import { Receiver, Wildcat } from './wildcat.mjs';
 
 const options = { timeout: 40_000 };
 
-const own = new Phone('15550600001');
-const bob = new Phone('15550600002');
-const carol = new Phone('15550600003');
+const own = new Phone('15550900001');
+const bob = new Phone('15550900002');
+const carol = new Phone('15550900003');
 const FIXTURES = new URL('../fixtures/media/', import.meta.url).pathname;
 const ACCOUNT = '/accounts/mybot';
 const JID_WORDS =
@@ -166,14 +166,14 @@ test('an account is made and paired', options, async () => {
 
 test('texts are sent', options, async () => {
   const text = 'Hello! 🐱\nÜber zwei Zeilen, "quoted" \\ and 日本語';
-  for (const to of [bob.jid, `+${bob.number}`, '+1 (555) 060-0002', `${bob.number}@c.us`]) {
+  for (const to of [bob.jid, `+${bob.number}`, '+1 (555) 090-0002', `${bob.number}@c.us`]) {
     const id = sentId(await post('send', { to, message: text }));
     const got = await bob.receivesId(id);
     assert.deepEqual([got.type, got.text, got.chat, got.fromMe], ['text', text, own.jid, false]);
     await everything.about('message.sent', id);
   }
   const mentions = [carol.jid];
-  const mention = sentId(await post('send', { to: bob.jid, message: 'hi @15550600003', mentions }));
+  const mention = sentId(await post('send', { to: bob.jid, message: 'hi @15550900003', mentions }));
   assert.equal((await bob.receivesId(mention)).mentions.length, 1);
   const longest = 'ü'.repeat(65_536);
   const long = sentId(await post('send', { to: bob.jid, message: longest }));
@@ -723,7 +723,7 @@ test('an account is deleted', options, async () => {
 
 test('no more than so many messages a minute', options, async () => {
   const slow = await Wildcat.start({ WILDCAT_LIMITS_MESSAGES_PER_MINUTE: '2' });
-  const phone = new Phone('15550600004');
+  const phone = new Phone('15550900004');
   await slow.pair('slow', phone);
   const send = (message) => slow.api.post('/accounts/slow/message/send', { to: bob.jid, message });
   await send('one');

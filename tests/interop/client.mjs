@@ -107,6 +107,15 @@ export class Client {
     return this.#until(name, what, matches);
   }
 
+  /**
+   * The LID of a number, without its server, if Baileys has learnt it. (Its reports of the history lose
+   * all but the last part's when it gathers them.)
+   */
+  lidOf(number) {
+    const text = this.#keys.values[`lid-mapping/${number}`];
+    return text && JSON.parse(text);
+  }
+
   /** All of the history that this connection has been given. */
   get history() {
     const parts = this.#reports
@@ -115,7 +124,6 @@ export class Client {
     return {
       messages: parts.flatMap(({ messages }) => messages),
       chats: new Map(parts.flatMap(({ chats }) => chats).map((chat) => [chat.id, chat])),
-      lidPnMappings: parts.flatMap(({ lidPnMappings }) => lidPnMappings ?? []),
     };
   }
 

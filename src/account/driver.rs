@@ -1,6 +1,8 @@
 //! The driver of one account: it owns the account's [`Machine`] and its session, carries out what
 //! the machine decides, and shows the result to everyone else.
 
+mod records;
+
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,10 +12,9 @@ use futures_lite::FutureExt as _;
 
 use crate::clock::{self, Millis};
 use crate::console;
-use crate::event::{AccountChange, DeliveryStatus, Event, QrShown};
-use crate::runtime::spawn_guarded;
+use crate::event::{Event, QrShown};
 use crate::store::accounts::{AccountRecord, EndReason, Ended, Wanted};
-use crate::store::{Store, StoreError, accounts, events, media, messages, signal};
+use crate::store::media;
 use crate::whatsapp::{Session, SessionNews, Wiring};
 
 use super::machine::{Action, Ending, Input, Machine, Phase, Stopped};
@@ -27,11 +28,6 @@ const COMMANDS: usize = 16;
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long WhatsApp may take to unlink a device.
 const UNLINK_TIMEOUT: Duration = Duration::from_secs(10);
-/// Groups that are remembered as asked for their subject.
-const ASKED: usize = 1024;
-/// Receipts that one transaction takes.
-const RECEIPTS: usize = 256;
-
 /// What the registry asks of a driver.
 pub enum Command {
     Connect(async_channel::Sender<Status>),
@@ -441,7 +437,7 @@ impl Driver {
             }
             Action::Forget => {
                 self.close().await;
-                if let Err(error) = forget_keys(&self.wiring.store, self.number).await {
+                if let Err(error) = records::forget_keys(&self.wiring.store, self.number).await {
                     log::error!("{}: the old keys could not be removed: {error}", self.id);
                 }
                 self.remember(|record| {
@@ -517,177 +513,6 @@ impl Driver {
         }
     }
 
-    /// Whether the store says so already: a start need not write what it has just read.
-    fn is_wanted(&self, connected: bool) -> bool {
-        let record = self.wiring.store.read(|tx| accounts::get(tx, &self.id));
-        matches!(record, Ok(Some(record))
-            if (record.wanted == Wanted::Connected) == connected && record.ended.is_none())
-    }
-
-    async fn remember_identity(&mut self) {
-        let Some(running) = &self.session else {
-            return;
-        };
-        let (jid, lid, name) = (
-            running.session.own_jid(),
-            running.session.own_lid(),
-            running.session.push_name(),
-        );
-        let known = self.wiring.store.read(|tx| accounts::get(tx, &self.id));
-        if let Ok(Some(record)) = known {
-            // An account that reconnects as itself writes nothing.
-            let name = name.or_else(|| record.push_name.clone());
-            if record.jid == jid && record.lid == lid && record.push_name == name {
-                return;
-            }
-            self.remember(move |record| {
-                record.jid = jid.clone();
-                record.lid = lid.clone();
-                record.push_name = name.clone();
-            })
-            .await;
-        }
-    }
-
-    async fn remember(&self, change: impl Fn(&mut AccountRecord) + Send + Sync + Clone + 'static) {
-        let (id, number) = (self.id.clone(), self.number);
-        let (since, now) = (self.machine.since(), clock::now());
-        let written = self
-            .wiring
-            .store
-            .write(move |tx| {
-                if accounts::number(&tx.view(), &id)? != Some(number) {
-                    // Deleted, and perhaps created anew: that one is not ours.
-                    return Ok(());
-                }
-                let record = accounts::update(tx, &id, |record| {
-                    change(record);
-                    record.status_since = since;
-                    record.updated_at = now;
-                })?;
-                // Others mention and quote the owner by LID.
-                match record.map(|record| (record.jid, record.lid)) {
-                    Some((Some(jid), Some(lid))) => messages::link(tx, number, &lid, &jid),
-                    _ => Ok(()),
-                }
-            })
-            .await;
-        if let Err(error) = written {
-            log::error!(
-                "{}: the account's state could not be stored: {error}",
-                self.id
-            );
-        }
-    }
-
-    /// Stores these receipts and those that wait right behind them, in one transaction.
-    async fn receipts(&mut self, mut receipts: Vec<(Vec<String>, DeliveryStatus, String)>) {
-        while receipts.len() < RECEIPTS {
-            match self.next_news() {
-                Some(SessionNews::Receipt {
-                    message_ids,
-                    status,
-                    by,
-                }) => receipts.push((message_ids, status, by)),
-                other => {
-                    self.held = other;
-                    break;
-                }
-            }
-        }
-        let account = self.number;
-        let stored = self
-            .wiring
-            .store
-            .write(move |tx| {
-                for (ids, status, by) in &receipts {
-                    for id in ids {
-                        super::status_change(tx, account, id, *status, Some(by))?;
-                    }
-                }
-                Ok(())
-            })
-            .await;
-        if let Err(error) = stored {
-            log::error!("{}: receipts could not be stored: {error}", self.id);
-        }
-    }
-
-    /// Fetches media as long as this connection lasts.
-    fn start_fetching(&mut self) {
-        if let Some(running) = &self.session {
-            let (kick, kicked) = async_channel::bounded(1);
-            let work =
-                self.fetcher
-                    .clone()
-                    .fetch_wanted(running.session.clone(), self.number, kicked);
-            let name = format!("{}: media", self.id);
-            let task = spawn_guarded(&self.wiring.executor, name, work);
-            self.fetching = Some((task, kick));
-        }
-    }
-
-    /// Asks for a group's subject, once for each group and session.
-    fn ask_subject(&mut self, group: String) {
-        let Some(running) = &self.session else {
-            return;
-        };
-        if self.asked.len() >= ASKED {
-            self.asked.clear();
-        }
-        if !self.asked.insert(group.clone()) {
-            return;
-        }
-        let session = running.session.clone();
-        let (store, account, id) = (self.wiring.store.clone(), self.number, self.id.clone());
-        let ask = async move {
-            let Some(subject) = session.group_subject(&group).await else {
-                return;
-            };
-            let stored = store.write(move |tx| {
-                if accounts::number(&tx.view(), &id)? == Some(account) {
-                    messages::set_name(tx, account, &group, &subject)?;
-                }
-                Ok(())
-            });
-            if let Err(error) = stored.await {
-                log::error!("a group's subject could not be stored: {error}");
-            }
-        };
-        spawn_guarded(&self.wiring.executor, "a group's subject", ask).detach();
-    }
-
-    /// Reports what changed for those who watch the account.
-    async fn report(&self, event: Event) {
-        let (id, number) = (self.id.clone(), self.number);
-        let written = self.wiring.store.write(move |tx| {
-            if accounts::number(&tx.view(), &id)? == Some(number) {
-                events::append(tx, &event, clock::now())?;
-            }
-            Ok(())
-        });
-        if let Err(error) = written.await {
-            log::error!("{}: an event could not be stored: {error}", self.id);
-        }
-    }
-
-    async fn report_status(&self) {
-        let record = self
-            .wiring
-            .store
-            .read(|tx| accounts::get(tx, &self.id))
-            .ok()
-            .flatten();
-        self.report(Event::AccountStatus(AccountChange {
-            account_id: self.id.clone(),
-            status: self.machine.status().name(),
-            jid: record.and_then(|record| record.jid),
-            last_error: self.machine.last_error().map(str::to_owned),
-            created_at: clock::iso8601(clock::now()),
-        }))
-        .await;
-    }
-
     fn publish(&self) {
         let mut live = self.live.lock();
         live.status = self.machine.status();
@@ -698,18 +523,6 @@ impl Driver {
         live.paired = self.machine.paired();
         live.session = self.session.as_ref().map(|r| r.session.clone());
     }
-}
-
-/// Rows that one transaction deletes when keys are forgotten.
-const FORGET_STEP: usize = 1_000;
-
-/// Removes every key of an account, in small transactions.
-async fn forget_keys(store: &Store, account: u32) -> Result<(), StoreError> {
-    while store
-        .write(move |tx| signal::clear_step(tx, account, FORGET_STEP))
-        .await?
-    {}
-    Ok(())
 }
 
 /// Gives `future` that long, then lets go of it. Whether it has ended by itself.

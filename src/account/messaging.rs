@@ -140,7 +140,7 @@ impl Accounts {
         store
             .write(move |tx| match message_ids.is_empty() {
                 true => messages::mark_read(tx, account, &jid),
-                false => messages::mark_read_messages(tx, account, &jid, &ids),
+                false => messages::mark_read_messages(tx, account, Some(&jid), &ids),
             })
             .await?;
         Ok(())

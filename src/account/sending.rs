@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use smol::lock::Semaphore;
+
 use crate::clock::{self, Millis};
 use crate::event::{DeliveryStatus, Event, Message, MessageKind, Quoted};
 use crate::jid::ChatJid;
@@ -13,6 +15,10 @@ use crate::whatsapp::{Ack, Content, Context, SendFailure, Session, Showing, Uplo
 
 use super::Accounts;
 use super::types::{AccountError, OutgoingMedia, OutgoingText, Sent, Status};
+
+/// Files that are decoded and converted at the same time: what takes memory and a whole core is done one
+/// after the other.
+static PREPARING: Semaphore = Semaphore::new(1);
 
 /// What an account sends with, and for whom.
 pub struct Sending {
@@ -71,8 +77,11 @@ impl Sending {
         } = out;
         let slot = fetcher.slots.acquire().await;
         let (wish, prepared) = {
+            let turn = PREPARING.acquire().await;
             let spool = spool.clone();
             smol::unblock(move || {
+                // The turn goes with the work, which runs on when nobody waits for it any more.
+                let _turn = turn;
                 let prepared = media::prepare(&wish, file, &spool);
                 (wish, prepared)
             })

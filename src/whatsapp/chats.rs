@@ -18,8 +18,8 @@ const BATCH: usize = 256;
 /// Something about a chat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChatNews {
-    /// The owner has read it, up to the newest of these messages.
-    ReadMessages { chat: String, ids: Vec<String> },
+    /// The owner has read up to the newest of these messages, wherever they are.
+    ReadMessages { ids: Vec<String> },
     /// The owner has read it up to a time, or all of it.
     ReadUntil { chat: String, until: Option<Millis> },
     /// The owner wants to look at it again.
@@ -100,8 +100,8 @@ impl ChatLedger {
 
 fn apply(tx: &mut WriteTx<'_>, account: u32, news: &ChatNews) -> Result<(), StoreError> {
     match news {
-        ChatNews::ReadMessages { chat, ids } => {
-            messages::mark_read_messages(tx, account, chat, ids)?;
+        ChatNews::ReadMessages { ids } => {
+            messages::mark_read_messages(tx, account, None, ids)?;
         }
         ChatNews::ReadUntil {
             chat,

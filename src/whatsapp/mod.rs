@@ -8,6 +8,7 @@ mod acks;
 mod backend;
 mod chats;
 mod convert;
+mod files;
 mod history;
 mod http;
 mod inbound;
@@ -18,11 +19,11 @@ mod transport;
 
 pub use backend::Backend;
 pub use convert::outgoing::{Context, Showing};
+pub use files::{FetchFailure, Uploaded};
 pub use http::SurfHttpClient;
 pub use news::SessionNews;
 pub use runtime::{SmolRuntime, TRANSFERS};
 pub use session::{
-    Ack, Content, FetchFailure, MediaPolicy, PairingCode, SendFailure, Session, SessionError,
-    Uploaded, Wiring,
+    Ack, Content, MediaPolicy, PairingCode, SendFailure, Session, SessionError, Wiring,
 };
 pub use transport::WsTransportFactory;

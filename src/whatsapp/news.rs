@@ -110,22 +110,15 @@ impl Ears {
             ReceiptType::Delivered => DeliveryStatus::Delivered,
             ReceiptType::Read => DeliveryStatus::Read,
             ReceiptType::Played => DeliveryStatus::Played,
+            // The event names the account itself as the chat: the ids say which it is.
             ReceiptType::ReadSelf | ReceiptType::PlayedSelf => {
                 return self.chats.note(ChatNews::ReadMessages {
-                    chat: convert::bare(&source.chat),
                     ids: receipt.message_ids.clone(),
                 });
             }
             _ => return,
         };
         if source.is_from_me {
-            // The account's other devices: what they have read is read.
-            if status == DeliveryStatus::Read {
-                self.chats.note(ChatNews::ReadMessages {
-                    chat: convert::bare(&source.chat),
-                    ids: receipt.message_ids.clone(),
-                });
-            }
             return;
         }
         self.tell(SessionNews::Receipt {

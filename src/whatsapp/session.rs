@@ -1,34 +1,26 @@
 //! One account's session with WhatsApp: a whatsapp-rust client, told what to use, and heard.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Seek as _, SeekFrom, Write as _};
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_lite::FutureExt as _;
 use whatsapp_rust::bot::Bot;
-use whatsapp_rust::download::{DownloadParams, MediaType};
-use whatsapp_rust::features::{MediaRetryResult, MediaReuploadRequest};
-use whatsapp_rust::http::{HttpClient, HttpStatusError};
+use whatsapp_rust::http::HttpClient;
 use whatsapp_rust::pair_code::PairCodeOptions;
 use whatsapp_rust::send::{SendError, SendOptions};
 use whatsapp_rust::transport::{Transport, TransportEvent, TransportFactory};
-use whatsapp_rust::upload::UploadResponse;
 use whatsapp_rust::wacore::net::{StreamingHttpResponse, UploadBody};
 use whatsapp_rust::wacore::store::DevicePropsOverride;
 use whatsapp_rust::wacore::store::device::default_history_sync_config;
-use whatsapp_rust::wacore::upload::{EncryptedMediaInfo, UploadSource, encrypt_media_streaming};
 use whatsapp_rust::waproto::whatsapp as wa;
 use whatsapp_rust::{Client, Jid, anyhow, async_trait};
 
 use crate::clock::{self, Millis};
 use crate::event::Message;
 use crate::jid::ChatJid;
-use crate::media::{Files, MediaKind, Prepared, Spool, Spooled};
+use crate::media::{Files, Prepared, Spool};
 use crate::runtime::{Executor, Shutdown};
-use crate::store::media::{Medium, Remote};
 use crate::store::{Store, StoreError};
 
 use super::SmolRuntime;
@@ -37,6 +29,7 @@ use super::backend::Backend;
 use super::chats::ChatLedger;
 use super::convert::AutoDownload;
 use super::convert::outgoing::{self, Context, Showing};
+use super::files::Uploaded;
 use super::history::Importer;
 use super::inbound::Inbox;
 use super::news::{Ears, NEWS, SessionNews, Trouble};
@@ -117,46 +110,13 @@ impl Content<'_> {
                 prepared,
                 showing,
                 context,
-            } => outgoing::medium(*uploaded.0, prepared, showing, context),
+            } => outgoing::medium(uploaded.into_answer(), prepared, showing, context),
             Content::Reaction { target, emoji } => {
                 outgoing::reaction(to, target, emoji, clock::now())
             }
             Content::Deletion { target } => outgoing::deletion(to, target),
         }
     }
-}
-
-/// A file that WhatsApp's media servers hold for a message to come.
-#[derive(Debug)]
-pub struct Uploaded(Box<UploadResponse>);
-
-impl Uploaded {
-    /// Where it lies, to fetch it again.
-    pub fn remote(&self) -> Remote {
-        Remote {
-            direct_path: self.0.direct_path.clone(),
-            media_key: self.0.media_key.to_vec(),
-            file_enc_sha256: self.0.file_enc_sha256.to_vec(),
-        }
-    }
-
-    /// Of the content.
-    pub fn sha256(&self) -> [u8; 32] {
-        self.0.file_sha256
-    }
-}
-
-/// Why a medium was not fetched.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum FetchFailure {
-    #[error("not connected")]
-    NotConnected,
-    /// The message does not say where it lies, or nobody has it any more: not to be tried again.
-    #[error("{0}")]
-    Gone(String),
-    /// To be tried again later.
-    #[error("{0}")]
-    Other(String),
 }
 
 /// A code for "link with phone number".
@@ -193,7 +153,7 @@ pub enum SessionError {
 /// A client for one account. It can be run again after a run has ended, unless it is
 /// [spent](Session::is_spent).
 pub struct Session {
-    client: Arc<Client>,
+    pub(super) client: Arc<Client>,
     /// The first run goes through the bot, which starts the client's helpers.
     first_run: Mutex<Option<Bot>>,
     acks: Acks,
@@ -443,122 +403,6 @@ impl Session {
         }
     }
 
-    /// Encrypts a file into the spool and brings it to WhatsApp's media servers.
-    ///
-    /// # Errors
-    /// [`SendFailure::NotConnected`], or [`SendFailure::Other`] if no server takes it.
-    pub async fn upload(
-        &self,
-        kind: MediaKind,
-        file: &Spooled,
-        spool: &Spool,
-    ) -> Result<Uploaded, SendFailure> {
-        if !self.is_ready() {
-            return Err(SendFailure::NotConnected);
-        }
-        let media_type = media_type(kind);
-        let (path, spool) = (file.path().to_owned(), spool.clone());
-        let encrypted = smol::unblock(move || encrypt(&path, &spool, media_type)).await;
-        let (source, info) =
-            encrypted.map_err(|e| SendFailure::Other(format!("encryption: {e:#}")))?;
-        self.client
-            .upload_stream(source, info, media_type)
-            .await
-            .map(|answer| Uploaded(Box::new(answer)))
-            .map_err(|e| SendFailure::Other(format!("WhatsApp did not take the file: {e:#}")))
-    }
-
-    /// Fetches a medium from WhatsApp's media servers into the spool, its hashes checked. A link
-    /// that has expired is asked for again at the phone; the new one is returned, too.
-    ///
-    /// # Errors
-    /// See [`FetchFailure`].
-    pub async fn fetch(
-        &self,
-        medium: &Medium,
-        spool: &Spool,
-    ) -> Result<(Spooled, Option<String>), FetchFailure> {
-        let Some(remote) = &medium.remote else {
-            return Err(FetchFailure::Gone("the message names no file".into()));
-        };
-        if !self.is_ready() {
-            return Err(FetchFailure::NotConnected);
-        }
-        let mut expired = remote.direct_path.is_empty();
-        if !expired {
-            match self
-                .fetch_from(&remote.direct_path, medium, remote, spool)
-                .await
-            {
-                Ok(file) => return Ok((file, None)),
-                Err(error) if is_expired(&error) => expired = true,
-                Err(error) => return Err(FetchFailure::Other(format!("{error:#}"))),
-            }
-        }
-        debug_assert!(expired);
-        let path = self.ask_again(medium, remote).await?;
-        let file = self
-            .fetch_from(&path, medium, remote, spool)
-            .await
-            .map_err(|e| FetchFailure::Other(format!("{e:#}")))?;
-        Ok((file, Some(path)))
-    }
-
-    async fn fetch_from(
-        &self,
-        direct_path: &str,
-        medium: &Medium,
-        remote: &Remote,
-        spool: &Spool,
-    ) -> anyhow::Result<Spooled> {
-        let params = DownloadParams::encrypted(
-            direct_path,
-            &remote.media_key,
-            &medium.sha256,
-            &remote.file_enc_sha256,
-            medium.size,
-            media_type_of(&medium.kind),
-        );
-        let spool = spool.clone();
-        let (file, writer) = smol::unblock(move || spool.create()).await?;
-        self.client
-            .download_from_params_to_writer(&params, writer)
-            .await?;
-        Ok(file)
-    }
-
-    /// Asks the phone to upload a medium anew; returns where it lies then.
-    async fn ask_again(&self, medium: &Medium, remote: &Remote) -> Result<String, FetchFailure> {
-        let chat = wire_jid(&medium.wire_chat).map_err(FetchFailure::Gone)?;
-        let participant = medium
-            .wire_sender
-            .as_deref()
-            .map(wire_jid)
-            .transpose()
-            .map_err(FetchFailure::Gone)?;
-        let answer = self
-            .client
-            .media_reupload()
-            .request(&MediaReuploadRequest {
-                msg_id: &medium.message_id,
-                chat_jid: &chat,
-                media_key: &remote.media_key,
-                is_from_me: medium.from_me,
-                participant: participant.as_ref(),
-            })
-            .await
-            .map_err(|e| FetchFailure::Other(format!("the phone was asked again: {e}")))?;
-        match answer {
-            MediaRetryResult::Success { direct_path, .. } => Ok(direct_path),
-            MediaRetryResult::NotFound => Err(FetchFailure::Gone(
-                "neither WhatsApp nor the phone has the file any more".into(),
-            )),
-            other => Err(FetchFailure::Other(format!(
-                "the phone did not upload the file again: {other:?}"
-            ))),
-        }
-    }
-
     /// A group's subject, asked of WhatsApp's server; `None` if it does not tell.
     pub async fn group_subject(&self, group: &str) -> Option<String> {
         let jid = wire_jid(group).ok()?;
@@ -607,75 +451,13 @@ impl Session {
         Ok(())
     }
 
-    fn is_ready(&self) -> bool {
+    pub(super) fn is_ready(&self) -> bool {
         self.client.is_connected() && self.client.is_logged_in()
     }
 }
 
-fn wire_jid(jid: &str) -> Result<Jid, String> {
+pub(super) fn wire_jid(jid: &str) -> Result<Jid, String> {
     jid.parse().map_err(|e| format!("{jid:?} is no JID: {e}"))
-}
-
-fn media_type(kind: MediaKind) -> MediaType {
-    match kind {
-        MediaKind::Image => MediaType::Image,
-        MediaKind::Video => MediaType::Video,
-        MediaKind::Audio => MediaType::Audio,
-        MediaKind::Document => MediaType::Document,
-        MediaKind::Sticker => MediaType::Sticker,
-    }
-}
-
-/// Of the kind that a stored medium has.
-fn media_type_of(kind: &str) -> MediaType {
-    match kind {
-        "image" => MediaType::Image,
-        "video" => MediaType::Video,
-        "audio" => MediaType::Audio,
-        "sticker" => MediaType::Sticker,
-        _ => MediaType::Document,
-    }
-}
-
-/// Whether the media servers know the file no more; 401 and 403 were tried with a new token.
-fn is_expired(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<HttpStatusError>())
-        .any(|answer| matches!(answer.status, 403 | 404 | 410))
-}
-
-/// Encrypts a file into the spool, piece by piece.
-fn encrypt(
-    path: &Path,
-    spool: &Spool,
-    media_type: MediaType,
-) -> anyhow::Result<(EncryptedFile, EncryptedMediaInfo)> {
-    let plain = BufReader::new(File::open(path)?);
-    let (file, writer) = spool.create()?;
-    let mut writer = BufWriter::new(writer);
-    let info = encrypt_media_streaming(plain, &mut writer, media_type)?;
-    writer.flush()?;
-    let length = file.size()?;
-    Ok((EncryptedFile { file, length }, info))
-}
-
-/// What is uploaded; gone when that is over.
-struct EncryptedFile {
-    file: Spooled,
-    length: u64,
-}
-
-impl UploadSource for EncryptedFile {
-    fn len(&self) -> u64 {
-        self.length
-    }
-
-    fn reader_from(&self, offset: u64) -> std::io::Result<Box<dyn Read + Send>> {
-        let mut file = File::open(self.file.path())?;
-        file.seek(SeekFrom::Start(offset))?;
-        Ok(Box::new(file))
-    }
 }
 
 fn send_failure(error: SendError) -> SendFailure {

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use wildcat::api::ROUTES;
+use wildcat::api::{ROUTES, Route};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -146,6 +146,178 @@ fn one_executor_and_no_pools() {
     }
 }
 
+/// Which test walks each endpoint, with good and bad input: its module and its name.
+const WALKED_BY: &[(&str, &str)] = &[
+    ("GET /ping", "resources::health"),
+    (
+        "GET /openapi.json",
+        "openapi::the_document_describes_what_is_answered",
+    ),
+    ("POST /accounts", "resources::accounts"),
+    ("GET /accounts", "resources::accounts"),
+    ("GET /accounts/:id", "resources::accounts"),
+    ("DELETE /accounts/:id", "resources::accounts"),
+    ("GET /accounts/:id/status", "resources::connection"),
+    ("POST /accounts/:id/connect", "resources::connection"),
+    ("POST /accounts/:id/disconnect", "resources::connection"),
+    (
+        "GET /accounts/:id/qr",
+        "pairing::the_code_is_there_in_every_form_until_it_is_scanned",
+    ),
+    (
+        "POST /accounts/:id/pair-code",
+        "pairing::a_phone_number_and_a_code_pair_too",
+    ),
+    (
+        "POST /accounts/:id/message/send",
+        "messages::bad_input_is_told_in_words_and_sends_nothing",
+    ),
+    (
+        "POST /accounts/:id/message/send/image",
+        "resources::files_of_each_kind",
+    ),
+    (
+        "POST /accounts/:id/message/send/video",
+        "resources::files_of_each_kind",
+    ),
+    (
+        "POST /accounts/:id/message/send/audio",
+        "resources::files_of_each_kind",
+    ),
+    (
+        "POST /accounts/:id/message/send/document",
+        "media_out::bad_files_are_told_in_words_and_nothing_is_sent",
+    ),
+    (
+        "POST /accounts/:id/message/send/sticker",
+        "resources::files_of_each_kind",
+    ),
+    (
+        "POST /accounts/:id/message/reply",
+        "changes::the_api_replies_reacts_and_deletes",
+    ),
+    (
+        "POST /accounts/:id/message/react",
+        "changes::the_api_replies_reacts_and_deletes",
+    ),
+    (
+        "POST /accounts/:id/message/delete",
+        "changes::the_api_replies_reacts_and_deletes",
+    ),
+    ("GET /accounts/:id/chats", "resources::chats_and_messages"),
+    (
+        "GET /accounts/:id/chats/:chatId/messages",
+        "resources::chats_and_messages",
+    ),
+    (
+        "POST /accounts/:id/chats/:chatId/read",
+        "changes::own_messages_from_the_phone_show_up_and_read_chats_are_read",
+    ),
+    (
+        "GET /accounts/:id/messages/:messageId",
+        "resources::chats_and_messages",
+    ),
+    (
+        "GET /accounts/:id/messages/:messageId/media",
+        "media_in::a_file_is_stored_when_it_comes_and_served_in_whole_and_in_parts",
+    ),
+    ("GET /messages", "resources::chats_and_messages"),
+    (
+        "GET /media",
+        "media_in::a_file_is_stored_when_it_comes_and_served_in_whole_and_in_parts",
+    ),
+    (
+        "GET /media/:mediaId",
+        "media_in::a_file_is_stored_when_it_comes_and_served_in_whole_and_in_parts",
+    ),
+    (
+        "POST /webhooks",
+        "webhooks::registering_listing_and_removing",
+    ),
+    (
+        "GET /webhooks",
+        "webhooks::registering_listing_and_removing",
+    ),
+    (
+        "DELETE /webhooks/:id",
+        "webhooks::registering_listing_and_removing",
+    ),
+    (
+        "DELETE /webhooks",
+        "webhooks::registering_listing_and_removing",
+    ),
+    (
+        "POST /webhooks/:id/test",
+        "webhooks::registering_listing_and_removing",
+    ),
+];
+
+/// The endpoints of WILDCAT 2.0, as its users have them.
+const WILDCAT_2: &[&str] = &[
+    "GET /ping",
+    "POST /accounts",
+    "GET /accounts",
+    "GET /accounts/:accountId",
+    "DELETE /accounts/:accountId",
+    "POST /accounts/:accountId/message/send",
+    "POST /accounts/:accountId/message/send/image",
+    "POST /accounts/:accountId/message/send/video",
+    "POST /accounts/:accountId/message/send/audio",
+    "POST /accounts/:accountId/message/send/document",
+    "POST /accounts/:accountId/message/reply",
+    "POST /accounts/:accountId/message/react",
+    "POST /accounts/:accountId/message/delete",
+    "GET /accounts/:accountId/chats",
+    "GET /accounts/:accountId/chats/:chatId/messages",
+    "GET /accounts/:accountId/messages/:messageId",
+    "GET /accounts/:accountId/messages/:messageId/media",
+    "GET /accounts/:accountId/status",
+    "POST /accounts/:accountId/connect",
+    "POST /accounts/:accountId/disconnect",
+    "POST /webhooks",
+];
+
+#[test]
+fn everything_that_wildcat_2_has_is_here() {
+    let here: Vec<String> = ROUTES
+        .iter()
+        .map(|route| format!("{} {}", route.method, route.path))
+        .collect();
+    for endpoint in WILDCAT_2 {
+        let endpoint = endpoint.replace(":accountId", ":id");
+        assert!(here.contains(&endpoint), "{endpoint} is missing");
+    }
+}
+
+/// The test that walks a route, which exists and names the route's last fixed word.
+fn walked_by(route: &Route) -> &'static str {
+    let endpoint = format!("{} {}", route.method, route.path);
+    let (_, test) = WALKED_BY
+        .iter()
+        .find(|(walked, _)| *walked == endpoint)
+        .unwrap_or_else(|| panic!("no test walks {endpoint}"));
+    let (module, name) = test.split_once("::").expect("module::name");
+    let file = root().join("tests/it").join(module).with_extension("rs");
+    let text = std::fs::read_to_string(&file).expect("a test module");
+    let start = text
+        .find(&format!("#[test]\nfn {name}() {{"))
+        .unwrap_or_else(|| panic!("there is no test {test}"));
+    let body = &text[start..];
+    let body = body.find("\n}\n").map_or(body, |end| &body[..end]);
+    let word = route
+        .path
+        .rsplit('/')
+        .find(|part| !part.is_empty() && !part.starts_with(':'))
+        .expect("a fixed word");
+    let constants: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with("const "))
+        .collect();
+    let named = body.contains(word) || constants.iter().any(|line| line.contains(word));
+    assert!(named, "{test} says nothing of {endpoint}");
+    test
+}
+
 #[test]
 fn the_readme_has_every_endpoint_and_no_other() {
     let readme = std::fs::read_to_string(root().join("README.md")).expect("README.md");
@@ -157,7 +329,13 @@ fn the_readme_has_every_endpoint_and_no_other() {
         .collect();
     let expected: Vec<String> = ROUTES
         .iter()
-        .map(|route| format!("| `{} {}` | {} |", route.method, route.path, route.doc))
+        .map(|route| {
+            let test = walked_by(route);
+            format!(
+                "| `{} {}` | {} | `{test}` |",
+                route.method, route.path, route.doc
+            )
+        })
         .collect();
     assert_eq!(
         table,

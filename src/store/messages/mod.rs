@@ -21,6 +21,8 @@ mod pages;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 pub use changes::{Applied, Author, By, Change, Target, apply, find_target};
@@ -193,31 +195,38 @@ pub fn insert(
     Ok(Inserted::New)
 }
 
-/// Says that the account's owner has read a chat up to the newest of these messages. Whether that
-/// changed how much is unread.
+/// Says that the account's owner has read up to the newest of these messages, in each chat that has
+/// some of them, or only in `jid`. Whether that changed how much is unread.
 pub fn mark_read_messages(
     tx: &mut WriteTx<'_>,
     account: u32,
-    jid: &str,
+    jid: Option<&str>,
     message_ids: &[String],
 ) -> Result<bool> {
-    let Some(mut chat) = chats::by_jid(&tx.view(), account, jid)? else {
-        return Ok(false);
+    let only = match jid {
+        Some(jid) => match chats::by_jid(&tx.view(), account, jid)? {
+            Some(chat) => Some(chat.number),
+            None => return Ok(false),
+        },
+        None => None,
     };
-    let mut newest = None;
+    let mut newest: BTreeMap<u64, (Millis, u64)> = BTreeMap::new();
     for id in message_ids {
         for (place, _) in places(&tx.view(), account, id)? {
-            if place.chat == chat.number {
-                newest = newest.max(Some((place.timestamp, place.sequence)));
+            if only.is_none_or(|chat| chat == place.chat) {
+                let at = newest.entry(place.chat).or_default();
+                *at = (*at).max((place.timestamp, place.sequence));
             }
         }
     }
-    match newest {
-        Some(up_to) if chat.unread_count > 0 => {
-            chats::mark_read_up_to(tx, account, &mut chat, up_to)
+    let mut changed = false;
+    for (number, up_to) in newest {
+        let mut chat = chats::of(&tx.view(), account, number)?;
+        if chat.unread_count > 0 {
+            changed |= chats::mark_read_up_to(tx, account, &mut chat, up_to)?;
         }
-        _ => Ok(false),
     }
+    Ok(changed)
 }
 
 /// Says that the account's owner has read a chat up to this time. Whether that changed how much is

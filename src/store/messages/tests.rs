@@ -579,7 +579,7 @@ fn reading_a_chat_leaves_what_came_later_unread() {
     let unread = |store: &TestStore| all_chats(store)[0].unread_count;
     let read = |ids: &'static [&'static str]| {
         let ids: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
-        store.run(move |tx| mark_read_messages(tx, ALICE, PN, &ids))
+        store.run(move |tx| mark_read_messages(tx, ALICE, None, &ids))
     };
     assert_eq!(unread(&store), 5);
     assert!(read(&["M0", "M2"]));

@@ -14,7 +14,7 @@ mod world;
 pub use form::Form;
 pub use receiver::Receiver;
 pub use server::{Server, ServerOptions, run_to_end, use_binary};
-pub use world::{Answer, World, eventually};
+pub use world::{Answer, Phone, World, eventually};
 
 use std::time::Duration;
 

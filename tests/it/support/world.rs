@@ -275,6 +275,13 @@ impl Phone<'_> {
         messages
     }
 
+    /// What it has received so far.
+    pub fn all_received(&self) -> Vec<Value> {
+        let path = format!("/phones/{}/messages", self.number);
+        let page = self.world.admin("GET", &path, None).expect(200);
+        page["received"].as_array().expect("messages").clone()
+    }
+
     /// One of its endpoints.
     pub fn post(&self, what: &str, body: &Value) -> Value {
         self.world

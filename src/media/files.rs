@@ -10,10 +10,13 @@ use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Spooled;
 use crate::clock;
+
+/// Held from the choice of a name in `history` until a file has it.
+static NAMING: Mutex<()> = Mutex::new(());
 
 /// The folders of a data directory. Clones share nothing but its path.
 #[derive(Debug, Clone)]
@@ -75,11 +78,18 @@ impl Files {
         Ok(removed)
     }
 
-    /// A path for the next piece of an account's history, which sorts behind the earlier ones.
+    /// Keeps a piece of an account's history, which sorts behind the earlier ones.
     ///
     /// # Errors
     /// What the disk says.
-    pub fn new_history(&self, account: u32) -> io::Result<PathBuf> {
+    pub fn keep_history(&self, account: u32, piece: Spooled) -> io::Result<()> {
+        // Pieces that come together would find the same name free, and one replace the other.
+        let _one_by_one = NAMING.lock().unwrap_or_else(PoisonError::into_inner);
+        piece.persist(&self.new_history(account)?)
+    }
+
+    /// A path for the next piece, free until [`NAMING`] is.
+    fn new_history(&self, account: u32) -> io::Result<PathBuf> {
         let folder = self.history_folder(account);
         private_folder(&folder)?;
         let mut stamp = u128::from(clock::now()) * 1_000_000;
@@ -135,6 +145,7 @@ fn numbered<N: std::str::FromStr>(folder: &Path) -> io::Result<Vec<N>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::media::Spool;
 
     #[test]
     fn what_the_store_does_not_know_goes_and_the_rest_stays() {
@@ -167,5 +178,29 @@ mod tests {
             assert!(next > last);
             last = next;
         }
+    }
+
+    #[test]
+    fn pieces_of_history_that_come_together_are_all_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let (files, spool) = (
+            Files::new(dir.path()),
+            Spool::open(&dir.path().join("tmp")).unwrap(),
+        );
+        let start = std::sync::Barrier::new(8);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    start.wait();
+                    for _ in 0..20 {
+                        files.keep_history(1, spool.create().unwrap().0).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(
+            fs::read_dir(files.history_folder(1)).unwrap().count(),
+            8 * 20
+        );
     }
 }

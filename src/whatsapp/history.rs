@@ -62,7 +62,7 @@ impl Importer {
         let (spooled, mut file) = self.spool.create()?;
         io::Write::write_all(&mut file, compressed)?;
         drop(file);
-        spooled.persist(&self.files.new_history(self.account)?)
+        self.files.keep_history(self.account, spooled)
     }
 
     /// Reads the pieces that are there, oldest first, unless that is under way already. Blocks.

@@ -267,3 +267,27 @@ fn own_messages_from_the_phone_show_up_and_read_chats_are_read() {
         .expect(200);
     assert_eq!(unread(), 0);
 }
+
+#[test]
+fn a_voice_note_that_was_listened_to_is_played() {
+    use base64::Engine as _;
+    let world = World::new();
+    let server = world.server();
+    let alice = world.pair(&server, "alice", ALICE);
+    let bob = world.phone(BOB, "Bob");
+    let tone = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/media/tone.mp3");
+    let tone = std::fs::read(tone).expect("the fixture");
+    let encoded = base64::engine::general_purpose::STANDARD.encode(tone);
+    let body = json!({"to": BOB, "base64": encoded, "ptt": true});
+    let sent = world
+        .post(&server, "/accounts/alice/message/send/audio", &body)
+        .expect(200);
+    let id = sent["messageId"].as_str().expect("an id");
+    assert_eq!(stored(&world, &server, id)["type"], "voice");
+    bob.received(1);
+    bob.post("played", &json!({"chat": alice.jid()}));
+    until(&world, &server, id, "played", |m| m["status"] == "played");
+    // An older receipt that comes late changes nothing.
+    bob.post("read", &json!({"chat": alice.jid()}));
+    assert_eq!(stored(&world, &server, id)["status"], "played");
+}

@@ -214,6 +214,14 @@ impl Session {
                 days: wiring.history_days,
             },
         };
+        if wiring.files.history_folder(account).exists() {
+            // Pieces that a stop or a power cut left unread.
+            let history = ears.history.clone();
+            wiring
+                .executor
+                .spawn(smol::unblock(move || history.read_all()))
+                .detach();
+        }
         let mut builder = Bot::builder()
             .with_backend(Backend::new(wiring.store.clone(), account).on_failure(on_failure))
             .with_transport_factory(NotingTransport {

@@ -99,6 +99,21 @@ fn holder(pid: &Option<u32>) -> String {
 }
 
 impl StoreError {
+    /// Whether the storage itself is in the way, rather than what one job wanted of it.
+    pub fn is_storages_own(&self) -> bool {
+        match self {
+            StoreError::Full(_) | StoreError::Io { .. } | StoreError::Lmdb(_) => true,
+            StoreError::Locked { .. }
+            | StoreError::Newer { .. }
+            | StoreError::Corrupt { .. }
+            | StoreError::Encode { .. }
+            | StoreError::Closed
+            | StoreError::Busy
+            | StoreError::Panicked(_)
+            | StoreError::Missing(_) => false,
+        }
+    }
+
     /// `source` with what was being done to `path`.
     pub(super) fn io(action: &str, path: &Path, source: io::Error) -> StoreError {
         if is_full(&source) {

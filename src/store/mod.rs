@@ -41,7 +41,7 @@ pub use error::{LmdbError, Room, StoreError};
 pub use key::Key;
 pub use schema::VERSION;
 pub use tx::{ReadTx, WriteTx};
-pub use writer::Stats;
+pub use writer::{Condition, Failing, Stats};
 
 use env::Environment;
 use writer::{Job, Progress, QUEUE, Typed, Writer};
@@ -170,6 +170,11 @@ impl Store {
             map_used,
             ..self.progress.stats()
         }
+    }
+
+    /// Whether commits succeed, and how long the one under way takes. Looks at memory only.
+    pub fn condition(&self) -> Condition {
+        self.progress.condition()
     }
 
     /// Takes no more jobs, stores those that are queued, and closes the environment for all

@@ -228,6 +228,39 @@ fn a_full_map_refuses_and_keeps_working() {
 }
 
 #[test]
+fn the_condition_shows_a_refusal_until_a_commit_succeeds_and_how_long_one_takes() {
+    let store = TestStore::new();
+    assert!(store.condition().failing.is_none());
+    let before = crate::clock::now();
+    let big = |tx: &mut WriteTx<'_>| signal::put(tx, &key(1), &[1; 65 << 20]);
+    assert!(smol::block_on(store.write(big)).is_err());
+    let failing = store.condition().failing.expect("it failed");
+    assert!(matches!(failing.error, StoreError::Full(Room::Map { .. })));
+    assert!(failing.since >= before);
+    assert!(smol::block_on(store.write(big)).is_err());
+    let again = store.condition().failing.expect("it failed again");
+    assert_eq!(again.since, failing.since, "since the first failure");
+    // A job's own mistake says nothing about the storage, nor does one that changes nothing.
+    let mistake = store.write(|_| Err::<(), _>(StoreError::Missing("row")));
+    assert!(smol::block_on(mistake).is_err());
+    store.run(|_| Ok(()));
+    assert!(store.condition().failing.is_some());
+    store.run(|tx| signal::put(tx, &key(2), b"x"));
+    assert!(store.condition().failing.is_none());
+
+    let (release, held) = hold(&store);
+    let long = Duration::from_millis(20);
+    while store.condition().busy_for.is_none_or(|busy| busy < long) {
+        std::thread::yield_now();
+    }
+    drop(release);
+    smol::block_on(held).unwrap();
+    while store.condition().busy_for.is_some() {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
 fn a_second_open_is_refused_by_name() {
     let store = TestStore::new();
     let path = store.dir.path();

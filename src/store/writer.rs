@@ -9,8 +9,11 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use event_listener::Event;
+
+use crate::clock::{self, Millis};
 
 use super::env::Environment;
 use super::error::{Room, StoreError};
@@ -86,6 +89,25 @@ pub struct Stats {
     pub map_used: u64,
 }
 
+/// How the writer does right now.
+#[derive(Debug, Clone, Default)]
+pub struct Condition {
+    /// Why nothing can be stored; `None` once a commit has succeeded again.
+    pub failing: Option<Failing>,
+    /// How long it has been at the jobs that it has before it; `None` while it rests. What takes
+    /// long is a disk that hangs: a refusal comes at once.
+    pub busy_for: Option<Duration>,
+}
+
+/// A storage that refuses.
+#[derive(Debug, Clone)]
+pub struct Failing {
+    /// When the first of the commits failed that have failed since.
+    pub since: Millis,
+    /// The last one's error.
+    pub error: StoreError,
+}
+
 /// What readers can see of the writer.
 pub struct Progress {
     state: Mutex<State>,
@@ -95,6 +117,9 @@ pub struct Progress {
 
 struct State {
     stats: Stats,
+    failing: Option<Failing>,
+    /// Since when the writer is at its jobs.
+    busy: Option<Instant>,
     last_event: u64,
     closed: bool,
 }
@@ -104,6 +129,8 @@ impl Progress {
         Progress {
             state: Mutex::new(State {
                 stats: Stats::default(),
+                failing: None,
+                busy: None,
                 last_event,
                 closed: false,
             }),
@@ -113,6 +140,14 @@ impl Progress {
 
     pub fn stats(&self) -> Stats {
         self.state().stats
+    }
+
+    pub fn condition(&self) -> Condition {
+        let state = self.state();
+        Condition {
+            failing: state.failing.clone(),
+            busy_for: state.busy.map(|since| since.elapsed()),
+        }
     }
 
     pub fn last_event(&self) -> u64 {
@@ -142,6 +177,26 @@ impl Progress {
 
     fn count(&self, count: impl FnOnce(&mut Stats)) {
         count(&mut self.state().stats);
+    }
+
+    fn set_busy(&self, busy: bool) {
+        self.state().busy = busy.then(Instant::now);
+    }
+
+    /// Keeps in mind how a job or a commit ended, as far as the storage is to blame.
+    fn note(&self, outcome: Result<(), &StoreError>) {
+        let mut state = self.state();
+        match outcome {
+            Ok(()) => state.failing = None,
+            Err(error) if error.is_storages_own() => {
+                let since = state.failing.as_ref().map(|failing| failing.since);
+                state.failing = Some(Failing {
+                    since: since.unwrap_or_else(clock::now),
+                    error: error.clone(),
+                });
+            }
+            Err(_) => {}
+        }
     }
 
     fn set_event(&self, number: u64) {
@@ -182,7 +237,9 @@ impl Writer {
     pub fn run(self) {
         if let Some(env) = self.environment.writer() {
             while let Ok(job) = self.jobs.recv_blocking() {
+                self.progress.set_busy(true);
                 self.group(&env, job);
+                self.progress.set_busy(false);
             }
         }
         self.environment.shut();
@@ -217,6 +274,9 @@ impl Writer {
                 Ok(()) => stats.jobs += 1,
                 Err(_) => stats.failed += 1,
             });
+            if let Err(error) = &outcome {
+                self.progress.note(Err(error));
+            }
             // Dropping the caller's values could panic, and must not end the thread.
             let _ = catch_unwind(AssertUnwindSafe(|| job.answer(outcome)));
         }
@@ -299,6 +359,7 @@ impl Writer {
         match tx.txn.commit().map_err(StoreError::from) {
             Ok(()) => {
                 self.progress.count(|stats| stats.commits += 1);
+                self.progress.note(Ok(()));
                 if let Some(number) = last_event {
                     self.progress.set_event(number);
                 }

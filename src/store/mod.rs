@@ -41,10 +41,10 @@ pub use error::{LmdbError, Room, StoreError};
 pub use key::Key;
 pub use schema::VERSION;
 pub use tx::{ReadTx, WriteTx};
-pub use writer::{Condition, Failing, Stats};
+pub use writer::{Condition, Failing, Job, Stats};
 
 use env::Environment;
-use writer::{Job, Progress, QUEUE, Typed, Writer};
+use writer::{Progress, QUEUE, Typed, Writer};
 
 /// The writer's stack in bytes: jobs are shallow, and the address space of a 32-bit board small.
 const WRITER_STACK: usize = 1 << 20;
@@ -142,6 +142,15 @@ impl Store {
             drop(jobs);
             answer.recv().await.unwrap_or(Err(StoreError::Closed))
         }
+    }
+
+    /// Queues a job that hears of its outcome itself; resolves when it has its place in the queue.
+    /// Jobs run in the order of their places.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`].
+    pub async fn submit(&self, job: Box<dyn Job>) -> Result<(), StoreError> {
+        self.jobs.send(job).await.map_err(|_| StoreError::Closed)
     }
 
     /// The number of the last committed event; 0 before the first.

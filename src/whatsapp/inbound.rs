@@ -1,9 +1,13 @@
 //! The way in: every decrypted message is stored, with its chat's summary and its event, in one
 //! transaction, and only then may WhatsApp be told that it was received.
+//!
+//! The client may go on to the next message before that: its acknowledgement waits at the transport
+//! (see [`Journal`]), so messages that come quickly share a commit.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use whatsapp_rust::types::events::InboundMessage;
+use whatsapp_rust::waproto::codec::message_encoded_len;
 use whatsapp_rust::{Client, InboundDurabilityHook, anyhow, async_trait};
 
 use crate::clock::{self, Millis};
@@ -12,7 +16,7 @@ use crate::jid::{ChatJid, Server};
 use crate::store::messages::{self, Arrival, Inserted};
 use crate::store::{Store, StoreError, WriteTx, accounts, events};
 
-use super::backend::FailureHook;
+use super::backend::{Arrivals, Journal};
 use super::convert::{self, AutoDownload, Inbound, What};
 use super::news::SessionNews;
 
@@ -26,8 +30,8 @@ pub struct Inbox {
     pub auto: AutoDownload,
     /// Told what is to be done about what came in.
     pub news: async_channel::Sender<SessionNews>,
-    /// Told when a message could not be stored.
-    pub on_failure: FailureHook,
+    /// Takes what the session decrypts, and is told of nothing else.
+    pub journal: Arc<Journal>,
 }
 
 /// What is to be done about what was stored.
@@ -48,31 +52,63 @@ impl Inbox {
     /// # Errors
     /// When the commit failed: nothing is stored, and nothing may be acknowledged.
     pub async fn store(&self, batch: &[InboundMessage]) -> Result<(), StoreError> {
-        let now = clock::now();
-        let rows: Vec<_> = batch
-            .iter()
-            .filter_map(|m| convert::inbound(&self.account_id, &m.info, &m.message, self.auto, now))
-            .collect();
+        let rows = self.convert(batch);
         if rows.is_empty() {
             return Ok(());
         }
-        let account = self.account;
-        let account_id = Arc::clone(&self.account_id);
+        let (account, account_id) = (self.account, Arc::clone(&self.account_id));
         let followup = self
             .store
-            .write(move |tx| {
-                let mut followup = Followup::default();
-                // A session that outlives its account by a moment has nobody to store for.
-                if accounts::number(&tx.view(), &account_id)? == Some(account) {
-                    for row in &rows {
-                        store_one(tx, account, &account_id, row, now, &mut followup)?;
-                    }
-                }
-                Ok(followup)
-            })
+            .write(move |tx| store_all(tx, account, &account_id, &rows))
             .await?;
         self.follow_up(followup);
         Ok(())
+    }
+
+    /// Hands a batch to the journal, which stores it like [`Inbox::store`] before anything more
+    /// leaves for WhatsApp.
+    ///
+    /// # Errors
+    /// When the journal has failed: nothing may be acknowledged.
+    async fn accept(&self, batch: &[InboundMessage]) -> Result<(), StoreError> {
+        let rows = self.convert(batch);
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let (account, account_id) = (self.account, Arc::clone(&self.account_id));
+        let followup = Arc::new(Mutex::new(Followup::default()));
+        let told = Arc::clone(&followup);
+        let inbox = self.clone();
+        let arrivals = Arrivals {
+            count: rows.len(),
+            bytes: rows.iter().map(|row| row.size).sum(),
+            store: Box::new(move |tx| {
+                *lock(&followup) = store_all(tx, account, &account_id, &rows)?;
+                Ok(())
+            }),
+            stored: Box::new(move || inbox.follow_up(std::mem::take(&mut *lock(&told)))),
+        };
+        self.journal.accept(arrivals).await
+    }
+
+    fn convert(&self, batch: &[InboundMessage]) -> Vec<Row> {
+        let now = clock::now();
+        batch
+            .iter()
+            .filter_map(|m| {
+                Some(Row {
+                    inbound: convert::inbound(
+                        &self.account_id,
+                        &m.info,
+                        &m.message,
+                        self.auto,
+                        now,
+                    )?,
+                    size: message_encoded_len(&m.message),
+                    now,
+                })
+            })
+            .collect()
     }
 
     fn follow_up(&self, followup: Followup) {
@@ -95,14 +131,46 @@ impl Inbox {
     }
 }
 
+/// A message to be stored.
+struct Row {
+    inbound: Inbound,
+    /// Its bytes as it came.
+    size: usize,
+    /// When it came.
+    now: Millis,
+}
+
+fn lock(followup: &Mutex<Followup>) -> MutexGuard<'_, Followup> {
+    followup.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn store_all(
+    tx: &mut WriteTx<'_>,
+    account: u32,
+    account_id: &str,
+    rows: &[Row],
+) -> Result<Followup, StoreError> {
+    let mut followup = Followup::default();
+    // A session that outlives its account by a moment has nobody to store for.
+    if accounts::number(&tx.view(), account_id)? == Some(account) {
+        for row in rows {
+            store_one(tx, account, account_id, row, &mut followup)?;
+        }
+    }
+    Ok(followup)
+}
+
 fn store_one(
     tx: &mut WriteTx<'_>,
     account: u32,
     account_id: &str,
-    row: &Inbound,
-    now: Millis,
+    row: &Row,
     followup: &mut Followup,
 ) -> Result<(), StoreError> {
+    let Row {
+        inbound: row, now, ..
+    } = row;
+    let now = *now;
     for (lid, number) in &row.links {
         messages::link(tx, account, lid, number)?;
     }
@@ -143,18 +211,13 @@ fn is_group(chat: &str) -> bool {
 #[async_trait]
 impl InboundDurabilityHook for Inbox {
     async fn on_messages(&self, _: Arc<Client>, batch: &[InboundMessage]) -> anyhow::Result<()> {
-        match self.store(batch).await {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                log::error!(
-                    "{}: {} message(s) not stored, WhatsApp will deliver them again: {error}",
-                    self.account_id,
-                    batch.len()
-                );
-                // WhatsApp delivers them again only to a new connection.
-                (self.on_failure)(&error);
-                Err(error.into())
-            }
-        }
+        self.accept(batch).await.map_err(|error| {
+            log::error!(
+                "{}: {} message(s) not stored, WhatsApp will deliver them again: {error}",
+                self.account_id,
+                batch.len()
+            );
+            error.into()
+        })
     }
 }

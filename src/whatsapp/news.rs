@@ -1,5 +1,6 @@
 //! What is heard of a session: the client's events, reduced to what matters here.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use whatsapp_rust::Jid;
@@ -83,6 +84,8 @@ pub struct Ears {
     pub sender: async_channel::Sender<SessionNews>,
     pub acks: Acks,
     pub trouble: Trouble,
+    /// Whether the client has what the server kept for it, and takes each message as it comes.
+    pub is_live: Arc<AtomicBool>,
     pub inbox: Inbox,
     pub executor: Arc<Executor>,
     pub chats: ChatLedger,
@@ -192,6 +195,7 @@ impl EventHandler for Ears {
             EventKind::ContactNumberChanged,
             EventKind::MarkChatAsReadUpdate,
             EventKind::HistorySync,
+            EventKind::OfflineSyncCompleted,
         ])
     }
 
@@ -206,8 +210,10 @@ impl EventHandler for Ears {
             Event::PairError(pair) => {
                 self.trouble.note(format!("pairing failed: {}", pair.error));
             }
+            Event::OfflineSyncCompleted(_) => self.is_live.store(true, Ordering::Relaxed),
             Event::Connected(_) => self.tell(SessionNews::LoggedIn),
             Event::Disconnected(lost) => {
+                self.is_live.store(false, Ordering::Relaxed);
                 self.trouble.note(format!(
                     "the connection to WhatsApp was lost: {}",
                     lost.reason

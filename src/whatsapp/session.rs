@@ -1,11 +1,13 @@
 //! One account's session with WhatsApp: a whatsapp-rust client, told what to use, and heard.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use futures_lite::FutureExt as _;
 use whatsapp_rust::bot::Bot;
+use whatsapp_rust::bytes::Bytes;
 use whatsapp_rust::http::HttpClient;
 use whatsapp_rust::pair_code::PairCodeOptions;
 use whatsapp_rust::send::{SendError, SendOptions};
@@ -25,7 +27,7 @@ use crate::store::{Store, StoreError};
 
 use super::SmolRuntime;
 use super::acks::Acks;
-use super::backend::Backend;
+use super::backend::{Backend, Journal};
 use super::chats::ChatLedger;
 use super::convert::AutoDownload;
 use super::convert::outgoing::{self, Context, Showing};
@@ -39,6 +41,13 @@ use super::news::{Ears, NEWS, SessionNews, Trouble};
 const SEND_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a pairing code waits for the socket to WhatsApp, and then for the code.
 const SOCKET_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between two commits of a session's journal that nobody waits for: messages that come faster share
+/// one. An acknowledgement is late by that much at most.
+const PACE: Duration = Duration::from_millis(50);
+
+/// For the client to hand over its ratchets.
+const FLUSH_PATIENCE: Duration = Duration::from_millis(50);
+
 /// How long WhatsApp keeps a pairing code.
 const PAIRING_CODE_LIFE: Millis = 180_000;
 
@@ -156,6 +165,7 @@ pub struct Session {
     pub(super) client: Arc<Client>,
     /// The first run goes through the bot, which starts the client's helpers.
     first_run: Mutex<Option<Bot>>,
+    journal: Arc<Journal>,
     acks: Acks,
     trouble: Trouble,
     /// Ends whatever of the client still runs.
@@ -182,6 +192,15 @@ impl Session {
         let stop = Shutdown::new();
         let acks = Acks::default();
         let trouble = Trouble::default();
+        // What an earlier session of this account was writing when it ended is on disk by then.
+        wiring
+            .store
+            .write(|_| Ok(()))
+            .await
+            .map_err(|e| SessionError::Setup(e.into()))?;
+        let backend = Backend::behind(wiring.store.clone(), account, Arc::new(on_failure));
+        let journal = Arc::clone(backend.journal());
+        let is_live = Arc::new(AtomicBool::new(false));
         let inbox = Inbox {
             store: wiring.store.clone(),
             account,
@@ -190,12 +209,13 @@ impl Session {
                 max_bytes: wiring.media.auto_max_bytes,
             },
             news: sender.clone(),
-            on_failure: Arc::new(on_failure.clone()),
+            journal: Arc::clone(&journal),
         };
         let ears = Ears {
             sender,
             acks: acks.clone(),
             trouble: trouble.clone(),
+            is_live: Arc::clone(&is_live),
             inbox: inbox.clone(),
             executor: wiring.executor.clone(),
             chats: ChatLedger {
@@ -223,10 +243,11 @@ impl Session {
                 .detach();
         }
         let mut builder = Bot::builder()
-            .with_backend(Backend::new(wiring.store.clone(), account).on_failure(on_failure))
+            .with_backend(backend)
             .with_transport_factory(NotingTransport {
                 inner: wiring.transport.clone(),
                 trouble: trouble.clone(),
+                journal: Arc::clone(&journal),
             })
             .with_http_client(SharedHttp(wiring.http.clone()))
             .with_runtime(
@@ -265,8 +286,12 @@ impl Session {
         client
             .enable_auto_reconnect
             .store(false, std::sync::atomic::Ordering::Relaxed);
+        let writer = write_behind(Arc::clone(&journal), Arc::downgrade(&client), is_live);
+        let stopped = stop.wait();
+        wiring.executor.spawn(writer.or(stopped)).detach();
         let session = Arc::new(Session {
             client,
+            journal,
             first_run: Mutex::new(Some(bot)),
             acks,
             trouble,
@@ -299,6 +324,9 @@ impl Session {
     /// Ends the run, after what is under way was written down.
     pub async fn close(&self) {
         self.client.disconnect().await;
+        if let Err(error) = self.journal.settle().await {
+            log::debug!("a session ended unwritten: {error}");
+        }
     }
 
     /// Ends every task of it at once, whatever it was doing. To be called after [`Session::close`],
@@ -306,6 +334,7 @@ impl Session {
     /// changes QR codes, by minutes).
     pub fn abandon(&self) {
         self.client.signal_shutdown_sync();
+        self.journal.close();
         self.stop.trigger();
     }
 
@@ -464,6 +493,13 @@ impl Session {
     }
 }
 
+impl Drop for Session {
+    fn drop(&mut self) {
+        // Whoever still writes belongs to nobody.
+        self.journal.close();
+    }
+}
+
 pub(super) fn wire_jid(jid: &str) -> Result<Jid, String> {
     jid.parse().map_err(|e| format!("{jid:?} is no JID: {e}"))
 }
@@ -495,6 +531,7 @@ fn refusal_words(code: Option<u16>) -> String {
 struct NotingTransport {
     inner: Arc<dyn TransportFactory>,
     trouble: Trouble,
+    journal: Arc<Journal>,
 }
 
 #[async_trait]
@@ -507,7 +544,55 @@ impl TransportFactory for NotingTransport {
             self.trouble
                 .note(format!("WhatsApp is out of reach: {error:#}"));
         }
-        made
+        let (inner, events) = made?;
+        let journal = Arc::clone(&self.journal);
+        Ok((Arc::new(DurableTransport { inner, journal }), events))
+    }
+}
+
+/// Sends nothing before what the session has written is on disk.
+struct DurableTransport {
+    inner: Arc<dyn Transport>,
+    journal: Arc<Journal>,
+}
+
+#[async_trait]
+impl Transport for DurableTransport {
+    async fn send(&self, data: Bytes) -> anyhow::Result<()> {
+        self.journal.before_sending().await?;
+        self.inner.send(data).await
+    }
+
+    async fn disconnect(&self) {
+        self.inner.disconnect().await;
+    }
+}
+
+/// Brings a session's journal to the disk, until it fails or is closed. What comes alone goes at
+/// once; what follows waits for more.
+async fn write_behind(journal: Arc<Journal>, client: Weak<Client>, is_live: Arc<AtomicBool>) {
+    while let Ok(messages) = journal.wanted().await {
+        // The ratchets go along with the messages that they have moved past. While the client drains
+        // what the server kept for it, it does so itself.
+        if messages
+            && is_live.load(Ordering::Relaxed)
+            && let Some(client) = client.upgrade()
+        {
+            let flush = async {
+                if let Err(error) = client.flush_pending_signal_state().await {
+                    log::debug!("ratchets are not written yet: {error}");
+                }
+            };
+            // Nothing in it waits for the disk; it could wait for a client that has begun to drain.
+            let patience = async {
+                smol::Timer::after(FLUSH_PATIENCE).await;
+            };
+            flush.or(patience).await;
+        }
+        if journal.settle().await.is_err() {
+            return;
+        }
+        smol::Timer::after(PACE).await;
     }
 }
 

@@ -16,4 +16,5 @@ mod resources;
 mod support;
 mod tidy;
 mod two_accounts;
+mod wear;
 mod webhooks;

@@ -1,8 +1,8 @@
-//! wacore's storage traits over LMDB: one [`Backend`] for each account, nothing kept in memory.
+//! wacore's storage traits over LMDB: one [`Backend`] for each account.
 //!
-//! Reads look into the map on the caller's thread; a write resolves once it is on disk, and what
-//! several sessions write at the same time shares a commit. Every method that changes more than a
-//! row does so in one transaction.
+//! Reads look into the map on the caller's thread. What is written with every message (ratchets,
+//! copies of messages, their secrets) goes through the [`Journal`]; any other write resolves once it is
+//! on disk. Every method that changes more than a row does so in one transaction.
 //!
 //! Rows are in the store's `signal` table: account number, kind, and then
 //!
@@ -34,6 +34,7 @@
 mod app_sync;
 mod device;
 mod expiring;
+mod journal;
 mod protocol;
 mod secrets;
 mod sender_key_devices;
@@ -41,7 +42,6 @@ mod signal;
 mod tc_tokens;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -49,6 +49,8 @@ use whatsapp_rust::wacore::store::error::StoreError as BackendError;
 
 use crate::store::signal::{self as rows, Kind};
 use crate::store::{Key, ReadTx, Store, StoreError, WriteTx};
+
+pub use journal::{Arrivals, Journal};
 
 /// wacore's result.
 type Result<T> = std::result::Result<T, BackendError>;
@@ -71,25 +73,36 @@ const SWEEP: usize = 256;
 pub struct Backend {
     store: Store,
     account: u32,
-    failed: Arc<AtomicBool>,
-    on_failure: Option<FailureHook>,
+    journal: Arc<Journal>,
+    /// The journal is written by its owner; else each write waits for the disk.
+    is_behind: bool,
 }
 
 impl Backend {
     /// The backend of the account of that number. All of an account's backends are the same.
     pub fn new(store: Store, account: u32) -> Backend {
         Backend {
+            journal: Journal::new(store.clone(), account, None),
             store,
             account,
-            failed: Arc::new(AtomicBool::new(false)),
-            on_failure: None,
+            is_behind: false,
         }
     }
 
-    /// Calls `hook` when a write fails, once.
-    pub fn on_failure(mut self, hook: impl Fn(&StoreError) + Send + Sync + 'static) -> Backend {
-        self.on_failure = Some(Arc::new(hook));
-        self
+    /// The backend of a running session, whose writes resolve before they are on disk. Calls `hook`
+    /// when one fails, once. The session is the owner of the [`Journal`].
+    pub fn behind(store: Store, account: u32, hook: FailureHook) -> Backend {
+        Backend {
+            journal: Journal::new(store.clone(), account, Some(hook)),
+            store,
+            account,
+            is_behind: true,
+        }
+    }
+
+    /// What is not on disk yet.
+    pub fn journal(&self) -> &Arc<Journal> {
+        &self.journal
     }
 
     /// Forgets everything, for a new pairing. Not one transaction: what is left after a crash is
@@ -124,21 +137,20 @@ impl Backend {
         &self,
         job: impl FnMut(&mut WriteTx<'_>) -> Stored<T> + Send + 'static,
     ) -> Result<T> {
-        if self.failed.load(Ordering::Relaxed) {
-            return Err(into_backend(StoreError::Closed));
+        if let Some(error) = self.journal.failure() {
+            return Err(into_backend(error));
         }
         self.store.write(job).await.map_err(|error| {
-            if !self.failed.swap(true, Ordering::Relaxed)
-                && let Some(hook) = &self.on_failure
-            {
-                hook(&error);
-            }
+            self.journal.fail(&error);
             into_backend(error)
         })
     }
 
     /// A copy of the row.
     fn get(&self, key: &Key) -> Result<Option<Vec<u8>>> {
+        if let Some(known) = self.journal.row(key) {
+            return Ok(known);
+        }
         self.read(|tx| Ok(rows::get(tx, key)?.map(<[u8]>::to_vec)))
     }
 
@@ -165,6 +177,33 @@ impl Backend {
                 .try_for_each(|(key, value)| rows::put(tx, key, value.as_ref()))
         })
         .await
+    }
+
+    /// Rows that go through the journal; `None` deletes.
+    async fn note(&self, rows: impl IntoIterator<Item = (Vec<u8>, Option<Vec<u8>>)>) -> Result<()> {
+        self.journal.put(rows).await.map_err(into_backend)?;
+        self.written().await
+    }
+
+    /// Another change that goes through the journal.
+    async fn change(
+        &self,
+        change: impl FnMut(&mut WriteTx<'_>) -> Stored<()> + Send + 'static,
+    ) -> Result<()> {
+        self.journal.add(Box::new(change)).map_err(into_backend)?;
+        self.written().await
+    }
+
+    /// Waits for the disk, unless the session does.
+    async fn written(&self) -> Result<()> {
+        if self.is_behind {
+            return Ok(());
+        }
+        self.settle().await
+    }
+
+    async fn settle(&self) -> Result<()> {
+        self.journal.settle().await.map_err(into_backend)
     }
 
     async fn put_json<T: Serialize>(&self, key: Key, value: &T) -> Result<()> {

@@ -267,13 +267,14 @@ impl ProtocolStore for Backend {
     ) -> Result<()> {
         let (account, at) = (self.account, now());
         let (id, payload) = (sent_id(chat_jid, message_id), payload.to_vec());
-        self.write(move |tx| SENT.put(tx, account, &id, at, &payload))
+        self.change(move |tx| SENT.put(tx, account, &id, at, &payload))
             .await
     }
 
     async fn take_sent_message(&self, chat_jid: &str, message_id: &str) -> Result<Option<Vec<u8>>> {
         let account = self.account;
         let id = sent_id(chat_jid, message_id);
+        self.settle().await?;
         self.write(move |tx| SENT.take(tx, account, &id)).await
     }
 
@@ -304,6 +305,9 @@ impl ProtocolStore for Backend {
         id: &str,
     ) -> Result<Option<Vec<u8>>> {
         let id = pending_id(chat, sender, id);
+        if let Some(known) = self.journal.pending(&id) {
+            return Ok(known);
+        }
         self.read(|tx| {
             let found = PENDING.get(tx, self.account, &id)?;
             Ok(found.map(|(_, message)| message.to_vec()))
@@ -320,32 +324,20 @@ impl ProtocolStore for Backend {
     }
 
     async fn store_pending_inbound_batch(&self, batch: &[PendingInboundRow<'_>]) -> Result<()> {
-        let (account, at) = (self.account, now());
-        let batch: Vec<_> = batch
-            .iter()
-            .map(|row| {
-                let id = pending_id(row.chat, row.sender, row.id).to_vec();
-                (id, row.message.to_vec())
-            })
-            .collect();
-        self.write(move |tx| {
-            batch
-                .iter()
-                .try_for_each(|(id, message)| PENDING.put(tx, account, id, at, message))
-        })
-        .await
+        let at = now();
+        let rows = batch.iter().map(|row| {
+            let id = pending_id(row.chat, row.sender, row.id).to_vec();
+            (id, Some((at, row.message.to_vec())))
+        });
+        self.journal.put_pending(rows).map_err(into_backend)?;
+        self.written().await
     }
 
     async fn delete_pending_inbound_batch(&self, keys: &[PendingInboundKey<'_>]) -> Result<()> {
-        let account = self.account;
-        let ids: Vec<_> = keys
+        let rows = keys
             .iter()
-            .map(|key| pending_id(key.chat, key.sender, key.id).to_vec())
-            .collect();
-        self.write(move |tx| {
-            ids.iter()
-                .try_for_each(|id| PENDING.take(tx, account, id).map(drop))
-        })
-        .await
+            .map(|key| (pending_id(key.chat, key.sender, key.id).to_vec(), None));
+        self.journal.put_pending(rows).map_err(into_backend)?;
+        self.written().await
     }
 }

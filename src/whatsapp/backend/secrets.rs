@@ -6,7 +6,7 @@ use whatsapp_rust::wacore::store::traits::{
 };
 
 use super::expiring::SECRETS;
-use super::{Backend, Result, Stored, rows};
+use super::{Backend, Result, Stored, into_backend, rows};
 use crate::store::{Key, ReadTx, WriteTx};
 
 /// Bytes of the message's time in front of the secret.
@@ -45,8 +45,10 @@ impl MsgSecretStore for Backend {
     async fn put_msg_secrets(&self, entries: Vec<MsgSecretEntry>) -> Result<usize> {
         let account = self.account;
         let count = entries.len();
-        self.write(move |tx| entries.iter().try_for_each(|entry| put(tx, account, entry)))
+        self.change(move |tx| entries.iter().try_for_each(|entry| put(tx, account, entry)))
             .await?;
+        // The client shows them to readers until this resolves: only then they are to be seen here.
+        self.journal.on_disk().await.map_err(into_backend)?;
         Ok(count)
     }
 

@@ -6,7 +6,7 @@ use whatsapp_rust::async_trait;
 use whatsapp_rust::bytes::Bytes;
 use whatsapp_rust::wacore::store::traits::SignalStore;
 
-use super::{Backend, Result, Stored, rows};
+use super::{Backend, Result, Stored, into_backend, rows};
 use crate::store::signal::{KEY_START, Kind};
 use crate::store::{Key, ReadTx};
 
@@ -15,10 +15,21 @@ impl Backend {
         self.key(kind).text(address)
     }
 
-    fn entries<V: Clone>(&self, kind: Kind, rows: &[(Arc<str>, V)]) -> Vec<(Vec<u8>, V)> {
+    fn entries<V: AsRef<[u8]>>(
+        &self,
+        kind: Kind,
+        rows: &[(Arc<str>, V)],
+    ) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
         rows.iter()
-            .map(|(address, value)| (self.addressed(kind, address).to_vec(), value.clone()))
+            .map(|(address, value)| {
+                let key = self.addressed(kind, address).to_vec();
+                (key, Some(value.as_ref().to_vec()))
+            })
             .collect()
+    }
+
+    async fn note_one(&self, key: Key, value: Option<&[u8]>) -> Result<()> {
+        self.note([(key.to_vec(), value.map(<[u8]>::to_vec))]).await
     }
 
     fn numbered(&self, kind: Kind, id: u32) -> Key {
@@ -27,6 +38,9 @@ impl Backend {
 
     fn get_prekey(&self, tx: &ReadTx<'_>, id: u32) -> Stored<Option<Bytes>> {
         let key = self.numbered(Kind::PreKey, id);
+        if self.journal.row(&key) == Some(None) {
+            return Ok(None);
+        }
         match rows::get(tx, &key)? {
             None => Ok(None),
             Some([_uploaded, record @ ..]) => Ok(Some(Bytes::copy_from_slice(record))),
@@ -53,24 +67,29 @@ fn id_of(key: &[u8]) -> Stored<u32> {
 #[async_trait]
 impl SignalStore for Backend {
     async fn put_identity(&self, address: &str, key: [u8; 32]) -> Result<()> {
-        self.put(self.addressed(Kind::Identity, address), key).await
+        self.note_one(self.addressed(Kind::Identity, address), Some(&key))
+            .await
     }
 
     async fn put_identities_batch(&self, identities: &[(Arc<str>, [u8; 32])]) -> Result<()> {
-        self.put_all(self.entries(Kind::Identity, identities)).await
+        self.note(self.entries(Kind::Identity, identities)).await
     }
 
     async fn load_identity(&self, address: &str) -> Result<Option<[u8; 32]>> {
         let key = self.addressed(Kind::Identity, address);
-        self.read(|tx| {
-            rows::get(tx, &key)?
-                .map(|bytes| bytes.try_into().map_err(|e| rows::corrupt(&key, e)))
-                .transpose()
-        })
+        self.get(&key)?
+            .map(|bytes| {
+                let bytes = bytes.as_slice();
+                bytes
+                    .try_into()
+                    .map_err(|e| into_backend(rows::corrupt(&key, e)))
+            })
+            .transpose()
     }
 
     async fn delete_identity(&self, address: &str) -> Result<()> {
-        self.delete(self.addressed(Kind::Identity, address)).await
+        self.note_one(self.addressed(Kind::Identity, address), None)
+            .await
     }
 
     async fn get_session(&self, address: &str) -> Result<Option<Bytes>> {
@@ -79,21 +98,22 @@ impl SignalStore for Backend {
     }
 
     async fn put_session(&self, address: &str, session: &[u8]) -> Result<()> {
-        self.put(self.addressed(Kind::Session, address), session.to_vec())
+        self.note_one(self.addressed(Kind::Session, address), Some(session))
             .await
     }
 
     async fn put_sessions_batch(&self, sessions: &[(Arc<str>, Bytes)]) -> Result<()> {
-        self.put_all(self.entries(Kind::Session, sessions)).await
+        self.note(self.entries(Kind::Session, sessions)).await
     }
 
     async fn delete_session(&self, address: &str) -> Result<()> {
-        self.delete(self.addressed(Kind::Session, address)).await
+        self.note_one(self.addressed(Kind::Session, address), None)
+            .await
     }
 
     async fn has_session(&self, address: &str) -> Result<bool> {
-        let key = self.addressed(Kind::Session, address);
-        self.read(|tx| Ok(rows::get(tx, &key)?.is_some()))
+        let found = self.get(&self.addressed(Kind::Session, address))?;
+        Ok(found.is_some())
     }
 
     /// An address too long to stand in a key cannot be searched by user: while there is one, the
@@ -107,7 +127,7 @@ impl SignalStore for Backend {
                     start.clone().text_start(&format!("{user}:")),
                     start.hashed_text(),
                 ] {
-                    if rows::scan(tx, &prefix)?.next().transpose()?.is_some() {
+                    if self.journal.has_prefix(tx, &prefix)? {
                         return Ok(true);
                     }
                 }
@@ -168,7 +188,7 @@ impl SignalStore for Backend {
     }
 
     async fn remove_prekey(&self, id: u32) -> Result<()> {
-        self.delete(self.numbered(Kind::PreKey, id)).await
+        self.note_one(self.numbered(Kind::PreKey, id), None).await
     }
 
     async fn get_max_prekey_id(&self) -> Result<u32> {
@@ -203,13 +223,12 @@ impl SignalStore for Backend {
     }
 
     async fn put_sender_key(&self, address: &str, record: &[u8]) -> Result<()> {
-        self.put(self.addressed(Kind::SenderKey, address), record.to_vec())
+        self.note_one(self.addressed(Kind::SenderKey, address), Some(record))
             .await
     }
 
     async fn put_sender_keys_batch(&self, sender_keys: &[(Arc<str>, Bytes)]) -> Result<()> {
-        self.put_all(self.entries(Kind::SenderKey, sender_keys))
-            .await
+        self.note(self.entries(Kind::SenderKey, sender_keys)).await
     }
 
     async fn get_sender_key(&self, address: &str) -> Result<Option<Vec<u8>>> {
@@ -217,6 +236,7 @@ impl SignalStore for Backend {
     }
 
     async fn delete_sender_key(&self, address: &str) -> Result<()> {
-        self.delete(self.addressed(Kind::SenderKey, address)).await
+        self.note_one(self.addressed(Kind::SenderKey, address), None)
+            .await
     }
 }

@@ -156,6 +156,105 @@ fn purging_a_removed_account_takes_its_session_along() {
 }
 
 #[test]
+fn what_a_session_writes_is_seen_at_once_and_stored_together() {
+    smol::block_on(async {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(&dir);
+        let b = wildcat::whatsapp::Backend::behind(store.clone(), ALICE, Arc::new(|_| ()));
+        b.store_prekey(5, b"p", true).await.unwrap();
+        let before = store.stats().commits;
+        b.put_session(PEER, b"one").await.unwrap();
+        b.put_session("x@lid", b"x").await.unwrap();
+        b.put_identity(PEER, [1; 32]).await.unwrap();
+        b.put_sender_key(GROUP, b"k").await.unwrap();
+        b.remove_prekey(5).await.unwrap();
+        b.store_pending_inbound(PEER, PEER, "M", b"m")
+            .await
+            .unwrap();
+        b.store_pending_inbound(PEER, PEER, "N", b"n")
+            .await
+            .unwrap();
+        b.delete_pending_inbound(PEER, PEER, "N").await.unwrap();
+        b.store_sent_message(PEER, "S", b"s").await.unwrap();
+        assert_eq!(store.stats().commits, before, "nothing waited for the disk");
+
+        let look = async |b: &wildcat::whatsapp::Backend| {
+            assert_eq!(
+                b.get_session(PEER).await.unwrap().as_deref(),
+                Some(&b"one"[..])
+            );
+            assert_eq!(b.load_identity(PEER).await.unwrap(), Some([1; 32]));
+            assert_eq!(
+                b.get_sender_key(GROUP).await.unwrap().as_deref(),
+                Some(&b"k"[..])
+            );
+            assert_eq!(b.load_prekey(5).await.unwrap(), None);
+            assert!(b.has_signal_state_for_user("x").await.unwrap());
+            assert!(!b.has_signal_state_for_user("y").await.unwrap());
+            let pending = b.get_pending_inbound(PEER, PEER, "M").await.unwrap();
+            assert_eq!(pending.as_deref(), Some(&b"m"[..]));
+            assert_eq!(b.get_pending_inbound(PEER, PEER, "N").await.unwrap(), None);
+        };
+        look(&b).await;
+        b.journal().before_sending().await.unwrap();
+        assert_eq!(store.stats().commits, before + 1, "all of it in one commit");
+        look(&ours(&store, ALICE)).await;
+
+        // What is deleted is gone at once, though it is on disk, and stays so.
+        b.delete_session("x@lid").await.unwrap();
+        b.delete_pending_inbound(PEER, PEER, "M").await.unwrap();
+        assert!(!b.has_signal_state_for_user("x").await.unwrap());
+        assert_eq!(b.get_pending_inbound(PEER, PEER, "M").await.unwrap(), None);
+        b.journal().settle().await.unwrap();
+        assert_eq!(store.stats().commits, before + 2);
+        let taken = b.take_sent_message(PEER, "S").await.unwrap();
+        assert_eq!(taken.as_deref(), Some(&b"s"[..]));
+        close(&store).await;
+        let store = open(&dir);
+        let b = ours(&store, ALICE);
+        assert!(!b.has_session("x@lid").await.unwrap());
+        assert_eq!(b.get_pending_inbound(PEER, PEER, "M").await.unwrap(), None);
+        close(&store).await;
+    });
+}
+
+#[test]
+fn after_a_failed_write_nothing_more_is_stored_or_sent() {
+    smol::block_on(async {
+        let dir = tempfile::tempdir().unwrap();
+        let small = wildcat::store::Options {
+            map_initial: 1 << 20,
+            map_max: 1 << 20,
+        };
+        let store = wildcat::store::Store::open(dir.path(), small).unwrap();
+        let told = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let count = Arc::clone(&told);
+        let hook = move |_: &wildcat::store::StoreError| {
+            count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        };
+        let b = wildcat::whatsapp::Backend::behind(store.clone(), ALICE, Arc::new(hook));
+        b.put_session(PEER, b"kept").await.unwrap();
+        b.journal().settle().await.unwrap();
+        b.put_session(PEER, &[0; 2 << 20]).await.unwrap();
+        assert!(b.journal().before_sending().await.is_err());
+        assert!(b.journal().before_sending().await.is_err());
+        assert!(b.put_session("x@lid", b"small").await.is_err());
+        assert!(b.put_group_metadata(GROUP, b"g").await.is_err());
+        assert!(b.journal().wanted().await.is_err());
+        assert_eq!(told.load(std::sync::atomic::Ordering::Relaxed), 1);
+        // The next session starts from what is stored.
+        let b = ours(&store, ALICE);
+        assert_eq!(
+            b.get_session(PEER).await.unwrap().as_deref(),
+            Some(&b"kept"[..])
+        );
+        assert!(!b.has_session("x@lid").await.unwrap());
+        b.put_session("x@lid", b"small").await.unwrap();
+        close(&store).await;
+    });
+}
+
+#[test]
 fn a_batch_is_one_commit_and_what_is_known_none() {
     smol::block_on(async {
         let Subject::Lmdb { store, dir: _dir } = Subject::lmdb() else {

@@ -6,6 +6,7 @@
 // The benchmark uses a part of it, the tests another.
 #![allow(dead_code, unused_imports)]
 
+pub mod disk;
 mod form;
 mod receiver;
 mod server;

@@ -1,0 +1,89 @@
+//! What reaches the disk, counted in commits: a memory card wears out by them.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::{Server, World, disk, eventually};
+
+const ALICE: &str = "491700000001";
+const BOB: &str = "491700000002";
+/// Longer than what comes quickly is waited for to be stored together.
+const APART: Duration = Duration::from_millis(150);
+
+fn wait_stored(world: &World, server: &Server, message: &str) {
+    let path = format!("/accounts/alice/messages/{message}");
+    eventually("the message", || {
+        (world.api(server, "GET", &path, None).status == 200).then_some(())
+    });
+}
+
+/// Commits until nothing has been committed for a while.
+fn settled(world: &World) -> u64 {
+    let data = world.options().data;
+    let mut before = disk::commits(&data);
+    eventually("the end of the commits", || {
+        std::thread::sleep(2 * APART);
+        let now = disk::commits(&data);
+        (std::mem::replace(&mut before, now) == now).then_some(now)
+    })
+}
+
+#[test]
+fn an_isolated_message_costs_one_commit_and_one_for_its_decryption_at_most() {
+    const MESSAGES: u64 = 10;
+    let world = World::new();
+    let server = world.server();
+    world.pair(&server, "alice", ALICE);
+    let bob = world.phone(BOB, "Bob");
+    // The first one makes a session with the phone.
+    wait_stored(&world, &server, &bob.say(ALICE, "first"));
+    let before = settled(&world);
+    for n in 0..MESSAGES {
+        wait_stored(&world, &server, &bob.say(ALICE, &format!("message {n}")));
+        std::thread::sleep(APART);
+    }
+    let commits = settled(&world) - before;
+    println!("{MESSAGES} isolated messages: {commits} commits");
+    assert!(commits <= 2 * MESSAGES, "{commits} for {MESSAGES}");
+    assert!(
+        commits >= MESSAGES,
+        "each was on disk when it was acknowledged"
+    );
+}
+
+#[test]
+fn a_flood_of_a_thousand_shares_its_commits() {
+    const MESSAGES: u64 = 1_000;
+    let world = World::new();
+    let server = world.server();
+    world.pair(&server, "alice", ALICE);
+    let bob = world.phone(BOB, "Bob");
+    wait_stored(&world, &server, &bob.say(ALICE, "first"));
+    let before = settled(&world);
+    let flood = json!({"from": BOB, "to": ALICE, "count": MESSAGES});
+    let done = world.admin("POST", "/load", Some(&flood)).expect(200);
+    assert_eq!(done["acknowledged"], MESSAGES, "{done}");
+    let commits = settled(&world) - before;
+    let chat = format!("/accounts/alice/chats/{BOB}@s.whatsapp.net/messages");
+    let page = world.get(&server, &chat);
+    assert_eq!(page["pagination"]["total"], MESSAGES + 1, "all are stored");
+    println!(
+        "{MESSAGES} at once: {commits} commits, {} s",
+        done["seconds"]
+    );
+    assert!(commits * 5 < MESSAGES, "{commits} for {MESSAGES}");
+}
+
+#[test]
+fn nothing_is_written_while_nothing_happens() {
+    let world = World::new();
+    let server = world.server();
+    world.pair(&server, "alice", ALICE);
+    let before = settled(&world);
+    let bytes = disk::bytes_written(server.pid());
+    // Between two keep-alives, which are 15 to 30 s apart.
+    std::thread::sleep(Duration::from_secs(5));
+    assert_eq!(disk::commits(&world.options().data), before);
+    assert_eq!(disk::bytes_written(server.pid()), bytes);
+}

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 
 use crate::config::{Override, Overrides};
+use crate::keys::NewKey;
 
 /// What `wildcat --help` prints. It fits a screen of 24 lines and 80 columns.
 pub const HELP: &str = "\
@@ -12,6 +13,8 @@ Usage: wildcat [COMMAND] [OPTIONS]
 
 Commands:
   run              Run the server; also without any command
+  key              Keys of the API: `key add NAME [--account ID] [--read-only]`,
+                   `key list`, `key remove NAME`
   check-config     Print the settings that count and where each comes from
   sandbox          Run with a simulated WhatsApp: try things out without a phone
                    (in builds with `--features sandbox`)
@@ -37,9 +40,18 @@ pub const VERSION: &str = concat!("wildcat ", env!("CARGO_PKG_VERSION"));
 pub enum Command {
     Run(Overrides),
     CheckConfig(Overrides),
+    Key(KeyCommand, Overrides),
     Sandbox(Overrides),
     Version,
     Help,
+}
+
+/// What is to be done with the keys of the API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyCommand {
+    Add(NewKey),
+    List,
+    Remove(String),
 }
 
 /// Why the command line cannot be followed.
@@ -57,6 +69,10 @@ pub enum ArgsError {
     Twice(&'static str),
     #[error("{0:?} is not needed: there is one command")]
     UnexpectedArgument(String),
+    #[error("it is `key add NAME [--account ID] [--read-only]`, `key list` or `key remove NAME`")]
+    Key,
+    #[error("{0} belongs to `wildcat key add` alone")]
+    OnlyForKeys(&'static str),
     #[error("{0:?} is not UTF-8")]
     NotUtf8(OsString),
     #[error("this build has no sandbox: build it with `cargo build --release --features sandbox`")]
@@ -71,6 +87,10 @@ const OPTIONS: [(&str, Option<&str>); 4] = [
     ("--log", Some("log.level")),
 ];
 
+/// The options that only `key add` has.
+const ACCOUNT: &str = "--account";
+const READ_ONLY: &str = "--read-only";
+
 /// Reads the arguments, without the program's own name.
 ///
 /// # Errors
@@ -79,32 +99,34 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, ArgsEr
     let mut args = args
         .into_iter()
         .map(|arg| arg.into_string().map_err(ArgsError::NotUtf8));
-    let mut command = None;
+    let mut words = Vec::new();
     let mut overrides = Overrides::default();
+    let mut account = None;
+    let mut read_only = false;
     let mut seen = Vec::new();
     while let Some(arg) = args.next() {
         let arg = arg?;
         if !arg.starts_with('-') {
-            if command.is_some() {
-                return Err(ArgsError::UnexpectedArgument(arg));
-            }
-            command = Some(arg);
+            words.push(arg);
             continue;
         }
         let (name, inline) = match arg.split_once('=') {
             Some((name, value)) => (name, Some(value.to_owned())),
             None => (arg.as_str(), None),
         };
-        if let "--help" | "-h" | "--version" | "-V" = name {
+        if let "--help" | "-h" | "--version" | "-V" | READ_ONLY = name {
             if inline.is_some() {
                 return Err(ArgsError::UnexpectedValue(name.to_owned()));
             }
-            return Ok(match name {
-                "--help" | "-h" => Command::Help,
-                _ => Command::Version,
-            });
+            match name {
+                "--help" | "-h" => return Ok(Command::Help),
+                READ_ONLY => read_only = true,
+                _ => return Ok(Command::Version),
+            }
+            continue;
         }
-        let Some((flag, key)) = OPTIONS.into_iter().find(|(flag, _)| *flag == name) else {
+        let known = OPTIONS.into_iter().chain([(ACCOUNT, None)]);
+        let Some((flag, key)) = known.into_iter().find(|(flag, _)| *flag == name) else {
             return Err(ArgsError::UnknownOption(name.to_owned()));
         };
         if seen.contains(&flag) {
@@ -119,17 +141,49 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, ArgsEr
             return Err(ArgsError::MissingValue(flag));
         }
         match key {
+            None if flag == ACCOUNT => account = Some(value),
             None => overrides.file = Some(value.into()),
             Some(key) => overrides.values.push(Override { key, flag, value }),
         }
     }
-    match command.as_deref() {
-        None | Some("run") => Ok(Command::Run(overrides)),
-        Some("check-config") => Ok(Command::CheckConfig(overrides)),
-        Some("sandbox") if cfg!(feature = "sandbox") => Ok(Command::Sandbox(overrides)),
-        Some("sandbox") => Err(ArgsError::NoSandbox),
-        Some("help") => Ok(Command::Help),
-        Some(other) => Err(ArgsError::UnknownCommand(other.to_owned())),
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    if let ["key", "add", name] = words[..] {
+        let new = NewKey {
+            name: name.to_owned(),
+            account,
+            read_only,
+        };
+        return Ok(Command::Key(KeyCommand::Add(new), overrides));
+    }
+    for (flag, is_there) in [(ACCOUNT, account.is_some()), (READ_ONLY, read_only)] {
+        if is_there {
+            return Err(ArgsError::OnlyForKeys(flag));
+        }
+    }
+    command(&words, overrides)
+}
+
+/// The command that these words are, other than `key add`.
+fn command(words: &[&str], overrides: Overrides) -> Result<Command, ArgsError> {
+    let command = match words {
+        [] | ["run", ..] => Command::Run(overrides),
+        ["check-config", ..] => Command::CheckConfig(overrides),
+        ["key", "list"] => return Ok(Command::Key(KeyCommand::List, overrides)),
+        ["key", "remove", name] => {
+            return Ok(Command::Key(
+                KeyCommand::Remove((*name).to_owned()),
+                overrides,
+            ));
+        }
+        ["key", ..] => return Err(ArgsError::Key),
+        ["sandbox", ..] if cfg!(feature = "sandbox") => Command::Sandbox(overrides),
+        ["sandbox", ..] => return Err(ArgsError::NoSandbox),
+        ["help", ..] => Command::Help,
+        [other, ..] => return Err(ArgsError::UnknownCommand((*other).to_owned())),
+    };
+    match words.get(1) {
+        Some(more) => Err(ArgsError::UnexpectedArgument((*more).to_owned())),
+        None => Ok(command),
     }
 }
 
@@ -192,6 +246,53 @@ mod tests {
         assert_eq!(
             parsed("--help=x"),
             Err(ArgsError::UnexpectedValue("--help".into()))
+        );
+    }
+
+    #[test]
+    fn keys_are_made_listed_and_removed() {
+        let add = |account: Option<&str>, read_only| {
+            let new = NewKey {
+                name: "ha".to_owned(),
+                account: account.map(str::to_owned),
+                read_only,
+            };
+            Ok(Command::Key(KeyCommand::Add(new), Overrides::default()))
+        };
+        assert_eq!(parsed("key add ha"), add(None, false));
+        assert_eq!(
+            parsed("key --read-only add --account=alice ha"),
+            add(Some("alice"), true)
+        );
+        assert_eq!(
+            parsed("key list"),
+            Ok(Command::Key(KeyCommand::List, Overrides::default()))
+        );
+        assert!(matches!(
+            parsed("key remove ha --data /d"),
+            Ok(Command::Key(KeyCommand::Remove(name), _)) if name == "ha"
+        ));
+        for bad in [
+            "key",
+            "key add",
+            "key add a b",
+            "key list a",
+            "key remove",
+            "key fly",
+        ] {
+            assert_eq!(parsed(bad), Err(ArgsError::Key), "{bad}");
+        }
+        assert_eq!(
+            parsed("key list --read-only"),
+            Err(ArgsError::OnlyForKeys("--read-only"))
+        );
+        assert_eq!(
+            parsed("run --account a"),
+            Err(ArgsError::OnlyForKeys("--account"))
+        );
+        assert_eq!(
+            parsed("key add a --read-only=1"),
+            Err(ArgsError::UnexpectedValue("--read-only".into()))
         );
     }
 

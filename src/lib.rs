@@ -7,6 +7,7 @@
 //! | [`args`], [`config`] | the command line; every setting and limit |
 //! | [`runtime`] | the one executor, the signal to stop |
 //! | [`clock`] | the only caller of the system's clocks |
+//! | [`keys`] | the keys of the API, hashed, in their file |
 //! | [`jid`] | recipients, parsed and canonical |
 //! | [`event`] | what happened: the contract of the log, the webhooks and their readers |
 //! | [`store`] | LMDB: the only importer of heed; group commit on a thread of its own |
@@ -19,7 +20,7 @@
 //! | [`qr`], [`console`] | pairing codes; what the terminal shows |
 //!
 //! Imports point one way: `main -> lib -> api, webhook, account -> whatsapp -> store, net, media ->
-//! event, jid, clock, config`.
+//! event, jid, keys, clock, config`.
 //!
 //! # Invariants
 //!
@@ -43,6 +44,7 @@ pub mod config;
 pub mod console;
 pub mod event;
 pub mod jid;
+pub mod keys;
 pub mod media;
 pub mod net;
 pub mod qr;

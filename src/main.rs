@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
-use wildcat::args::{self, Command};
-use wildcat::config::{self, Loaded, Overrides};
+use wildcat::args::{self, Command, KeyCommand};
+use wildcat::config::{self, Config, Loaded, Origin, Overrides};
+use wildcat::keys::{self, KeyError};
 use wildcat::runtime::Signals;
-use wildcat::{RunError, console};
+use wildcat::{RunError, clock, console};
 
 /// What the shell sees when arguments or settings are wrong.
 const USAGE: u8 = 2;
@@ -36,6 +37,15 @@ fn main() -> ExitCode {
             print!("{}", loaded.describe());
             ExitCode::SUCCESS
         }),
+        Command::Key(command, overrides) => {
+            with_config(&at_rest(overrides), |loaded| match key(command, &loaded) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    eprintln!("wildcat: {error}");
+                    ExitCode::FAILURE
+                }
+            })
+        }
         Command::Run(overrides) => with_config(&overrides, |loaded| {
             console::init_log(loaded.config.log.level);
             finish(listen_to_signals().and_then(|stop| wildcat::run(&loaded.config, stop)))
@@ -54,6 +64,79 @@ fn with_config(overrides: &Overrides, then: impl FnOnce(Loaded) -> ExitCode) -> 
             ExitCode::from(USAGE)
         }
     }
+}
+
+/// The settings for a command that does not reach WhatsApp: a sandbox build has nothing to refuse.
+fn at_rest(mut overrides: Overrides) -> Overrides {
+    if cfg!(feature = "sandbox") {
+        overrides.values.push(config::Override {
+            key: "whatsapp.url",
+            flag: "no connection",
+            value: "wss://localhost/".to_owned(),
+        });
+    }
+    overrides
+}
+
+/// `wildcat key …`. The key itself is all that goes to standard output, for scripts.
+fn key(command: KeyCommand, loaded: &Loaded) -> Result<(), Box<dyn std::error::Error>> {
+    let file = loaded.config.keys_file();
+    match command {
+        KeyCommand::Add(new) => {
+            guard_against_nowhere(loaded)?;
+            let name = new.name.clone();
+            let key = keys::add(&file, new, clock::now())?;
+            println!("{key}");
+            eprintln!(
+                "
+This is the key {name:?}, shown this once: {} keeps only its hash.
+It counts at once. Send it with each request as
+  X-Api-Key: {key}
+or as \"Authorization: Bearer\", or as the password of Basic authentication.",
+                file.display()
+            );
+        }
+        KeyCommand::List => {
+            let all = keys::read(&file)?;
+            if all.is_empty() {
+                eprintln!("There are no keys in {}.", file.display());
+            }
+            for key in all {
+                let account = key.account.as_deref().unwrap_or("all accounts");
+                let rights = if key.read_only {
+                    "reads"
+                } else {
+                    "reads and writes"
+                };
+                println!("{}\t{account}\t{rights}\t{}", key.name, key.created);
+            }
+        }
+        KeyCommand::Remove(name) => {
+            if !file.exists() {
+                return Err(KeyError::NotFound(name).into());
+            }
+            keys::remove(&file, &name)?;
+            eprintln!("The key {name:?} is removed and counts no more.");
+            if keys::read(&file)?.is_empty() {
+                eprintln!("It was the last: the server now serves only its own machine.");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A service has its data elsewhere than the shell in which somebody makes a key for it: a key in a
+/// directory that nobody named and no server has used would open nothing.
+fn guard_against_nowhere(loaded: &Loaded) -> Result<(), String> {
+    let Config { storage, auth, .. } = &loaded.config;
+    let named = auth.keys.is_some() || loaded.origin("storage.path") != Some(&Origin::BuiltIn);
+    if named || storage.path.exists() {
+        return Ok(());
+    }
+    Err(format!(
+        "there is no {} here: start the server first, or say where its data are with --data DIR",
+        storage.path.display()
+    ))
 }
 
 #[cfg(feature = "sandbox")]

@@ -8,7 +8,7 @@ use futures_lite::FutureExt as _;
 use smol::net::TcpListener;
 
 use crate::account::{Accounts, OutgoingText};
-use crate::api::{self, ApiConfig, ApiContext, ServerLimits};
+use crate::api::{self, ApiConfig, ApiContext, AuthSettings, Gate, ServerLimits};
 use crate::config::{Config, ConfigErrors, Download};
 use crate::jid::ChatJid;
 use crate::media::{Files, Spool};
@@ -180,6 +180,11 @@ impl Server {
                 deliveries: deliveries.clone(),
                 spool,
                 fetch,
+                gate: Arc::new(Gate::new(AuthSettings {
+                    keys: config.keys_file(),
+                    open: config.auth.open,
+                    hosts: config.server.hosts.clone(),
+                })),
                 config: api_config(config),
             },
             Arc::clone(&executor),

@@ -166,14 +166,18 @@ impl Accounts {
     ///
     /// # Errors
     /// [`AccountError::NoMedia`] if there is no such medium, or why it could not be fetched.
-    pub async fn media_by_id(&self, media_id: &str) -> Result<MediaFile, AccountError> {
+    pub async fn media_by_id(
+        &self,
+        media_id: &str,
+        may_see: impl Fn(&str) -> bool,
+    ) -> Result<MediaFile, AccountError> {
         let (account, _) = media_rows::parse_id(media_id).ok_or(AccountError::NoMedia)?;
         let handle = self
             .lock()
             .by_id
-            .values()
-            .find(|handle| handle.number == account)
-            .cloned()
+            .iter()
+            .find(|(id, handle)| handle.number == account && may_see(id))
+            .map(|(_, handle)| handle.clone())
             .ok_or(AccountError::NoMedia)?;
         self.medium(&handle, media_id).await
     }

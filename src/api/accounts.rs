@@ -2,6 +2,7 @@
 
 use super::Req;
 use super::answer::{Answer, One};
+use super::auth::Caller;
 use super::error::ApiError;
 use super::input::{Fields, param};
 use crate::account::{NewAccount, valid_account_id};
@@ -25,6 +26,11 @@ pub async fn create(mut req: Req) -> Result<Answer, ApiError> {
             expected: "1 to 64 of A-Z a-z 0-9 _ -",
         });
     }
+    if !Caller::of(&req).may_see(&new.id) {
+        return Err(ApiError::Forbidden(
+            "This key is for another account".to_owned(),
+        ));
+    }
     let account = req.state().accounts.create(new).await?;
     Answer::created(&One("account", &account))
 }
@@ -41,7 +47,10 @@ fn name(fields: &Fields, field: &'static str) -> Result<Option<String>, ApiError
 }
 
 pub async fn list(req: Req) -> Result<Answer, ApiError> {
-    Answer::ok(&One("accounts", &req.state().accounts.list()?))
+    let caller = Caller::of(&req);
+    let mut accounts = req.state().accounts.list()?;
+    accounts.retain(|account| caller.may_see(&account.id));
+    Answer::ok(&One("accounts", &accounts))
 }
 
 pub async fn get(req: Req) -> Result<Answer, ApiError> {

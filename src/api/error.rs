@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::answer::failure;
 use crate::account::AccountError;
+use crate::keys::KeyError;
 use crate::media::MediaError;
 use crate::store::StoreError;
 
@@ -27,6 +28,32 @@ pub enum ApiError {
     NoRoute,
     #[error("Method not allowed")]
     Method { allow: Vec<Method> },
+    /// A key is needed.
+    #[error(
+        "A key is needed: send it as X-Api-Key, as Authorization: Bearer, or as the password of \
+         Basic authentication. On the server, `wildcat key add NAME` makes one"
+    )]
+    NoKey,
+    /// There is no key yet, and the request comes from elsewhere.
+    #[error(
+        "This server has no keys yet and serves only the machine it runs on. There, run \
+         `wildcat key add NAME` and send the key as X-Api-Key; or set auth.open = true to let \
+         everybody on the network in"
+    )]
+    NoKeysYet,
+    #[error("This key is not known here; on the server, `wildcat key list` shows those that are")]
+    WrongKey,
+    #[error("Too many requests with wrong keys from this address")]
+    WrongKeys {
+        /// Seconds.
+        retry_after: u64,
+    },
+    /// The file of the keys. Its words may name paths: they stay in the log.
+    #[error("The keys of this server cannot be read")]
+    Keys(#[source] KeyError),
+    /// Known, but not allowed to, in these words.
+    #[error("{0}")]
+    Forbidden(String),
     /// A request that a retry cannot mend, in these words.
     #[error("{0}")]
     Conflict(String),
@@ -89,6 +116,9 @@ impl ApiError {
             ApiError::Range { .. } => StatusCode::RequestedRangeNotSatisfiable,
             ApiError::NotFound(_) | ApiError::NoRoute => StatusCode::NotFound,
             ApiError::Method { .. } => StatusCode::MethodNotAllowed,
+            ApiError::NoKey | ApiError::NoKeysYet | ApiError::WrongKey => StatusCode::Unauthorized,
+            ApiError::WrongKeys { .. } => StatusCode::TooManyRequests,
+            ApiError::Forbidden(_) => StatusCode::Forbidden,
             ApiError::Conflict(_) => StatusCode::Conflict,
             ApiError::TooLarge { .. } => StatusCode::PayloadTooLarge,
             ApiError::UnsupportedMedia | ApiError::UnsupportedUpload => {
@@ -97,7 +127,9 @@ impl ApiError {
             ApiError::HeadTooLarge { .. } => StatusCode::RequestHeaderFieldsTooLarge,
             ApiError::SlowClient => StatusCode::RequestTimeout,
             ApiError::TooManyConnections => StatusCode::ServiceUnavailable,
-            ApiError::TimedOut | ApiError::Internal(_) => StatusCode::InternalServerError,
+            ApiError::TimedOut | ApiError::Keys(_) | ApiError::Internal(_) => {
+                StatusCode::InternalServerError
+            }
             ApiError::Account(error) => account_status(error),
             ApiError::Store(error) => store_status(error),
         }
@@ -121,7 +153,8 @@ impl ApiError {
             ) => {
                 put("status", Value::from(status.name()));
             }
-            ApiError::Account(AccountError::TooFast { retry_after, .. }) => {
+            ApiError::Account(AccountError::TooFast { retry_after, .. })
+            | ApiError::WrongKeys { retry_after } => {
                 put("retryAfter", Value::from(*retry_after));
             }
             ApiError::Account(AccountError::Refused { code, .. }) => {
@@ -148,6 +181,11 @@ impl ApiError {
             | ApiError::NotFound(_)
             | ApiError::NoRoute
             | ApiError::Method { .. }
+            | ApiError::NoKey
+            | ApiError::NoKeysYet
+            | ApiError::WrongKey
+            | ApiError::Keys(_)
+            | ApiError::Forbidden(_)
             | ApiError::Conflict(_)
             | ApiError::TooLarge { .. }
             | ApiError::UnsupportedMedia
@@ -183,8 +221,14 @@ impl ApiError {
         if let ApiError::Range { size, .. } = &self {
             response.insert_header("Content-Range", format!("bytes */{size}"));
         }
-        if let ApiError::Account(AccountError::TooFast { retry_after, .. }) = &self {
+        if let ApiError::Account(AccountError::TooFast { retry_after, .. })
+        | ApiError::WrongKeys { retry_after } = &self
+        {
             response.insert_header("Retry-After", retry_after.to_string());
+        }
+        if status == StatusCode::Unauthorized {
+            // Makes browsers ask for it, and take the key as the password.
+            response.insert_header("WWW-Authenticate", "Basic realm=\"wildcat\"");
         }
         if status == StatusCode::ServiceUnavailable {
             response.insert_header("Retry-After", "5");
@@ -197,6 +241,7 @@ impl ApiError {
         match self {
             ApiError::Internal(cause) => cause.clone(),
             ApiError::Disk(cause) | ApiError::Unreadable(cause) => format!("{self}: {cause}"),
+            ApiError::Keys(cause) => format!("{self}: {cause}"),
             other => other.to_string(),
         }
     }

@@ -387,13 +387,20 @@ fn parse(head: &[u8]) -> Result<Parsed, HeadError> {
     let (mut has_host, mut close, mut expects_continue) = (false, minor == 0, false);
     let (mut length, mut chunked) = (None, false);
     for header in parsed.headers.iter() {
-        // Bytes beyond ASCII are allowed on the wire, but nothing here is told by them.
-        let Some(value) = std::str::from_utf8(header.value)
-            .ok()
-            .filter(|v| v.is_ascii())
-        else {
-            continue;
-        };
+        // Bytes beyond ASCII are allowed on the wire, but nothing here is told by them. The header
+        // stays: that it is there may count.
+        let value: String = header
+            .value
+            .iter()
+            .map(|byte| {
+                if byte.is_ascii() {
+                    char::from(*byte)
+                } else {
+                    '?'
+                }
+            })
+            .collect();
+        let value = value.as_str();
         match header.name.to_ascii_lowercase().as_str() {
             "host" if has_host => return Err(HeadError::Malformed("More than one Host header")),
             "host" => has_host = true,
@@ -488,6 +495,7 @@ mod tests {
         assert_eq!(parsed.request.url().query(), Some("a=1"));
         assert!(parsed.keep_alive && parsed.expects_continue);
         assert!(matches!(parsed.framing, Framing::Length(5)));
+        assert_eq!(parsed.request.header("X-Name").unwrap().as_str(), "J??rgen");
     }
 
     #[test]

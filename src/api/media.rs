@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::Req;
 use super::answer::Answer;
+use super::auth::Caller;
 use super::error::ApiError;
 use super::input::{Page, param, query};
 use super::range::{self, Asked, Part};
@@ -38,7 +39,7 @@ pub async fn list(req: Req) -> Result<Answer, ApiError> {
         })
         .transpose()?;
     let filter = MediaFilter {
-        account_id: query(&req, "accountId"),
+        account_id: Caller::of(&req).narrow(query(&req, "accountId"))?,
         chat_id,
         message_id: query(&req, "messageId"),
         limit: page.limit,
@@ -57,7 +58,13 @@ pub async fn of_message(req: Req) -> Result<Answer, ApiError> {
 
 pub async fn by_id(req: Req) -> Result<Answer, ApiError> {
     let media_id = param(&req, "mediaId");
-    match req.state().accounts.media_by_id(&media_id).await {
+    let caller = Caller::of(&req);
+    let found = req
+        .state()
+        .accounts
+        .media_by_id(&media_id, |account| caller.may_see(account))
+        .await;
+    match found {
         Ok(file) => serve(&req, file).await,
         Err(AccountError::NoMedia) => Err(ApiError::NotFound("Media not found")),
         Err(error) => Err(error.into()),

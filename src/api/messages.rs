@@ -2,6 +2,7 @@
 
 use super::Req;
 use super::answer::{Answer, One};
+use super::auth::Caller;
 use super::chats::{MessageList, read_account};
 use super::error::ApiError;
 use super::input::{Page, param, query};
@@ -21,7 +22,7 @@ pub async fn get(req: Req) -> Result<Answer, ApiError> {
 
 pub async fn of_all(req: Req) -> Result<Answer, ApiError> {
     let page = Page::of(&req, USUAL, MOST)?;
-    let only = query(&req, "accountId");
+    let only = Caller::of(&req).narrow(query(&req, "accountId"))?;
     let found = req.state().store.read(|tx| {
         let accounts: Vec<u32> = match &only {
             Some(id) => match accounts::number(tx, id)? {

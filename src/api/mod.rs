@@ -6,6 +6,7 @@
 
 mod accounts;
 mod answer;
+mod auth;
 mod chats;
 mod chunked;
 mod connection;
@@ -29,6 +30,7 @@ mod webhooks;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_lite::FutureExt;
@@ -40,6 +42,7 @@ use crate::media::Spool;
 use crate::store::Store;
 use crate::webhook::Deliveries;
 use answer::Answer;
+pub use auth::{AuthSettings, Gate};
 use error::ApiError;
 use serve::Respond;
 pub use serve::{ServerLimits, serve};
@@ -55,6 +58,8 @@ pub struct ApiContext {
     pub spool: Spool,
     /// Fetches files that are given by a URL.
     pub fetch: surf::Client,
+    /// Lets requests in.
+    pub gate: Arc<Gate>,
     pub config: ApiConfig,
 }
 
@@ -179,24 +184,31 @@ pub const ROUTES: &[Route] = routes![
 /// The router with its context, ready to answer.
 struct Api {
     app: tide::Server<ApiContext>,
+    gate: Arc<Gate>,
 }
 
 impl Api {
     fn new(context: ApiContext) -> Api {
+        let gate = Arc::clone(&context.gate);
         let mut app = tide::with_state(context);
         for route in ROUTES {
             let handler = route.handler;
             app.at(route.path).method(route.method, move |req: Req| {
                 let envelope = req.state().config.envelope;
+                let permitted = auth::permit(route.path, &req);
                 async move {
-                    Ok(match handler(req).await {
+                    let answer = match permitted {
+                        Ok(()) => handler(req).await,
+                        Err(error) => Err(error),
+                    };
+                    Ok(match answer {
                         Ok(answer) => answer.into_response(envelope),
                         Err(error) => error.into_response(),
                     })
                 }
             });
         }
-        Api { app }
+        Api { app, gate }
     }
 }
 
@@ -225,14 +237,20 @@ impl Respond for Api {
         }
         let path = request.url().path().to_owned();
         let method = request.method();
-        let answer = self.app.respond::<_, Response>(request);
-        match without_panic(method, answer).await {
+        let answer = async {
+            self.gate.admit(&mut request).await?;
+            let answer = self.app.respond::<_, Response>(request).await;
+            answer.map_err(|error| ApiError::Internal(error.to_string()))
+        };
+        let mut response = match without_panic(method, answer).await {
             // What the router itself says has no body; every handler's answer has one.
             Ok(Ok(response)) if is_routers_own(&response) => no_endpoint(&path).into_response(),
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => ApiError::Internal(error.to_string()).into_response(),
-            Err(error) => error.into_response(),
-        }
+            Ok(Err(error)) | Err(error) => error.into_response(),
+        };
+        // No page of somebody else may show it, not even as a picture.
+        response.insert_header("Cross-Origin-Resource-Policy", "same-origin");
+        response
     }
 }
 

@@ -13,6 +13,7 @@ use smol::lock::{Semaphore, SemaphoreGuardArc};
 use smol::net::{TcpListener, TcpStream};
 use smol::{Executor, Timer};
 
+use super::auth::Peer;
 use super::error::ApiError;
 use super::http1::{Head, HeadError, Inbound, MAX_HEAD, Progress};
 use super::{Api, ApiContext};
@@ -106,7 +107,7 @@ pub(super) async fn serve_with<R: Respond>(
         // The stop first: a flood of connections must not keep it waiting.
         match stopped.or(accepted).await {
             None => break,
-            Some(Ok((stream, _))) => {
+            Some(Ok((stream, peer))) => {
                 // Answers are written whole; waiting for more to send only delays them.
                 let _ = stream.set_nodelay(true);
                 match slots.try_acquire_arc() {
@@ -114,6 +115,7 @@ pub(super) async fn serve_with<R: Respond>(
                         let connection = Connection {
                             inbound: Inbound::new(stream.clone()),
                             stream,
+                            peer: Peer(peer),
                             api: api.clone(),
                             limits,
                             stopping: stopping.clone(),
@@ -216,6 +218,7 @@ enum Next {
 
 struct Connection<R> {
     stream: TcpStream,
+    peer: Peer,
     inbound: Inbound,
     api: Arc<R>,
     limits: ServerLimits,
@@ -262,9 +265,10 @@ impl<R: Respond> Connection<R> {
             None => return self.fail(ApiError::SlowClient).await,
         };
         let Head {
-            request,
+            mut request,
             keep_alive,
         } = head;
+        request.ext_mut().insert(self.peer);
         let method = request.method();
         let patience = self.api.patience(&request, self.limits.request);
         let answer = self.api.respond(request);

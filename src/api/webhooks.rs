@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::Req;
 use super::answer::{Answer, One};
+use super::auth::Caller;
 use super::error::ApiError;
 use super::input::{Fields, param, query};
 use crate::account::valid_account_id;
@@ -19,7 +20,8 @@ struct Registered<'a> {
 
 pub async fn register(mut req: Req) -> Result<Answer, ApiError> {
     let fields = Fields::read(&mut req).await?;
-    let new = new_hook(&fields)?;
+    let mut new = new_hook(&fields)?;
+    new.account_id = Caller::of(&req).narrow(new.account_id)?;
     let url = new.url.clone();
     let registered = req.state().deliveries.register(new).await?;
     let answer = Registered {
@@ -78,7 +80,10 @@ fn events(fields: &Fields) -> Result<Option<Vec<EventKind>>, ApiError> {
 }
 
 pub async fn list(req: Req) -> Result<Answer, ApiError> {
-    Answer::ok(&One("webhooks", &req.state().deliveries.list()?))
+    let caller = Caller::of(&req);
+    let mut hooks = req.state().deliveries.list()?;
+    hooks.retain(|hook| sees(&caller, hook.account_id.as_deref()));
+    Answer::ok(&One("webhooks", &hooks))
 }
 
 pub async fn remove(req: Req) -> Result<Answer, ApiError> {
@@ -89,8 +94,17 @@ pub async fn remove(req: Req) -> Result<Answer, ApiError> {
 
 pub async fn remove_by_url(req: Req) -> Result<Answer, ApiError> {
     let url = query(&req, "url").ok_or(ApiError::Invalid("url is required".to_owned()))?;
-    let removed = req.state().deliveries.remove_url(&url).await?;
+    let only = Caller::of(&req).only().map(str::to_owned);
+    let removed = req.state().deliveries.remove_url(&url, only).await?;
     removal(removed)
+}
+
+/// Whether a hook, of one account or of all, is the caller's.
+fn sees(caller: &Caller, account: Option<&str>) -> bool {
+    match account {
+        Some(account) => caller.may_see(account),
+        None => caller.only().is_none(),
+    }
 }
 
 fn removal(removed: bool) -> Result<Answer, ApiError> {

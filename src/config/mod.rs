@@ -40,6 +40,7 @@ const FILES: [&str; 2] = ["./wildcat.toml", "/etc/wildcat/wildcat.toml"];
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     pub server: Server,
+    pub auth: Auth,
     pub storage: Storage,
     pub api: Api,
     pub limits: Limits,
@@ -59,6 +60,17 @@ pub struct Server {
     pub request_timeout: Duration,
     /// Bytes.
     pub max_body: usize,
+    /// In lower case.
+    pub hosts: Vec<String>,
+}
+
+/// Who may use the API.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Auth {
+    /// The file of the keys; `None`: in the data directory.
+    pub keys: Option<PathBuf>,
+    /// Whether nobody needs one.
+    pub open: bool,
 }
 
 /// The data directory.
@@ -301,6 +313,11 @@ fn build(read: &mut Reader<'_>) -> Config {
             max_body: read.text("server.max_body", |text| {
                 values::size(text, 1 << 10..=64 << 20)
             }),
+            hosts: read.text("server.hosts", values::host_names),
+        },
+        auth: Auth {
+            keys: read.text("auth.keys", optional_path),
+            open: read.flag("auth.open"),
         },
         storage: Storage {
             path: read.text("storage.path", |text| Ok(text.into())),
@@ -419,6 +436,14 @@ impl Loaded {
 }
 
 impl Config {
+    /// The file of the API's keys.
+    pub fn keys_file(&self) -> PathBuf {
+        match &self.auth.keys {
+            Some(path) => path.clone(),
+            None => self.storage.path.join("keys.toml"),
+        }
+    }
+
     /// Every setting as TOML, in the order of the built-in file. A field without a row does not
     /// compile.
     fn rows(&self) -> Vec<(&'static str, String)> {
@@ -429,7 +454,9 @@ impl Config {
                     max_connections,
                     request_timeout,
                     max_body,
+                    hosts,
                 },
+            auth: Auth { keys, open },
             storage: Storage { path },
             api: Api { envelope },
             limits:
@@ -473,6 +500,7 @@ impl Config {
         let version = version.map_or_else(String::new, |(a, b, c)| format!("{a}.{b}.{c}"));
         let admin = admin_number.as_ref().map(ToString::to_string);
         let extra_ca = extra_ca.as_ref().map(|path| path.to_string_lossy());
+        let keys = keys.as_ref().map(|path| path.to_string_lossy());
         let seconds = |value: &Duration| quoted(&values::show_duration(*value));
         let bytes = |value: &usize| quoted(&values::show_size(*value));
         // Read from a `usize`.
@@ -486,6 +514,9 @@ impl Config {
             ("server.max_connections", max_connections.to_string()),
             ("server.request_timeout", seconds(request_timeout)),
             ("server.max_body", bytes(max_body)),
+            ("server.hosts", quoted(&hosts.join(", "))),
+            ("auth.keys", quoted(keys.as_deref().unwrap_or_default())),
+            ("auth.open", open.to_string()),
             ("storage.path", quoted(&path.to_string_lossy())),
             ("api.envelope", quoted(envelope)),
             (

@@ -115,6 +115,26 @@ pub(super) fn show_size(value: usize) -> String {
     }
 }
 
+/// Reads names of hosts, separated by commas.
+pub(super) fn host_names(text: &str) -> Result<Vec<String>, String> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .map(|name| {
+            let is_plain = name.len() <= 253
+                && name
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
+            match is_plain {
+                true => Ok(name.to_ascii_lowercase()),
+                false => Err(format!(
+                    "{name:?} is not the name of a host, such as \"wildcat.example.org\""
+                )),
+            }
+        })
+        .collect()
+}
+
 /// Reads the WebSocket's address.
 pub(super) fn websocket_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("{text:?} is no address: {error}"))?;

@@ -292,18 +292,19 @@ impl Deliveries {
         Ok(removed.is_some())
     }
 
-    /// Removes every hook with that URL; whether there was one.
+    /// Removes every hook with that URL, of one account `only` or of all; whether there was one.
     ///
     /// # Errors
     /// If that cannot be stored.
-    pub async fn remove_url(&self, url: &str) -> Result<bool, StoreError> {
+    pub async fn remove_url(&self, url: &str, only: Option<String>) -> Result<bool, StoreError> {
         let url = url.to_owned();
         let removed = self
             .0
             .store
             .write(move |tx| {
                 let mut removed = webhooks::list(&tx.view())?;
-                removed.retain(|hook| hook.url == url);
+                removed
+                    .retain(|hook| hook.url == url && (only.is_none() || hook.account_id == only));
                 for hook in &removed {
                     webhooks::delete(tx, &hook.id)?;
                 }

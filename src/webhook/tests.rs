@@ -298,8 +298,20 @@ fn a_removed_hook_receives_nothing_more() {
         assert!(world.deliveries.remove(&hook.id).await.unwrap());
         assert!(!world.deliveries.remove(&hook.id).await.unwrap());
         world.hook("http://a/url").await;
-        assert!(world.deliveries.remove_url("http://a/url").await.unwrap());
-        assert!(!world.deliveries.remove_url("http://a/url").await.unwrap());
+        assert!(
+            world
+                .deliveries
+                .remove_url("http://a/url", None)
+                .await
+                .unwrap()
+        );
+        assert!(
+            !world
+                .deliveries
+                .remove_url("http://a/url", None)
+                .await
+                .unwrap()
+        );
         world.hook("http://a/other").await;
         world.happens("alice", "one").await;
         assert_eq!(world.next().await, is("/other", "one"));

@@ -160,7 +160,7 @@ fn a_second_signal_exits_at_once() {
     let mut stream = std::net::TcpStream::connect(address).expect("connected");
     stream
         .write_all(
-            b"POST /accounts HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n",
+            b"POST /accounts HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n",
         )
         .expect("sent");
     // Now somebody waits for the body.

@@ -1,5 +1,6 @@
 //! The integration tests: the real binary against the simulator, as its users meet it.
 
+mod auth;
 mod backend;
 mod changes;
 mod command_line;

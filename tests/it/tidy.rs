@@ -88,7 +88,7 @@ fn modules_depend_one_way() {
         &["webhook", "account"],
         &["whatsapp"],
         &["store", "net", "media", "console"],
-        &["event", "jid", "config", "args", "qr", "runtime"],
+        &["event", "jid", "keys", "config", "args", "qr", "runtime"],
         &["clock"],
     ];
     let rank = |module: &str| {

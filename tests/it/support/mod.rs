@@ -8,11 +8,13 @@
 
 pub mod disk;
 mod form;
+mod raw;
 mod receiver;
 mod server;
 mod world;
 
 pub use form::Form;
+pub use raw::{Raw, request};
 pub use receiver::Receiver;
 pub use server::{Server, ServerOptions, run_to_end, use_binary};
 pub use world::{Answer, Phone, World, eventually};

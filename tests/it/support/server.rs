@@ -1,6 +1,7 @@
 //! The server under test: the real binary, its log, its end.
 
 use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
@@ -95,6 +96,12 @@ impl Server {
     /// `http://127.0.0.1:PORT`.
     pub fn base(&self) -> &str {
         &self.base
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        let address = self.base.trim_start_matches("http://");
+        address.parse().expect("an address")
     }
 
     pub fn pid(&self) -> u32 {

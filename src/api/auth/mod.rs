@@ -1,0 +1,480 @@
+//! Who may do what: the gate before the router, and what a caller may see behind it.
+//!
+//! Every request passes [`Gate::admit`] before a path is looked at, except `GET /ping`; every route
+//! passes [`permit`] before its handler. So an endpoint is closed to those without a key, and to keys of
+//! one account, unless something here opens it.
+
+mod failures;
+mod names;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http_types::{Method, Request};
+
+use super::Req;
+use super::error::ApiError;
+use super::input::param;
+use crate::account::AccountError;
+use crate::keys::{self, Key, Watched};
+use failures::Failures;
+use names::{Names, Sender};
+
+/// How long the answer to one wrong key too many is held back.
+const SLOWED: Duration = Duration::from_secs(1);
+
+/// What proxies tell about the request that they pass on. A request with one of these comes from
+/// somewhere else.
+const PROXIED: &[&str] = &[
+    "Forwarded",
+    "X-Forwarded-For",
+    "X-Forwarded-Host",
+    "X-Forwarded-Proto",
+    "X-Real-IP",
+    "Via",
+];
+
+/// Routes beside `/accounts/:id…` and `/webhooks/:id…` that a key of one account may use: their
+/// handlers leave out what is not its. All others are for keys of all accounts.
+const FILTERED: &[&str] = &[
+    "/openapi.json",
+    "/accounts",
+    "/messages",
+    "/media",
+    "/media/:mediaId",
+    "/webhooks",
+];
+
+/// Where a request comes from, as the connection knows it.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub SocketAddr);
+
+/// Whom the gate has let in, with what that one may do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller(Reach);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Reach {
+    /// Every account.
+    All,
+    /// One account, by its id.
+    Account(String),
+    /// Nothing: the request has not passed the gate.
+    Nothing,
+}
+
+impl Caller {
+    /// The caller of a request.
+    pub fn of(req: &Req) -> Caller {
+        req.ext::<Caller>()
+            .cloned()
+            .unwrap_or(Caller(Reach::Nothing))
+    }
+
+    /// Whether it may see that account, and everything of it.
+    pub fn may_see(&self, account: &str) -> bool {
+        match &self.0 {
+            Reach::All => true,
+            Reach::Account(own) => own == account,
+            Reach::Nothing => false,
+        }
+    }
+
+    /// The only account that it may see; `None` if it may see all.
+    pub fn only(&self) -> Option<&str> {
+        match &self.0 {
+            Reach::All => None,
+            Reach::Account(own) => Some(own),
+            // The id of no account.
+            Reach::Nothing => Some(""),
+        }
+    }
+
+    /// The account that a list is narrowed down to, from the one that is asked for, if any.
+    ///
+    /// # Errors
+    /// 404 if that is not this caller's, as for one that does not exist.
+    pub fn narrow(&self, asked: Option<String>) -> Result<Option<String>, ApiError> {
+        match (asked, self.only()) {
+            (Some(asked), _) if !self.may_see(&asked) => {
+                Err(ApiError::Account(AccountError::NotFound))
+            }
+            (Some(asked), _) => Ok(Some(asked)),
+            (None, only) => Ok(only.map(str::to_owned)),
+        }
+    }
+}
+
+/// Whether the caller may use this route at all, with these parameters.
+///
+/// # Errors
+/// 404 for what is another account's, 403 for what is for keys of all accounts.
+pub fn permit(route: &str, req: &Req) -> Result<(), ApiError> {
+    let caller = Caller::of(req);
+    if caller.only().is_none() || route == "/ping" || FILTERED.contains(&route) {
+        return Ok(());
+    }
+    if below(route, "/accounts/:id") {
+        return match caller.may_see(&param(req, "id")) {
+            true => Ok(()),
+            false => Err(ApiError::Account(AccountError::NotFound)),
+        };
+    }
+    if below(route, "/webhooks/:id") {
+        let id = param(req, "id");
+        let hooks = req.state().deliveries.list()?;
+        let own = hooks
+            .iter()
+            .find(|hook| hook.id == id)
+            .and_then(|hook| hook.account_id.as_deref());
+        return match own.is_some_and(|account| caller.may_see(account)) {
+            true => Ok(()),
+            false => Err(ApiError::NotFound("Webhook not found")),
+        };
+    }
+    Err(ApiError::Forbidden(
+        "This key is for one account, and this is not only its own".to_owned(),
+    ))
+}
+
+/// Whether a route is `parent` or lies below it.
+fn below(route: &str, parent: &str) -> bool {
+    route
+        .strip_prefix(parent)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The settings of the gate.
+#[derive(Debug, Clone)]
+pub struct AuthSettings {
+    /// The file of the keys.
+    pub keys: PathBuf,
+    /// Whether everybody is let in, also without a key.
+    pub open: bool,
+    /// Names under which browsers reach this server, besides those that are its own anyway.
+    pub hosts: Vec<String>,
+}
+
+/// What stands before the router.
+#[derive(Debug)]
+pub struct Gate {
+    open: bool,
+    names: Names,
+    keys: Mutex<Watched>,
+    failures: Mutex<Failures>,
+}
+
+/// How a key is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// In a header that no web page can add to a request to another server.
+    Header,
+    /// As the password of Basic authentication, which a browser adds by itself once it has it.
+    Basic,
+}
+
+/// A key that a request carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Presented {
+    key: String,
+    how: How,
+}
+
+/// Who a request turns out to be from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Verdict {
+    Known {
+        caller: Caller,
+        read_only: bool,
+    },
+    /// Let in without a key.
+    Anybody,
+    Wrong,
+    /// There are keys, but the request has none.
+    Missing,
+    /// There are no keys yet.
+    NoKeysYet,
+}
+
+/// Pure.
+fn judge(presented: Option<&Presented>, keys: &[Key], local: bool, open: bool) -> Verdict {
+    let found = presented.and_then(|presented| keys::find(keys, &presented.key));
+    match (found, presented) {
+        (Some(key), _) => Verdict::Known {
+            caller: Caller(match &key.account {
+                Some(account) => Reach::Account(account.clone()),
+                None => Reach::All,
+            }),
+            read_only: key.read_only,
+        },
+        _ if open || (local && keys.is_empty()) => Verdict::Anybody,
+        _ if keys.is_empty() => Verdict::NoKeysYet,
+        (None, Some(_)) => Verdict::Wrong,
+        (None, None) => Verdict::Missing,
+    }
+}
+
+impl Gate {
+    pub fn new(settings: AuthSettings) -> Gate {
+        if settings.open {
+            log::warn!("auth.open is true: everybody who reaches the port can use the accounts");
+        }
+        Gate {
+            open: settings.open,
+            names: Names::of_this_machine(settings.hosts),
+            keys: Mutex::new(Watched::new(settings.keys)),
+            failures: Mutex::default(),
+        }
+    }
+
+    /// Lets a request in, with its [`Caller`] noted on it, or says why not.
+    ///
+    /// # Errors
+    /// 401 without a key that counts, 403 for web pages of others and for what a key may not do, 429
+    /// after too many wrong keys, 500 if the keys cannot be read.
+    pub async fn admit(&self, request: &mut Request) -> Result<(), ApiError> {
+        let is_read = matches!(request.method(), Method::Get | Method::Head);
+        if is_read && request.url().path() == "/ping" {
+            return Ok(());
+        }
+        let peer = request.ext().get::<Peer>().map(|peer| peer.0.ip());
+        let presented = presented(request);
+        let keys = match lock(&self.keys).current() {
+            Ok(keys) => keys,
+            // Nobody's key matters.
+            Err(error) if self.open => {
+                log::warn!("the keys: {error}");
+                Arc::new([])
+            }
+            Err(error) => return Err(ApiError::Keys(error)),
+        };
+        let verdict = judge(
+            presented.as_ref(),
+            &keys,
+            is_local(peer, request),
+            self.open,
+        );
+        let with_header = matches!(verdict, Verdict::Known { .. })
+            && presented.is_some_and(|presented| presented.how == How::Header);
+        self.names
+            .check(&Sender::of(request), with_header)
+            .map_err(ApiError::Forbidden)?;
+        let caller = match verdict {
+            Verdict::Known {
+                read_only: true, ..
+            } if !is_read => {
+                return Err(ApiError::Forbidden("This key may only read".to_owned()));
+            }
+            Verdict::Known { caller, .. } => caller,
+            Verdict::Anybody => Caller(Reach::All),
+            Verdict::Missing => return Err(ApiError::NoKey),
+            Verdict::NoKeysYet => return Err(ApiError::NoKeysYet),
+            Verdict::Wrong => return Err(self.wrong(counted(peer, request)).await),
+        };
+        request.ext_mut().insert(caller);
+        Ok(())
+    }
+
+    /// The answer to a wrong key from `address`; held back if there were too many. A right one is
+    /// let in at once all the same, so nobody is locked out by a neighbour.
+    async fn wrong(&self, address: Option<IpAddr>) -> ApiError {
+        let address = address.unwrap_or(IpAddr::from([0, 0, 0, 0]));
+        let failed = lock(&self.failures).fail(address, Instant::now());
+        match failed {
+            None => {
+                log::warn!("a request from {address} with a wrong key");
+                ApiError::WrongKey
+            }
+            Some(left) => {
+                smol::Timer::after(SLOWED).await;
+                ApiError::WrongKeys {
+                    retry_after: left.as_secs() + 1,
+                }
+            }
+        }
+    }
+}
+
+/// Nothing panics while it is held.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether a request was made on this machine, and not passed on by a proxy here.
+fn is_local(peer: Option<IpAddr>, request: &Request) -> bool {
+    peer.is_some_and(|ip| ip.to_canonical().is_loopback())
+        && !PROXIED.iter().any(|name| request.header(*name).is_some())
+}
+
+/// The address that a failure counts against: that of the connection, or what a proxy on this
+/// machine, which is the connection's then, says last.
+fn counted(peer: Option<IpAddr>, request: &Request) -> Option<IpAddr> {
+    let peer = peer?.to_canonical();
+    if !peer.is_loopback() {
+        return Some(peer);
+    }
+    let last = request
+        .header("X-Forwarded-For")
+        .map(|values| values.last().as_str())
+        .and_then(|list| list.rsplit(',').next())
+        .and_then(|last| last.trim().parse().ok());
+    Some(last.unwrap_or(peer))
+}
+
+/// The key that a request carries, in the first of the three places that has one.
+fn presented(request: &Request) -> Option<Presented> {
+    let header = |name: &str| request.header(name).map(|values| values.last().as_str());
+    if let Some(key) = header("X-Api-Key") {
+        return Some(Presented {
+            key: key.trim().to_owned(),
+            how: How::Header,
+        });
+    }
+    let authorization = header("Authorization")?.trim();
+    let (scheme, rest) = authorization.split_once(' ').unwrap_or((authorization, ""));
+    let rest = rest.trim();
+    if scheme.eq_ignore_ascii_case("Basic") {
+        let pair = STANDARD.decode(rest).ok()?;
+        let pair = String::from_utf8_lossy(&pair).into_owned();
+        // The name does not matter.
+        let (_, password) = pair.split_once(':')?;
+        return Some(Presented {
+            key: password.to_owned(),
+            how: How::Basic,
+        });
+    }
+    Some(Presented {
+        key: match scheme.eq_ignore_ascii_case("Bearer") {
+            true => rest.to_owned(),
+            // Some programs send the bare key.
+            false => authorization.to_owned(),
+        },
+        how: How::Header,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAKING: &str = "wc_made";
+
+    fn request(headers: &[(&str, &str)]) -> Request {
+        let mut request = Request::new(Method::Get, "http://localhost/accounts");
+        for (name, value) in headers {
+            request.append_header(*name, *value);
+        }
+        request
+    }
+
+    fn key(account: Option<&str>, read_only: bool) -> Key {
+        use sha2::Digest as _;
+        Key {
+            name: "k".to_owned(),
+            sha256: sha2::Sha256::digest(MAKING).into(),
+            account: account.map(str::to_owned),
+            read_only,
+            created: String::new(),
+        }
+    }
+
+    fn sent(key: &str) -> Option<Presented> {
+        Some(Presented {
+            key: key.to_owned(),
+            how: How::Header,
+        })
+    }
+
+    #[test]
+    fn a_key_is_found_wherever_it_may_stand() {
+        let of = |headers: &[(&str, &str)]| presented(&request(headers)).map(|p| (p.key, p.how));
+        let key = |how| Some(("wc_1".to_owned(), how));
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&[("x-api-key", " wc_1")]), key(How::Header));
+        assert_eq!(of(&[("Authorization", "bearer  wc_1")]), key(How::Header));
+        assert_eq!(of(&[("Authorization", "wc_1")]), key(How::Header));
+        // "anyone:wc_1"
+        let basic = ("Authorization", "Basic YW55b25lOndjXzE=");
+        assert_eq!(of(&[basic]), key(How::Basic));
+        // A proxy's own password beside the key.
+        assert_eq!(of(&[("X-Api-Key", "wc_1"), basic]), key(How::Header));
+        assert_eq!(of(&[("Authorization", "Basic !!")]), None);
+    }
+
+    #[test]
+    fn without_keys_this_machine_is_served_and_nobody_else() {
+        assert_eq!(judge(None, &[], true, false), Verdict::Anybody);
+        // What a program always sends does no harm.
+        assert_eq!(
+            judge(sent("x").as_ref(), &[], true, false),
+            Verdict::Anybody
+        );
+        assert_eq!(judge(None, &[], false, false), Verdict::NoKeysYet);
+        assert_eq!(
+            judge(sent("x").as_ref(), &[], false, false),
+            Verdict::NoKeysYet
+        );
+        assert_eq!(judge(None, &[], false, true), Verdict::Anybody);
+    }
+
+    #[test]
+    fn with_keys_everybody_needs_one() {
+        let keys = [key(None, true)];
+        for local in [true, false] {
+            assert_eq!(judge(None, &keys, local, false), Verdict::Missing);
+            assert_eq!(
+                judge(sent("wc_other").as_ref(), &keys, local, false),
+                Verdict::Wrong
+            );
+            let known = Verdict::Known {
+                caller: Caller(Reach::All),
+                read_only: true,
+            };
+            assert_eq!(judge(sent(MAKING).as_ref(), &keys, local, false), known);
+            // Also where nobody needs one: it keeps its limits.
+            assert_eq!(judge(sent(MAKING).as_ref(), &keys, local, true), known);
+            assert_eq!(judge(None, &keys, local, true), Verdict::Anybody);
+        }
+    }
+
+    #[test]
+    fn a_key_of_one_account_sees_that_one() {
+        let keys = [key(Some("alice"), false)];
+        let Verdict::Known { caller, .. } = judge(sent(MAKING).as_ref(), &keys, false, false)
+        else {
+            panic!("not known");
+        };
+        assert!(caller.may_see("alice") && !caller.may_see("bob") && !caller.may_see(""));
+        assert_eq!(caller.narrow(None).unwrap().as_deref(), Some("alice"));
+        assert!(caller.narrow(Some("bob".to_owned())).is_err());
+        let all = Caller(Reach::All);
+        assert!(all.may_see("bob") && all.narrow(None).unwrap().is_none());
+        let nothing = Caller(Reach::Nothing);
+        assert!(!nothing.may_see("bob") && nothing.narrow(None).unwrap().is_some());
+    }
+
+    #[test]
+    fn what_a_proxy_passes_on_is_not_local() {
+        let loopback = Some(IpAddr::from([127, 0, 0, 1]));
+        let mapped = Some("::ffff:127.0.0.1".parse().unwrap());
+        let lan = Some(IpAddr::from([192, 168, 1, 7]));
+        assert!(is_local(loopback, &request(&[])));
+        assert!(is_local(mapped, &request(&[])));
+        assert!(!is_local(lan, &request(&[])));
+        assert!(!is_local(None, &request(&[])));
+        for name in PROXIED {
+            assert!(!is_local(loopback, &request(&[(name, "")])), "{name}");
+        }
+        let forwarded = request(&[("X-Forwarded-For", "6.6.6.6, 10.0.0.9")]);
+        assert_eq!(
+            counted(loopback, &forwarded),
+            Some(IpAddr::from([10, 0, 0, 9]))
+        );
+        assert_eq!(counted(lan, &forwarded), lan);
+        assert_eq!(counted(loopback, &request(&[])), loopback);
+    }
+}

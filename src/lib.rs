@@ -17,6 +17,7 @@
 //! | [`account`] | the registry, a pure state machine for each account, and its driver |
 //! | [`webhook`] | deliveries, each a reader of the event log with a cursor of its own |
 //! | [`api`] | the only importer of tide: the REST API |
+//! | [`upkeep`] | what is too old or too much goes; a full disk is looked at again |
 //! | [`qr`], [`console`] | pairing codes; what the terminal shows |
 //!
 //! Imports point one way: `main -> lib -> api, webhook, account -> whatsapp -> store, net, media ->
@@ -53,6 +54,7 @@ pub mod runtime;
 pub mod sandbox;
 mod server;
 pub mod store;
+pub mod upkeep;
 pub mod webhook;
 pub mod whatsapp;
 

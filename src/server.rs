@@ -15,6 +15,7 @@ use crate::media::{Files, Spool};
 use crate::net;
 use crate::runtime::{Executor, Shutdown, spawn_guarded};
 use crate::store::{self, Store, StoreError};
+use crate::upkeep::{self, Policy};
 use crate::webhook::{Deliveries, DeliverySettings};
 use crate::whatsapp::{MediaPolicy, SurfHttpClient, Wiring, WsTransportFactory};
 
@@ -72,6 +73,8 @@ pub struct Server {
     store: Store,
     shutdown: Shutdown,
     api: smol::Task<()>,
+    /// Ends with the server.
+    _upkeep: smol::Task<()>,
     deliveries: Deliveries,
 }
 
@@ -87,6 +90,7 @@ impl Server {
         );
         let store = Store::open(&config.storage.path, store::Options::default())?;
         let spool = Spool::open(&config.storage.path.join("tmp")).map_err(RunError::Spool)?;
+        let files = Files::new(&config.storage.path);
         let tls = net::tls::client_config(config.tls.extra_ca.as_deref())?;
         let listen_error = |source| RunError::Listen {
             address: config.server.listen,
@@ -131,7 +135,7 @@ impl Server {
             version: config.whatsapp.version,
             device_name: config.whatsapp.device_name.clone(),
             spool: spool.clone(),
-            files: Files::new(&config.storage.path),
+            files: files.clone(),
             media: MediaPolicy {
                 auto_max_bytes: match config.media.download {
                     Download::Auto => config.media.auto_max_bytes,
@@ -195,6 +199,12 @@ impl Server {
             spawn_guarded(&executor, "admin greeting", greet(accounts.clone(), admin)).detach();
         }
         accounts.connect_wanted(config.whatsapp.auto_connect);
+        let policy = Policy {
+            age: config.storage.keep,
+            bytes: config.storage.max_bytes,
+            media_bytes: config.media.max_bytes,
+        };
+        let upkeep = executor.spawn(upkeep::run(store.clone(), files, policy));
         Ok(Server {
             address,
             accounts,
@@ -202,6 +212,7 @@ impl Server {
             shutdown,
             api,
             deliveries,
+            _upkeep: upkeep,
         })
     }
 

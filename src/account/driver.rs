@@ -14,7 +14,7 @@ use crate::clock::{self, Millis};
 use crate::console;
 use crate::event::{Event, QrShown};
 use crate::store::accounts::{AccountRecord, EndReason, Ended, Wanted};
-use crate::store::media;
+use crate::store::{StoreError, media, probe};
 use crate::whatsapp::{Session, SessionNews, Wiring};
 
 use super::machine::{Action, Ending, Input, Machine, Phase, Stopped};
@@ -28,6 +28,8 @@ const COMMANDS: usize = 16;
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long WhatsApp may take to unlink a device.
 const UNLINK_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between two looks whether a full disk has room again.
+const ROOM_LOOK: Millis = 3_000;
 /// What the registry asks of a driver.
 pub enum Command {
     Connect(async_channel::Sender<Status>),
@@ -55,6 +57,8 @@ pub struct LiveState {
     pub last_error: Option<String>,
     pub paired: bool,
     pub session: Option<Arc<Session>>,
+    /// Why nothing can be sent although an account wants to be connected: it waits for room on the disk.
+    pub no_room: Option<StoreError>,
 }
 
 impl Live {
@@ -95,6 +99,7 @@ pub fn start(
             last_error: machine.last_error().map(str::to_owned),
             paired: machine.paired(),
             session: None,
+            no_room: None,
         }),
         pace: Mutex::new(Pace::new(messages_per_minute, clock::now())),
     });
@@ -113,6 +118,7 @@ pub fn start(
         fetching: None,
         asked: HashSet::new(),
         wake: None,
+        for_room: false,
         leave: None,
     };
     wiring.executor.spawn(supervise(driver)).detach();
@@ -180,6 +186,8 @@ struct Driver {
     /// Groups whose subject was asked for.
     asked: HashSet<String>,
     wake: Option<Millis>,
+    /// Waits for room on the disk rather than for a time.
+    for_room: bool,
     /// Whom to answer when the driver ends.
     leave: Option<async_channel::Sender<()>>,
 }
@@ -213,7 +221,7 @@ impl Driver {
                 }
                 Woken::Due => {
                     self.wake = None;
-                    self.feed(Input::Due).await;
+                    self.due().await;
                 }
                 Woken::Abandoned => {
                     self.close().await;
@@ -221,6 +229,25 @@ impl Driver {
                 }
             }
         }
+    }
+
+    /// A pause is over. While the storage is full none ends: WhatsApp would deliver what cannot be
+    /// kept. As soon as there is room, the pause is over whatever its length.
+    async fn due(&mut self) {
+        if !self.for_room {
+            self.feed(Input::Due).await;
+        } else if self.wiring.store.write(probe).await.is_err() {
+            self.wake = Some(clock::now() + ROOM_LOOK);
+        } else {
+            self.for_room = false;
+            self.feed(Input::Connect).await;
+        }
+    }
+
+    /// Why nothing can be stored, if it is for want of space.
+    fn no_room(&self) -> Option<StoreError> {
+        let failing = self.wiring.store.condition().failing?;
+        Some(failing.error).filter(|error| matches!(error, StoreError::Full(_)))
     }
 
     /// The run is over. What was said before the end counts before the end.
@@ -404,8 +431,13 @@ impl Driver {
         let actions = self.machine.on(input, clock::now(), fastrand::f64());
         let after = self.machine.status();
         self.wake = None;
+        self.for_room = false;
         if let Phase::Waiting { until } = self.machine.phase() {
-            self.wake = Some(*until);
+            self.for_room = self.no_room().is_some();
+            self.wake = Some(match self.for_room {
+                true => clock::now() + ROOM_LOOK,
+                false => *until,
+            });
         }
         self.publish();
         for action in actions {
@@ -518,6 +550,7 @@ impl Driver {
         live.status = self.machine.status();
         live.active = !matches!(self.machine.phase(), Phase::Stopped(_));
         live.since = self.machine.since();
+        live.no_room = self.for_room.then(|| self.no_room()).flatten();
         live.qr = self.machine.qr().map(str::to_owned);
         live.last_error = self.machine.last_error().map(str::to_owned);
         live.paired = self.machine.paired();

@@ -360,6 +360,10 @@ fn connected(handle: &Handle) -> Result<Arc<Session>, AccountError> {
             session: Some(session),
             ..
         } => Ok(session),
+        LiveState {
+            no_room: Some(error),
+            ..
+        } => Err(AccountError::Store(error)),
         LiveState { status, .. } => Err(AccountError::NotConnected { status }),
     }
 }

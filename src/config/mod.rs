@@ -77,6 +77,10 @@ pub struct Auth {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Storage {
     pub path: PathBuf,
+    /// How long messages are kept; `None`: as long as there is room.
+    pub keep: Option<Duration>,
+    /// Bytes that messages may take; `None`: as many as fit.
+    pub max_bytes: Option<u64>,
 }
 
 /// The API's form.
@@ -110,6 +114,8 @@ pub struct Media {
     pub download: Download,
     /// Bytes.
     pub auto_max_bytes: u64,
+    /// Bytes of all files together; `None`: as many as fit.
+    pub max_bytes: Option<u64>,
 }
 
 /// When the files of messages are fetched.
@@ -301,6 +307,7 @@ fn resolve(
 fn build(read: &mut Reader<'_>) -> Config {
     const SECOND: Duration = Duration::from_secs(1);
     const MINUTE: Duration = Duration::from_secs(60);
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
     let optional_path =
         |text: &str| -> Result<_, String> { Ok((!text.is_empty()).then(|| PathBuf::from(text))) };
     Config {
@@ -321,6 +328,11 @@ fn build(read: &mut Reader<'_>) -> Config {
         },
         storage: Storage {
             path: read.text("storage.path", |text| Ok(text.into())),
+            keep: match read.number("storage.keep_days", 0..=36_500_u32) {
+                0 => None,
+                days => Some(DAY * days),
+            },
+            max_bytes: read.text("storage.max_bytes", values::bound),
         },
         api: Api {
             envelope: read.text("api.envelope", envelope),
@@ -336,6 +348,7 @@ fn build(read: &mut Reader<'_>) -> Config {
             auto_max_bytes: read.text("media.auto_max_bytes", |text| {
                 values::size(text, 1 << 10..=512 << 20).map(|bytes| bytes as u64)
             }),
+            max_bytes: read.text("media.max_bytes", values::bound),
         },
         history: History {
             days: read.number("history.days", 0..=3_650),
@@ -456,18 +469,25 @@ impl Config {
                     max_body,
                     hosts,
                 },
+            storage:
+                Storage {
+                    path,
+                    keep,
+                    max_bytes,
+                },
             auth: Auth { keys, open },
-            storage: Storage { path },
             api: Api { envelope },
             limits:
                 Limits {
                     messages_per_minute,
                     max_file,
                 },
-            media: Media {
-                download,
-                auto_max_bytes,
-            },
+            media:
+                Media {
+                    download,
+                    auto_max_bytes,
+                    max_bytes: media_max_bytes,
+                },
             history: History { days },
             whatsapp:
                 Whatsapp {
@@ -509,6 +529,9 @@ impl Config {
                 usize::try_from(*value).unwrap_or(usize::MAX),
             ))
         };
+        let bound =
+            |value: &Option<u64>| quoted(&value.map_or_else(String::new, values::show_bytes));
+        let days_of = |keep: Option<Duration>| keep.map_or(0, |keep| keep.as_secs() / 86_400);
         vec![
             ("server.listen", quoted(&listen.to_string())),
             ("server.max_connections", max_connections.to_string()),
@@ -518,6 +541,8 @@ impl Config {
             ("auth.keys", quoted(keys.as_deref().unwrap_or_default())),
             ("auth.open", open.to_string()),
             ("storage.path", quoted(&path.to_string_lossy())),
+            ("storage.keep_days", days_of(*keep).to_string()),
+            ("storage.max_bytes", bound(max_bytes)),
             ("api.envelope", quoted(envelope)),
             (
                 "limits.messages_per_minute",
@@ -526,6 +551,7 @@ impl Config {
             ("limits.max_file", file_bytes(max_file)),
             ("media.download", quoted(download)),
             ("media.auto_max_bytes", file_bytes(auto_max_bytes)),
+            ("media.max_bytes", bound(media_max_bytes)),
             ("history.days", days.to_string()),
             ("whatsapp.url", quoted(url.as_str())),
             ("whatsapp.version", quoted(&version)),

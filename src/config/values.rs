@@ -58,6 +58,36 @@ pub(super) fn size(text: &str, range: RangeInclusive<usize>) -> Result<usize, St
     in_range(value, range, show_size)
 }
 
+/// Reads a bound for what takes space: a whole number of bytes with its unit, `MiB` or `GiB`, 1 MiB to
+/// 16384 GiB. Empty: no bound.
+pub(super) fn bound(text: &str) -> Result<Option<u64>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let (number, unit) = split_unit(text);
+    let bytes_per_unit: u64 = match unit {
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => 0,
+    };
+    let value = number
+        .parse::<u64>()
+        .ok()
+        .filter(|_| bytes_per_unit > 0)
+        .and_then(|number| number.checked_mul(bytes_per_unit))
+        .ok_or_else(|| format!("{text:?} is not a size such as \"500 MiB\" or \"2 GiB\""))?;
+    in_range(value, 1 << 20..=1 << 44, show_bytes).map(Some)
+}
+
+/// The shortest form that [`bound`] reads back.
+pub(super) fn show_bytes(value: u64) -> String {
+    match value {
+        0 => "0 MiB".to_owned(),
+        _ if value.is_multiple_of(1 << 30) => format!("{} GiB", value >> 30),
+        _ => format!("{} MiB", value >> 20),
+    }
+}
+
 fn split_unit(text: &str) -> (&str, &str) {
     let end = text
         .find(|c: char| !c.is_ascii_digit())

@@ -78,6 +78,37 @@ impl Files {
         Ok(removed)
     }
 
+    /// The media (account and number) that have to go, those first that were stored first, so that
+    /// the rest take at most `bytes`.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn oldest_over(&self, bytes: u64) -> io::Result<Vec<(u32, u64)>> {
+        let mut found = Vec::new();
+        let mut total: u64 = 0;
+        for account in numbered::<u32>(&self.data.join("media"))? {
+            for number in numbered::<u64>(&self.media_folder(account))? {
+                // One that goes meanwhile takes nothing.
+                let Ok(metadata) = fs::metadata(self.medium(account, number)) else {
+                    continue;
+                };
+                total = total.saturating_add(metadata.len());
+                let stored = metadata.modified()?;
+                found.push((stored, account, number, metadata.len()));
+            }
+        }
+        found.sort_unstable();
+        let mut doomed = Vec::new();
+        for (_, account, number, size) in found {
+            if total <= bytes {
+                break;
+            }
+            total = total.saturating_sub(size);
+            doomed.push((account, number));
+        }
+        Ok(doomed)
+    }
+
     /// Keeps a piece of an account's history, which sorts behind the earlier ones.
     ///
     /// # Errors
@@ -165,6 +196,24 @@ mod tests {
         files.remove(2, 1).unwrap();
         files.remove(2, 1).unwrap();
         assert!(!files.medium(2, 1).exists());
+    }
+
+    #[test]
+    fn the_files_that_were_stored_first_go_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Files::new(dir.path());
+        assert_eq!(files.oldest_over(0).unwrap(), []);
+        for (age, (account, number)) in [(3, (1, 2)), (1, (1, 1)), (2, (2, 1))] {
+            private_folder(&files.media_folder(account)).unwrap();
+            let file = fs::File::create(files.medium(account, number)).unwrap();
+            file.set_len(100).unwrap();
+            let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000 - age);
+            file.set_modified(time).unwrap();
+        }
+        assert_eq!(files.oldest_over(300).unwrap(), []);
+        assert_eq!(files.oldest_over(299).unwrap(), [(1, 2)]);
+        assert_eq!(files.oldest_over(100).unwrap(), [(1, 2), (2, 1)]);
+        assert_eq!(files.oldest_over(0).unwrap(), [(1, 2), (2, 1), (1, 1)]);
     }
 
     #[test]

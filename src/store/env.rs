@@ -16,8 +16,10 @@ const LOCK_FILE: &str = "wildcat.lock";
 const DB_DIR: &str = "db";
 const DATA_FILE: &str = "data.mdb";
 
-/// Readers at the same moment, over all threads: the event thread, its helpers, and some to spare.
-const MAX_READERS: u32 = 64;
+/// Readers at the same moment, over all threads and processes: the event thread, its helpers, a backup,
+/// and some to spare. So many fit into one page of LMDB's lock file: a second page, first touched on a
+/// full disk, would be the end of the process (SIGBUS).
+const MAX_READERS: u32 = 56;
 
 const MIB: u64 = 1 << 20;
 
@@ -200,6 +202,17 @@ impl Environment {
         }
         log::debug!("storage: map grown to {} MiB", next / MIB);
         Ok(())
+    }
+
+    /// Frees what readers of processes that died hold on to, and says how many they were.
+    pub fn clear_stale_readers(&self) -> Result<usize, StoreError> {
+        let env = self.writer().ok_or(StoreError::Closed)?;
+        Ok(env.clear_stale_readers()?)
+    }
+
+    /// The most that the map can grow to, in bytes.
+    pub fn limit(&self) -> u64 {
+        self.options.limit()
     }
 
     /// Bytes of the map, and of it in use. (0, 0) once closed.

@@ -192,6 +192,16 @@ pub(super) fn remove(tx: &mut WriteTx<'_>, account: u32, id: &str) -> Result<()>
     Ok(())
 }
 
+/// Says that a medium's file is no longer here, if the medium is.
+pub fn forget_file(tx: &mut WriteTx<'_>, account: u32, number: u64) -> Result<()> {
+    if let Some(mut medium) = get(&tx.view(), account, number)?
+        && medium.stored_at.take().is_some()
+    {
+        put(tx, account, number, &medium)?;
+    }
+    Ok(())
+}
+
 /// An account's media, newest first, as many as `keep` says yes to within `limit` after `skip`.
 /// Costs a row for each medium that is looked at.
 pub fn list(

@@ -46,6 +46,18 @@ pub use writer::{Condition, Failing, Job, Stats};
 use env::Environment;
 use writer::{Progress, QUEUE, Typed, Writer};
 
+/// Bytes that [`probe`] writes: more than most messages need, for one that fits says little.
+const PROBE: usize = 256 << 10;
+
+/// Writes a row that means nothing, to see whether there is room.
+///
+/// # Errors
+/// The transaction's.
+pub fn probe(tx: &mut WriteTx<'_>) -> Result<(), StoreError> {
+    let meta = tx.tables().meta;
+    tx.put(meta, b"probe", &[0; PROBE])
+}
+
 /// The writer's stack in bytes: jobs are shallow, and the address space of a 32-bit board small.
 const WRITER_STACK: usize = 1 << 20;
 
@@ -179,6 +191,20 @@ impl Store {
             map_used,
             ..self.progress.stats()
         }
+    }
+
+    /// Frees what readers of other processes that died (a backup that was killed) hold on to: as long
+    /// as they are there, no page that was freed since can be used again. Says how many they were.
+    ///
+    /// # Errors
+    /// What LMDB says, and [`StoreError::Closed`].
+    pub fn clear_stale_readers(&self) -> Result<usize, StoreError> {
+        self.environment.clear_stale_readers()
+    }
+
+    /// The most bytes that the database can grow to.
+    pub fn limit(&self) -> u64 {
+        self.environment.limit()
     }
 
     /// Whether commits succeed, and how long the one under way takes. Looks at memory only.

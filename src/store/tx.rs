@@ -44,6 +44,13 @@ impl<'t> ReadTx<'t> {
         Ok(table.db.get(self.txn, key)?)
     }
 
+    /// Bytes of the pages that a table takes.
+    pub(super) fn table_bytes(&self, table: Table) -> Result<u64> {
+        let stat = table.db.stat(self.txn)?;
+        let pages = stat.branch_pages + stat.leaf_pages + stat.overflow_pages;
+        Ok(pages as u64 * u64::from(stat.page_size))
+    }
+
     /// The row as JSON.
     pub(super) fn get_json<T: DeserializeOwned>(
         &self,

@@ -14,6 +14,7 @@ mod messages;
 mod openapi;
 mod pairing;
 mod resources;
+mod space;
 mod support;
 mod tidy;
 mod two_accounts;

@@ -8,7 +8,7 @@ use crate::support::{Answer, Server, World, eventually};
 const ALICE: &str = "491700000001";
 const BOB: &str = "491700000002";
 
-fn base64(bytes: &[u8]) -> String {
+pub fn base64(bytes: &[u8]) -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::STANDARD.encode(bytes)
 }

@@ -18,6 +18,7 @@
 mod changes;
 mod chats;
 mod pages;
+mod retention;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +32,7 @@ pub use chats::{
     mark_unread, set_contact_name, set_name, set_unread,
 };
 pub use pages::{ChatPage, Page, PageQuery, chats, page, recent};
+pub use retention::{Keep, Removed, is_over, retention_step, size};
 
 use super::error::StoreError;
 use super::key::{Key, KeyReader};

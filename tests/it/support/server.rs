@@ -29,6 +29,8 @@ pub struct ServerOptions {
     pub data: PathBuf,
     /// More environment variables.
     pub env: Vec<(String, String)>,
+    /// A program, with arguments, that starts the binary in its place: the process stays the same.
+    pub wrapper: Vec<String>,
 }
 
 /// A running server. Killed when it is dropped.
@@ -56,7 +58,14 @@ impl Server {
 
     /// Starts the binary without waiting for anything.
     pub fn spawn(options: &ServerOptions) -> Server {
-        let mut command = Command::new(binary());
+        let mut command = match options.wrapper.split_first() {
+            Some((program, args)) => {
+                let mut command = Command::new(program);
+                command.args(args).arg(binary());
+                command
+            }
+            None => Command::new(binary()),
+        };
         // Nothing of the machine's own settings may leak in.
         command.env_clear();
         for name in ["PATH", "HOME", "LD_LIBRARY_PATH", "RUST_BACKTRACE"] {

@@ -142,6 +142,7 @@ impl World {
                 ("WILDCAT_TLS_EXTRA_CA".into(), ca.display().to_string()),
                 ("WILDCAT_WHATSAPP_VERSION".into(), "2.3000.1".into()),
             ],
+            wrapper: Vec::new(),
         }
     }
 

@@ -1,0 +1,304 @@
+//! Messages that are to go because they are the oldest.
+
+use super::{Place, Result, chats, counters, load, places, put_counters};
+use crate::clock::Millis;
+use crate::store::accounts;
+use crate::store::error::StoreError;
+use crate::store::key::{Key, KeyReader};
+use crate::store::media;
+use crate::store::tx::{ReadTx, WriteTx};
+
+/// What is kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// Messages before this time go.
+    pub since: Option<Millis>,
+    /// The most bytes of the database that messages, with what finds them, may take. Whole pages
+    /// count, and free ones do not.
+    pub bytes: Option<u64>,
+}
+
+/// What [`retention_step`] did.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    pub messages: usize,
+    /// Account and number of each medium that went along: its file is to go, too.
+    pub media: Vec<(u32, u64)>,
+}
+
+/// Removes the oldest messages that are not to be kept, at most `limit`, with their media; chats
+/// stay, and count on. The oldest of all accounts go first when space is short.
+pub fn retention_step(tx: &mut WriteTx<'_>, keep: Keep, limit: usize) -> Result<Removed> {
+    let mut removed = Removed::default();
+    let numbers: Vec<u32> = accounts::list(&tx.view())?
+        .into_iter()
+        .map(|account| account.number)
+        .collect();
+    if let Some(since) = keep.since {
+        for &account in &numbers {
+            while removed.messages < limit {
+                match oldest(&tx.view(), account)? {
+                    Some(place) if place.timestamp < since => {
+                        remove(tx, account, place, &mut removed)?;
+                    }
+                    _ => break,
+                }
+            }
+        }
+    }
+    if let Some(bytes) = keep.bytes {
+        // Pages are what is measured, and a step's worth of messages is a few of them.
+        let over = size(&tx.view())? > bytes;
+        while over && removed.messages < limit {
+            let mut candidates = Vec::new();
+            for &account in &numbers {
+                candidates.extend(oldest(&tx.view(), account)?.map(|place| (place, account)));
+            }
+            let Some((place, account)) = candidates
+                .into_iter()
+                .min_by_key(|(place, _)| place.timestamp)
+            else {
+                return Ok(removed);
+            };
+            remove(tx, account, place, &mut removed)?;
+        }
+    }
+    Ok(removed)
+}
+
+/// Whether there is something that [`retention_step`] would remove.
+pub fn is_over(tx: &ReadTx<'_>, keep: Keep) -> Result<bool> {
+    let numbers = accounts::list(tx)?
+        .into_iter()
+        .map(|account| account.number);
+    let mut some = false;
+    for account in numbers {
+        let Some(place) = oldest(tx, account)? else {
+            continue;
+        };
+        some = true;
+        if keep.since.is_some_and(|since| place.timestamp < since) {
+            return Ok(true);
+        }
+    }
+    match keep.bytes {
+        Some(bytes) => Ok(some && size(tx)? > bytes),
+        None => Ok(false),
+    }
+}
+
+/// Bytes of the pages that messages take in the database, with what finds them.
+pub fn size(tx: &ReadTx<'_>) -> Result<u64> {
+    let tables = tx.tables();
+    let mut bytes = 0;
+    for table in [
+        tables.messages,
+        tables.message_ids,
+        tables.messages_by_time,
+        tables.media,
+    ] {
+        bytes += tx.table_bytes(table)?;
+    }
+    Ok(bytes)
+}
+
+/// The account's oldest message.
+fn oldest(tx: &ReadTx<'_>, account: u32) -> Result<Option<Place>> {
+    let table = tx.tables().messages_by_time;
+    let Some(row) = tx.prefix(table, &Key::account(account))?.next() else {
+        return Ok(None);
+    };
+    let (key, chat) = row?;
+    let place = |key: &mut KeyReader<'_>| {
+        key.u32()?;
+        Some(Place {
+            timestamp: key.u64()?,
+            sequence: key.u64()?,
+            chat: KeyReader(chat).u64()?,
+        })
+    };
+    place(&mut KeyReader(key))
+        .map(Some)
+        .ok_or_else(|| StoreError::corrupt(table.name, key, "not a place"))
+}
+
+fn remove(tx: &mut WriteTx<'_>, account: u32, place: Place, removed: &mut Removed) -> Result<()> {
+    let tables = tx.tables();
+    let (mut chat, message) = load(&tx.view(), account, place)?;
+    tx.delete(tables.messages, &place.key(account))?;
+    tx.delete(tables.messages_by_time, &place.time_key(account))?;
+    for (at, key) in places(&tx.view(), account, &message.message_id)? {
+        if at == place {
+            tx.delete(tables.message_ids, &key)?;
+        }
+    }
+    if let Some(id) = &message.media_id {
+        media::remove(tx, account, id)?;
+        removed.media.extend(media::parse_id(id));
+    }
+    let mut counters = counters(&tx.view(), account)?;
+    counters.messages = counters.messages.saturating_sub(1);
+    chat.message_count = chat.message_count.saturating_sub(1);
+    // Who has not looked at it for so long has at most what is left before him.
+    chat.unread_count = chat.unread_count.min(chat.message_count);
+    let newest = chats::newest(&tx.view(), account, chat.number)?;
+    if newest.is_none() {
+        counters.chats = counters.chats.saturating_sub(1);
+    }
+    put_counters(tx, account, &counters)?;
+    chats::put(tx, account, &mut chat, newest)?;
+    removed.messages += 1;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{DeliveryStatus, Message};
+    use crate::store::media::{NewMedium, get as medium};
+    use crate::store::messages::{self, Arrival, PageQuery, insert, page};
+    use crate::store::tests::{TestStore, message};
+
+    const CHAT: &str = "491701234567@s.whatsapp.net";
+    const GROUP: &str = "120363017953516826@g.us";
+
+    fn with_accounts() -> (TestStore, u32, u32) {
+        let store = TestStore::new();
+        let create = |id: &'static str| {
+            let made = store.run(move |tx| accounts::create(tx, id, None, String::new(), 0));
+            made.unwrap().number
+        };
+        let (alice, bob) = (create("alice"), create("bob"));
+        (store, alice, bob)
+    }
+
+    fn add(store: &TestStore, account: u32, message: Message, medium: Option<NewMedium>) {
+        store.run(move |tx| {
+            let medium = medium.as_ref();
+            insert(tx, account, &mut message.clone(), medium, Arrival::Live)
+        });
+    }
+
+    fn total(store: &TestStore, account: u32, chat: &str) -> (u64, usize) {
+        let query = PageQuery {
+            limit: 1_000,
+            offset: 0,
+            before: None,
+            after: None,
+        };
+        let found = store.read(|tx| page(tx, account, chat, query)).unwrap();
+        (found.total, found.messages.len())
+    }
+
+    #[test]
+    fn what_is_too_old_goes_with_all_that_belongs_to_it() {
+        let (store, alice, bob) = with_accounts();
+        for n in 0..5 {
+            add(
+                &store,
+                alice,
+                message("alice", CHAT, &format!("A{n}"), n * 10),
+                None,
+            );
+            add(
+                &store,
+                bob,
+                message("bob", CHAT, &format!("A{n}"), n * 10 + 1),
+                None,
+            );
+        }
+        let own = Message {
+            from_me: true,
+            status: Some(DeliveryStatus::Sent),
+            ..message("alice", GROUP, "G", 5)
+        };
+        let picture = NewMedium {
+            kind: "image",
+            wire_chat: GROUP.into(),
+            wire_sender: None,
+            mimetype: "image/png".into(),
+            file_name: None,
+            size: 3,
+            sha256: vec![],
+            remote: None,
+            wanted: true,
+        };
+        add(&store, alice, own, Some(picture));
+        let keep = Keep {
+            since: Some(25),
+            bytes: None,
+        };
+        assert!(store.read(|tx| is_over(tx, keep)).unwrap());
+        let mut removed = Vec::new();
+        while store.read(|tx| is_over(tx, keep)).unwrap() {
+            let step = store.run(move |tx| retention_step(tx, keep, 2));
+            assert!((1..=2).contains(&step.messages), "{step:?}");
+            removed.extend(step.media);
+        }
+        assert_eq!(removed, [(alice, 1)]);
+        let store = store.reopen();
+        assert_eq!(store.read(|tx| medium(tx, alice, 1)).unwrap(), None);
+        assert_eq!(total(&store, alice, CHAT), (2, 2));
+        assert_eq!(total(&store, bob, CHAT), (2, 2));
+        assert_eq!(total(&store, alice, GROUP), (0, 0));
+        assert_eq!(store.read(|tx| messages::count(tx, alice)).unwrap(), 2);
+        let chats = store.read(|tx| messages::chats(tx, alice, 10, 0)).unwrap();
+        assert_eq!((chats.total, chats.chats.len()), (1, 1));
+        let chat = &chats.chats[0];
+        assert_eq!((chat.message_count, chat.unread_count), (2, 2));
+        assert_eq!(chat.last_message_time, Some(40));
+        assert_eq!(
+            store.read(|tx| messages::get(tx, alice, "A0")).unwrap(),
+            None
+        );
+        // What comes later finds its chat again.
+        add(&store, alice, message("alice", GROUP, "H", 50), None);
+        assert_eq!(total(&store, alice, GROUP), (1, 1));
+        let chats = store.read(|tx| messages::chats(tx, alice, 10, 0)).unwrap();
+        assert_eq!(chats.total, 2);
+    }
+
+    #[test]
+    fn too_much_is_cut_down_from_the_oldest_of_all_accounts() {
+        let (store, alice, bob) = with_accounts();
+        for n in 0..100u64 {
+            for (account, id, at) in [(alice, "alice", 2 * n), (bob, "bob", 2 * n + 1)] {
+                let mut message = message(id, CHAT, &format!("M{n}"), at);
+                message.text = Some("x".repeat(10_000));
+                add(&store, account, message, None);
+            }
+        }
+        let full = store.read(size).unwrap();
+        assert!(full > 200 * 10_000, "{full}");
+        let keep = Keep {
+            since: None,
+            bytes: Some(full / 2),
+        };
+        let mut steps = 0;
+        while store.read(|tx| is_over(tx, keep)).unwrap() {
+            store.run(move |tx| retention_step(tx, keep, 8));
+            steps += 1;
+        }
+        assert!((5..=20).contains(&steps), "{steps}");
+        assert!(store.read(size).unwrap() <= full / 2);
+        let (a, b) = (total(&store, alice, CHAT).0, total(&store, bob, CHAT).0);
+        assert!(a.abs_diff(b) <= 4 && a > 30, "{a} and {b}");
+        // What became free is used again: the same once more needs no larger file.
+        let used = store.stats().map_used;
+        for n in 100..150u64 {
+            let mut message = message("alice", CHAT, &format!("M{n}"), 1_000 + n);
+            message.text = Some("x".repeat(10_000));
+            add(&store, alice, message, None);
+        }
+        assert_eq!(store.stats().map_used, used);
+        // Nothing left to remove is no reason to go on for ever.
+        let nothing = Keep {
+            since: None,
+            bytes: Some(0),
+        };
+        while store.read(|tx| is_over(tx, nothing)).unwrap() {
+            store.run(move |tx| retention_step(tx, nothing, 64));
+        }
+        assert_eq!(total(&store, alice, CHAT), (0, 0));
+    }
+}

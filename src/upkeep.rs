@@ -1,0 +1,163 @@
+//! What keeps a server well that is left alone for years: it stays within the space that it may take,
+//! and notices when a full disk has room again.
+
+use std::time::Duration;
+
+use crate::clock::{self, Millis};
+use crate::media::Files;
+use crate::store::{Store, StoreError, media, messages, probe};
+
+/// Between two looks at what is to go.
+const ROUND: Duration = Duration::from_secs(60);
+/// Between two tries to write while the storage refuses.
+const PROBE: Duration = Duration::from_secs(5);
+/// Messages that one transaction removes: a few milliseconds of the storage's thread.
+const STEP: usize = 64;
+/// Between two such transactions, for those who wait to write.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Of the size that the database can grow to at all, how much messages may take, in quarters: what
+/// else it holds must go on.
+const QUARTERS: u64 = 3;
+
+/// What is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// How long messages are kept.
+    pub age: Option<Duration>,
+    /// Bytes that messages may take in the database.
+    pub bytes: Option<u64>,
+    /// Bytes that files may take.
+    pub media_bytes: Option<u64>,
+}
+
+impl Policy {
+    /// Which messages stay at time `now` in a database that can grow to `limit` bytes.
+    fn keep(&self, now: Millis, limit: u64) -> messages::Keep {
+        let most = limit / 4 * QUARTERS;
+        messages::Keep {
+            since: self.age.map(|age| {
+                let age = Millis::try_from(age.as_millis()).unwrap_or(Millis::MAX);
+                now.saturating_sub(age)
+            }),
+            bytes: Some(self.bytes.map_or(most, |bytes| bytes.min(most))),
+        }
+    }
+}
+
+/// Works until it is dropped, or the storage is closed.
+pub async fn run(store: Store, files: Files, policy: Policy) {
+    loop {
+        if let Err(error) = round(&store, &files, policy).await {
+            if matches!(error, StoreError::Closed) {
+                return;
+            }
+            log::warn!("old messages and files remain for now: {error}");
+        }
+        let next = clock::now() + Millis::try_from(ROUND.as_millis()).unwrap_or(Millis::MAX);
+        while clock::now() < next {
+            smol::Timer::after(PROBE).await;
+            if store.condition().failing.is_some() && store.write(probe).await.is_ok() {
+                log::info!("storage: there is room again");
+            }
+        }
+    }
+}
+
+async fn round(store: &Store, files: &Files, policy: Policy) -> Result<(), StoreError> {
+    let cleared = store.clear_stale_readers()?;
+    if cleared > 0 {
+        log::info!("storage: {cleared} readers of a program that died are gone");
+    }
+    let mut total = 0;
+    loop {
+        let keep = policy.keep(clock::now(), store.limit());
+        if !store.read(|tx| messages::is_over(tx, keep))? {
+            break;
+        }
+        let removed = store
+            .write(move |tx| messages::retention_step(tx, keep, STEP))
+            .await?;
+        total += removed.messages;
+        remove_files(files, removed.media).await;
+        smol::Timer::after(PAUSE).await;
+    }
+    if total > 0 {
+        log::info!("{total} of the oldest messages removed");
+    }
+    if let Some(bytes) = policy.media_bytes {
+        shrink_media(store, files, bytes).await?;
+    }
+    Ok(())
+}
+
+/// Removes the oldest files. Their messages stay, and a file is fetched again for who asks for it, as
+/// long as WhatsApp has it.
+async fn shrink_media(store: &Store, files: &Files, bytes: u64) -> Result<(), StoreError> {
+    let looking = files.clone();
+    let doomed = match smol::unblock(move || looking.oldest_over(bytes)).await {
+        Ok(doomed) => doomed,
+        Err(error) => {
+            log::warn!("the media folder could not be measured: {error}");
+            return Ok(());
+        }
+    };
+    for step in doomed.chunks(STEP) {
+        let gone = step.to_vec();
+        store
+            .write(move |tx| {
+                for &(account, number) in &gone {
+                    media::forget_file(tx, account, number)?;
+                }
+                Ok(())
+            })
+            .await?;
+        remove_files(files, step.to_vec()).await;
+        smol::Timer::after(PAUSE).await;
+    }
+    if !doomed.is_empty() {
+        log::info!("{} of the oldest files removed", doomed.len());
+    }
+    Ok(())
+}
+
+/// What cannot be removed is nobody's, and goes at the next start.
+async fn remove_files(files: &Files, media: Vec<(u32, u64)>) {
+    if media.is_empty() {
+        return;
+    }
+    let files = files.clone();
+    smol::unblock(move || {
+        for (account, number) in media {
+            if let Err(error) = files.remove(account, number) {
+                log::warn!("the file of an old message remains: {error}");
+            }
+        }
+    })
+    .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_never_fill_the_database_to_its_limit() {
+        let none = Policy {
+            age: None,
+            bytes: None,
+            media_bytes: None,
+        };
+        let keep = none.keep(5_000, 1 << 30);
+        assert_eq!(keep.since, None);
+        assert_eq!(keep.bytes, Some(768 << 20));
+        let some = Policy {
+            age: Some(Duration::from_secs(2)),
+            bytes: Some(1 << 20),
+            ..none
+        };
+        let keep = some.keep(5_000, 1 << 30);
+        assert_eq!((keep.since, keep.bytes), (Some(3_000), Some(1 << 20)));
+        assert_eq!(some.keep(1_000, 1 << 10).bytes, Some(768));
+        assert_eq!(some.keep(1_000, 1 << 10).since, Some(0));
+    }
+}

@@ -1,0 +1,260 @@
+//! Full disks and bounds: nothing is lost, and it goes on by itself.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use wildcat::event::{Message, MessageKind};
+use wildcat::store::messages::{self, Arrival};
+use wildcat::store::{Options, Store, accounts};
+
+use crate::media_in::base64;
+use crate::media_out::noise;
+use crate::support::{DEADLINE, Server, World, eventually};
+
+const ALICE: &str = "491700000001";
+const BOB: &str = "491700000002";
+const CAROL: &str = "491700000003";
+const SEND: &str = "/accounts/alice/message/send";
+
+/// Messages that come while the disk is full.
+const MEANWHILE: usize = 40;
+
+fn chat(of: &str) -> String {
+    format!("/accounts/alice/chats/{of}@s.whatsapp.net/messages?limit=100")
+}
+
+fn texts(page: &Value) -> Vec<String> {
+    let messages = page["messages"].as_array().expect("messages");
+    let text = |m: &Value| m["text"].as_str().unwrap_or_default()[..10].to_owned();
+    messages.iter().rev().map(text).collect()
+}
+
+/// A text that needs some pages, and tells which it is.
+fn long(n: usize) -> String {
+    format!("message {n:02}{}", "x".repeat(20_000))
+}
+
+/// Lives through a full disk: `fill` makes it so, `free` makes room again.
+fn a_full_disk(world: &World, server: &Server, fill: impl Fn(), free: impl Fn()) {
+    world.pair(server, "alice", ALICE);
+    let (bob, carol) = (world.phone(BOB, "Bob"), world.phone(CAROL, "Carol"));
+    let sent = world.post(server, SEND, &json!({"to": CAROL, "message": "before"}));
+    sent.expect(200);
+    let first = bob.say(ALICE, &long(0));
+    eventually("the first message", || {
+        let path = format!("/accounts/alice/messages/{first}");
+        (world.api(server, "GET", &path, None).status == 200).then_some(())
+    });
+
+    let mark = server.log_mark();
+    fill();
+    let mut expected: Vec<String> = (0..=MEANWHILE).map(|n| long(n)[..10].to_owned()).collect();
+    for n in 1..=MEANWHILE {
+        bob.say(ALICE, &long(n));
+    }
+    server.wait_log_from(
+        mark,
+        "the session starts again: the storage failed: storage is full",
+    );
+    // Sending is refused in words, reading goes on.
+    let refused = eventually("the refusal", || {
+        let answer = world.post(server, SEND, &json!({"to": CAROL, "message": "meanwhile"}));
+        assert_ne!(answer.status, 200, "nothing can be kept of it");
+        (answer.status == 503).then_some(answer)
+    });
+    assert_eq!(
+        refused.json()["error"],
+        "The storage is full or unavailable"
+    );
+    let status = world.get(server, "/accounts/alice/status");
+    assert_ne!(status["status"], "connected", "{status}");
+    let words = status["lastError"].as_str().unwrap_or_default();
+    assert!(words.contains("storage is full"), "{status}");
+    let page = world.get(server, &chat(BOB));
+    assert!(texts(&page).len() <= MEANWHILE, "some were not stored");
+
+    let mark = server.log_mark();
+    free();
+    server.wait_log_from(mark, "alice: connected");
+    let page = eventually("all messages", || {
+        let page = world.get(server, &chat(BOB));
+        (page["pagination"]["total"].as_u64() >= Some(1 + MEANWHILE as u64)).then_some(page)
+    });
+    let mut found = texts(&page);
+    // Within a second their order is that of their arrival.
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected, "each once");
+    let sent = world.post(server, SEND, &json!({"to": CAROL, "message": "after"}));
+    sent.expect(200);
+    carol.received(2);
+    let got: Vec<_> = carol.all_received();
+    let got: Vec<_> = got.iter().filter_map(|m| m["text"].as_str()).collect();
+    assert_eq!(got, ["before", "after"], "what was refused did not go");
+}
+
+/// A server that lives with SIGXFSZ ignored, as its limits below need it.
+fn with_limits(world: &World) -> Server {
+    let mut options = world.options();
+    options.wrapper = vec![
+        "sh".into(),
+        "-c".into(),
+        "trap '' XFSZ; exec \"$@\"".into(),
+        "sh".into(),
+    ];
+    Server::start(&options)
+}
+
+/// Sets how large files of that process may become.
+fn limit_files(server: &Server, bytes: &str) {
+    let limited = Command::new("prlimit")
+        .args([
+            "--pid",
+            &server.pid().to_string(),
+            &format!("--fsize={bytes}:"),
+        ])
+        .status();
+    assert!(limited.expect("prlimit").success());
+}
+
+#[test]
+fn a_file_that_may_not_grow_loses_and_doubles_nothing() {
+    let world = World::new();
+    let server = with_limits(&world);
+    let file = world.options().data.join("db/data.mdb");
+    a_full_disk(
+        &world,
+        &server,
+        || {
+            let size = std::fs::metadata(&file).expect("a database").len();
+            limit_files(&server, &size.to_string());
+        },
+        || limit_files(&server, "unlimited"),
+    );
+}
+
+/// Puts an old message into a data directory that no server uses.
+fn seed(data: &Path, timestamp: u64) {
+    let store = Store::open(data, Options::default()).expect("opened");
+    let mut message = Message {
+        text: Some("old".into()),
+        ..Message::empty(
+            "alice",
+            "OLD",
+            format!("{BOB}@s.whatsapp.net"),
+            MessageKind::Text,
+            timestamp,
+        )
+    };
+    smol::block_on(store.write(move |tx| {
+        let account = accounts::number(&tx.view(), "alice")?.expect("alice");
+        messages::insert(tx, account, &mut message, None, Arrival::History)
+    }))
+    .expect("stored");
+    smol::block_on(store.close(DEADLINE)).expect("closed");
+}
+
+/// Whether this user may have a file system of his own.
+fn may_mount() -> bool {
+    Command::new("unshare")
+        .args([
+            "-rm", "mount", "-t", "tmpfs", "-o", "size=1m", "none", "/mnt",
+        ])
+        .output()
+        .is_ok_and(|output| output.status.success())
+}
+
+#[test]
+fn a_disk_that_is_full_loses_and_doubles_nothing() {
+    if !may_mount() {
+        eprintln!("not tested: no file system can be mounted here");
+        return;
+    }
+    let world = World::new();
+    let mut options = world.options();
+    std::fs::create_dir(&options.data).expect("a directory");
+    let mount = format!(
+        "mount -t tmpfs -o size=16m none {} && exec \"$@\"",
+        options.data.display()
+    );
+    options.wrapper = ["unshare", "-rm", "sh", "-c", &mount, "sh"]
+        .map(Into::into)
+        .to_vec();
+    let server = Server::start(&options);
+    let inside = PathBuf::from(format!("/proc/{}/root", server.pid()));
+    let data = inside.join(options.data.strip_prefix("/").expect("an absolute path"));
+    let filler = data.join("filler");
+    a_full_disk(
+        &world,
+        &server,
+        || fill_up(&filler),
+        || std::fs::remove_file(&filler).expect("removed"),
+    );
+}
+
+/// Writes until nothing more fits.
+fn fill_up(path: &Path) {
+    use std::io::Write as _;
+    let mut file = std::fs::File::create(path).expect("a file");
+    for piece in [vec![1; 64 << 10], vec![1; 512]] {
+        while file.write_all(&piece).is_ok() {}
+    }
+}
+
+#[test]
+fn old_messages_and_the_files_that_came_first_go_by_themselves() {
+    let world = World::new();
+    let mut options = world.options();
+    let server = Server::start(&options);
+    world.pair(&server, "alice", ALICE);
+    let bob = world.phone(BOB, "Bob");
+    bob.say(ALICE, "new");
+    let mut media = Vec::new();
+    for n in 0..3 {
+        let file = base64(&noise(700_000 + n));
+        let document = json!({"base64": file, "fileName": "x.bin", "mimetype": "application/x"});
+        let id = bob.send(&json!({"to": ALICE, "document": document}));
+        let path = format!("/accounts/alice/messages/{id}/media");
+        eventually("the file", || {
+            (world.api(&server, "GET", &path, None).status == 200).then_some(())
+        });
+        media.push(path);
+    }
+    server.kill();
+
+    // A message of long ago, as an earlier version of this server may have stored it.
+    let day = 24 * 60 * 60 * 1_000;
+    seed(&options.data, wildcat::clock::now() - 40 * day);
+    let server = Server::start(&options);
+    let old = "/accounts/alice/messages/OLD";
+    assert_eq!(world.get(&server, old)["message"]["text"], "old");
+    server.kill();
+
+    options
+        .env
+        .push(("WILDCAT_STORAGE_KEEP_DAYS".into(), "30".into()));
+    options
+        .env
+        .push(("WILDCAT_MEDIA_MAX_BYTES".into(), "1 MiB".into()));
+    let server = Server::start(&options);
+    server.wait_log("1 of the oldest messages removed");
+    server.wait_log("2 of the oldest files removed");
+    assert_eq!(world.api(&server, "GET", old, None).status, 404);
+    let page = world.get(&server, &chat(BOB));
+    assert_eq!(page["pagination"]["total"], 4, "{page}");
+    let listed = world.get(&server, "/media");
+    assert_eq!(
+        listed["media"].as_array().map(Vec::len),
+        Some(1),
+        "{listed}"
+    );
+    let kept = std::fs::read_dir(options.data.join("media/1")).expect("a folder");
+    assert_eq!(kept.count(), 1);
+    // What is gone here is fetched again for who asks for it.
+    server.wait_log("alice: connected");
+    for path in &media {
+        assert_eq!(world.api(&server, "GET", path, None).status, 200);
+    }
+}

@@ -363,6 +363,19 @@ impl Event {
         }
     }
 
+    /// The chat that it happened in; its order is kept within that.
+    pub fn chat_id(&self) -> Option<&str> {
+        match self {
+            Event::Message(message)
+            | Event::MessageSent(message)
+            | Event::MessageEdited(message) => Some(&message.chat_id),
+            Event::MessageStatus(change) => Some(&change.chat_id),
+            Event::MessageReaction(change) => Some(&change.chat_id),
+            Event::MessageDeleted(deletion) => Some(&deletion.chat_id),
+            Event::AccountStatus(_) | Event::AccountQr(_) => None,
+        }
+    }
+
     /// The JSON body that a webhook receives: the fields of what happened, with `event` and
     /// `eventId` in the same object.
     ///

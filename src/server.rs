@@ -5,15 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_lite::FutureExt as _;
+use smol::lock::Semaphore;
 use smol::net::TcpListener;
 
 use crate::account::{Accounts, OutgoingText};
 use crate::api::{self, ApiConfig, ApiContext, AuthSettings, Gate, ServerLimits};
+use crate::clock;
 use crate::config::{Config, ConfigErrors, Download};
 use crate::jid::ChatJid;
 use crate::media::{Files, Spool};
 use crate::net;
 use crate::runtime::{Executor, Shutdown, spawn_guarded};
+use crate::store::events::{self, Keep};
 use crate::store::{self, Store, StoreError};
 use crate::upkeep::{self, Policy};
 use crate::webhook::{Deliveries, DeliverySettings};
@@ -88,7 +91,14 @@ impl Server {
         log::warn!(
             "this is a sandbox build: it talks to a simulated WhatsApp on this machine only"
         );
-        let store = Store::open(&config.storage.path, store::Options::default())?;
+        let options = store::Options {
+            events: Keep {
+                age: Duration::from_secs(u64::from(config.events.keep_days) * 24 * 60 * 60),
+                bytes: config.events.max_bytes,
+            },
+            ..store::Options::default()
+        };
+        let store = Store::open(&config.storage.path, options)?;
         let spool = Spool::open(&config.storage.path.join("tmp")).map_err(RunError::Spool)?;
         let files = Files::new(&config.storage.path);
         let tls = net::tls::client_config(config.tls.extra_ca.as_deref())?;
@@ -189,6 +199,8 @@ impl Server {
                     open: config.auth.open,
                     hosts: config.server.hosts.clone(),
                 })),
+                readers: Arc::new(Semaphore::new(config.events.max_readers)),
+                stopping: shutdown.clone(),
                 config: api_config(config),
             },
             Arc::clone(&executor),
@@ -198,6 +210,7 @@ impl Server {
         if let Some(admin) = config.whatsapp.admin_number.clone() {
             spawn_guarded(&executor, "admin greeting", greet(accounts.clone(), admin)).detach();
         }
+        spawn_guarded(&executor, "event log", trim_events(store.clone())).detach();
         accounts.connect_wanted(config.whatsapp.auto_connect);
         let policy = Policy {
             age: config.storage.keep,
@@ -250,6 +263,9 @@ impl Server {
 /// How long a connection to a webhook's receiver is kept for the next delivery.
 const IDLE_CONNECTION: Duration = Duration::from_secs(30);
 
+/// Events that are deleted in one transaction.
+const TRIM_STEP: usize = 256;
+
 /// WhatsApp's own answers (its version, small files) are at most this long, in bytes.
 const MAX_WHATSAPP_ANSWER: usize = 8 << 20;
 
@@ -265,6 +281,7 @@ fn api_config(config: &Config) -> ApiConfig {
         envelope: config.api.envelope,
         max_json: config.server.max_body,
         max_file: config.limits.max_file,
+        heartbeat: config.events.heartbeat,
         limits: ServerLimits {
             connections: config.server.max_connections,
             idle: config.server.request_timeout,
@@ -272,6 +289,21 @@ fn api_config(config: &Config) -> ApiConfig {
             request: config.server.request_timeout,
             write: config.server.request_timeout,
         },
+    }
+}
+
+/// Brings the event log within its bounds, which may be narrower than at the last start. After that
+/// each new event pushes out old ones.
+async fn trim_events(store: Store) {
+    loop {
+        match store
+            .write(|tx| events::trim(tx, clock::now(), TRIM_STEP))
+            .await
+        {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => return log::warn!("the event log was not trimmed: {error}"),
+        }
     }
 }
 

@@ -41,6 +41,14 @@ impl Answer {
         Self::ok(&One("message", text))
     }
 
+    /// 200 with a JSON object that is serialized already.
+    pub fn serialized(object: String) -> Answer {
+        Answer {
+            status: StatusCode::Ok,
+            content: Content::Json(object),
+        }
+    }
+
     /// 200 with bytes of another media type than JSON, never to be cached.
     pub fn file(kind: &'static str, bytes: Vec<u8>) -> Answer {
         Answer {

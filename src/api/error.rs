@@ -9,6 +9,9 @@ use crate::keys::KeyError;
 use crate::media::MediaError;
 use crate::store::StoreError;
 
+/// When a client may ask again that found too many waiting, in seconds.
+const READERS_PAUSE: u64 = 5;
+
 /// Why a request was not done. Its `Display` is the answer's `error`.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
@@ -57,6 +60,17 @@ pub enum ApiError {
     /// A request that a retry cannot mend, in these words.
     #[error("{0}")]
     Conflict(String),
+    /// What was asked for is not in the event log any more, or never was, in these words.
+    #[error("{words}")]
+    Gone {
+        words: String,
+        /// The number of the first event that can be read.
+        first_available: u64,
+        /// The number of the last event.
+        last: u64,
+    },
+    #[error("Too many clients wait for events")]
+    TooManyReaders,
     #[error("The request body is over the limit of {limit} bytes")]
     TooLarge { limit: usize },
     #[error("The body must be JSON, with Content-Type: application/json")]
@@ -120,6 +134,8 @@ impl ApiError {
             ApiError::WrongKeys { .. } => StatusCode::TooManyRequests,
             ApiError::Forbidden(_) => StatusCode::Forbidden,
             ApiError::Conflict(_) => StatusCode::Conflict,
+            ApiError::Gone { .. } => StatusCode::Gone,
+            ApiError::TooManyReaders => StatusCode::TooManyRequests,
             ApiError::TooLarge { .. } => StatusCode::PayloadTooLarge,
             ApiError::UnsupportedMedia | ApiError::UnsupportedUpload => {
                 StatusCode::UnsupportedMediaType
@@ -145,6 +161,17 @@ impl ApiError {
             }
             ApiError::Fetch(_) => {
                 put("field", Value::from("url"));
+            }
+            ApiError::Gone {
+                first_available,
+                last,
+                ..
+            } => {
+                put("firstAvailable", Value::from(*first_available));
+                put("last", Value::from(*last));
+            }
+            ApiError::TooManyReaders => {
+                put("retryAfter", Value::from(READERS_PAUSE));
             }
             ApiError::Account(
                 AccountError::NotConnected { status }
@@ -229,6 +256,9 @@ impl ApiError {
         if status == StatusCode::Unauthorized {
             // Makes browsers ask for it, and take the key as the password.
             response.insert_header("WWW-Authenticate", "Basic realm=\"wildcat\"");
+        }
+        if let ApiError::TooManyReaders = &self {
+            response.insert_header("Retry-After", READERS_PAUSE.to_string());
         }
         if status == StatusCode::ServiceUnavailable {
             response.insert_header("Retry-After", "5");

@@ -133,6 +133,22 @@ impl Inbound {
         .await
     }
 
+    /// Resolves when the client closes its side. What it sends ahead meanwhile is kept, up to the
+    /// size of a head; a client that sends more is heard again when it is its turn.
+    pub async fn closed(&self) {
+        future::poll_fn(|cx| {
+            let mut state = self.state();
+            while state.buf.len() - state.pos < MAX_HEAD {
+                match ready!(state.poll_fill(cx)) {
+                    Ok(0) | Err(_) => return Poll::Ready(()),
+                    Ok(_) => {}
+                }
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+
     /// Reads one head. The request's body reads from here, so this must not be called again
     /// before [`Inbound::finish`] has said that the body is done.
     pub async fn head(&self) -> Result<Head, HeadError> {

@@ -11,6 +11,7 @@ mod chats;
 mod chunked;
 mod connection;
 mod error;
+mod events;
 mod health;
 mod http1;
 mod input;
@@ -35,10 +36,12 @@ use std::time::Duration;
 
 use futures_lite::FutureExt;
 use http_types::{Method, Request, Response, StatusCode};
+use smol::lock::Semaphore;
 
 use crate::account::Accounts;
 use crate::config::Envelope;
 use crate::media::Spool;
+use crate::runtime::Shutdown;
 use crate::store::Store;
 use crate::webhook::Deliveries;
 use answer::Answer;
@@ -60,6 +63,10 @@ pub struct ApiContext {
     pub fetch: surf::Client,
     /// Lets requests in.
     pub gate: Arc<Gate>,
+    /// One for each client that may wait at the event log.
+    pub readers: Arc<Semaphore>,
+    /// What waits for events ends with it.
+    pub stopping: Shutdown,
     pub config: ApiConfig,
 }
 
@@ -71,6 +78,8 @@ pub struct ApiConfig {
     pub max_json: usize,
     /// The largest file, in bytes.
     pub max_file: u64,
+    /// How often an event stream without news says that it is alive.
+    pub heartbeat: Duration,
     pub limits: ServerLimits,
 }
 
@@ -80,6 +89,7 @@ impl Default for ApiConfig {
             envelope: Envelope::Both,
             max_json: 1024 * 1024,
             max_file: 50 * 1024 * 1024,
+            heartbeat: Duration::from_secs(15),
             limits: ServerLimits::default(),
         }
     }
@@ -169,6 +179,8 @@ pub const ROUTES: &[Route] = routes![
         "The stored files and what they belong to",
     Get "/media/:mediaId" media::by_id:
         "One stored file",
+    Get "/events" events::read:
+        "What happened, from the event log: `after`, `limit`, `wait`, or as a stream",
     Post "/webhooks" webhooks::register:
         "Register a URL to receive events",
     Get "/webhooks" webhooks::list:
@@ -215,9 +227,15 @@ impl Api {
 /// How long a request may take that moves a file to or from WhatsApp, which may be behind a slow line.
 const WITH_FILE: Duration = Duration::from_secs(15 * 60);
 
+/// Where clients wait for events.
+const EVENTS: &str = "/events";
+
 impl Respond for Api {
     fn patience(&self, request: &Request, usual: Duration) -> Duration {
         let path = request.url().path().trim_end_matches('/');
+        if path == EVENTS {
+            return usual.saturating_add(events::MAX_WAIT);
+        }
         let moves_a_file = ROUTES.iter().any(|route| {
             let is_file = route.path.contains("/send/") || route.path.contains("/media");
             is_file && route.method == request.method() && matches_path(route.path, path)
@@ -226,6 +244,11 @@ impl Respond for Api {
             true => usual.max(WITH_FILE),
             false => usual,
         }
+    }
+
+    fn waits(&self, request: &Request) -> bool {
+        let path = request.url().path().trim_end_matches('/');
+        request.method() == Method::Get && path == EVENTS
     }
 
     /// The answer to a request, whatever happens.

@@ -2,12 +2,14 @@
 
 use std::future::Future;
 use std::net::Shutdown;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
 use async_h1::server::Encoder;
-use futures_lite::{AsyncReadExt, AsyncWriteExt, FutureExt, future};
+use futures_lite::{AsyncRead, AsyncReadExt, AsyncWriteExt, FutureExt, future};
 use http_types::{Method, Request, Response};
 use smol::lock::{Semaphore, SemaphoreGuardArc};
 use smol::net::{TcpListener, TcpStream};
@@ -82,7 +84,17 @@ pub(super) trait Respond: Send + Sync + 'static {
     fn patience(&self, _request: &Request, usual: Duration) -> Duration {
         usual
     }
+
+    /// Whether the answer may be a long time in coming only because nothing happens: it ends when
+    /// the client goes away.
+    fn waits(&self, _request: &Request) -> bool {
+        false
+    }
 }
+
+/// Marks a response whose body comes when it comes: what there is of it goes out at once, and it
+/// ends when the client goes away.
+pub(super) struct Live;
 
 /// [`serve`] for any answerer.
 pub(super) async fn serve_with<R: Respond>(
@@ -271,8 +283,16 @@ impl<R: Respond> Connection<R> {
         request.ext_mut().insert(self.peer);
         let method = request.method();
         let patience = self.api.patience(&request, self.limits.request);
+        let waits = self.api.waits(&request);
         let answer = self.api.respond(request);
-        let answer = patiently(&self.inbound, self.limits.request, patience, answer).await;
+        let answer = patiently(&self.inbound, self.limits.request, patience, answer);
+        let answer = match waits {
+            true => match self.unless_gone(answer).await {
+                Some(answer) => answer,
+                None => return Next::Close,
+            },
+            false => answer.await,
+        };
         let keep = keep_alive
             && answer.is_some()
             && !self.stopping.is_closed()
@@ -297,17 +317,18 @@ impl<R: Respond> Connection<R> {
         if !keep {
             response.insert_header("Connection", "close");
         }
+        let live = response.ext().get::<Live>().is_some();
         let mut encoder = Encoder::new(response, method);
         let mut buf = vec![0; 8 * 1024];
         loop {
-            // Head and body of most answers leave in one packet.
-            let mut len = 0;
-            while len < buf.len() {
-                match encoder.read(&mut buf[len..]).await.ok()? {
-                    0 => break,
-                    n => len += n,
+            let len = match live {
+                true => {
+                    let piece = read_piece(&mut encoder, &mut buf);
+                    self.unless_gone(piece).await?.ok()?
                 }
-            }
+                // Head and body of most answers leave in one packet.
+                false => read_full(&mut encoder, &mut buf).await.ok()?,
+            };
             if len == 0 {
                 return Some(());
             }
@@ -315,6 +336,15 @@ impl<R: Respond> Connection<R> {
                 .await?
                 .ok()?;
         }
+    }
+
+    /// `future`, or `None` once the client has closed its side of the connection.
+    async fn unless_gone<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        let gone = async {
+            self.inbound.closed().await;
+            None
+        };
+        async { Some(future.await) }.or(gone).await
     }
 
     /// Closes: no more is written, and what the client still sends is read over for a while.
@@ -334,6 +364,38 @@ impl<R: Respond> Connection<R> {
         })
         .await;
     }
+}
+
+/// Fills `buf`, unless the end comes first.
+async fn read_full(encoder: &mut Encoder, buf: &mut [u8]) -> std::io::Result<usize> {
+    let mut len = 0;
+    while len < buf.len() {
+        match encoder.read(&mut buf[len..]).await? {
+            0 => break,
+            n => len += n,
+        }
+    }
+    Ok(len)
+}
+
+/// Reads what there is, at least one byte unless the end has come.
+async fn read_piece(encoder: &mut Encoder, buf: &mut [u8]) -> std::io::Result<usize> {
+    /// The encoder cannot put a chunk into less than some bytes.
+    const ROOM: usize = 1024;
+    let mut len = 0;
+    future::poll_fn(|cx| {
+        while buf.len() - len >= ROOM {
+            match Pin::new(&mut *encoder).poll_read(cx, &mut buf[len..]) {
+                Poll::Ready(Ok(0)) => break,
+                Poll::Ready(Ok(n)) => len += n,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending if len == 0 => return Poll::Pending,
+                Poll::Pending => break,
+            }
+        }
+        Poll::Ready(Ok(len))
+    })
+    .await
 }
 
 #[cfg(test)]

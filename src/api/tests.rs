@@ -1,6 +1,8 @@
 //! The server over real sockets, with a small answerer of its own.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_lite::{AsyncReadExt, AsyncWriteExt, FutureExt};
@@ -11,7 +13,7 @@ use smol::net::{SocketAddr, TcpListener, TcpStream};
 use super::answer::{Answer, One};
 use super::error::ApiError;
 use super::input::read_body;
-use super::serve::{Respond, ServerLimits, serve_with};
+use super::serve::{Live, Respond, ServerLimits, serve_with};
 use super::without_panic;
 use crate::config::Envelope;
 
@@ -21,7 +23,8 @@ const MAX_BODY: usize = 10;
 /// Longer than any of these tests should take; short enough to fail in one's own lifetime.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Answers `/echo` with the body; `/panics` and `/hangs` do; `/waits` answers when told.
+/// Answers `/echo` with the body; `/panics` and `/hangs` do; `/waits` answers when told; `/floods`
+/// says the same for ever, `/drips` one thing, and says no more.
 struct Answerer {
     /// A message comes when a request to `/waits` has begun.
     begun: async_channel::Sender<()>,
@@ -40,6 +43,20 @@ impl Respond for Answerer {
                     self.go.recv().await.unwrap();
                     Answer::message("waited")
                 }
+                "/floods" | "/drips" => {
+                    let mut response = Response::new(StatusCode::Ok);
+                    let body = Endless {
+                        left: match request.url().path() {
+                            "/floods" => u64::MAX,
+                            _ => 5,
+                        },
+                        dropped: self.begun.clone(),
+                    };
+                    let body = futures_lite::io::BufReader::new(body);
+                    response.set_body(http_types::Body::from_reader(body, None));
+                    response.ext_mut().insert(Live);
+                    Ok(Answer::response(response))
+                }
                 "/echo" => {
                     let body = read_body(request.take_body(), MAX_BODY).await?;
                     Answer::ok(&One("body", &String::from_utf8_lossy(&body)))
@@ -51,6 +68,36 @@ impl Respond for Answerer {
             Ok(Ok(answer)) => answer.into_response(Envelope::Flat),
             Ok(Err(error)) | Err(error) => error.into_response(),
         }
+    }
+}
+
+/// A body that says so many bytes, and then waits for ever. A message comes when it is dropped.
+struct Endless {
+    left: u64,
+    dropped: async_channel::Sender<()>,
+}
+
+impl futures_lite::AsyncRead for Endless {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        out: &mut [u8],
+    ) -> Poll<std::io::Result<usize>> {
+        let count = out
+            .len()
+            .min(usize::try_from(self.left).unwrap_or(out.len()));
+        if count == 0 {
+            return Poll::Pending;
+        }
+        self.left -= count as u64;
+        out[..count].fill(b'x');
+        Poll::Ready(Ok(count))
+    }
+}
+
+impl Drop for Endless {
+    fn drop(&mut self) {
+        let _ = self.dropped.try_send(());
     }
 }
 
@@ -345,6 +392,33 @@ fn slow_clients_and_slow_answers_have_an_end() {
             client.is_closed().await,
             "idle connections are closed without a word"
         );
+    });
+}
+
+#[test]
+fn a_stream_goes_out_at_once_and_ends_with_its_reader() {
+    let limits = ServerLimits {
+        write: Duration::from_millis(200),
+        ..ServerLimits::default()
+    };
+    with_server(limits, |server| async move {
+        // What there is comes, without waiting for more.
+        let mut client = Client::connect(&server).await;
+        client.send("GET /drips HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        let chunk = b"5\r\nxxxxx\r\n";
+        while !client.buf.ends_with(chunk) {
+            assert!(client.fill().await);
+        }
+        // It ends when the client goes, though it has nothing to say.
+        drop(client);
+        server.begun.recv().await.unwrap();
+        // A client that takes nothing is given up, and holds up nobody meanwhile.
+        let mut slow = Client::connect(&server).await;
+        slow.send("GET /floods HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        let mut other = Client::connect(&server).await;
+        other.send(&post("/echo", "hi")).await;
+        assert_eq!(other.reply().await.status, 200);
+        server.begun.recv().await.unwrap();
     });
 }
 

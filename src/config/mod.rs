@@ -48,6 +48,7 @@ pub struct Config {
     pub history: History,
     pub whatsapp: Whatsapp,
     pub tls: Tls,
+    pub events: Events,
     pub webhooks: Webhooks,
     pub log: Log,
 }
@@ -153,6 +154,16 @@ pub struct Whatsapp {
 pub struct Tls {
     /// A PEM file.
     pub extra_ca: Option<PathBuf>,
+}
+
+/// The log of events, and who reads it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Events {
+    pub keep_days: u32,
+    /// Bytes.
+    pub max_bytes: u64,
+    pub max_readers: usize,
+    pub heartbeat: Duration,
 }
 
 /// Webhook deliveries.
@@ -374,6 +385,16 @@ fn build(read: &mut Reader<'_>) -> Config {
         tls: Tls {
             extra_ca: read.text("tls.extra_ca", optional_path),
         },
+        events: Events {
+            keep_days: read.number("events.keep_days", 1..=3_650),
+            max_bytes: read.text("events.max_bytes", |text| {
+                values::size(text, 64 << 10..=1 << 30).map(|bytes| bytes as u64)
+            }),
+            max_readers: read.number("events.max_readers", 0..=1_000),
+            heartbeat: read.text("events.heartbeat", |text| {
+                values::duration(text, SECOND..=5 * MINUTE)
+            }),
+        },
         webhooks: Webhooks {
             timeout: read.text("webhooks.timeout", |text| {
                 values::duration(text, SECOND..=5 * MINUTE)
@@ -499,6 +520,13 @@ impl Config {
                     timeout,
                 },
             tls: Tls { extra_ca },
+            events:
+                Events {
+                    keep_days,
+                    max_bytes,
+                    max_readers,
+                    heartbeat,
+                },
             webhooks:
                 Webhooks {
                     timeout: delivery_timeout,
@@ -566,6 +594,10 @@ impl Config {
                 "tls.extra_ca",
                 quoted(extra_ca.as_deref().unwrap_or_default()),
             ),
+            ("events.keep_days", keep_days.to_string()),
+            ("events.max_bytes", file_bytes(max_bytes)),
+            ("events.max_readers", max_readers.to_string()),
+            ("events.heartbeat", seconds(heartbeat)),
             ("webhooks.timeout", seconds(delivery_timeout)),
             ("webhooks.max_hooks", max_hooks.to_string()),
             ("webhooks.max_concurrent", max_concurrent.to_string()),

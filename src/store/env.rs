@@ -9,6 +9,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use heed::{Env, EnvFlags, EnvOpenOptions, WithoutTls};
 
 use super::error::{Room, StoreError};
+use super::events;
 use super::schema::{self, Tables};
 use super::tx::ReadTx;
 
@@ -31,6 +32,8 @@ const MIB: u64 = 1 << 20;
 pub struct Options {
     pub map_initial: u64,
     pub map_max: u64,
+    /// How much of the event log is kept.
+    pub events: events::Keep,
 }
 
 impl Default for Options {
@@ -38,6 +41,7 @@ impl Default for Options {
         Options {
             map_initial: 64 * MIB,
             map_max: if usize::BITS >= 64 { 64 << 10 } else { 1 << 10 } * MIB,
+            events: events::Keep::default(),
         }
     }
 }
@@ -351,6 +355,7 @@ mod tests {
         let options = Options {
             map_initial: 1,
             map_max: 10 * MIB + 5,
+            ..Options::default()
         };
         let mut size = options.first_size(0).unwrap();
         assert_eq!(size, PAGE);

@@ -1,12 +1,13 @@
 //! The event log: what happened, numbered, until it is trimmed.
 //!
 //! - `events`: number (u64) → a line of JSON ([`Header`]), a line feed, and the event's final JSON
-//!   body, which the webhooks send as it is.
+//!   body, which its readers get as it is.
 //! - `meta` `events`: [`State`], JSON.
 //! - `meta` `instance`: a random text, so that event ids differ from those of another data
 //!   directory, whose numbers are the same.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -34,11 +35,16 @@ pub struct State {
     pub bytes: u64,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Header {
-    kind: EventKind,
-    account: String,
-    at: Millis,
+/// What is known of an event without its body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    pub kind: EventKind,
+    pub account: String,
+    /// The chat that it happened in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat: Option<String>,
+    /// When it was appended.
+    pub at: Millis,
 }
 
 /// An event as readers of the log get it.
@@ -47,36 +53,68 @@ pub struct StoredEvent {
     pub number: u64,
     /// What `eventId` and the header `webhook-id` say.
     pub id: String,
-    pub kind: EventKind,
-    pub account_id: String,
-    /// When it was appended.
-    pub at: Millis,
+    pub header: Header,
     /// The JSON body.
     pub body: String,
 }
 
-/// How far [`trim_step`] trims.
+/// How much of the log is kept. Whoever reads it more slowly misses the oldest events, and is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keep {
-    /// Events to keep at most.
-    pub count: u64,
-    /// Bytes to keep at most.
+    pub age: Duration,
+    /// Bytes of rows.
     pub bytes: u64,
 }
 
-/// How much of the log is kept. A receiver that was down for longer misses the oldest events, and
-/// its worker says so.
-pub const KEEP: Keep = Keep {
-    count: 200_000,
-    bytes: 64 << 20,
-};
+impl Default for Keep {
+    fn default() -> Keep {
+        Keep {
+            age: Duration::from_secs(7 * 24 * 60 * 60),
+            bytes: 64 << 20,
+        }
+    }
+}
+
+/// What may be trimmed at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    pub keep: Keep,
+    /// Events after this number are not too old, whatever their time says.
+    pub dated: u64,
+}
+
+/// Tells [`Bounds`] by how long the log is open.
+///
+/// A board without a clock of its own starts at the time of its last stop, and is set right some
+/// seconds later: what it has taken in until then would seem as old as the time that it was off. So
+/// nothing of this run is too old before the run itself is.
+#[derive(Debug, Clone, Copy)]
+pub struct Run {
+    pub keep: Keep,
+    pub opened: Instant,
+    /// The last event of earlier runs.
+    pub last_before: u64,
+}
+
+impl Run {
+    pub fn bounds(&self) -> Bounds {
+        let dated = match self.opened.elapsed() >= self.keep.age {
+            true => u64::MAX,
+            false => self.last_before,
+        };
+        Bounds {
+            keep: self.keep,
+            dated,
+        }
+    }
+}
 
 /// Old events that one new event may push out: more than one, so that the log shrinks to its bounds
 /// even after large events.
 const PUSHED_OUT: usize = 4;
 
 /// Appends an event and returns its number. Numbers count up by one in the order of commits. The
-/// oldest ones go when the log is over [`KEEP`].
+/// oldest ones go when the log is over its bounds.
 pub fn append(tx: &mut WriteTx<'_>, event: &Event, now: Millis) -> Result<u64> {
     let tables = tx.tables();
     let mut state = state(&tx.view())?;
@@ -89,6 +127,7 @@ pub fn append(tx: &mut WriteTx<'_>, event: &Event, now: Millis) -> Result<u64> {
     let mut row = serde_json::to_string(&Header {
         kind: event.kind(),
         account: event.account_id().to_owned(),
+        chat: event.chat_id().map(str::to_owned),
         at: now,
     })
     .map_err(encode)?;
@@ -100,7 +139,8 @@ pub fn append(tx: &mut WriteTx<'_>, event: &Event, now: Millis) -> Result<u64> {
     state.bytes += row.len() as u64;
     tx.put_json(tables.meta, STATE, &state)?;
     tx.last_event = Some(number);
-    trim_step(tx, KEEP, PUSHED_OUT)?;
+    let bounds = tx.events;
+    trim_step(tx, bounds, now, PUSHED_OUT)?;
     Ok(number)
 }
 
@@ -109,62 +149,145 @@ pub fn state(tx: &ReadTx<'_>) -> Result<State> {
     Ok(tx.get_json(tx.tables().meta, STATE)?.unwrap_or_default())
 }
 
-/// The first events after `number`, at most `limit`.
-pub fn after(tx: &ReadTx<'_>, number: u64, limit: usize) -> Result<Vec<StoredEvent>> {
-    let table = tx.tables().events;
-    let Some(start) = number.checked_add(1) else {
-        return Ok(Vec::new());
+/// How much [`scan`] does at most; it looks at one event at least.
+#[derive(Debug, Clone, Copy)]
+pub struct Most {
+    /// Events found.
+    pub events: usize,
+    /// Bytes of their bodies; the last one found may go over it.
+    pub bytes: usize,
+    /// Events looked at.
+    pub looks: usize,
+}
+
+/// A part of the log, looked through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scan {
+    pub events: Vec<StoredEvent>,
+    /// The number up to which it was looked through.
+    pub to: u64,
+    /// The log as a whole, at the same moment.
+    pub log: State,
+}
+
+/// Looks for the first events after `number` that are `wanted`.
+pub fn scan(
+    tx: &ReadTx<'_>,
+    number: u64,
+    most: Most,
+    mut wanted: impl FnMut(&Header) -> bool,
+) -> Result<Scan> {
+    let log = state(tx)?;
+    let mut found = Scan {
+        events: Vec::new(),
+        to: number.max(log.last),
+        log,
     };
-    let instance = match tx.get(tx.tables().meta, INSTANCE)? {
-        Some(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-        None => return Ok(Vec::new()),
+    if number >= log.last {
+        found.to = number;
+        return Ok(found);
+    }
+    let instance = known_instance(tx)?.unwrap_or_default();
+    let mut bytes = 0;
+    // Not over: there are later numbers.
+    let start = Key::new().u64(number + 1);
+    for (looked, row) in tx.range(tx.tables().events, &start, None)?.enumerate() {
+        let (number, header, body) = parse(row?)?;
+        if looked > 0
+            && (looked >= most.looks || found.events.len() >= most.events || bytes >= most.bytes)
+        {
+            found.to = number - 1;
+            break;
+        }
+        if wanted(&header) {
+            bytes += body.len();
+            found.events.push(stored(&instance, number, header, body));
+        }
+    }
+    Ok(found)
+}
+
+/// One event.
+pub fn get(tx: &ReadTx<'_>, number: u64) -> Result<Option<StoredEvent>> {
+    let key = Key::new().u64(number);
+    let Some(bytes) = tx.get(tx.tables().events, &key)? else {
+        return Ok(None);
     };
-    tx.range(table, &Key::new().u64(start), None)?
-        .take(limit)
-        .map(|row| {
-            let (number, header, body) = parse(row?)?;
-            Ok(StoredEvent {
-                number,
-                id: event_id(&instance, number),
-                kind: header.kind,
-                account_id: header.account,
-                at: header.at,
-                body: body.to_owned(),
-            })
-        })
-        .collect()
+    let (number, header, body) = parse((&key, bytes))?;
+    let instance = known_instance(tx)?.unwrap_or_default();
+    Ok(Some(stored(&instance, number, header, body)))
+}
+
+fn stored(instance: &str, number: u64, header: Header, body: &str) -> StoredEvent {
+    StoredEvent {
+        number,
+        id: event_id(instance, number),
+        header,
+        body: body.to_owned(),
+    }
+}
+
+/// The id that the event of that number has, has had or will have; before the first event only the
+/// number is known.
+pub fn id_of(tx: &ReadTx<'_>, number: u64) -> Result<String> {
+    Ok(match known_instance(tx)? {
+        Some(instance) => event_id(&instance, number),
+        None => number.to_string(),
+    })
+}
+
+/// The number in an event's id; `None` if it is no id, or of another data directory.
+pub fn number_of_id(tx: &ReadTx<'_>, id: &str) -> Result<Option<u64>> {
+    let number = |instance: &str| {
+        let rest = id.strip_prefix("evt_")?.strip_prefix(instance)?;
+        let digits = rest.strip_prefix('_')?;
+        let number: u64 = digits.parse().ok()?;
+        // "+1" and "01" parse, too.
+        (number.to_string() == digits).then_some(number)
+    };
+    Ok(known_instance(tx)?.as_deref().and_then(number))
+}
+
+/// Deletes what this store's bounds do not keep; see [`trim_step`].
+pub fn trim(tx: &mut WriteTx<'_>, now: Millis, limit: usize) -> Result<bool> {
+    let bounds = tx.events;
+    trim_step(tx, bounds, now, limit)
 }
 
 /// Deletes the oldest events that are over the bounds, at most `limit` of them. Returns whether
-/// more are.
-pub fn trim_step(tx: &mut WriteTx<'_>, keep: Keep, limit: usize) -> Result<bool> {
+/// there may be more.
+fn trim_step(tx: &mut WriteTx<'_>, bounds: Bounds, now: Millis, limit: usize) -> Result<bool> {
     let table = tx.tables().events;
     let mut state = state(&tx.view())?;
-    let over = |state: &State| state.count > keep.count || state.bytes > keep.bytes;
-    if !over(&state) {
-        return Ok(false);
-    }
+    let age = u64::try_from(bounds.keep.age.as_millis()).unwrap_or(u64::MAX);
+    let oldest = now.saturating_sub(age);
     let mut trimmed = Vec::new();
-    for row in tx.view().prefix(table, &[])?.take(limit) {
-        if !over(&state) {
+    let mut more = false;
+    for row in tx.view().prefix(table, &[])? {
+        let (key, bytes) = row?;
+        if state.bytes <= bounds.keep.bytes {
+            let (number, header, _) = parse((key, bytes))?;
+            if number > bounds.dated || header.at >= oldest {
+                break;
+            }
+        }
+        if trimmed.len() == limit {
+            more = true;
             break;
         }
-        let (key, bytes) = row?;
         trimmed.push(key.to_vec());
         state.count = state.count.saturating_sub(1);
         state.bytes = state.bytes.saturating_sub(bytes.len() as u64);
         state.trimmed = number_of(key)?;
     }
-    if trimmed.is_empty() {
-        // Counters without rows: nothing is left to trim.
-        return Ok(false);
-    }
     for key in &trimmed {
         tx.delete(table, key)?;
     }
-    let meta = tx.tables().meta;
-    tx.put_json(meta, STATE, &state)?;
-    Ok(over(&state))
+    if !trimmed.is_empty() {
+        let meta = tx.tables().meta;
+        tx.put_json(meta, STATE, &state)?;
+    }
+    Ok(more)
 }
 
 /// Looks at up to `limit` events after number `from` up to `last` and deletes those of the
@@ -222,12 +345,17 @@ fn event_id(instance: &str, number: u64) -> String {
     format!("evt_{instance}_{number}")
 }
 
+fn known_instance(tx: &ReadTx<'_>) -> Result<Option<String>> {
+    let bytes = tx.get(tx.tables().meta, INSTANCE)?;
+    Ok(bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
+}
+
 /// Random, not secret: the keys of std's hash maps come from the system's randomness.
 fn instance(tx: &mut WriteTx<'_>) -> Result<String> {
-    let meta = tx.tables().meta;
-    if let Some(bytes) = tx.view().get(meta, INSTANCE)? {
-        return Ok(String::from_utf8_lossy(bytes).into_owned());
+    if let Some(known) = known_instance(&tx.view())? {
+        return Ok(known);
     }
+    let meta = tx.tables().meta;
     let instance = format!("{:016x}", RandomState::new().build_hasher().finish());
     tx.put(meta, INSTANCE, instance.as_bytes())?;
     Ok(instance)
@@ -250,9 +378,19 @@ mod tests {
         });
     }
 
+    const ALL: Most = Most {
+        events: usize::MAX,
+        bytes: usize::MAX,
+        looks: usize::MAX,
+    };
+
     fn numbers(store: &TestStore, from: u64, limit: usize) -> Vec<u64> {
-        let events = store.read(|tx| after(tx, from, limit)).unwrap();
-        events.into_iter().map(|e| e.number).collect()
+        let most = Most {
+            events: limit,
+            ..ALL
+        };
+        let found = store.read(|tx| scan(tx, from, most, |_| true)).unwrap();
+        found.events.into_iter().map(|e| e.number).collect()
     }
 
     #[test]
@@ -268,8 +406,13 @@ mod tests {
         assert_eq!(numbers(&store, 2, 2), [3, 4]);
         assert_eq!(numbers(&store, 5, 2), [0; 0]);
         assert_eq!(numbers(&store, u64::MAX, 2), [0; 0]);
-        let event = store.read(|tx| after(tx, 3, 1)).unwrap().remove(0);
-        assert_eq!((event.account_id.as_str(), event.at), ("bob", 1000));
+        let event = store.read(|tx| get(tx, 4)).unwrap().unwrap();
+        assert_eq!(
+            (event.header.account.as_str(), event.header.at),
+            ("bob", 1000)
+        );
+        assert_eq!(event.header.chat.as_deref(), Some("1@s.whatsapp.net"));
+        assert_eq!(store.read(|tx| get(tx, 6)).unwrap(), None);
         let body: serde_json::Value = serde_json::from_str(&event.body).unwrap();
         assert_eq!(body["event"], "message");
         assert_eq!(body["eventId"], event.id.as_str());
@@ -277,30 +420,96 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_go_first_in_small_steps() {
+    fn a_scan_finds_what_is_wanted_and_says_how_far_it_looked() {
         let store = TestStore::new();
         add(&store, "alice", 10);
-        let keep = Keep {
-            count: 4,
-            bytes: u64::MAX,
+        add(&store, "bob", 2);
+        add(&store, "alice", 1);
+        let bobs = |from, most| {
+            let wanted = |header: &Header| header.account == "bob";
+            let found = store.read(|tx| scan(tx, from, most, wanted)).unwrap();
+            let numbers: Vec<u64> = found.events.iter().map(|e| e.number).collect();
+            (numbers, found.to)
         };
-        assert!(store.run(move |tx| trim_step(tx, keep, 4)));
-        assert!(!store.run(move |tx| trim_step(tx, keep, 4)));
+        assert_eq!(bobs(0, ALL), (vec![11, 12], 13));
+        assert_eq!(bobs(0, Most { looks: 4, ..ALL }), (vec![], 4));
+        assert_eq!(bobs(8, Most { events: 1, ..ALL }), (vec![11], 11));
+        assert_eq!(bobs(0, Most { bytes: 1, ..ALL }), (vec![11], 11));
+        assert_eq!(bobs(12, ALL), (vec![], 13));
+        assert_eq!(bobs(13, ALL), (vec![], 13));
+        assert_eq!(bobs(0, Most { looks: 0, ..ALL }), (vec![], 1));
+    }
+
+    #[test]
+    fn ids_are_of_one_data_directory() {
+        let store = TestStore::new();
+        assert_eq!(store.read(|tx| id_of(tx, 0)).unwrap(), "0");
+        assert_eq!(store.read(|tx| number_of_id(tx, "evt__1")).unwrap(), None);
+        add(&store, "alice", 1);
+        let id = store.read(|tx| id_of(tx, 1)).unwrap();
+        assert_eq!(store.read(|tx| get(tx, 1)).unwrap().unwrap().id, id);
+        assert_eq!(store.read(|tx| number_of_id(tx, &id)).unwrap(), Some(1));
+        let other = TestStore::new();
+        add(&other, "alice", 1);
+        for bad in [&id, "1", "evt_1", "", "evt_0123456789abcdef_1"] {
+            assert_eq!(other.read(|tx| number_of_id(tx, bad)).unwrap(), None);
+        }
+        let signed = id.replace("_1", "_+1");
+        assert_eq!(store.read(|tx| number_of_id(tx, &signed)).unwrap(), None);
+    }
+
+    fn bounds(age: u64, bytes: u64, dated: u64) -> Bounds {
+        Bounds {
+            keep: Keep {
+                age: Duration::from_millis(age),
+                bytes,
+            },
+            dated,
+        }
+    }
+
+    #[test]
+    fn what_is_too_much_goes_first_in_small_steps() {
+        let store = TestStore::new();
+        add(&store, "alice", 10);
+        let all = store.read(state).unwrap();
+        // Four rows and a bit: their lengths differ by a digit.
+        let four = bounds(u64::MAX, all.bytes / 10 * 4 + 50, 0);
+        assert!(store.run(move |tx| trim_step(tx, four, 0, 4)));
+        assert!(!store.run(move |tx| trim_step(tx, four, 0, 4)));
         assert_eq!(numbers(&store, 0, 99), [7, 8, 9, 10]);
         let left = store.read(state).unwrap();
         assert_eq!((left.count, left.trimmed, left.last), (4, 6, 10));
-        let keep = Keep {
-            count: 100,
-            // Two rows, and not three: their lengths differ by a digit.
-            bytes: left.bytes / 2 + 50,
-        };
-        assert!(!store.run(move |tx| trim_step(tx, keep, 100)));
-        assert_eq!(numbers(&store, 0, 99), [9, 10]);
-        let keep = Keep { count: 0, bytes: 0 };
-        assert!(!store.run(move |tx| trim_step(tx, keep, 100)));
+        let none = bounds(u64::MAX, 0, 0);
+        assert!(!store.run(move |tx| trim_step(tx, none, 0, 100)));
         assert_eq!(numbers(&store, 0, 99), [0; 0]);
         let left = store.read(state).unwrap();
         assert_eq!((left.count, left.bytes, left.last), (0, 0, 10));
+    }
+
+    #[test]
+    fn what_is_too_old_goes_but_not_what_this_run_took_in() {
+        let store = TestStore::new();
+        // Appended at 1000, 1001, …
+        add(&store, "alice", 10);
+        let kept = bounds(500, u64::MAX, u64::MAX);
+        assert!(!store.run(move |tx| trim_step(tx, kept, 1500, 100)));
+        assert_eq!(numbers(&store, 0, 1), [1]);
+        assert!(!store.run(move |tx| trim_step(tx, kept, 1503, 100)));
+        assert_eq!(numbers(&store, 0, 1), [4]);
+        let this_run = bounds(500, u64::MAX, 5);
+        assert!(!store.run(move |tx| trim_step(tx, this_run, 9_000_000, 100)));
+        assert_eq!(numbers(&store, 0, 99), [6, 7, 8, 9, 10]);
+        let run = |age| Run {
+            keep: Keep {
+                age: Duration::from_millis(age),
+                bytes: 1,
+            },
+            opened: Instant::now(),
+            last_before: 7,
+        };
+        assert_eq!(run(3_600_000).bounds().dated, 7);
+        assert_eq!(run(0).bounds().dated, u64::MAX);
     }
 
     #[test]

@@ -34,7 +34,7 @@ use std::future::Future;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use env::Options;
 pub use error::{LmdbError, Room, StoreError};
@@ -91,6 +91,11 @@ impl Store {
             environment: Arc::clone(&environment),
             progress: Arc::clone(&progress),
             jobs: queue,
+            events: events::Run {
+                keep: options.events,
+                opened: Instant::now(),
+                last_before: last_event,
+            },
         };
         let thread = thread::Builder::new()
             .name("storage".to_owned())

@@ -66,6 +66,7 @@ fn small() -> Options {
     Options {
         map_initial: 256 << 10,
         map_max: 64 << 20,
+        ..Options::default()
     }
 }
 

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::error::{Room, StoreError};
+use super::events;
 use super::key::Key;
 use super::schema::Tables;
 
@@ -137,6 +138,8 @@ pub struct WriteTx<'t> {
     pub(super) broken: Option<StoreError>,
     /// The number of the last event appended.
     pub(super) last_event: Option<u64>,
+    /// How much of the event log is kept.
+    pub(super) events: events::Bounds,
 }
 
 impl<'t> WriteTx<'t> {
@@ -148,6 +151,10 @@ impl<'t> WriteTx<'t> {
             changes: 0,
             broken: None,
             last_event: None,
+            events: events::Bounds {
+                keep: events::Keep::default(),
+                dated: 0,
+            },
         }
     }
 

@@ -17,6 +17,7 @@ use crate::clock::{self, Millis};
 
 use super::env::Environment;
 use super::error::{Room, StoreError};
+use super::events;
 use super::tx::WriteTx;
 
 /// Jobs that wait for the writer; who comes later waits for a place.
@@ -215,6 +216,8 @@ pub struct Writer {
     pub environment: Arc<Environment>,
     pub progress: Arc<Progress>,
     pub jobs: async_channel::Receiver<Box<dyn Job>>,
+    /// How much of the event log is kept.
+    pub events: events::Run,
 }
 
 struct Member {
@@ -312,6 +315,7 @@ impl Writer {
             Err(e) => return Attempt::Failed(e.into()),
         };
         let mut tx = WriteTx::new(txn, self.environment.tables());
+        tx.events = self.events.bounds();
         let mut next = 0;
         loop {
             if next == group.len() {

@@ -414,11 +414,19 @@ impl Inner {
         let pending = if behind == 0 || behind > MAX_COUNTED {
             behind
         } else {
-            let events = self
-                .store
-                .read(|tx| events::after(tx, cursor, MAX_COUNTED as usize))?;
-            let wanted = |e: &&events::StoredEvent| wants(&hook, e.kind, &e.account_id);
-            events.iter().filter(wanted).count() as u64
+            let mut count = 0;
+            let most = events::Most {
+                events: usize::MAX,
+                bytes: usize::MAX,
+                looks: MAX_COUNTED as usize,
+            };
+            let counted = |event: &events::Header| {
+                count += u64::from(wants(&hook, event.kind, &event.account));
+                false
+            };
+            self.store
+                .read(|tx| events::scan(tx, cursor, most, counted))?;
+            count
         };
         Ok(HookView {
             url: target::redacted(&hook.url),

@@ -16,7 +16,11 @@ use crate::store::webhooks::{self, Delivery, WebhookRecord};
 use crate::store::{Store, StoreError, events};
 
 /// How many events are read at once. An event's body has at most some hundred KB.
-const BATCH: usize = 16;
+const BATCH: events::Most = events::Most {
+    events: 16,
+    bytes: usize::MAX,
+    looks: usize::MAX,
+};
 
 /// How many unwanted events may pass before the cursor is stored behind them: reading over them
 /// again after a restart is cheaper than a commit for each.
@@ -104,8 +108,8 @@ impl Worker {
                 return Ok(None);
             };
             let cursor = hook.cursor.max(passed);
-            let trimmed = events::state(tx)?.trimmed;
-            Ok(Some((hook, trimmed, events::after(tx, cursor, BATCH)?)))
+            let found = events::scan(tx, cursor, BATCH, |_| true)?;
+            Ok(Some((hook, found.log.trimmed, found.events)))
         });
         let Some((hook, trimmed, batch)) = read.map_err(|e| self.storage_failed(&e))? else {
             return Ok(Round::End(End::Gone));
@@ -151,7 +155,7 @@ impl Worker {
     ) -> Result<Round, Option<End>> {
         let mut mark: Option<Mark> = None;
         for event in batch {
-            if !wants(hook, event.kind, &event.account_id) {
+            if !wants(hook, event.header.kind, &event.header.account) {
                 cursor = event.number;
                 if cursor - hook.cursor >= MAX_UNSAVED {
                     mark = Some((cursor, mark.and_then(|(_, delivery)| delivery)));

@@ -6,6 +6,7 @@ mod changes;
 mod command_line;
 mod connection;
 mod conversation;
+mod events;
 mod groups;
 mod history;
 mod media_in;

@@ -231,6 +231,7 @@ const WALKED_BY: &[(&str, &str)] = &[
         "GET /media/:mediaId",
         "media_in::a_file_is_stored_when_it_comes_and_served_in_whole_and_in_parts",
     ),
+    ("GET /events", "events::what_happened_is_listed_by_number"),
     (
         "POST /webhooks",
         "webhooks::registering_listing_and_removing",

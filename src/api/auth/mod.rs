@@ -46,6 +46,7 @@ const FILTERED: &[&str] = &[
     "/messages",
     "/media",
     "/media/:mediaId",
+    "/events",
     "/webhooks",
 ];
 

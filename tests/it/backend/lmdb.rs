@@ -225,6 +225,7 @@ fn after_a_failed_write_nothing_more_is_stored_or_sent() {
         let small = wildcat::store::Options {
             map_initial: 1 << 20,
             map_max: 1 << 20,
+            ..wildcat::store::Options::default()
         };
         let store = wildcat::store::Store::open(dir.path(), small).unwrap();
         let told = Arc::new(std::sync::atomic::AtomicUsize::new(0));

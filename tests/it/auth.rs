@@ -289,6 +289,11 @@ fn a_key_of_one_account_sees_nothing_of_another() {
     assert_eq!(messages.len(), 2);
     assert!(messages.iter().all(|m| m["accountId"] == "alice"));
     get("/messages?accountId=bob").expect(404);
+    let log = get("/events").expect(200);
+    let log = log["events"].as_array().expect("a list").clone();
+    assert!(log.len() >= 2);
+    assert!(log.iter().all(|event| event["accountId"] == "alice"));
+    get("/events?accountId=bob").expect(404);
     let media = get("/media").expect(200);
     assert_eq!(media["media"].as_array().expect("a list").len(), 1);
     get("/media?accountId=bob").expect(404);

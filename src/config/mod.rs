@@ -523,7 +523,7 @@ impl Config {
             events:
                 Events {
                     keep_days,
-                    max_bytes,
+                    max_bytes: events_max_bytes,
                     max_readers,
                     heartbeat,
                 },
@@ -595,7 +595,7 @@ impl Config {
                 quoted(extra_ca.as_deref().unwrap_or_default()),
             ),
             ("events.keep_days", keep_days.to_string()),
-            ("events.max_bytes", file_bytes(max_bytes)),
+            ("events.max_bytes", file_bytes(events_max_bytes)),
             ("events.max_readers", max_readers.to_string()),
             ("events.heartbeat", seconds(heartbeat)),
             ("webhooks.timeout", seconds(delivery_timeout)),

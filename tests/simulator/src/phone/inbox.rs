@@ -73,6 +73,9 @@ pub struct Received {
     pub poll: Option<Question>,
     /// Unix seconds, from the stanza.
     pub timestamp: u64,
+    /// How often it has come again, encrypted anew under the same id. A client shows it once.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub repeats: u32,
     /// Whether a read receipt went out for it.
     pub read: bool,
     /// Whether a played receipt went out for it.
@@ -87,6 +90,10 @@ pub struct Received {
     /// In a group: the sending device as the group names it.
     #[serde(skip)]
     pub(super) wire_author: Option<Jid>,
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 impl Received {
@@ -144,11 +151,25 @@ pub struct Sent {
     pub receipts: Vec<Receipt>,
 }
 
+/// What a phone could not show its owner.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Unread {
+    /// The stanza's id.
+    pub message_id: String,
+    /// The sending device, phone-number form.
+    pub from: String,
+    /// Why: the name of the reason that a retry receipt gives, or `key used` for a message whose key an
+    /// earlier one had used up. Clients take that for a repetition and drop it, so it is lost.
+    pub reason: &'static str,
+}
+
 /// The newest messages in both directions.
 #[derive(Debug)]
 pub struct Inbox {
     received: Recent<String, Received>,
     sent: Recent<String, Sent>,
+    unread: Vec<Unread>,
 }
 
 impl Default for Inbox {
@@ -156,6 +177,7 @@ impl Default for Inbox {
         Self {
             received: Recent::new(CAPACITY),
             sent: Recent::new(CAPACITY),
+            unread: Vec::new(),
         }
     }
 }
@@ -165,6 +187,7 @@ impl Default for Inbox {
 struct View<'a> {
     received: Vec<&'a Received>,
     sent: Vec<&'a Sent>,
+    unread: &'a [Unread],
 }
 
 impl Inbox {
@@ -188,18 +211,30 @@ impl Inbox {
         self.sent.get(id)
     }
 
-    /// `{"received": […], "sent": […]}` with the fields of [`Received`] and [`Sent`].
+    /// `{"received": […], "sent": […], "unread": […]}` with the fields of [`Received`], [`Sent`] and [`Unread`].
     pub fn to_json(&self) -> serde_json::Value {
         let view = View {
             received: self.received().collect(),
             sent: self.sent().collect(),
+            unread: &self.unread,
         };
         // Plain structs of strings and numbers: serde_json has no way to fail on them.
         serde_json::to_value(view).unwrap_or_default()
     }
 
+    /// Shows a message, once for each id.
     pub(super) fn push(&mut self, message: Received) {
-        self.received.insert(message.message_id.clone(), message);
+        match self.received.get_mut(&message.message_id) {
+            Some(shown) => shown.repeats += 1,
+            None => self.received.insert(message.message_id.clone(), message),
+        }
+    }
+
+    /// Notes a message that could not be read.
+    pub(super) fn push_unread(&mut self, unread: Unread) {
+        if self.unread.len() < CAPACITY {
+            self.unread.push(unread);
+        }
     }
 
     pub(super) fn push_sent(&mut self, id: &str, to: &Jid, body: &Body, now_ms: u64) {

@@ -9,7 +9,7 @@ use waproto::whatsapp as wa;
 
 use super::describe::describe;
 use super::groups::parse_chat;
-use super::inbox::{Mark, Receipt};
+use super::inbox::{Mark, Receipt, Unread};
 use super::keys::Kind;
 use super::{Phone, PhoneError, attr, bytes_of, child_bytes, jid_attr};
 use crate::directory::{DeviceAddr, Directory};
@@ -154,14 +154,29 @@ impl Phone {
         match opened {
             Ok(message) => self.accept(&incoming, message, dir, now_ms),
             Err(Failure::Duplicate) => {
+                if self.inbox.find(&incoming.id).is_none() {
+                    self.note_unread(&incoming, "key used");
+                }
                 let chat = incoming.from.to_non_ad();
                 vec![self.delivered(&incoming, &chat)]
             }
-            Err(Failure::Retry(reason)) => match self.ask_again(&incoming, reason) {
-                Some(receipt) => vec![receipt],
-                None => refuse(),
-            },
+            Err(Failure::Retry(reason)) => {
+                self.note_unread(&incoming, reason.as_str());
+                match self.ask_again(&incoming, reason) {
+                    Some(receipt) => vec![receipt],
+                    None => refuse(),
+                }
+            }
         }
+    }
+
+    fn note_unread(&mut self, incoming: &Incoming<'_>, reason: &'static str) {
+        let sender = &incoming.sender;
+        self.inbox.push_unread(Unread {
+            message_id: incoming.id.clone(),
+            from: Jid::pn_device(sender.number.as_str(), sender.device).to_string(),
+            reason,
+        });
     }
 
     /// Decrypts a message. A linked device that opens a session proves whose it is.

@@ -304,17 +304,28 @@ impl Service {
 
     /// Takes a stanza out of a device's queue: `node` is the receipt or ack for it.
     fn acknowledged(&mut self, by: &DeviceAddr, tag: &str, node: &Node) {
-        let Some(id) = attr(node, "id") else { return };
-        let from = jid_attr(node, "to");
-        let key = outbox::Key {
-            tag: tag.to_owned(),
-            id,
-            from: self.queue_name(from.as_ref()),
+        let Some(first) = attr(node, "id") else {
+            return;
         };
+        let from = self.queue_name(jid_attr(node, "to").as_ref());
         let Some(device) = self.device_mut(by) else {
             return;
         };
-        device.outbox.acknowledge(&key);
+        // One receipt can stand for many messages of a chat.
+        let more = node
+            .get_optional_child("list")
+            .into_iter()
+            .flat_map(|list| {
+                list.get_children_by_tag("item")
+                    .filter_map(|item| attr(item, "id"))
+            });
+        for id in std::iter::once(first).chain(more) {
+            device.outbox.acknowledge(&outbox::Key {
+                tag: tag.to_owned(),
+                id,
+                from: from.clone(),
+            });
+        }
         let more = device.outbox.next_batch();
         if more > 0 {
             self.deliver(by, more);

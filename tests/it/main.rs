@@ -6,6 +6,7 @@ mod changes;
 mod command_line;
 mod connection;
 mod conversation;
+mod crash;
 mod events;
 mod groups;
 mod history;

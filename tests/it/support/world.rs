@@ -87,6 +87,16 @@ impl Http {
         self.run(request)
     }
 
+    /// One request with a JSON body to a server that may be gone: `None` without an answer.
+    pub fn try_call(&self, method: &str, url: &str, body: &Value) -> Option<Answer> {
+        let method = method.parse().expect("a method");
+        let url = surf::Url::parse(url).expect("a URL");
+        let request = surf::RequestBuilder::new(method, url)
+            .body(body.to_string().into_bytes())
+            .header("Content-Type", "application/json");
+        self.answer(request).ok()
+    }
+
     /// A `GET` with headers.
     pub fn get_with(&self, url: &str, headers: &[(&str, &str)]) -> Answer {
         let url = surf::Url::parse(url).expect("a URL");
@@ -98,8 +108,12 @@ impl Http {
     }
 
     fn run(&self, request: surf::RequestBuilder) -> Answer {
+        self.answer(request).expect("an answer")
+    }
+
+    fn answer(&self, request: surf::RequestBuilder) -> surf::Result<Answer> {
         smol::block_on(async {
-            let mut response = self.0.send(request).await.expect("an answer");
+            let mut response = self.0.send(request).await?;
             let headers = response
                 .iter()
                 .flat_map(|(name, values)| {
@@ -109,11 +123,11 @@ impl Http {
                         .map(move |value| (name.clone(), value.as_str().to_owned()))
                 })
                 .collect();
-            Answer {
+            Ok(Answer {
                 status: response.status().into(),
                 headers,
-                bytes: response.body_bytes().await.expect("a body"),
-            }
+                bytes: response.body_bytes().await?,
+            })
         })
     }
 }
@@ -276,10 +290,15 @@ impl Phone<'_> {
         messages
     }
 
+    /// All it knows: what it has `received` and `sent`, and what it could not read (`unread`).
+    pub fn state(&self) -> Value {
+        let path = format!("/phones/{}/messages", self.number);
+        self.world.admin("GET", &path, None).expect(200)
+    }
+
     /// What it has received so far.
     pub fn all_received(&self) -> Vec<Value> {
-        let path = format!("/phones/{}/messages", self.number);
-        let page = self.world.admin("GET", &path, None).expect(200);
+        let page = self.state();
         page["received"].as_array().expect("messages").clone()
     }
 

@@ -1,0 +1,335 @@
+//! The power goes at any moment: nothing is lost, nothing doubled, no conversation broken.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{Phone, Receiver, Server, ServerOptions, World, eventually};
+
+const ALICE: &str = "491700000001";
+const BOB: &str = "491700000002";
+const CAROL: &str = "491700000003";
+const DAVE: &str = "491700000004";
+
+/// How often the plug is pulled.
+const KILLS: usize = 100;
+
+/// The pause between two messages of one sender.
+const BEAT: Duration = Duration::from_millis(25);
+
+/// What everybody said while the server came and went.
+#[derive(Default)]
+struct Said {
+    /// What the phones sent to accounts: account, chat, message id, and the text.
+    inbound: Vec<(&'static str, String, String, String)>,
+    /// What the API was asked to send, by text: the chat, and the id if it was answered 200.
+    outbound: BTreeMap<String, (String, Option<String>)>,
+}
+
+/// One account with the person and the group that it talks to.
+struct Pair<'w> {
+    account: &'static str,
+    number: &'static str,
+    friend: Phone<'w>,
+    group: String,
+}
+
+/// The server's address while it runs, and whether the talk is over.
+struct Stage {
+    base: Mutex<Option<String>>,
+    over: AtomicBool,
+    said: Mutex<Said>,
+}
+
+fn options(world: &World) -> ServerOptions {
+    let mut options = world.options();
+    options
+        .env
+        .push(("WILDCAT_LIMITS_MESSAGES_PER_MINUTE".into(), "6000".into()));
+    options
+}
+
+#[test]
+fn pulling_the_plug_a_hundred_times_loses_nothing_and_doubles_nothing() {
+    let world = World::new();
+    let options = options(&world);
+    let receiver = Receiver::start();
+    let server = Server::start(&options);
+    world
+        .post(&server, "/webhooks", &json!({"url": receiver.url()}))
+        .expect(201);
+    let carol = world.phone(CAROL, "Carol");
+    let dave = world.phone(DAVE, "Dave");
+    world.pair(&server, "alice", ALICE);
+    world.pair(&server, "bob", BOB);
+    let pairs = [
+        Pair {
+            account: "alice",
+            number: ALICE,
+            friend: carol,
+            group: group(&world, &[ALICE, CAROL]),
+        },
+        Pair {
+            account: "bob",
+            number: BOB,
+            friend: dave,
+            group: group(&world, &[BOB, DAVE]),
+        },
+    ];
+    let stage = Stage {
+        base: Mutex::new(None),
+        over: AtomicBool::new(false),
+        said: Mutex::default(),
+    };
+    server.kill();
+
+    thread::scope(|scope| {
+        for pair in &pairs {
+            scope.spawn(|| phone_talks(pair, &stage));
+            scope.spawn(|| account_talks(&world, pair, &stage));
+        }
+        let _over = Over(&stage);
+        for kill in 0..KILLS {
+            let server = Server::start(&options);
+            *stage.base.lock().expect("base") = Some(server.base().to_owned());
+            if kill % 2 == 0 {
+                server.wait_log("alice: connected");
+            }
+            // The random moment that this test is about.
+            thread::sleep(Duration::from_millis(fastrand::u64(0..500)));
+            *stage.base.lock().expect("base") = None;
+            server.kill();
+        }
+    });
+
+    let server = Server::start(&options);
+    let said = stage.said.into_inner().expect("said");
+    let answered = said.outbound.values().filter(|(_, id)| id.is_some());
+    println!(
+        "{KILLS} kills; {} messages of the phones; {} sends asked for, {} answered 200",
+        said.inbound.len(),
+        said.outbound.len(),
+        answered.count(),
+    );
+    everything_is_stored_once(&world, &server, &pairs, &said);
+    everything_was_delivered(&receiver, &said);
+    everything_is_at_the_phones_once(&pairs, &said);
+    no_conversation_is_broken(&world, &server, &pairs);
+}
+
+fn group(world: &World, members: &[&str]) -> String {
+    let made = world
+        .admin(
+            "POST",
+            "/groups",
+            Some(&json!({"subject": "crash", "members": members})),
+        )
+        .expect_success();
+    made["jid"].as_str().expect("a JID").to_owned()
+}
+
+/// Ends the talk, also when the test fails.
+struct Over<'s>(&'s Stage);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.over.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The friend talks to the account, every fifth time in the group.
+fn phone_talks(pair: &Pair<'_>, stage: &Stage) {
+    let mut n = 0;
+    while !stage.over.load(Ordering::Relaxed) {
+        let text = format!("{} hears {n}", pair.account);
+        let chat = match n % 5 {
+            4 => pair.group.clone(),
+            _ => pair.friend.jid(),
+        };
+        let to = match n % 5 {
+            4 => &pair.group,
+            _ => pair.number,
+        };
+        let id = pair.friend.say(to, &text);
+        let mut said = stage.said.lock().expect("said");
+        said.inbound.push((pair.account, chat, id, text));
+        drop(said);
+        n += 1;
+        thread::sleep(BEAT);
+    }
+}
+
+/// The account talks to the friend, every fifth time in the group.
+fn account_talks(world: &World, pair: &Pair<'_>, stage: &Stage) {
+    let mut n = 0;
+    while !stage.over.load(Ordering::Relaxed) {
+        let base = stage.base.lock().expect("base").clone();
+        if let Some(base) = base {
+            let text = format!("{} says {n}", pair.account);
+            let chat = match n % 5 {
+                4 => pair.group.clone(),
+                _ => pair.friend.jid(),
+            };
+            let url = format!("{base}/accounts/{}/message/send", pair.account);
+            let body = json!({"to": chat, "message": text});
+            let answer = world.http().try_call("POST", &url, &body);
+            let id = answer.as_ref().filter(|a| a.status == 200).map(|answer| {
+                let sent = answer.json();
+                sent["messageId"].as_str().expect("an id").to_owned()
+            });
+            // A 400 (not connected) has sent nothing for sure.
+            if answer.is_none_or(|answer| answer.status != 400) {
+                let mut said = stage.said.lock().expect("said");
+                said.outbound.insert(text, (chat, id));
+            }
+            n += 1;
+        }
+        thread::sleep(BEAT);
+    }
+}
+
+/// Every message of a chat, through all its pages.
+fn stored(world: &World, server: &Server, account: &str, chat: &str) -> Vec<Value> {
+    let mut all = Vec::new();
+    loop {
+        let path = format!(
+            "/accounts/{account}/chats/{chat}/messages?limit=100&offset={}",
+            all.len()
+        );
+        let page = world.get(server, &path);
+        let messages = page["messages"].as_array().expect("messages");
+        all.extend(messages.iter().cloned());
+        if page["pagination"]["hasMore"] == false {
+            return all;
+        }
+    }
+}
+
+fn chats<'p>(pairs: &'p [Pair<'_>]) -> impl Iterator<Item = (&'p Pair<'p>, String)> {
+    pairs
+        .iter()
+        .flat_map(|pair| [(pair, pair.friend.jid()), (pair, pair.group.clone())])
+}
+
+fn everything_is_stored_once(world: &World, server: &Server, pairs: &[Pair<'_>], said: &Said) {
+    for (pair, chat) in chats(pairs) {
+        let expected: BTreeMap<&str, &str> = said
+            .inbound
+            .iter()
+            .filter(|(account, to, ..)| *account == pair.account && *to == chat)
+            .map(|(_, _, id, text)| (id.as_str(), text.as_str()))
+            .collect();
+        let what = format!("{} messages in {chat} of {}", expected.len(), pair.account);
+        let messages = eventually(&what, || {
+            let messages = stored(world, server, pair.account, &chat);
+            let inbound = messages.iter().filter(|m| m["fromMe"] == false).count();
+            (inbound >= expected.len()).then_some(messages)
+        });
+        let mut seen = BTreeSet::new();
+        for message in &messages {
+            let id = message["messageId"].as_str().expect("an id");
+            assert!(seen.insert(id), "{id} is stored twice");
+            if message["fromMe"] == false {
+                assert_eq!(
+                    expected.get(id),
+                    Some(&message["text"].as_str().expect("a text"))
+                );
+            }
+        }
+        for (text, (to, id)) in &said.outbound {
+            if *to != chat || !text.starts_with(pair.account) {
+                continue;
+            }
+            let Some(id) = id else { continue };
+            let own = messages.iter().find(|m| m["messageId"] == id.as_str());
+            let own =
+                own.unwrap_or_else(|| panic!("{text} ({id}) was answered 200 and is not stored"));
+            assert_eq!(own["text"], text.as_str());
+            assert_ne!(own["status"], "pending", "{own}");
+            assert_ne!(own["status"], "failed", "{own}");
+        }
+    }
+}
+
+fn everything_was_delivered(receiver: &Receiver, said: &Said) {
+    let mut missing: BTreeSet<(String, String)> = said
+        .inbound
+        .iter()
+        .map(|(account, _, id, _)| ((*account).to_owned(), id.clone()))
+        .collect();
+    let mut ids = BTreeMap::new();
+    let mut repeated = 0;
+    while !missing.is_empty() {
+        let delivery = receiver.next();
+        let field = |name| delivery.body[name].as_str().expect("a text").to_owned();
+        let message = (field("accountId"), field("messageId"));
+        let webhook_id = delivery.header("webhook-id").expect("an id").to_owned();
+        missing.remove(&message);
+        if let Some(earlier) = ids.insert(message, webhook_id.clone()) {
+            repeated += 1;
+            assert_eq!(earlier, webhook_id, "one message under two webhook ids");
+        }
+    }
+    println!("{repeated} deliveries were repeated under their id");
+}
+
+fn everything_is_at_the_phones_once(pairs: &[Pair<'_>], said: &Said) {
+    for pair in pairs {
+        let state = pair.friend.state();
+        let mut by_text: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
+        for message in state["received"].as_array().expect("received") {
+            let text = message["text"].as_str().expect("a text");
+            by_text.entry(text).or_default().push(message);
+        }
+        for (text, copies) in &by_text {
+            assert_eq!(copies.len(), 1, "{text} came {} times", copies.len());
+            assert!(said.outbound.contains_key(*text), "nobody said {text}");
+        }
+        for (text, (_, id)) in &said.outbound {
+            let Some(id) = id.as_deref().filter(|_| text.starts_with(pair.account)) else {
+                continue;
+            };
+            let copies = by_text.get(text.as_str());
+            let copy = copies.unwrap_or_else(|| panic!("{text} was answered 200 and never came"));
+            assert_eq!(copy[0]["messageId"], id);
+        }
+        assert_eq!(
+            state["unread"],
+            json!([]),
+            "{} could not read that",
+            pair.friend.number
+        );
+        for sent in state["sent"].as_array().expect("sent") {
+            let receipts = sent["receipts"].as_array().expect("receipts");
+            assert!(
+                receipts.iter().all(|receipt| receipt["type"] != "retry"),
+                "{} could not read {sent}",
+                pair.account
+            );
+        }
+    }
+}
+
+/// After all that, a word each way still arrives.
+fn no_conversation_is_broken(world: &World, server: &Server, pairs: &[Pair<'_>]) {
+    for (pair, chat) in chats(pairs) {
+        let text = format!("{} is still here, in {chat}", pair.account);
+        let path = format!("/accounts/{}/message/send", pair.account);
+        let body = json!({"to": chat, "message": text});
+        let sent = eventually("an account that is connected", || {
+            let answer = world.post(server, &path, &body);
+            (answer.status == 200).then(|| answer.json())
+        });
+        eventually("the last word", || {
+            let received = pair.friend.all_received();
+            received
+                .iter()
+                .any(|m| m["messageId"] == sent["messageId"])
+                .then_some(())
+        });
+    }
+}

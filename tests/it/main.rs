@@ -10,6 +10,7 @@ mod crash;
 mod events;
 mod groups;
 mod history;
+mod images;
 mod media_in;
 mod media_out;
 mod messages;

@@ -287,8 +287,13 @@ fn check(
         }
         let chats = messages::chats(tx, account, 10, 0)?;
         let counted = chats.chats.first().map_or(0, |chat| chat.message_count);
-        let log = events::after(tx, 0, COMMITS + 1)?;
-        Ok::<_, StoreError>((texts, counted, log.len(), events::state(tx)?))
+        let most = events::Most {
+            events: COMMITS + 1,
+            bytes: usize::MAX,
+            looks: COMMITS + 1,
+        };
+        let log = events::scan(tx, 0, most, |_| true)?;
+        Ok::<_, StoreError>((texts, counted, log.events.len(), log.log))
     });
     let (texts, counted, events, state) = found.map_err(|e| e.to_string())?;
     let count = texts.len();

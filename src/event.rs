@@ -59,6 +59,9 @@ pub struct Message {
     pub deleted: bool,
     /// Only for own messages; `null` for others'.
     pub status: Option<DeliveryStatus>,
+    /// Why it failed, in words; only for own messages that did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
     /// When this server stored it, ISO 8601.
     pub created_at: String,
 }
@@ -104,6 +107,7 @@ impl Message {
             edited_at: None,
             deleted: false,
             status: None,
+            error: None,
             created_at: clock::iso8601(now),
         }
     }
@@ -145,6 +149,26 @@ pub enum MessageKind {
     Poll,
     Reaction,
     Unknown,
+}
+
+impl MessageKind {
+    /// The word that stands in `type`.
+    pub fn name(self) -> &'static str {
+        match self {
+            MessageKind::Text => "text",
+            MessageKind::Image => "image",
+            MessageKind::Video => "video",
+            MessageKind::Audio => "audio",
+            MessageKind::Voice => "voice",
+            MessageKind::Document => "document",
+            MessageKind::Sticker => "sticker",
+            MessageKind::Location => "location",
+            MessageKind::Contact => "contact",
+            MessageKind::Poll => "poll",
+            MessageKind::Reaction => "reaction",
+            MessageKind::Unknown => "unknown",
+        }
+    }
 }
 
 /// How far an own message has come. Ordered: it only ever moves forward, except to `Failed`.
@@ -265,6 +289,11 @@ pub struct StatusChange {
     pub status: DeliveryStatus,
     /// Who received, read or played it; `null` for the server's own word.
     pub participant: Option<String>,
+    /// Why it failed, in words, with WhatsApp's code if it gave one; only with `failed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<u16>,
     pub created_at: String,
 }
 

@@ -8,7 +8,7 @@ use futures_lite::FutureExt as _;
 use smol::lock::Semaphore;
 use smol::net::TcpListener;
 
-use crate::account::{Accounts, OutgoingText};
+use crate::account::{Accounts, Manner, OutgoingText, SendingLimits};
 use crate::api::{self, ApiConfig, ApiContext, AuthSettings, Gate, ServerLimits};
 use crate::clock;
 use crate::config::{Config, ConfigErrors, Download};
@@ -17,6 +17,7 @@ use crate::media::{Files, Spool};
 use crate::net;
 use crate::runtime::{Executor, Shutdown, spawn_guarded};
 use crate::store::events::{self, Keep};
+use crate::store::outbox::Bounds;
 use crate::store::{self, Store, StoreError};
 use crate::upkeep::{self, Policy};
 use crate::webhook::{Deliveries, DeliverySettings};
@@ -154,7 +155,7 @@ impl Server {
             },
             history_days: config.history.days,
         };
-        let accounts = Accounts::open(wiring, config.limits.messages_per_minute)?;
+        let accounts = Accounts::open(wiring, sending_limits(config))?;
         let shutdown = Shutdown::new();
         let fetch = net::http::client(
             net::http::Limits {
@@ -276,6 +277,20 @@ const MEDIA_TRANSFER: Duration = Duration::from_secs(30 * 60);
 /// no small board wants to hold.
 const MAX_MEDIUM: usize = 512 << 20;
 
+fn sending_limits(config: &Config) -> SendingLimits {
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    SendingLimits {
+        messages_per_minute: config.limits.messages_per_minute,
+        outbox: Bounds {
+            count: config.outbox.max_messages,
+            bytes: config.outbox.max_bytes,
+        },
+        expire_after: millis(config.outbox.expire_after),
+        new_contact_pause: millis(config.limits.new_contact_pause),
+        keys: config.limits.idempotency_keys,
+    }
+}
+
 fn api_config(config: &Config) -> ApiConfig {
     ApiConfig {
         envelope: config.api.envelope,
@@ -322,6 +337,7 @@ async fn greet(accounts: Accounts, admin: ChatJid) {
                 mentions: Vec::new(),
                 quoted_message_id: None,
             },
+            Manner::default(),
         )
         .await;
     if let Err(error) = sent {

@@ -13,14 +13,17 @@ use futures_lite::FutureExt as _;
 use crate::clock::{self, Millis};
 use crate::console;
 use crate::event::{Event, QrShown};
+use crate::runtime::spawn_guarded;
 use crate::store::accounts::{AccountRecord, EndReason, Ended, Wanted};
 use crate::store::{StoreError, media, probe};
 use crate::whatsapp::{Session, SessionNews, Wiring};
 
 use super::machine::{Action, Ending, Input, Machine, Phase, Stopped};
 use super::media::Fetcher;
+use super::outbox;
 use super::pace::Pace;
-use super::types::Status;
+use super::sending::Sending;
+use super::types::{SendingLimits, Status};
 
 /// Commands that may wait for one driver; more are made to wait by their senders.
 const COMMANDS: usize = 16;
@@ -30,6 +33,9 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 const UNLINK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two looks whether a full disk has room again.
 const ROOM_LOOK: Millis = 3_000;
+/// What is said of messages that waited when a new pairing begins.
+const LOGGED_OUT: &str = "the account was logged out before it could be sent";
+
 /// What the registry asks of a driver.
 pub enum Command {
     Connect(async_channel::Sender<Status>),
@@ -44,6 +50,23 @@ pub enum Command {
 pub struct Live {
     state: Mutex<LiveState>,
     pub pace: Mutex<Pace>,
+    /// Ids of the messages that somebody is sending right now. Bounded by the requests under way.
+    flights: Mutex<HashSet<String>>,
+    /// Tells the outbox that something changed.
+    kick: async_channel::Sender<()>,
+}
+
+/// Says that somebody is sending a message, until it is dropped; the outbox looks again then.
+pub struct Flight {
+    live: Arc<Live>,
+    message_id: String,
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.live.lock_flights().remove(&self.message_id);
+        self.live.kick();
+    }
 }
 
 /// A snapshot of the machine, and the session to send with.
@@ -66,6 +89,42 @@ impl Live {
         self.lock().clone()
     }
 
+    /// The session, if the account is connected.
+    pub fn connected(&self) -> Option<Arc<Session>> {
+        let state = self.lock();
+        match state.status {
+            Status::Connected => state.session.clone(),
+            _ => None,
+        }
+    }
+
+    /// Keeps others from sending that message.
+    pub fn fly(self: &Arc<Live>, message_id: &str) -> Flight {
+        self.lock_flights().insert(message_id.to_owned());
+        Flight {
+            live: Arc::clone(self),
+            message_id: message_id.to_owned(),
+        }
+    }
+
+    pub fn is_flying(&self, message_id: &str) -> bool {
+        self.lock_flights().contains(message_id)
+    }
+
+    /// The messages that somebody is sending.
+    pub fn flights(&self) -> HashSet<String> {
+        self.lock_flights().clone()
+    }
+
+    fn kick(&self) {
+        // Full: it will look anyway. Closed: the account ends.
+        let _ = self.kick.try_send(());
+    }
+
+    fn lock_flights(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, LiveState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -84,11 +143,12 @@ pub struct Handle {
 pub fn start(
     fetcher: &Fetcher,
     record: &AccountRecord,
-    messages_per_minute: u32,
+    limits: SendingLimits,
     connected: async_channel::Sender<String>,
 ) -> Handle {
     let wiring = &fetcher.wiring;
     let (commands, inbox) = async_channel::bounded(COMMANDS);
+    let (kick, kicked) = async_channel::bounded(1);
     let machine = machine_of(record);
     let live = Arc::new(Live {
         state: Mutex::new(LiveState {
@@ -101,8 +161,19 @@ pub fn start(
             session: None,
             no_room: None,
         }),
-        pace: Mutex::new(Pace::new(messages_per_minute, clock::now())),
+        pace: Mutex::new(Pace::new(limits.messages_per_minute, clock::now())),
+        flights: Mutex::default(),
+        kick,
     });
+    let sending = Sending {
+        fetcher: fetcher.clone(),
+        limits,
+        account: record.number,
+        id: record.id.as_str().into(),
+        live: live.clone(),
+    };
+    let name = format!("{}: outbox", record.id);
+    let outbox = spawn_guarded(&wiring.executor, name, outbox::run(sending.clone(), kicked));
     let driver = Driver {
         wiring: wiring.clone(),
         fetcher: fetcher.clone(),
@@ -112,6 +183,8 @@ pub fn start(
         live: live.clone(),
         inbox,
         connected,
+        sending,
+        _outbox: outbox,
         session: None,
         held: None,
         run: None,
@@ -176,6 +249,9 @@ struct Driver {
     live: Arc<Live>,
     inbox: async_channel::Receiver<Command>,
     connected: async_channel::Sender<String>,
+    sending: Sending,
+    /// Empties the outbox; ends with the driver.
+    _outbox: smol::Task<()>,
     session: Option<Running>,
     /// News that was taken out of its turn.
     held: Option<SessionNews>,
@@ -469,6 +545,9 @@ impl Driver {
             }
             Action::Forget => {
                 self.close().await;
+                if let Err(error) = self.sending.give_up(LOGGED_OUT).await {
+                    log::error!("{}: the outbox could not be emptied: {error}", self.id);
+                }
                 if let Err(error) = records::forget_keys(&self.wiring.store, self.number).await {
                     log::error!("{}: the old keys could not be removed: {error}", self.id);
                 }
@@ -555,6 +634,8 @@ impl Driver {
         live.last_error = self.machine.last_error().map(str::to_owned);
         live.paired = self.machine.paired();
         live.session = self.session.as_ref().map(|r| r.session.clone());
+        drop(live);
+        self.live.kick();
     }
 }
 

@@ -149,29 +149,41 @@ impl Fetcher {
     /// Keeps a file that was sent as its message's medium.
     pub async fn keep_own(&self, account: u32, number: u64, file: Spooled) {
         let files = self.wiring.files.clone();
-        let kept = smol::unblock(move || files.keep(file, account, number)).await;
+        match smol::unblock(move || files.keep(file, account, number)).await {
+            Ok(()) => self.is_kept(account, number).await,
+            // WhatsApp has it, from where it can be fetched.
+            Err(error) => log::warn!("a file that was sent could not be kept: {error}"),
+        }
+    }
+
+    /// Says that a medium's file is here.
+    async fn is_kept(&self, account: u32, number: u64) {
         let now = clock::now();
-        let stored = match kept {
-            Ok(()) => {
-                self.wiring
-                    .store
-                    .write(move |tx| {
-                        if let Some(mut medium) = rows::get(&tx.view(), account, number)? {
-                            medium.stored_at = Some(now);
-                            rows::put(tx, account, number, &medium)?;
-                        }
-                        Ok(())
-                    })
-                    .await
+        let stored = self.wiring.store.write(move |tx| {
+            if let Some(mut medium) = rows::get(&tx.view(), account, number)? {
+                medium.stored_at = Some(now);
+                rows::put(tx, account, number, &medium)?;
             }
-            Err(error) => {
-                // WhatsApp has it, from where it can be fetched.
-                log::warn!("a file that was sent could not be kept: {error}");
-                return;
-            }
-        };
-        if let Err(error) = stored {
+            Ok(())
+        });
+        if let Err(error) = stored.await {
             log::warn!("a file that was sent could not be kept: {error}");
+        }
+    }
+
+    /// Keeps the file of a message that waited, and was sent, as its medium.
+    pub async fn keep_waited(&self, account: u32, message_id: &str, number: u64) {
+        let files = self.wiring.files.clone();
+        let id = message_id.to_owned();
+        let there = smol::unblock(move || match files.waiting(account, &id).is_file() {
+            true => files.keep_waited(account, &id, number).map(|()| true),
+            false => Ok(false),
+        });
+        match there.await {
+            Ok(true) => self.is_kept(account, number).await,
+            Ok(false) => {}
+            // WhatsApp has it, from where it can be fetched.
+            Err(error) => log::warn!("a file that was sent could not be kept: {error}"),
         }
     }
 

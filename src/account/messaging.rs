@@ -7,56 +7,72 @@ use crate::event::Message;
 use crate::jid::ChatJid;
 use crate::store::media::{self as media_rows, Medium};
 use crate::store::messages::{self, Target};
+use crate::store::outbox::{self, Stage};
 use crate::store::{ReadTx, StoreError, accounts as records};
 use crate::whatsapp::{FetchFailure, SendFailure, Session};
 
 use super::Accounts;
 use super::driver::{Handle, LiveState};
-use super::sending::Sending;
+use super::reach;
+use super::sending::{Draft, Sending, Way};
 use super::types::{
-    AccountError, MediaFile, MediaFilter, MediaView, OutgoingMedia, OutgoingText, Sent, Status,
+    AccountError, Manner, MediaFile, MediaFilter, MediaView, Outcome, OutgoingMedia, OutgoingText,
+    Status,
 };
 
 /// Messages that one request marks as read at most.
 const READ_AT_ONCE: usize = 1_000;
 
 impl Accounts {
-    /// Whether a message of this account could go now: for refusing a file before it is read.
+    /// Whether this account could send or queue a message: for refusing a file before it is read.
     ///
     /// # Errors
-    /// [`AccountError::NotFound`], [`AccountError::NotConnected`], [`AccountError::TooFast`].
-    pub fn ready_to_send(&self, id: &str) -> Result<(), AccountError> {
+    /// [`AccountError::NotFound`], or [`AccountError::NotConnected`] while it can do neither.
+    pub fn may_send(&self, id: &str) -> Result<(), AccountError> {
         let handle = self.handle(id)?;
-        connected(&handle)?;
-        pace(&handle, |pace| pace.check(clock::now()))
+        match connected(&handle) {
+            Ok(_) => Ok(()),
+            Err(error @ AccountError::NotConnected { .. }) => may_queue(&handle).map_err(|_| error),
+            Err(error) => Err(error),
+        }
     }
 
-    /// Sends a text and waits for the server's ack. The message is stored before it goes, and
-    /// goes on if the caller leaves.
+    /// Sends a text and waits for the server's ack, or queues it. The message is stored before it
+    /// goes, and goes on if the caller leaves.
     ///
     /// # Errors
     /// Everything in [`AccountError`] that concerns sending.
-    pub async fn send_text(&self, id: &str, out: OutgoingText) -> Result<Sent, AccountError> {
+    pub async fn send_text(
+        &self,
+        id: &str,
+        out: OutgoingText,
+        manner: Manner,
+    ) -> Result<Outcome, AccountError> {
         let handle = self.handle(id)?;
-        let session = connected(&handle)?;
+        let way = self.look_ahead(&handle, manner.queue)?;
         let quoted = self.quoted(&handle, out.quoted_message_id.as_deref())?;
-        take_turn(&handle)?;
-        let sending = self.sending(id, &handle, session);
-        self.whole(sending.text(out, quoted)).await
+        let way = self.way(&handle, way, &out.to, manner.queue)?;
+        self.go(id, &handle, Draft::Text(out, quoted), manner, way)
+            .await
     }
 
-    /// Prepares a file for WhatsApp, uploads and sends it, and waits for the server's ack. Goes on
-    /// if the caller leaves.
+    /// Prepares a file for WhatsApp, uploads and sends it, and waits for the server's ack; or
+    /// queues it. Goes on if the caller leaves.
     ///
     /// # Errors
     /// Everything in [`AccountError`] that concerns sending and files.
-    pub async fn send_media(&self, id: &str, out: OutgoingMedia) -> Result<Sent, AccountError> {
+    pub async fn send_media(
+        &self,
+        id: &str,
+        out: OutgoingMedia,
+        manner: Manner,
+    ) -> Result<Outcome, AccountError> {
         let handle = self.handle(id)?;
-        let session = connected(&handle)?;
+        let way = self.look_ahead(&handle, manner.queue)?;
         let quoted = self.quoted(&handle, out.quoted_message_id.as_deref())?;
-        take_turn(&handle)?;
-        let sending = self.sending(id, &handle, session);
-        self.whole(sending.medium(out, quoted)).await
+        let way = self.way(&handle, way, &out.to, manner.queue)?;
+        self.go(id, &handle, Draft::Medium(out, quoted), manner, way)
+            .await
     }
 
     /// Reacts to a message of a chat; an empty emoji takes the reaction back.
@@ -69,14 +85,18 @@ impl Accounts {
         chat: ChatJid,
         message_id: &str,
         emoji: &str,
-    ) -> Result<Sent, AccountError> {
+        manner: Manner,
+    ) -> Result<Outcome, AccountError> {
         let handle = self.handle(id)?;
-        let session = connected(&handle)?;
+        let way = self.look_ahead(&handle, manner.queue)?;
         let target = self.target(&handle, &chat, message_id)?;
-        take_turn(&handle)?;
-        let sending = self.sending(id, &handle, session);
-        self.whole(sending.reaction(chat, target, emoji.to_owned()))
-            .await
+        let way = self.way(&handle, way, &chat, manner.queue)?;
+        let draft = Draft::Reaction {
+            chat,
+            target,
+            emoji: emoji.to_owned(),
+        };
+        self.go(id, &handle, draft, manner, way).await
     }
 
     /// Deletes a message for everyone: an own one, or in a group, as its admin, another's.
@@ -89,16 +109,98 @@ impl Accounts {
         id: &str,
         chat: ChatJid,
         message_id: &str,
-    ) -> Result<Sent, AccountError> {
+        manner: Manner,
+    ) -> Result<Outcome, AccountError> {
         let handle = self.handle(id)?;
-        let session = connected(&handle)?;
+        let way = self.look_ahead(&handle, manner.queue)?;
         let target = self.target(&handle, &chat, message_id)?;
         if !target.from_me && chat.is_person() {
             return Err(AccountError::NotOwnMessage);
         }
-        take_turn(&handle)?;
-        let sending = self.sending(id, &handle, session);
-        self.whole(sending.deletion(chat, target)).await
+        if target.from_me && self.is_queued(&handle, message_id)? {
+            return Err(AccountError::StillQueued);
+        }
+        let way = self.way(&handle, way, &chat, manner.queue)?;
+        self.go(id, &handle, Draft::Deletion { chat, target }, manner, way)
+            .await
+    }
+
+    async fn go(
+        &self,
+        id: &str,
+        handle: &Handle,
+        draft: Draft,
+        manner: Manner,
+        way: Way,
+    ) -> Result<Outcome, AccountError> {
+        let sending = self.sending(id, handle);
+        self.whole(sending.go(draft, manner, way)).await
+    }
+
+    /// Whether a message can go, as far as the account alone says it: `Err` in the outer result if
+    /// it can neither go nor wait.
+    fn look_ahead(
+        &self,
+        handle: &Handle,
+        queue: bool,
+    ) -> Result<Result<Arc<Session>, String>, AccountError> {
+        let session = match connected(handle) {
+            Ok(session) => session,
+            Err(AccountError::NotConnected { .. }) if queue => {
+                may_queue(handle)?;
+                return Ok(Err(
+                    "The account is not connected; the message is sent once it is".into(),
+                ));
+            }
+            Err(error) => return Err(error),
+        };
+        if queue {
+            let account = handle.number;
+            let state = self.0.wiring.store.read(|tx| outbox::state(tx, account))?;
+            if state.queued > 0 {
+                return Ok(Err(
+                    "Other messages wait before this one, which is sent after them".into(),
+                ));
+            }
+        }
+        Ok(Ok(session))
+    }
+
+    /// Which way a message to that chat goes; takes its turn in the account's pace if it goes now.
+    fn way(
+        &self,
+        handle: &Handle,
+        session: Result<Arc<Session>, String>,
+        to: &ChatJid,
+        queue: bool,
+    ) -> Result<Way, AccountError> {
+        let session = match session {
+            Ok(session) => session,
+            Err(words) => return Ok(Way::Later(words)),
+        };
+        let later = |error: AccountError| match queue {
+            true => Ok(Way::Later(error.to_string())),
+            false => Err(error),
+        };
+        let (account, now) = (handle.number, clock::now());
+        let paused = self.0.wiring.store.read(|tx| {
+            let until = reach::is_paused(outbox::state(tx, account)?.paused_until, now);
+            Ok(match until {
+                Some(until) if messages::is_new_contact(tx, account, &to.to_string())? => {
+                    Some(until)
+                }
+                _ => None,
+            })
+        })?;
+        if let Some(until) = paused {
+            return later(AccountError::NewContactsPaused {
+                retry_after: (until - now).div_ceil(1_000).max(1),
+            });
+        }
+        match take_turn(handle) {
+            Ok(()) => Ok(Way::Now(session)),
+            Err(error) => later(error),
+        }
     }
 
     /// Says that messages of a chat were read: those, or without any all that are unread.
@@ -224,10 +326,21 @@ impl Accounts {
                 .ok_or(AccountError::NoMedia)
         };
         let mut medium = read()?;
-        let path = self.0.wiring.files.medium(account, number);
-        let is_there = medium.stored_at.is_some() && {
+        let mut path = self.0.wiring.files.medium(account, number);
+        let is_there = if medium.stored_at.is_some() {
             let path = path.clone();
             smol::unblock(move || path.is_file()).await
+        } else {
+            // The file of a message that was not sent yet.
+            let waiting = self.0.wiring.files.waiting(account, &medium.message_id);
+            let own = medium.from_me && {
+                let waiting = waiting.clone();
+                smol::unblock(move || waiting.is_file()).await
+            };
+            if own {
+                path = waiting;
+            }
+            own
         };
         if !is_there {
             let session = connected(handle)?;
@@ -260,13 +373,24 @@ impl Accounts {
         })
     }
 
-    fn sending(&self, id: &str, handle: &Handle, session: Arc<Session>) -> Sending {
+    pub(super) fn sending(&self, id: &str, handle: &Handle) -> Sending {
         Sending {
-            accounts: self.clone(),
+            fetcher: self.0.fetcher.clone(),
+            limits: self.0.limits,
             account: handle.number,
-            id: id.to_owned(),
-            session,
+            id: id.into(),
+            live: Arc::clone(&handle.live),
         }
+    }
+
+    fn is_queued(&self, handle: &Handle, message_id: &str) -> Result<bool, AccountError> {
+        let account = handle.number;
+        let entry = self
+            .0
+            .wiring
+            .store
+            .read(|tx| outbox::get(tx, account, message_id))?;
+        Ok(entry.is_some_and(|entry| entry.stage == Stage::Queued))
     }
 
     fn quoted(&self, handle: &Handle, id: Option<&str>) -> Result<Option<Message>, AccountError> {
@@ -371,6 +495,16 @@ fn connected(handle: &Handle) -> Result<Arc<Session>, AccountError> {
 fn not_connected(handle: &Handle) -> AccountError {
     AccountError::NotConnected {
         status: handle.live.get().status,
+    }
+}
+
+/// Whether messages may wait for an account: one that was never paired, or is not any more, may
+/// become another number's.
+fn may_queue(handle: &Handle) -> Result<(), AccountError> {
+    let LiveState { status, paired, .. } = handle.live.get();
+    match paired && status != Status::LoggedOut {
+        true => Ok(()),
+        false => Err(AccountError::NotPaired { status }),
     }
 }
 

@@ -7,10 +7,15 @@ mod driver;
 mod machine;
 mod media;
 mod messaging;
+mod once;
+mod outbox;
 mod pace;
+mod queue;
+mod reach;
 mod sending;
 mod types;
 
+pub use once::{Claim, Turn};
 pub use types::*;
 
 use std::collections::HashMap;
@@ -24,6 +29,7 @@ use crate::whatsapp::Wiring;
 
 use driver::{Command, Handle, LiveState};
 use media::Fetcher;
+use once::Claims;
 
 /// Rows that one transaction of a removal deletes.
 const PURGE_STEP: usize = 500;
@@ -35,7 +41,8 @@ pub struct Accounts(Arc<Inner>);
 struct Inner {
     wiring: Wiring,
     fetcher: Fetcher,
-    messages_per_minute: u32,
+    limits: SendingLimits,
+    claims: Claims,
     drivers: Mutex<Drivers>,
     /// Holds the id of the first account that connects.
     first_connected: (
@@ -55,7 +62,7 @@ impl Accounts {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn open(wiring: Wiring, messages_per_minute: u32) -> Result<Accounts, StoreError> {
+    pub fn open(wiring: Wiring, limits: SendingLimits) -> Result<Accounts, StoreError> {
         let first_connected = async_channel::bounded(1);
         let records = wiring.store.read(records::list)?;
         let fetcher = Fetcher::new(wiring.clone());
@@ -63,20 +70,22 @@ impl Accounts {
             .iter()
             .map(|record| {
                 let connected = first_connected.0.clone();
-                let handle = driver::start(&fetcher, record, messages_per_minute, connected);
+                let handle = driver::start(&fetcher, record, limits, connected);
                 (record.id.clone(), handle)
             })
             .collect();
         let accounts = Accounts(Arc::new(Inner {
             wiring,
             fetcher,
-            messages_per_minute,
+            limits,
+            claims: Claims::default(),
             drivers: Mutex::new(Drivers {
                 by_id,
                 stopping: false,
             }),
             first_connected,
         }));
+        accounts.sweep_waiting_files();
         accounts.purge_in_background();
         accounts.sweep_files_in_background();
         Ok(accounts)
@@ -125,7 +134,7 @@ impl Accounts {
         let handle = driver::start(
             &self.0.fetcher,
             record,
-            self.0.messages_per_minute,
+            self.0.limits,
             self.0.first_connected.0.clone(),
         );
         drivers.by_id.insert(record.id.clone(), handle);
@@ -455,6 +464,8 @@ fn status_change(
         chat_id: message.chat_id,
         status,
         participant,
+        error: None,
+        code: None,
         created_at: clock::iso8601(now),
     };
     events::append(tx, &Event::MessageStatus(change), now)?;

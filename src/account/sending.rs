@@ -1,71 +1,235 @@
-//! One message on its way: recorded, sent, acknowledged, and what became of it recorded again.
+//! One message on its way. It is stored with its entry in the outbox before it goes; what WhatsApp
+//! says of it, and the entry's end, are stored together. What happens between the two, a lost
+//! connection or a power cut, is mended by sending again under the same id
+//! (`super::outbox`).
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use smol::lock::Semaphore;
 
 use crate::clock::{self, Millis};
-use crate::event::{DeliveryStatus, Event, Message, MessageKind, Quoted};
+use crate::event::{DeliveryStatus, Event, Message, MessageKind, Quoted, StatusChange};
 use crate::jid::ChatJid;
 use crate::media::{self, MediaKind, Prepared};
-use crate::store::media::NewMedium;
+use crate::store::idempotency::{self, Answer, Known};
+use crate::store::media::{NewMedium, Remote};
 use crate::store::messages::{self, Arrival, Author, By, Change, Target};
-use crate::store::{events, media as media_rows};
-use crate::whatsapp::{Ack, Content, Context, SendFailure, Session, Showing, Uploaded};
+use crate::store::outbox::{self, Entry, FileFacts, Outgoing, Stage, Upload, What};
+use crate::store::{Store, StoreError, WriteTx, accounts as records, events, media as media_rows};
+use crate::whatsapp::{Ack, Content, Context, SendFailure, Session, Showing, new_message_id};
 
-use super::Accounts;
-use super::types::{AccountError, OutgoingMedia, OutgoingText, Sent, Status};
+use super::driver::{Flight, Live};
+use super::media::Fetcher;
+use super::once;
+use super::reach;
+use super::types::{
+    AccountError, Manner, Once, Outcome, OutgoingMedia, OutgoingText, SendingLimits, Sent,
+};
 
 /// Files that are decoded and converted at the same time: what takes memory and a whole core is done one
 /// after the other.
 static PREPARING: Semaphore = Semaphore::new(1);
 
-/// What an account sends with, and for whom.
+const NO_ANSWER: &str = "WhatsApp has not acknowledged the message yet; the server goes on sending \
+                         it, under this id, so it arrives once";
+
+/// What an account sends with. Cheap to clone.
+#[derive(Clone)]
 pub struct Sending {
-    pub accounts: Accounts,
+    pub fetcher: Fetcher,
+    pub limits: SendingLimits,
     /// The account's number in the store.
     pub account: u32,
-    pub id: String,
-    pub session: Arc<Session>,
+    pub id: Arc<str>,
+    pub live: Arc<Live>,
+}
+
+/// Where a message goes.
+pub enum Way {
+    /// To WhatsApp.
+    Now(Arc<Session>),
+    /// Into the outbox, for this reason.
+    Later(String),
+}
+
+/// A request to send, checked.
+pub enum Draft {
+    Text(OutgoingText, Option<Message>),
+    Medium(OutgoingMedia, Option<Message>),
+    Reaction {
+        chat: ChatJid,
+        target: Message,
+        emoji: String,
+    },
+    Deletion {
+        chat: ChatJid,
+        target: Message,
+    },
+}
+
+/// What came of trying to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// WhatsApp has it, since then.
+    Acked(Millis),
+    /// WhatsApp does not take it.
+    Refused { code: Option<u16>, words: String },
+    /// It may be at WhatsApp or not.
+    Unknown,
+    /// It is surely not at WhatsApp, for lack of a connection.
+    NotConnected,
+    /// It is surely not at WhatsApp, for this reason.
+    NotSent(String),
+}
+
+/// A message that is to be recorded.
+struct New {
+    to: ChatJid,
+    message: Option<Message>,
+    medium: Option<NewMedium>,
+    what: What,
+    size: u64,
 }
 
 impl Sending {
-    /// Sends a text, as a reply to `quoted` if there is one.
-    pub async fn text(
-        self,
-        out: OutgoingText,
-        quoted: Option<Message>,
-    ) -> Result<Sent, AccountError> {
-        let message_id = self.session.new_message_id();
-        let message = Message {
-            text: Some(out.text.clone()),
-            ..self.pending(
-                &message_id,
-                &out.to,
-                MessageKind::Text,
-                quoted.as_ref(),
-                &out.mentions,
-            )
-        };
-        self.record(message, None).await?;
-        let content = Content::Text {
-            text: &out.text,
-            context: Context {
-                mentions: &out.mentions,
-                quoted: quoted.as_ref(),
-            },
-        };
-        self.deliver(message_id, &out.to, content).await
+    pub fn store(&self) -> &Store {
+        &self.fetcher.wiring.store
     }
 
-    /// Prepares a file, uploads it, and sends it.
-    pub async fn medium(
-        self,
+    /// Sends or queues what was checked.
+    pub async fn go(self, draft: Draft, manner: Manner, way: Way) -> Result<Outcome, AccountError> {
+        let message_id = new_message_id(self.own_jid().as_deref());
+        // Nobody else sends it as long as this does.
+        let flight = self.live.fly(&message_id);
+        let (new, file) = match self.new_message(draft, &message_id, &way).await? {
+            (new, Some(prepared)) => (new, Some(prepared)),
+            (new, None) => (new, None),
+        };
+        let now = clock::now();
+        let entry = Entry {
+            message_id: message_id.clone(),
+            to: new.to.to_string(),
+            what: new.what.clone(),
+            stage: match way {
+                Way::Now(_) => Stage::Sending,
+                Way::Later(_) => Stage::Queued,
+            },
+            created_at: now,
+            expires_at: now.saturating_add(manner.expires_in.unwrap_or(self.limits.expire_after)),
+            size: new.size,
+            once: manner.claim.as_ref().map(|claim| claim.once.key.clone()),
+        };
+        let once = manner.claim.as_ref().map(|claim| claim.once.clone());
+        match way {
+            Way::Later(words) => self.queue(new, entry, once, words, file, flight).await,
+            Way::Now(session) => {
+                let message = self.record(new, &entry, once, None).await?;
+                let verdict = self.attempt(&session, &entry, message.as_ref()).await;
+                let outcome = self.settle(&entry, verdict).await;
+                if let (Some(prepared), Some(message)) = (file, &message) {
+                    self.keep_own(message, prepared).await;
+                }
+                drop(flight);
+                outcome
+            }
+        }
+    }
+
+    /// Puts a message into the outbox, its file first.
+    async fn queue(
+        &self,
+        new: New,
+        entry: Entry,
+        once: Option<Once>,
+        words: String,
+        file: Option<Prepared>,
+        flight: Flight,
+    ) -> Result<Outcome, AccountError> {
+        let (account, files) = (self.account, self.fetcher.wiring.files.clone());
+        let has_file = file.is_some();
+        if let Some(prepared) = file {
+            let (files, id) = (files.clone(), entry.message_id.clone());
+            smol::unblock(move || files.keep_waiting(prepared.file, account, &id))
+                .await
+                .map_err(crate::media::MediaError::Io)?;
+        }
+        let answer = Answer::Accepted {
+            words,
+            expires_at: entry.expires_at,
+        };
+        let recorded = self.record(new, &entry, once, Some(answer.clone())).await;
+        if recorded.is_err() && has_file {
+            self.remove_waiting(&entry.message_id).await;
+        }
+        recorded?;
+        // The outbox's own task is told.
+        drop(flight);
+        once::outcome(answer, entry.message_id)
+    }
+
+    /// What a draft comes to as a message, and its file.
+    async fn new_message(
+        &self,
+        draft: Draft,
+        message_id: &str,
+        way: &Way,
+    ) -> Result<(New, Option<Prepared>), AccountError> {
+        Ok(match draft {
+            Draft::Text(out, quoted) => {
+                let size = out.text.len() as u64;
+                let message = Message {
+                    text: Some(out.text),
+                    ..self.pending(
+                        message_id,
+                        &out.to,
+                        MessageKind::Text,
+                        quoted.as_ref(),
+                        &out.mentions,
+                    )
+                };
+                let new = New {
+                    to: out.to,
+                    message: Some(message),
+                    medium: None,
+                    what: What::Text,
+                    size,
+                };
+                (new, None)
+            }
+            Draft::Medium(out, quoted) => {
+                let (new, prepared) = self.new_medium(out, quoted, message_id, way).await?;
+                (new, Some(prepared))
+            }
+            Draft::Reaction {
+                chat,
+                target,
+                emoji,
+            } => {
+                let what = What::Reaction {
+                    target: target_of(&target),
+                    emoji,
+                };
+                (change_of(chat, what), None)
+            }
+            Draft::Deletion { chat, target } => {
+                let what = What::Deletion {
+                    target: target_of(&target),
+                };
+                (change_of(chat, what), None)
+            }
+        })
+    }
+
+    /// Prepares a file, and uploads it if it goes now.
+    async fn new_medium(
+        &self,
         out: OutgoingMedia,
         quoted: Option<Message>,
-    ) -> Result<Sent, AccountError> {
-        let fetcher = self.accounts.0.fetcher.clone();
-        let spool = self.accounts.0.wiring.spool.clone();
+        message_id: &str,
+        way: &Way,
+    ) -> Result<(New, Prepared), AccountError> {
+        let spool = self.fetcher.wiring.spool.clone();
         let OutgoingMedia {
             to,
             wish,
@@ -75,7 +239,7 @@ impl Sending {
             mentions,
             quoted_message_id: _,
         } = out;
-        let slot = fetcher.slots.acquire().await;
+        let slot = self.fetcher.slots.acquire().await;
         let (wish, prepared) = {
             let turn = PREPARING.acquire().await;
             let spool = spool.clone();
@@ -88,133 +252,88 @@ impl Sending {
             .await
         };
         let prepared = prepared?;
-        let uploaded = self
-            .session
-            .upload(wish.kind, &prepared.file, &spool)
-            .await
-            .map_err(|failure| self.explain(failure, String::new()))?;
+        let upload = match way {
+            Way::Now(session) => Some(
+                session
+                    .upload(wish.kind, prepared.file.path(), &spool)
+                    .await
+                    .map_err(|failure| self.upload_failed(failure))?,
+            ),
+            Way::Later(_) => None,
+        };
         drop(slot);
-
-        let message_id = self.session.new_message_id();
+        let sha256 = match &upload {
+            Some(upload) => upload.file_sha256,
+            None => {
+                let path = prepared.file.path().to_owned();
+                self.fetcher
+                    .hash(path)
+                    .await
+                    .map_err(crate::media::MediaError::Io)?
+            }
+        };
         let file_name = (wish.kind == MediaKind::Document)
             .then(|| wish.file_name.clone())
             .flatten();
         let message = Message {
             caption: caption.clone(),
             ..self.pending(
-                &message_id,
+                message_id,
                 &to,
                 kind_of(wish.kind, wish.ptt),
                 quoted.as_ref(),
                 &mentions,
             )
         };
-        let medium = new_medium(wish.kind, &prepared, &uploaded, &to, file_name.clone());
-        let medium_id = self.record(message, Some(medium)).await?;
-        let content = Content::Medium {
-            uploaded,
-            prepared: &prepared,
-            showing: Showing {
-                kind: wish.kind,
-                caption: caption.as_deref(),
-                file_name: file_name.as_deref(),
-                ptt: wish.ptt,
-                gif_playback,
-            },
-            context: Context {
-                mentions: &mentions,
-                quoted: quoted.as_ref(),
-            },
+        let medium = NewMedium {
+            kind: name_of(wish.kind),
+            wire_chat: to.to_string(),
+            wire_sender: None,
+            mimetype: prepared.mimetype.clone(),
+            file_name,
+            size: prepared.size,
+            sha256: sha256.to_vec(),
+            remote: upload.as_ref().map(remote_of),
+            wanted: false,
         };
-        let sent = self.deliver(message_id, &to, content).await;
-        let keep = prepared.size <= self.accounts.0.wiring.media.auto_max_bytes;
-        if let Some((account, number)) = medium_id.as_deref().and_then(media_rows::parse_id)
-            && keep
-        {
-            fetcher.keep_own(account, number, prepared.file).await;
+        let size = prepared
+            .size
+            .saturating_add(caption.map_or(0, |c| c.len() as u64));
+        let what = What::Medium(Box::new(Outgoing {
+            gif_playback,
+            facts: facts_of(&prepared),
+            upload,
+        }));
+        let new = New {
+            to,
+            message: Some(message),
+            medium: Some(medium),
+            what,
+            size,
+        };
+        Ok((new, prepared))
+    }
+
+    fn upload_failed(&self, failure: SendFailure) -> AccountError {
+        match failure {
+            SendFailure::NotConnected => self.not_connected(),
+            other => AccountError::Session(other.to_string()),
         }
-        sent
     }
 
-    /// Reacts to a stored message of that chat.
-    pub async fn reaction(
-        self,
-        chat: ChatJid,
-        target: Message,
-        emoji: String,
-    ) -> Result<Sent, AccountError> {
-        let content = Content::Reaction {
-            target: &target,
-            emoji: &emoji,
-        };
-        let change = Change::React {
-            emoji: emoji.clone(),
-        };
-        self.change(&chat, &target, content, change).await
-    }
-
-    /// Deletes a stored message of that chat for everyone.
-    pub async fn deletion(self, chat: ChatJid, target: Message) -> Result<Sent, AccountError> {
-        let content = Content::Deletion { target: &target };
-        self.change(&chat, &target, content, Change::Delete).await
-    }
-
-    /// Sends what changes a message, and changes it here once WhatsApp has taken that.
-    async fn change(
-        &self,
-        chat: &ChatJid,
-        target: &Message,
-        content: Content<'_>,
-        change: Change,
-    ) -> Result<Sent, AccountError> {
-        let message_id = self.session.new_message_id();
-        let Ack { timestamp } = self
-            .session
-            .send(&message_id, chat, content)
-            .await
-            .map_err(|failure| self.explain(failure, message_id.clone()))?;
-        let timestamp = timestamp.unwrap_or_else(clock::now);
-        let target = Target {
-            chat: target.chat_id.clone(),
-            message_id: target.message_id.clone(),
-            author: Some(match target.from_me {
-                true => Author::Me,
-                false => Author::Them(Some(target.from.clone())),
-            }),
-        };
-        let by = By {
-            from: self.session.own_jid().unwrap_or_default(),
-            from_me: true,
-            timestamp,
-        };
-        let (account, id) = (self.account, self.id.clone());
-        let stored = self
-            .accounts
-            .0
-            .wiring
-            .store
-            .write(move |tx| {
-                let applied = messages::apply(tx, account, &id, &target, &by, &change)?;
-                if let Some(event) = &applied.event {
-                    events::append(tx, event, clock::now())?;
-                }
-                Ok(applied.removed_medium)
-            })
-            .await;
-        match stored {
-            Ok(Some(medium)) => {
-                if let Some((account, number)) = media_rows::parse_id(&medium) {
-                    self.accounts.0.fetcher.remove(account, number).await;
-                }
-            }
-            Ok(None) => {}
-            // WhatsApp has it: saying anything but "sent" would make the caller repeat it.
-            Err(error) => log::error!("{}: sent, but not changed here: {error}", self.id),
+    fn not_connected(&self) -> AccountError {
+        AccountError::NotConnected {
+            status: self.live.get().status,
         }
-        Ok(Sent {
-            message_id,
-            timestamp,
-        })
+    }
+
+    fn own_jid(&self) -> Option<String> {
+        let live = self.live.get();
+        if let Some(jid) = live.session.and_then(|session| session.own_jid()) {
+            return Some(jid);
+        }
+        let record = self.store().read(|tx| records::get(tx, &self.id));
+        record.ok().flatten().and_then(|record| record.jid)
     }
 
     fn pending(
@@ -226,7 +345,7 @@ impl Sending {
         mentions: &[ChatJid],
     ) -> Message {
         Message {
-            from: self.session.own_jid().unwrap_or_default(),
+            from: self.own_jid().unwrap_or_default(),
             from_me: true,
             quoted_message: quoted.map(|quoted| Quoted {
                 message_id: quoted.message_id.clone(),
@@ -236,96 +355,439 @@ impl Sending {
             }),
             mentions: mentions.iter().map(ToString::to_string).collect(),
             status: Some(DeliveryStatus::Pending),
-            ..Message::empty(
-                self.id.as_str(),
-                message_id,
-                to.to_string(),
-                kind,
-                clock::now(),
-            )
+            ..Message::empty(&*self.id, message_id, to.to_string(), kind, clock::now())
         }
     }
 
-    /// Stores it as pending; returns the id of its medium.
+    /// Stores a message as pending, its entry in the outbox and its idempotency key, all or
+    /// nothing; returns the message as it is stored.
     async fn record(
         &self,
-        message: Message,
-        medium: Option<NewMedium>,
-    ) -> Result<Option<String>, AccountError> {
-        let account = self.account;
-        let stored = self.accounts.0.wiring.store.write(move |tx| {
-            let mut message = message.clone();
-            messages::insert(tx, account, &mut message, medium.as_ref(), Arrival::Live)?;
-            Ok(message.media_id)
+        new: New,
+        entry: &Entry,
+        once: Option<Once>,
+        answer: Option<Answer>,
+    ) -> Result<Option<Message>, AccountError> {
+        let (account, id, limits) = (self.account, Arc::clone(&self.id), self.limits);
+        let entry = entry.clone();
+        let stored = self.store().write(move |tx| {
+            if records::number(&tx.view(), &id)? != Some(account) {
+                return Ok(Err(AccountRefusal::Gone));
+            }
+            let state = outbox::state(&tx.view(), account)?;
+            if !state.has_room(entry.size, limits.outbox) {
+                return Ok(Err(AccountRefusal::Full {
+                    count: state.count,
+                    bytes: state.bytes,
+                }));
+            }
+            if let Some(once) = &once {
+                let now = entry.created_at;
+                if let Some(until) = idempotency::make_room(tx, account, limits.keys, now)? {
+                    return Ok(Err(AccountRefusal::Keys(until.saturating_sub(now))));
+                }
+                let known = Known {
+                    request: once.request,
+                    at: now,
+                    message_id: entry.message_id.clone(),
+                    answer: answer.clone(),
+                };
+                idempotency::put(tx, account, &once.key, &known)?;
+            }
+            let mut message = new.message.clone();
+            if let Some(message) = &mut message {
+                messages::insert(tx, account, message, new.medium.as_ref(), Arrival::Live)?;
+            }
+            outbox::add(tx, account, &entry)?;
+            Ok(Ok(message))
         });
-        Ok(stored.await?)
+        stored.await?.map_err(AccountError::from)
     }
 
-    /// Sends a recorded message, waits for the ack, and stores what became of it.
-    async fn deliver(
+    /// Sends what an entry says, and waits for WhatsApp's word.
+    pub async fn attempt(
         &self,
-        message_id: String,
-        to: &ChatJid,
-        content: Content<'_>,
-    ) -> Result<Sent, AccountError> {
-        match self.session.send(&message_id, to, content).await {
-            Ok(Ack { timestamp }) => {
-                let timestamp = timestamp.unwrap_or_else(clock::now);
-                self.sent(&message_id, timestamp).await;
-                Ok(Sent {
+        session: &Session,
+        entry: &Entry,
+        message: Option<&Message>,
+    ) -> Verdict {
+        let Ok(to) = ChatJid::parse(&entry.to) else {
+            return Verdict::NotSent("the recipient is no JID".to_owned());
+        };
+        let account = self.account;
+        let read = self.store().read(|tx| {
+            let quoted = message.and_then(|m| m.quoted_message.as_ref());
+            let quoted = match quoted {
+                Some(quoted) => messages::get(tx, account, &quoted.message_id)?,
+                None => None,
+            };
+            let target = match &entry.what {
+                What::Reaction { target, .. } | What::Deletion { target } => {
+                    messages::find_target(tx, account, target)?
+                }
+                What::Text | What::Medium(_) => None,
+            };
+            let is_new = messages::is_new_contact(tx, account, &entry.to)?;
+            Ok((quoted, target.filter(|target| !target.deleted), is_new))
+        });
+        let (quoted, target, is_new) = match read {
+            Ok(read) => read,
+            Err(error) => return Verdict::NotSent(error.to_string()),
+        };
+        if is_new && session.is_on_whatsapp(&to).await == Some(false) {
+            return Verdict::Refused {
+                code: None,
+                words: format!("{} is not on WhatsApp", to.user()),
+            };
+        }
+        let mentions: Vec<ChatJid> = message
+            .map(|m| m.mentions.iter())
+            .into_iter()
+            .flatten()
+            .filter_map(|jid| ChatJid::parse(jid).ok())
+            .collect();
+        let context = Context {
+            mentions: &mentions,
+            quoted: quoted.as_ref(),
+        };
+        let content = match (&entry.what, message, &target) {
+            (What::Text, Some(message), _) => Content::Text {
+                text: message.text.as_deref().unwrap_or_default(),
+                context,
+            },
+            (What::Medium(outgoing), Some(message), _) => {
+                let (Some(upload), Some((kind, ptt))) = (&outgoing.upload, media_of(message.kind))
+                else {
+                    return Verdict::NotSent("its file is not there".to_owned());
+                };
+                Content::Medium {
+                    upload,
+                    facts: &outgoing.facts,
+                    showing: Showing {
+                        kind,
+                        caption: message.caption.as_deref(),
+                        file_name: message.media_file_name.as_deref(),
+                        ptt,
+                        gif_playback: outgoing.gif_playback,
+                    },
+                    context,
+                }
+            }
+            (What::Reaction { emoji, .. }, _, Some(target)) => Content::Reaction { target, emoji },
+            (What::Deletion { .. }, _, Some(target)) => Content::Deletion { target },
+            _ => return Verdict::NotSent("the message that it is about is gone".to_owned()),
+        };
+        match session.send(&entry.message_id, &to, content).await {
+            Ok(Ack { timestamp }) => Verdict::Acked(timestamp.unwrap_or_else(clock::now)),
+            Err(SendFailure::NotConnected) => Verdict::NotConnected,
+            Err(SendFailure::Refused { code, words }) => Verdict::Refused { code, words },
+            Err(SendFailure::NoAck) => Verdict::Unknown,
+            Err(SendFailure::Other(words)) => Verdict::NotSent(words),
+        }
+    }
+
+    /// Stores what came of a send that somebody waits for, and says it.
+    async fn settle(&self, entry: &Entry, verdict: Verdict) -> Result<Outcome, AccountError> {
+        let message_id = entry.message_id.clone();
+        match verdict {
+            Verdict::Acked(timestamp) => {
+                if let Err(error) = self.sent(entry, timestamp).await {
+                    // WhatsApp has it: saying anything but "sent" would make the caller repeat it.
+                    log::error!("{}: sent, but not marked as sent: {error}", self.id);
+                }
+                Ok(Outcome::Sent(Sent {
                     message_id,
                     timestamp,
+                }))
+            }
+            Verdict::Unknown => {
+                let answer = accepted(entry.expires_at);
+                let counts = match entry.once.clone() {
+                    Some(key) => {
+                        let (account, answer) = (self.account, answer.clone());
+                        self.store()
+                            .write(move |tx| idempotency::answer(tx, account, &key, &answer))
+                            .await
+                            .ok()
+                            .flatten()
+                    }
+                    None => None,
+                };
+                once::outcome(counts.unwrap_or(answer), message_id)
+            }
+            Verdict::Refused { code, words } => {
+                self.tell_failed(entry, &words, code, is_final(code)).await;
+                Err(AccountError::Refused {
+                    code,
+                    text: words,
+                    message_id,
                 })
             }
-            Err(failure) => {
-                if failure != SendFailure::NoAck {
-                    self.failed(&message_id).await;
+            Verdict::NotConnected => {
+                self.tell_failed(entry, "the connection to WhatsApp was lost", None, false)
+                    .await;
+                Err(self.not_connected())
+            }
+            Verdict::NotSent(words) => {
+                self.tell_failed(entry, &words, None, false).await;
+                Err(AccountError::Session(words))
+            }
+        }
+    }
+
+    /// WhatsApp has it: stored with its event and the end of its entry.
+    pub async fn sent(&self, entry: &Entry, timestamp: Millis) -> Result<(), StoreError> {
+        let (account, id) = (self.account, Arc::clone(&self.id));
+        let own = self.own_jid().unwrap_or_default();
+        let done = entry.clone();
+        let stored = self.store().write(move |tx| {
+            if records::number(&tx.view(), &id)? != Some(account) {
+                return Ok(None);
+            }
+            outbox::remove(tx, account, &done.message_id)?;
+            if let Some(key) = &done.once {
+                idempotency::answer(tx, account, key, &Answer::Sent(timestamp))?;
+            }
+            let state = outbox::state(&tx.view(), account)?;
+            if state.strikes > 0 && messages::is_new_contact(&tx.view(), account, &done.to)? {
+                outbox::update_state(tx, account, |state| state.strikes = 0)?;
+            }
+            let change = match &done.what {
+                What::Text | What::Medium(_) => {
+                    if let Some(message) =
+                        messages::mark_sent(tx, account, &done.message_id, timestamp)?
+                    {
+                        events::append(tx, &Event::MessageSent(message), clock::now())?;
+                    }
+                    return Ok(None);
                 }
-                Err(self.explain(failure, message_id))
+                What::Reaction { target, emoji } => (
+                    target,
+                    Change::React {
+                        emoji: emoji.clone(),
+                    },
+                ),
+                What::Deletion { target } => (target, Change::Delete),
+            };
+            let by = By {
+                from: own.clone(),
+                from_me: true,
+                timestamp,
+            };
+            let applied = messages::apply(tx, account, &id, change.0, &by, &change.1)?;
+            if let Some(event) = &applied.event {
+                events::append(tx, event, clock::now())?;
             }
-        }
-    }
-
-    async fn sent(&self, message_id: &str, timestamp: Millis) {
-        let (account, id) = (self.account, message_id.to_owned());
-        let stored = self.accounts.0.wiring.store.write(move |tx| {
-            if let Some(message) = messages::mark_sent(tx, account, &id, timestamp)? {
-                events::append(tx, &Event::MessageSent(message), clock::now())?;
-            }
-            Ok(())
+            Ok(applied.removed_medium)
         });
-        if let Err(error) = stored.await {
-            // WhatsApp has it: saying anything but "sent" would make the caller repeat it.
-            log::error!("{}: sent, but not marked as sent: {error}", self.id);
+        if let Some(medium) = stored.await?
+            && let Some((account, number)) = media_rows::parse_id(&medium)
+        {
+            self.fetcher.remove(account, number).await;
         }
+        Ok(())
     }
 
-    async fn failed(&self, message_id: &str) {
-        let (account, id) = (self.account, message_id.to_owned());
-        let stored =
-            self.accounts.0.wiring.store.write(move |tx| {
-                super::status_change(tx, account, &id, DeliveryStatus::Failed, None)
-            });
-        if let Err(error) = stored.await {
+    /// It will not go: stored with its event and the end of its entry. `remembered`: the answer to
+    /// its idempotency key; else that may be used again.
+    pub async fn failed(
+        &self,
+        entry: &Entry,
+        words: &str,
+        code: Option<u16>,
+        remembered: bool,
+    ) -> Result<(), StoreError> {
+        let (account, id) = (self.account, Arc::clone(&self.id));
+        let (done, words) = (entry.clone(), words.to_owned());
+        let first_pause = self.limits.new_contact_pause;
+        let stored = self.store().write(move |tx| {
+            if records::number(&tx.view(), &id)? != Some(account) {
+                return Ok(());
+            }
+            outbox::remove(tx, account, &done.message_id)?;
+            if let Some(key) = &done.once {
+                if remembered {
+                    let answer = Answer::Refused {
+                        code,
+                        words: words.clone(),
+                    };
+                    idempotency::answer(tx, account, key, &answer)?;
+                } else {
+                    idempotency::forget(tx, account, key)?;
+                }
+            }
+            if reach::is_about_new_contacts(code) {
+                let now = clock::now();
+                outbox::update_state(tx, account, |state| {
+                    (state.strikes, state.paused_until) =
+                        reach::refused(state.strikes, state.paused_until, first_pause, now);
+                })?;
+            }
+            report_failure(tx, account, &id, &done, &words, code)
+        });
+        stored.await?;
+        self.remove_waiting(&entry.message_id).await;
+        Ok(())
+    }
+
+    /// [`Self::failed`], for a caller who is told so anyway.
+    async fn tell_failed(&self, entry: &Entry, words: &str, code: Option<u16>, remembered: bool) {
+        if let Err(error) = self.failed(entry, words, code, remembered).await {
             log::error!(
-                "{}: a failed message is still shown as pending: {error}",
+                "{}: a message that failed is still shown as pending: {error}",
                 self.id
             );
         }
     }
 
-    fn explain(&self, failure: SendFailure, message_id: String) -> AccountError {
-        match failure {
-            SendFailure::NotConnected => AccountError::NotConnected {
-                status: self
-                    .accounts
-                    .handle(&self.id)
-                    .map_or(Status::NotStarted, |h| h.live.get().status),
-            },
-            SendFailure::Refused { code, words } => AccountError::Refused { code, text: words },
-            SendFailure::NoAck => AccountError::NoAck { message_id },
-            SendFailure::Other(words) => AccountError::Session(words),
+    /// Removes the file of a message that waits no more.
+    pub async fn remove_waiting(&self, message_id: &str) {
+        let files = self.fetcher.wiring.files.clone();
+        let (account, id) = (self.account, message_id.to_owned());
+        if let Err(error) = smol::unblock(move || files.remove_waiting(account, &id)).await {
+            log::error!("the file of a message that waits no more remains: {error}");
         }
+    }
+
+    /// Where the file of a message that waits is.
+    pub fn waiting_file(&self, message_id: &str) -> PathBuf {
+        self.fetcher.wiring.files.waiting(self.account, message_id)
+    }
+
+    /// Keeps a file that was sent, if files of its size are kept.
+    async fn keep_own(&self, message: &Message, prepared: Prepared) {
+        let keep = prepared.size <= self.fetcher.wiring.media.auto_max_bytes;
+        if let Some((account, number)) = message.media_id.as_deref().and_then(media_rows::parse_id)
+            && keep
+        {
+            self.fetcher.keep_own(account, number, prepared.file).await;
+        }
+    }
+}
+
+/// Why a message cannot be recorded.
+enum AccountRefusal {
+    Gone,
+    Full {
+        count: u64,
+        bytes: u64,
+    },
+    /// Milliseconds until there is room for a key.
+    Keys(Millis),
+}
+
+impl From<AccountRefusal> for AccountError {
+    fn from(refusal: AccountRefusal) -> AccountError {
+        match refusal {
+            AccountRefusal::Gone => AccountError::NotFound,
+            AccountRefusal::Full { count, bytes } => AccountError::OutboxFull { count, bytes },
+            AccountRefusal::Keys(wait) => AccountError::TooManyKeys {
+                retry_after: wait.div_ceil(1_000).max(1),
+            },
+        }
+    }
+}
+
+/// Says that a message failed, where it stands and as an event.
+pub fn report_failure(
+    tx: &mut WriteTx<'_>,
+    account: u32,
+    account_id: &str,
+    entry: &Entry,
+    words: &str,
+    code: Option<u16>,
+) -> Result<(), StoreError> {
+    let chat_id = match &entry.what {
+        What::Text | What::Medium(_) => {
+            match messages::mark_failed(tx, account, &entry.message_id, words)? {
+                Some(message) => message.chat_id,
+                None => return Ok(()),
+            }
+        }
+        What::Reaction { .. } | What::Deletion { .. } => {
+            messages::canonical_jid(&tx.view(), account, &entry.to)?
+        }
+    };
+    let now = clock::now();
+    let change = StatusChange {
+        account_id: account_id.to_owned(),
+        message_id: entry.message_id.clone(),
+        chat_id,
+        status: DeliveryStatus::Failed,
+        participant: None,
+        error: Some(words.to_owned()),
+        code,
+        created_at: clock::iso8601(now),
+    };
+    events::append(tx, &Event::MessageStatus(change), now)?;
+    Ok(())
+}
+
+/// The answer to a key whose message is in the outbox, if none was given before.
+pub fn answer_accepted(
+    tx: &mut WriteTx<'_>,
+    account: u32,
+    key: &str,
+    message_id: &str,
+) -> Result<Answer, StoreError> {
+    let expires_at = outbox::get(&tx.view(), account, message_id)?.map_or(0, |e| e.expires_at);
+    let answer = accepted(expires_at);
+    Ok(idempotency::answer(tx, account, key, &answer)?.unwrap_or(answer))
+}
+
+fn accepted(expires_at: Millis) -> Answer {
+    Answer::Accepted {
+        words: NO_ANSWER.to_owned(),
+        expires_at,
+    }
+}
+
+/// Whether a refusal is the answer to its idempotency key: WhatsApp's own trouble (5xx) is not.
+pub fn is_final(code: Option<u16>) -> bool {
+    code.is_none_or(|code| code < 500)
+}
+
+fn target_of(message: &Message) -> Target {
+    Target {
+        chat: message.chat_id.clone(),
+        message_id: message.message_id.clone(),
+        author: Some(match message.from_me {
+            true => Author::Me,
+            false => Author::Them(Some(message.from.clone())),
+        }),
+    }
+}
+
+/// A message about another one, which is not shown itself.
+fn change_of(to: ChatJid, what: What) -> New {
+    New {
+        to,
+        message: None,
+        medium: None,
+        what,
+        size: 0,
+    }
+}
+
+/// Where an uploaded file lies, to fetch it again.
+pub fn remote_of(upload: &Upload) -> Remote {
+    Remote {
+        direct_path: upload.direct_path.clone(),
+        media_key: upload.media_key.to_vec(),
+        file_enc_sha256: upload.file_enc_sha256.to_vec(),
+    }
+}
+
+fn facts_of(prepared: &Prepared) -> FileFacts {
+    FileFacts {
+        size: prepared.size,
+        mimetype: prepared.mimetype.clone(),
+        width: prepared.width,
+        height: prepared.height,
+        seconds: prepared.seconds,
+        thumbnail: prepared.thumbnail.clone(),
+        waveform: prepared.waveform.clone(),
+        animated: prepared.animated,
     }
 }
 
@@ -340,28 +802,30 @@ fn kind_of(kind: MediaKind, ptt: bool) -> MessageKind {
     }
 }
 
-fn new_medium(
-    kind: MediaKind,
-    prepared: &Prepared,
-    uploaded: &Uploaded,
-    to: &ChatJid,
-    file_name: Option<String>,
-) -> NewMedium {
-    NewMedium {
-        kind: match kind {
-            MediaKind::Image => "image",
-            MediaKind::Video => "video",
-            MediaKind::Audio => "audio",
-            MediaKind::Document => "document",
-            MediaKind::Sticker => "sticker",
-        },
-        wire_chat: to.to_string(),
-        wire_sender: None,
-        mimetype: prepared.mimetype.clone(),
-        file_name,
-        size: prepared.size,
-        sha256: uploaded.sha256().to_vec(),
-        remote: Some(uploaded.remote()),
-        wanted: false,
+/// What a stored message's file is sent as, and whether as a voice note.
+pub fn media_of(kind: MessageKind) -> Option<(MediaKind, bool)> {
+    match kind {
+        MessageKind::Image => Some((MediaKind::Image, false)),
+        MessageKind::Video => Some((MediaKind::Video, false)),
+        MessageKind::Audio => Some((MediaKind::Audio, false)),
+        MessageKind::Voice => Some((MediaKind::Audio, true)),
+        MessageKind::Document => Some((MediaKind::Document, false)),
+        MessageKind::Sticker => Some((MediaKind::Sticker, false)),
+        MessageKind::Text
+        | MessageKind::Location
+        | MessageKind::Contact
+        | MessageKind::Poll
+        | MessageKind::Reaction
+        | MessageKind::Unknown => None,
+    }
+}
+
+fn name_of(kind: MediaKind) -> &'static str {
+    match kind {
+        MediaKind::Image => "image",
+        MediaKind::Video => "video",
+        MediaKind::Audio => "audio",
+        MediaKind::Document => "document",
+        MediaKind::Sticker => "sticker",
     }
 }

@@ -4,10 +4,14 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::clock::Millis;
+use crate::clock::{self, Millis};
+use crate::event::DeliveryStatus;
 use crate::jid::ChatJid;
 use crate::media::{MediaError, Spooled, Wish};
 use crate::store::StoreError;
+use crate::store::outbox::Bounds;
+
+use super::once::Claim;
 
 /// Where an account stands, as `status` in the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -174,6 +178,103 @@ pub struct MediaView {
     pub stored_at: String,
 }
 
+/// How a message is to be sent.
+#[derive(Debug, Default)]
+pub struct Manner {
+    /// Take it even if it cannot go now.
+    pub queue: bool,
+    /// Milliseconds from now on after which it is not sent any more.
+    pub expires_in: Option<Millis>,
+    /// The caller's idempotency key.
+    pub claim: Option<Claim>,
+}
+
+/// An idempotency key, and a hash of the request that it came with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Once {
+    /// 1 to 255 visible ASCII characters.
+    pub key: String,
+    pub request: [u8; 32],
+}
+
+/// What became of a message that was to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    Sent(Sent),
+    Accepted(Accepted),
+}
+
+/// A message is in the outbox: the server sends it, once, when it can.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Accepted {
+    pub message_id: String,
+    /// Always `pending`.
+    pub status: DeliveryStatus,
+    /// When it is given up, ISO 8601.
+    pub expires_at: String,
+    /// Why it waits.
+    pub message: String,
+}
+
+impl Accepted {
+    pub fn new(message_id: String, expires_at: Millis, message: String) -> Accepted {
+        Accepted {
+            message_id,
+            status: DeliveryStatus::Pending,
+            expires_at: clock::iso8601(expires_at),
+            message,
+        }
+    }
+}
+
+/// One entry of the outbox, as `GET /accounts/:id/outbox` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OutboxEntry {
+    pub message_id: String,
+    pub chat_id: String,
+    /// `text`, `image`, …, `reaction`, or `deletion`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The text, a file's caption, or a reaction's emoji.
+    pub text: Option<String>,
+    /// `queued`, or `sending` once it may be at WhatsApp.
+    pub stage: &'static str,
+    /// Bytes of its text and file.
+    pub size: u64,
+    pub created_at: String,
+    pub expires_at: String,
+}
+
+/// An account's outbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OutboxView {
+    /// In the order in which they go.
+    pub messages: Vec<OutboxEntry>,
+    /// Of all entries.
+    pub count: u64,
+    /// Of all entries.
+    pub bytes: u64,
+    /// Until when nothing goes to new contacts, because WhatsApp refused that; ISO 8601.
+    pub new_contacts_paused_until: Option<String>,
+}
+
+/// What bounds the sending of each account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SendingLimits {
+    pub messages_per_minute: u32,
+    /// Of the outbox.
+    pub outbox: Bounds,
+    /// How long a message stays in the outbox unless its sender says otherwise.
+    pub expire_after: Millis,
+    /// The first pause after WhatsApp has refused a message to a new contact.
+    pub new_contact_pause: Millis,
+    /// Idempotency keys that are remembered.
+    pub keys: u64,
+}
+
 /// WhatsApp's server has acknowledged a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -223,12 +324,48 @@ pub enum AccountError {
         /// Whole seconds until the next message may go.
         retry_after: u64,
     },
-    /// WhatsApp's server said no.
-    #[error("WhatsApp refused: {text}")]
-    Refused { code: Option<u16>, text: String },
-    /// WhatsApp's answer did not come in time. Whether the message went is not known.
-    #[error("WhatsApp did not acknowledge the message in time")]
-    NoAck { message_id: String },
+    /// WhatsApp does not take the message, in words.
+    #[error("{text}")]
+    Refused {
+        /// Its own code, if it gave one.
+        code: Option<u16>,
+        text: String,
+        message_id: String,
+    },
+    /// WhatsApp has refused messages to new contacts, and is not asked again for a while.
+    #[error(
+        "WhatsApp does not let this account write to new contacts now; the next one can be tried \
+         in {retry_after} s. Chats that were begun before go on"
+    )]
+    NewContactsPaused {
+        /// Whole seconds.
+        retry_after: u64,
+    },
+    #[error(
+        "The outbox of this account is full ({count} messages, {bytes} bytes): messages wait for \
+         WhatsApp"
+    )]
+    OutboxFull { count: u64, bytes: u64 },
+    /// Nothing can be queued for an account that no phone has accepted.
+    #[error("Account not paired: nothing can be queued for it")]
+    NotPaired { status: Status },
+    /// It was sent, cancelled or given up, or never was.
+    #[error("Message not found in the outbox")]
+    NotInOutbox,
+    /// What may be at WhatsApp already cannot be called back from the outbox.
+    #[error("The message is being sent and cannot be cancelled; it can be deleted for everyone")]
+    AlreadySending,
+    /// A message that waits in the outbox cannot be reacted to or deleted at its recipient's.
+    #[error("The message was not sent yet: DELETE it from the outbox instead")]
+    StillQueued,
+    /// An idempotency key came again with another request.
+    #[error("This Idempotency-Key was used for another request")]
+    KeyReused,
+    #[error("Too many Idempotency-Keys within 24 hours")]
+    TooManyKeys {
+        /// Whole seconds.
+        retry_after: u64,
+    },
     /// The session broke while it worked on the request.
     #[error("The connection to WhatsApp failed: {0}")]
     Session(String),

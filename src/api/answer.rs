@@ -36,6 +36,11 @@ impl Answer {
         Self::json(StatusCode::Created, payload)
     }
 
+    /// 202 with the fields of `payload`, which must serialize to an object.
+    pub fn accepted(payload: &impl Serialize) -> Result<Answer, ApiError> {
+        Self::json(StatusCode::Accepted, payload)
+    }
+
     /// 200 with `{message}`.
     pub fn message(text: &str) -> Result<Answer, ApiError> {
         Self::ok(&One("message", text))

@@ -175,19 +175,24 @@ impl ApiError {
             }
             ApiError::Account(
                 AccountError::NotConnected { status }
+                | AccountError::NotPaired { status }
                 | AccountError::NoQr { status }
                 | AccountError::AlreadyPaired { status },
             ) => {
                 put("status", Value::from(status.name()));
             }
-            ApiError::Account(AccountError::TooFast { retry_after, .. })
+            ApiError::Account(
+                AccountError::TooFast { retry_after, .. }
+                | AccountError::NewContactsPaused { retry_after }
+                | AccountError::TooManyKeys { retry_after },
+            )
             | ApiError::WrongKeys { retry_after } => {
                 put("retryAfter", Value::from(*retry_after));
             }
-            ApiError::Account(AccountError::Refused { code, .. }) => {
+            ApiError::Account(AccountError::Refused {
+                code, message_id, ..
+            }) => {
                 put("code", Value::from(*code));
-            }
-            ApiError::Account(AccountError::NoAck { message_id }) => {
                 put("messageId", Value::from(message_id.as_str()));
             }
             ApiError::Account(
@@ -197,6 +202,11 @@ impl ApiError {
                 | AccountError::MessageNotFound
                 | AccountError::NoMedia
                 | AccountError::NotOwnMessage
+                | AccountError::OutboxFull { .. }
+                | AccountError::NotInOutbox
+                | AccountError::AlreadySending
+                | AccountError::StillQueued
+                | AccountError::KeyReused
                 | AccountError::Media(_)
                 | AccountError::MediaGone(_)
                 | AccountError::MediaUnavailable(_)
@@ -248,7 +258,11 @@ impl ApiError {
         if let ApiError::Range { size, .. } = &self {
             response.insert_header("Content-Range", format!("bytes */{size}"));
         }
-        if let ApiError::Account(AccountError::TooFast { retry_after, .. })
+        if let ApiError::Account(
+            AccountError::TooFast { retry_after, .. }
+            | AccountError::NewContactsPaused { retry_after }
+            | AccountError::TooManyKeys { retry_after },
+        )
         | ApiError::WrongKeys { retry_after } = &self
         {
             response.insert_header("Retry-After", retry_after.to_string());
@@ -299,20 +313,28 @@ fn account_status(error: &AccountError) -> StatusCode {
         | AccountError::QuotedNotFound
         | AccountError::MessageNotFound
         | AccountError::NoMedia
+        | AccountError::NotInOutbox
         | AccountError::MediaGone(_) => StatusCode::NotFound,
         AccountError::AlreadyExists
         | AccountError::NotConnected { .. }
+        | AccountError::NotPaired { .. }
         | AccountError::NotOwnMessage => StatusCode::BadRequest,
         AccountError::Media(error) => media_status(error),
         AccountError::MediaUnavailable(_) => StatusCode::InternalServerError,
-        AccountError::AlreadyPaired { .. } => StatusCode::Conflict,
-        AccountError::TooFast { .. } => StatusCode::TooManyRequests,
+        AccountError::AlreadyPaired { .. }
+        | AccountError::AlreadySending
+        | AccountError::StillQueued
+        | AccountError::KeyReused => StatusCode::Conflict,
+        AccountError::TooFast { .. }
+        | AccountError::NewContactsPaused { .. }
+        | AccountError::TooManyKeys { .. } => StatusCode::TooManyRequests,
+        AccountError::OutboxFull { .. } => StatusCode::ServiceUnavailable,
         // Its 5xx are its own trouble; everything else it holds against the request.
         AccountError::Refused {
             code: Some(500..), ..
         } => StatusCode::InternalServerError,
         AccountError::Refused { .. } => StatusCode::BadRequest,
-        AccountError::NoAck { .. } | AccountError::Session(_) => StatusCode::InternalServerError,
+        AccountError::Session(_) => StatusCode::InternalServerError,
         AccountError::ShuttingDown => StatusCode::ServiceUnavailable,
         AccountError::Store(error) => store_status(error),
     }

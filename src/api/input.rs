@@ -1,6 +1,7 @@
 //! What comes in: JSON bodies field by field, path parameters, query parameters.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use futures_lite::AsyncReadExt;
 use http_types::{Body, Mime};
@@ -134,6 +135,35 @@ impl Fields {
                 expected: "true or false",
             }),
         }
+    }
+
+    /// A whole number, also as digits; absent is `None`.
+    ///
+    /// # Errors
+    /// 400 that names the field if it is something else, or out of `bounds`; `expected` says what
+    /// it must be.
+    pub fn number(
+        &self,
+        field: &'static str,
+        bounds: RangeInclusive<u64>,
+        expected: &'static str,
+    ) -> Result<Option<u64>, ApiError> {
+        let number = match self.get(field) {
+            None => return Ok(None),
+            Some(Value::String(text)) if text.is_empty() => return Ok(None),
+            Some(Value::String(text)) => text.parse().ok(),
+            Some(value) => value.as_u64(),
+        };
+        match number.filter(|number| bounds.contains(number)) {
+            Some(number) => Ok(Some(number)),
+            None => Err(ApiError::Field { field, expected }),
+        }
+    }
+
+    /// The fields in a form of their own: the same for the same fields, in whatever order.
+    pub fn canonical(&self) -> String {
+        // A map of serde_json's is sorted, and JSON values always serialize.
+        serde_json::to_string(&self.0).unwrap_or_default()
     }
 
     /// A list of strings; absent is `None`.

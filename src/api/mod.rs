@@ -15,9 +15,11 @@ mod events;
 mod health;
 mod http1;
 mod input;
+mod manner;
 mod media;
 mod messages;
 mod openapi;
+mod outbox;
 mod qr;
 mod range;
 mod sending;
@@ -163,6 +165,10 @@ pub const ROUTES: &[Route] = routes![
         "React with an emoji; an empty one takes it back",
     Post "/accounts/:id/message/delete" sending::delete:
         "Delete a message for everyone",
+    Get "/accounts/:id/outbox" outbox::list:
+        "Messages that wait to be sent, in the order in which they go",
+    Delete "/accounts/:id/outbox/:messageId" outbox::cancel:
+        "Cancel a message that waits",
     Get "/accounts/:id/chats" chats::list:
         "Chats, newest first",
     Get "/accounts/:id/chats/:chatId/messages" chats::messages:

@@ -6,8 +6,9 @@ use super::Req;
 use super::answer::Answer;
 use super::error::ApiError;
 use super::input::{Fields, chat_param, param};
+use super::manner::{self, Begun};
 use super::upload::{self, Received, Room, Upload};
-use crate::account::{AccountError, OutgoingMedia, OutgoingText, Sent};
+use crate::account::{AccountError, Outcome, OutgoingMedia, OutgoingText, Sent};
 use crate::media::{MediaKind, Wish};
 
 /// A file is sent as what the endpoint says.
@@ -52,12 +53,21 @@ struct SentWith {
     message: &'static str,
 }
 
+/// 200 with what was sent and perhaps a word about it, or 202 with what waits.
+fn answer(outcome: Outcome, word: Option<&'static str>) -> Result<Answer, ApiError> {
+    match (outcome, word) {
+        (Outcome::Sent(sent), None) => Answer::ok(&sent),
+        (Outcome::Sent(sent), Some(message)) => Answer::ok(&SentWith { sent, message }),
+        (Outcome::Accepted(accepted), _) => Answer::accepted(&accepted),
+    }
+}
+
 pub async fn text(mut req: Req) -> Result<Answer, ApiError> {
     let fields = Fields::read(&mut req).await?;
     if fields.is_missing("to") || fields.is_absent("message") {
         return Err(ApiError::Invalid("to and message are required".to_owned()));
     }
-    send_text(&req, &fields).await
+    send_text(&req, &fields, "send").await
 }
 
 pub async fn reply(mut req: Req) -> Result<Answer, ApiError> {
@@ -70,10 +80,10 @@ pub async fn reply(mut req: Req) -> Result<Answer, ApiError> {
             "to, message, and quotedMessageId are required".to_owned(),
         ));
     }
-    send_text(&req, &fields).await
+    send_text(&req, &fields, "reply").await
 }
 
-async fn send_text(req: &Req, fields: &Fields) -> Result<Answer, ApiError> {
+async fn send_text(req: &Req, fields: &Fields, endpoint: &str) -> Result<Answer, ApiError> {
     let out = OutgoingText {
         to: fields.recipient_of("to", "chatId")?,
         text: fields.text("message")?.to_owned(),
@@ -81,7 +91,11 @@ async fn send_text(req: &Req, fields: &Fields) -> Result<Answer, ApiError> {
         quoted_message_id: fields.filled("quotedMessageId")?.map(str::to_owned),
     };
     let id = param(req, "id");
-    Answer::ok(&req.state().accounts.send_text(&id, out).await?)
+    let accounts = &req.state().accounts;
+    match manner::begin(req, &id, endpoint, fields, None).await? {
+        Begun::Answered(outcome) => answer(outcome, None),
+        Begun::First(manner) => answer(accounts.send_text(&id, out, manner).await?, None),
+    }
 }
 
 pub async fn image(req: Req) -> Result<Answer, ApiError> {
@@ -107,8 +121,12 @@ pub async fn sticker(req: Req) -> Result<Answer, ApiError> {
 async fn file(mut req: Req, endpoint: FileEndpoint) -> Result<Answer, ApiError> {
     let id = param(&req, "id");
     let accounts = req.state().accounts.clone();
-    // A file that could not go is not read.
-    accounts.ready_to_send(&id)?;
+    match manner::key(&req)? {
+        // A file that could neither go nor wait is not read.
+        None => accounts.may_send(&id)?,
+        // What was sent is answered again whether it could go now or not.
+        Some(_) => accounts.status(&id).map(drop)?,
+    }
     let room = req.state().room();
     let upload = Upload::read(&mut req, &room, endpoint.field, |before| {
         // The rest may still come behind the file.
@@ -131,7 +149,16 @@ async fn file(mut req: Req, endpoint: FileEndpoint) -> Result<Answer, ApiError> 
     let ptt = fields.flag("ptt")?;
     let named = fields.filled("fileName")?.and_then(upload::file_name);
     let mimetype = fields.filled("mimetype")?.map(str::to_owned);
-    let received = match (upload.file, fields.filled("url")?) {
+    let url = fields.filled("url")?;
+    if upload.file.is_none() && url.is_none() {
+        return Err(ApiError::Invalid(endpoint.missing.to_owned()));
+    }
+    let begun = manner::begin(&req, &id, endpoint.field, &fields, upload.file.as_ref()).await?;
+    let manner = match begun {
+        Begun::Answered(outcome) => return answer(outcome, None),
+        Begun::First(manner) => manner,
+    };
+    let received = match (upload.file, url) {
         (Some(received), _) => received,
         (None, Some(url)) => upload::fetch(&req.state().fetch, url, &room).await?,
         (None, None) => return Err(ApiError::Invalid(endpoint.missing.to_owned())),
@@ -155,7 +182,7 @@ async fn file(mut req: Req, endpoint: FileEndpoint) -> Result<Answer, ApiError> 
         mentions,
         quoted_message_id,
     };
-    Answer::ok(&accounts.send_media(&id, out).await?)
+    answer(accounts.send_media(&id, out, manner).await?, None)
 }
 
 /// The chat and the message that a request means.
@@ -182,30 +209,32 @@ pub async fn react(mut req: Req) -> Result<Answer, ApiError> {
         });
     }
     let id = param(&req, "id");
-    let sent = req
-        .state()
-        .accounts
-        .react(&id, chat, &message_id, emoji)
-        .await?;
-    Answer::ok(&SentWith {
-        sent,
-        message: "Reaction sent",
-    })
+    let accounts = &req.state().accounts;
+    let outcome = match manner::begin(&req, &id, "react", &fields, None).await? {
+        Begun::Answered(outcome) => outcome,
+        Begun::First(manner) => {
+            accounts
+                .react(&id, chat, &message_id, emoji, manner)
+                .await?
+        }
+    };
+    answer(outcome, Some("Reaction sent"))
 }
 
 pub async fn delete(mut req: Req) -> Result<Answer, ApiError> {
     let fields = Fields::read(&mut req).await?;
     let (chat, message_id) = chat_and_message(&fields)?;
     let id = param(&req, "id");
-    let sent = req
-        .state()
-        .accounts
-        .delete_message(&id, chat, &message_id)
-        .await?;
-    Answer::ok(&SentWith {
-        sent,
-        message: "Message deleted",
-    })
+    let accounts = &req.state().accounts;
+    let outcome = match manner::begin(&req, &id, "delete", &fields, None).await? {
+        Begun::Answered(outcome) => outcome,
+        Begun::First(manner) => {
+            accounts
+                .delete_message(&id, chat, &message_id, manner)
+                .await?
+        }
+    };
+    answer(outcome, Some("Message deleted"))
 }
 
 /// The most messages that one request marks as read.

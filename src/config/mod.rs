@@ -44,6 +44,7 @@ pub struct Config {
     pub storage: Storage,
     pub api: Api,
     pub limits: Limits,
+    pub outbox: Outbox,
     pub media: Media,
     pub history: History,
     pub whatsapp: Whatsapp,
@@ -107,6 +108,16 @@ pub struct Limits {
     pub messages_per_minute: u32,
     /// Bytes of a file that is sent.
     pub max_file: u64,
+    pub new_contact_pause: Duration,
+    pub idempotency_keys: u64,
+}
+
+/// What waits to be sent, of each account.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outbox {
+    pub max_messages: u64,
+    pub max_bytes: u64,
+    pub expire_after: Duration,
 }
 
 /// The files of messages.
@@ -353,6 +364,19 @@ fn build(read: &mut Reader<'_>) -> Config {
             max_file: read.text("limits.max_file", |text| {
                 values::size(text, 1 << 10..=512 << 20).map(|bytes| bytes as u64)
             }),
+            new_contact_pause: read.text("limits.new_contact_pause", |text| {
+                values::duration(text, SECOND..=24 * 60 * MINUTE)
+            }),
+            idempotency_keys: read.number("limits.idempotency_keys", 100..=1_000_000),
+        },
+        outbox: Outbox {
+            max_messages: read.number("outbox.max_messages", 1..=100_000),
+            max_bytes: read.text("outbox.max_bytes", |text| {
+                values::size(text, 1 << 20..=1 << 30).map(|bytes| bytes as u64)
+            }),
+            expire_after: read.text("outbox.expire_after", |text| {
+                values::duration(text, MINUTE..=720 * 60 * MINUTE)
+            }),
         },
         media: Media {
             download: read.text("media.download", download),
@@ -502,6 +526,14 @@ impl Config {
                 Limits {
                     messages_per_minute,
                     max_file,
+                    new_contact_pause,
+                    idempotency_keys,
+                },
+            outbox:
+                Outbox {
+                    max_messages,
+                    max_bytes: outbox_max_bytes,
+                    expire_after,
                 },
             media:
                 Media {
@@ -577,6 +609,11 @@ impl Config {
                 messages_per_minute.to_string(),
             ),
             ("limits.max_file", file_bytes(max_file)),
+            ("limits.new_contact_pause", seconds(new_contact_pause)),
+            ("limits.idempotency_keys", idempotency_keys.to_string()),
+            ("outbox.max_messages", max_messages.to_string()),
+            ("outbox.max_bytes", file_bytes(outbox_max_bytes)),
+            ("outbox.expire_after", seconds(expire_after)),
             ("media.download", quoted(download)),
             ("media.auto_max_bytes", file_bytes(auto_max_bytes)),
             ("media.max_bytes", bound(media_max_bytes)),

@@ -1,6 +1,7 @@
 //! Where files stay: the media of messages, and history that waits to be read.
 //!
 //! - `<data>/media/<account number>/<medium number>`: a medium, as it was sent.
+//! - `<data>/outbox/<account number>/<message id>`: the file of a message that waits to be sent.
 //! - `<data>/history/<account number>/<number that grows>`: a piece of the phone's history.
 //!
 //! Directories are 0700 and files 0600. What a file is stands in the store; a file that the store
@@ -52,12 +53,68 @@ impl Files {
         if_there(fs::remove_file(self.medium(account, number)))
     }
 
+    /// Where the file of a message that waits is; `message_id` is one of this server's own.
+    pub fn waiting(&self, account: u32, message_id: &str) -> PathBuf {
+        self.outbox_folder(account).join(message_id)
+    }
+
+    /// Keeps the file of a message that is to wait.
+    ///
+    /// # Errors
+    /// What the disk says; the file is gone then.
+    pub fn keep_waiting(&self, file: Spooled, account: u32, message_id: &str) -> io::Result<()> {
+        private_folder(&self.outbox_folder(account))?;
+        file.persist(&self.waiting(account, message_id))
+    }
+
+    /// Puts a file that waited where its medium is to be.
+    ///
+    /// # Errors
+    /// What the disk says; the file stays where it was then.
+    pub fn keep_waited(&self, account: u32, message_id: &str, number: u64) -> io::Result<()> {
+        let folder = self.media_folder(account);
+        private_folder(&folder)?;
+        // Its content is on the disk since it began to wait.
+        fs::rename(
+            self.waiting(account, message_id),
+            self.medium(account, number),
+        )?;
+        fs::File::open(folder)?.sync_all()
+    }
+
+    /// Removes the file of a message that waits no more, if there is one.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn remove_waiting(&self, account: u32, message_id: &str) -> io::Result<()> {
+        if_there(fs::remove_file(self.waiting(account, message_id)))
+    }
+
+    /// Removes waiting files that `is_known` knows nothing of, and returns how many that were. Not
+    /// while new ones may come: a file is there before its message is.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn sweep_waiting(&self, is_known: impl Fn(u32, &str) -> bool) -> io::Result<usize> {
+        let mut removed = 0;
+        for account in numbered::<u32>(&self.data.join("outbox"))? {
+            for name in numbered::<String>(&self.outbox_folder(account))? {
+                if !is_known(account, &name) {
+                    self.remove_waiting(account, &name)?;
+                    removed += 1;
+                }
+            }
+        }
+        Ok(removed)
+    }
+
     /// Removes all files of an account.
     ///
     /// # Errors
     /// What the disk says.
     pub fn remove_account(&self, account: u32) -> io::Result<()> {
         if_there(fs::remove_dir_all(self.media_folder(account)))?;
+        if_there(fs::remove_dir_all(self.outbox_folder(account)))?;
         if_there(fs::remove_dir_all(self.history_folder(account)))
     }
 
@@ -142,6 +199,10 @@ impl Files {
         self.data.join("history").join(account.to_string())
     }
 
+    fn outbox_folder(&self, account: u32) -> PathBuf {
+        self.data.join("outbox").join(account.to_string())
+    }
+
     fn media_folder(&self, account: u32) -> PathBuf {
         self.data.join("media").join(account.to_string())
     }
@@ -158,7 +219,7 @@ fn if_there(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// The entries of a folder that are named by a number; none if there is no folder.
+/// The entries of a folder whose names read as an `N`; none if there is no folder.
 fn numbered<N: std::str::FromStr>(folder: &Path) -> io::Result<Vec<N>> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -6,7 +6,7 @@
 //!   future resolves when the job is on disk. So no `.await` can happen within a transaction, two
 //!   write transactions can never wait for each other, and no sync runs on the event thread.
 //! - The tables are typed functions, a file a group: [`accounts`], [`messages`], [`media`],
-//!   [`events`], [`webhooks`], and [`signal`], which holds the WhatsApp backend's rows as bytes. Reading
+//!   [`outbox`], [`idempotency`], [`events`], [`webhooks`], and [`signal`], which holds the WhatsApp backend's rows as bytes. Reading
 //!   functions take a [`ReadTx`], which a job gets by [`WriteTx::view`]; writing ones a
 //!   [`WriteTx`], so several of them make one atomic step.
 //!
@@ -17,9 +17,11 @@ pub mod accounts;
 mod env;
 mod error;
 pub mod events;
+pub mod idempotency;
 pub mod key;
 pub mod media;
 pub mod messages;
+pub mod outbox;
 pub mod purge;
 mod schema;
 pub mod signal;

@@ -61,6 +61,8 @@ pub fn step(tx: &mut WriteTx<'_>, limit: usize) -> Result<bool> {
         tables.messages_by_time,
         tables.people,
         tables.early_changes,
+        tables.outbox,
+        tables.idempotency,
         tables.media,
         tables.media_wanted,
         tables.chats_by_time,

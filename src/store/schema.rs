@@ -60,6 +60,8 @@ tables! {
     events,
     webhooks,
     signal,
+    outbox,
+    idempotency,
 }
 
 /// How many databases LMDB must make room for.

@@ -14,33 +14,9 @@ use whatsapp_rust::wacore::upload::{EncryptedMediaInfo, UploadSource, encrypt_me
 
 use crate::media::{MediaKind, Spool, Spooled};
 use crate::store::media::{Medium, Remote};
+use crate::store::outbox::Upload;
 
 use super::session::{SendFailure, Session, wire_jid};
-
-/// A file that WhatsApp's media servers hold for a message to come.
-#[derive(Debug)]
-pub struct Uploaded(Box<UploadResponse>);
-
-impl Uploaded {
-    /// What the media servers said.
-    pub(super) fn into_answer(self) -> UploadResponse {
-        *self.0
-    }
-
-    /// Where it lies, to fetch it again.
-    pub fn remote(&self) -> Remote {
-        Remote {
-            direct_path: self.0.direct_path.clone(),
-            media_key: self.0.media_key.to_vec(),
-            file_enc_sha256: self.0.file_enc_sha256.to_vec(),
-        }
-    }
-
-    /// Of the content.
-    pub fn sha256(&self) -> [u8; 32] {
-        self.0.file_sha256
-    }
-}
 
 /// Why a medium was not fetched.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -63,21 +39,21 @@ impl Session {
     pub async fn upload(
         &self,
         kind: MediaKind,
-        file: &Spooled,
+        file: &Path,
         spool: &Spool,
-    ) -> Result<Uploaded, SendFailure> {
+    ) -> Result<Upload, SendFailure> {
         if !self.is_ready() {
             return Err(SendFailure::NotConnected);
         }
         let media_type = media_type(kind);
-        let (path, spool) = (file.path().to_owned(), spool.clone());
+        let (path, spool) = (file.to_owned(), spool.clone());
         let encrypted = smol::unblock(move || encrypt(&path, &spool, media_type)).await;
         let (source, info) =
             encrypted.map_err(|e| SendFailure::Other(format!("encryption: {e:#}")))?;
         self.client
             .upload_stream(source, info, media_type)
             .await
-            .map(|answer| Uploaded(Box::new(answer)))
+            .map(kept)
             .map_err(|e| SendFailure::Other(format!("WhatsApp did not take the file: {e:#}")))
     }
 
@@ -170,6 +146,20 @@ impl Session {
                 "the phone did not upload the file again: {other:?}"
             ))),
         }
+    }
+}
+
+/// What the media servers said, to be kept.
+fn kept(answer: UploadResponse) -> Upload {
+    Upload {
+        url: answer.url,
+        direct_path: answer.direct_path,
+        media_key: answer.media_key,
+        media_key_timestamp: answer.media_key_timestamp,
+        file_sha256: answer.file_sha256,
+        file_enc_sha256: answer.file_enc_sha256,
+        file_length: answer.file_length,
+        streaming_sidecar: answer.streaming_sidecar,
     }
 }
 

@@ -19,11 +19,12 @@ mod transport;
 
 pub use backend::Backend;
 pub use convert::outgoing::{Context, Showing};
-pub use files::{FetchFailure, Uploaded};
+pub use files::FetchFailure;
 pub use http::SurfHttpClient;
 pub use news::SessionNews;
 pub use runtime::{SmolRuntime, TRANSFERS};
 pub use session::{
     Ack, Content, MediaPolicy, PairingCode, SendFailure, Session, SessionError, Wiring,
+    new_message_id,
 };
 pub use transport::WsTransportFactory;

@@ -13,6 +13,7 @@ use whatsapp_rust::pair_code::PairCodeOptions;
 use whatsapp_rust::send::{SendError, SendOptions};
 use whatsapp_rust::transport::{Transport, TransportEvent, TransportFactory};
 use whatsapp_rust::wacore::net::{StreamingHttpResponse, UploadBody};
+use whatsapp_rust::wacore::request::RequestUtils;
 use whatsapp_rust::wacore::store::DevicePropsOverride;
 use whatsapp_rust::wacore::store::device::default_history_sync_config;
 use whatsapp_rust::waproto::whatsapp as wa;
@@ -21,8 +22,9 @@ use whatsapp_rust::{Client, Jid, anyhow, async_trait};
 use crate::clock::{self, Millis};
 use crate::event::Message;
 use crate::jid::ChatJid;
-use crate::media::{Files, Prepared, Spool};
+use crate::media::{Files, Spool};
 use crate::runtime::{Executor, Shutdown};
+use crate::store::outbox::{FileFacts, Upload};
 use crate::store::{Store, StoreError};
 
 use super::SmolRuntime;
@@ -31,7 +33,6 @@ use super::backend::{Backend, Journal};
 use super::chats::ChatLedger;
 use super::convert::AutoDownload;
 use super::convert::outgoing::{self, Context, Showing};
-use super::files::Uploaded;
 use super::history::Importer;
 use super::inbound::Inbox;
 use super::news::{Ears, NEWS, SessionNews, Trouble};
@@ -39,6 +40,8 @@ use super::news::{Ears, NEWS, SessionNews, Trouble};
 /// How long a message may take, from its encryption to the server's ack. Shorter than the usual
 /// time for a request (`server.request_timeout`), so that the caller hears what became of it.
 const SEND_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long WhatsApp may take to say whether it knows a number.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long a pairing code waits for the socket to WhatsApp, and then for the code.
 const SOCKET_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two commits of a session's journal that nobody waits for: messages that come faster share
@@ -94,8 +97,8 @@ pub enum Content<'a> {
         context: Context<'a>,
     },
     Medium {
-        uploaded: Uploaded,
-        prepared: &'a Prepared,
+        upload: &'a Upload,
+        facts: &'a FileFacts,
         showing: Showing<'a>,
         context: Context<'a>,
     },
@@ -115,11 +118,11 @@ impl Content<'_> {
         match self {
             Content::Text { text, context } => outgoing::text(text, context),
             Content::Medium {
-                uploaded,
-                prepared,
+                upload,
+                facts,
                 showing,
                 context,
-            } => outgoing::medium(uploaded.into_answer(), prepared, showing, context),
+            } => outgoing::medium(upload, facts, showing, context),
             Content::Reaction { target, emoji } => {
                 outgoing::reaction(to, target, emoji, clock::now())
             }
@@ -135,17 +138,19 @@ pub struct PairingCode {
     pub expires_at: Millis,
 }
 
-/// Why a message did not go.
+/// Why a message did not go, as far as that is known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SendFailure {
+    /// Nothing was sent.
     #[error("not connected")]
     NotConnected,
     /// The server refused it, with its code.
     #[error("{words}")]
     Refused { code: Option<u16>, words: String },
-    /// Sent, and no ack came: it may have arrived or not.
+    /// It was on its way, and no ack came: it may have arrived or not.
     #[error("no acknowledgement")]
     NoAck,
+    /// Nothing was sent, for this reason.
     #[error("{0}")]
     Other(String),
 }
@@ -343,11 +348,6 @@ impl Session {
         self.client.logout().await;
     }
 
-    /// A new message id, as WhatsApp Web makes them.
-    pub fn new_message_id(&self) -> String {
-        self.client.generate_message_id()
-    }
-
     /// The account's own JID, without a device.
     pub fn own_jid(&self) -> Option<String> {
         self.client.pn().map(|j| j.to_non_ad().to_string())
@@ -440,6 +440,30 @@ impl Session {
         }
     }
 
+    /// Whether WhatsApp knows a person; `None` if it does not say, or for what is no person.
+    pub async fn is_on_whatsapp(&self, person: &ChatJid) -> Option<bool> {
+        let jid = wire_jid(&person.to_string()).ok()?;
+        if !person.is_person() || !self.is_ready() {
+            return None;
+        }
+        let contacts = self.client.contacts();
+        let asked = contacts.is_on_whatsapp(std::slice::from_ref(&jid));
+        let answer = async { asked.await.map_err(|e| e.to_string()) }.or(async {
+            smol::Timer::after(LOOKUP_TIMEOUT).await;
+            Err("no answer in time".to_owned())
+        });
+        match answer.await {
+            Ok(found) => found
+                .first()
+                .filter(|found| found.contact_error.is_none())
+                .map(|found| found.is_registered),
+            Err(error) => {
+                log::debug!("whether a number is on WhatsApp is not known: {error}");
+                None
+            }
+        }
+    }
+
     /// A group's subject, asked of WhatsApp's server; `None` if it does not tell.
     pub async fn group_subject(&self, group: &str) -> Option<String> {
         let jid = wire_jid(group).ok()?;
@@ -504,10 +528,21 @@ pub(super) fn wire_jid(jid: &str) -> Result<Jid, String> {
     jid.parse().map_err(|e| format!("{jid:?} is no JID: {e}"))
 }
 
+/// A new message id, as WhatsApp Web makes them; `own` is the account's own JID.
+pub fn new_message_id(own: Option<&str>) -> String {
+    let own = own.and_then(|jid| wire_jid(jid).ok());
+    RequestUtils::message_id_at(own.as_ref(), clock::now() / 1000)
+}
+
 fn send_failure(error: SendError) -> SendFailure {
+    // Here alone: it makes thiserror's own methods ambiguous.
+    use whatsapp_rust::ErrorChainExt as _;
     match error {
         SendError::NotLoggedIn => SendFailure::NotConnected,
-        SendError::Client(e) if e.is_transport_unavailable() => SendFailure::NotConnected,
+        // What is asked before anything is sent.
+        SendError::Iq(e) if e.is_transport_unavailable() => SendFailure::NotConnected,
+        // A stanza whose write failed may have left all the same.
+        other if other.is_transport_unavailable() => SendFailure::NoAck,
         other => SendFailure::Other(other.to_string()),
     }
 }
@@ -519,6 +554,11 @@ fn refusal_words(code: Option<u16>) -> String {
         Some(463) => "WhatsApp refused the message: this account may not write to new contacts \
                       now (463)"
             .into(),
+        Some(475) => "WhatsApp refused the message: this account has begun as many new chats as \
+                      it may for now (475)"
+            .into(),
+        Some(404) => "WhatsApp refused the message: it does not know the recipient (404)".into(),
+        Some(403) => "WhatsApp refused the message: this account may not write there (403)".into(),
         Some(479) => "WhatsApp refused the message: it was not encrypted for the recipient's \
                       current devices (479)"
             .into(),

@@ -205,6 +205,14 @@ const WALKED_BY: &[(&str, &str)] = &[
         "POST /accounts/:id/message/delete",
         "changes::the_api_replies_reacts_and_deletes",
     ),
+    (
+        "GET /accounts/:id/outbox",
+        "outbox::what_is_queued_offline_goes_in_order_when_the_account_is_back",
+    ),
+    (
+        "DELETE /accounts/:id/outbox/:messageId",
+        "outbox::a_message_that_waits_can_be_cancelled_and_expires",
+    ),
     ("GET /accounts/:id/chats", "resources::chats_and_messages"),
     (
         "GET /accounts/:id/chats/:chatId/messages",

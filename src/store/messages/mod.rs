@@ -40,12 +40,16 @@ use super::media::{self, NewMedium};
 use super::tx::{ReadTx, WriteTx, from_json};
 use crate::clock::Millis;
 use crate::event::{DeliveryStatus, Message};
+use crate::jid::ChatJid;
 use chats::Chat;
 
 type Result<T> = std::result::Result<T, StoreError>;
 
 /// Rows of one message id that are looked at: the same id in that many chats is nobody's accident.
 const SAME_ID: usize = 32;
+
+/// The newest messages of a chat that are looked at for one that went or came.
+const UNSENT: usize = 64;
 
 const OWN: &str = "me";
 const PEER: &str = "peer";
@@ -306,9 +310,63 @@ pub fn set_status(
         let forward = is_forward(message.status, status);
         if forward {
             message.status = Some(status);
+            message.error = None;
         }
         forward
     })
+}
+
+/// An own message will not go, in words; returns it if that is news, which it is not once it was
+/// delivered.
+pub fn mark_failed(
+    tx: &mut WriteTx<'_>,
+    account: u32,
+    message_id: &str,
+    words: &str,
+) -> Result<Option<Message>> {
+    change_found(tx, account, message_id, true, |message| {
+        let forward = is_forward(message.status, DeliveryStatus::Failed);
+        if forward {
+            message.status = Some(DeliveryStatus::Failed);
+            message.error = Some(words.to_owned());
+        }
+        forward
+    })
+}
+
+/// An own message, newest of that id.
+pub fn get_own(tx: &ReadTx<'_>, account: u32, message_id: &str) -> Result<Option<Message>> {
+    let Some((place, _)) = find(tx, account, message_id, true)? else {
+        return Ok(None);
+    };
+    load(tx, account, place).map(|(_, message)| Some(message))
+}
+
+/// Whether no message was ever exchanged with this person: own ones that did not go do not count.
+/// Groups, lists and channels are never new.
+pub fn is_new_contact(tx: &ReadTx<'_>, account: u32, jid: &str) -> Result<bool> {
+    if !ChatJid::parse(jid).is_ok_and(|jid| jid.is_person()) {
+        return Ok(false);
+    }
+    let Some(chat) = chats::by_jid(tx, account, jid)? else {
+        return Ok(true);
+    };
+    let table = tx.tables().messages;
+    for row in tx
+        .prefix_back(table, chat_prefix(account, chat.number))?
+        .take(UNSENT)
+    {
+        let (key, bytes) = row?;
+        let message: Message = from_json(table, key, bytes)?;
+        let unsent = matches!(
+            message.status,
+            Some(DeliveryStatus::Pending | DeliveryStatus::Failed)
+        );
+        if !message.from_me || !unsent {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// WhatsApp's server has taken an own message, and dates it `timestamp`.
@@ -322,6 +380,7 @@ pub fn mark_sent(
         message.timestamp = timestamp;
         if is_forward(message.status, DeliveryStatus::Sent) {
             message.status = Some(DeliveryStatus::Sent);
+            message.error = None;
         }
         true
     })

@@ -2,14 +2,14 @@
 
 use whatsapp_rust::buffa::MessageField;
 use whatsapp_rust::proto_helpers::MessageBuilderExt as _;
-use whatsapp_rust::upload::UploadResponse;
 use whatsapp_rust::wacore::proto_helpers::build_reaction_message;
 use whatsapp_rust::waproto::whatsapp as wa;
 
 use crate::clock::Millis;
 use crate::event::{Message, MessageKind};
 use crate::jid::ChatJid;
-use crate::media::{MediaKind, Prepared};
+use crate::media::MediaKind;
+use crate::store::outbox::{FileFacts, Upload};
 
 /// What a message carries besides its content.
 #[derive(Debug, Clone, Copy)]
@@ -136,8 +136,8 @@ pub struct Showing<'a> {
 
 /// A medium that was uploaded.
 pub fn medium(
-    upload: UploadResponse,
-    prepared: &Prepared,
+    upload: &Upload,
+    facts: &FileFacts,
     showing: Showing<'_>,
     context: Context<'_>,
 ) -> wa::Message {
@@ -148,14 +148,14 @@ pub fn medium(
     macro_rules! medium {
         ($kind:ident { $($field:ident: $value:expr,)* }) => {
             MessageField::some(wa::message::$kind {
-                url: Some(upload.url),
-                direct_path: Some(upload.direct_path),
+                url: Some(upload.url.clone()),
+                direct_path: Some(upload.direct_path.clone()),
                 media_key: Some(upload.media_key.to_vec()),
                 file_sha256: Some(upload.file_sha256.to_vec()),
                 file_enc_sha256: Some(upload.file_enc_sha256.to_vec()),
                 file_length: Some(upload.file_length),
                 media_key_timestamp: Some(upload.media_key_timestamp),
-                mimetype: Some(prepared.mimetype.clone()),
+                mimetype: Some(facts.mimetype.clone()),
                 context_info,
                 $($field: $value,)*
                 ..Default::default()
@@ -167,28 +167,28 @@ pub fn medium(
         MediaKind::Image => {
             message.image_message = medium!(ImageMessage {
                 caption: caption,
-                width: prepared.width,
-                height: prepared.height,
-                jpeg_thumbnail: prepared.thumbnail.clone(),
+                width: facts.width,
+                height: facts.height,
+                jpeg_thumbnail: facts.thumbnail.clone(),
             });
         }
         MediaKind::Video => {
             message.video_message = medium!(VideoMessage {
                 caption: caption,
-                width: prepared.width,
-                height: prepared.height,
-                seconds: prepared.seconds,
-                jpeg_thumbnail: prepared.thumbnail.clone(),
+                width: facts.width,
+                height: facts.height,
+                seconds: facts.seconds,
+                jpeg_thumbnail: facts.thumbnail.clone(),
                 gif_playback: showing.gif_playback.then_some(true),
-                streaming_sidecar: upload.streaming_sidecar,
+                streaming_sidecar: upload.streaming_sidecar.clone(),
             });
         }
         MediaKind::Audio => {
             message.audio_message = medium!(AudioMessage {
-                seconds: prepared.seconds,
+                seconds: facts.seconds,
                 ptt: Some(showing.ptt),
-                waveform: prepared.waveform.clone(),
-                streaming_sidecar: upload.streaming_sidecar,
+                waveform: facts.waveform.clone(),
+                streaming_sidecar: upload.streaming_sidecar.clone(),
             });
         }
         MediaKind::Document => {
@@ -215,9 +215,9 @@ pub fn medium(
         }
         MediaKind::Sticker => {
             message.sticker_message = medium!(StickerMessage {
-                width: prepared.width,
-                height: prepared.height,
-                is_animated: Some(prepared.animated),
+                width: facts.width,
+                height: facts.height,
+                is_animated: Some(facts.animated),
             });
         }
     }

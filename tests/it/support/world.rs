@@ -107,6 +107,23 @@ impl Http {
         self.run(request)
     }
 
+    /// One request with headers of its own; `Content-Type` is among them.
+    pub fn send_with(
+        &self,
+        method: &str,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Answer {
+        let method = method.parse().expect("a method");
+        let url = surf::Url::parse(url).expect("a URL");
+        let mut request = surf::RequestBuilder::new(method, url).body(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.run(request)
+    }
+
     fn run(&self, request: surf::RequestBuilder) -> Answer {
         self.answer(request).expect("an answer")
     }
@@ -177,6 +194,22 @@ impl World {
 
     pub fn post(&self, server: &Server, path: &str, body: &Value) -> Answer {
         self.api(server, "POST", path, Some(body))
+    }
+
+    /// A `POST` of JSON with an idempotency key.
+    pub fn post_once(&self, server: &Server, path: &str, key: &str, body: &Value) -> Answer {
+        let url = format!("{}{path}", server.base());
+        let headers = [
+            ("Content-Type", "application/json"),
+            ("Idempotency-Key", key),
+        ];
+        self.http
+            .send_with("POST", &url, &headers, body.to_string().into_bytes())
+    }
+
+    /// Something goes wrong at WhatsApp.
+    pub fn fault(&self, fault: &Value) {
+        self.admin("POST", "/faults", Some(fault)).expect_success();
     }
 
     /// Any request, for tests of the protocol itself.

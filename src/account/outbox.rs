@@ -1,0 +1,455 @@
+//! The task that empties an account's outbox: it sends what was queued, in order and at the
+//! account's pace; sends again what WhatsApp has not acknowledged; and gives up what has expired.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use futures_lite::FutureExt as _;
+
+use crate::clock::{self, Millis};
+use crate::event::{Message, MessageKind};
+use crate::store::media as media_rows;
+use crate::store::messages;
+use crate::store::outbox::{self as rows, Entry, Stage, Upload, What};
+use crate::store::{ReadTx, StoreError, accounts as records, idempotency};
+use crate::whatsapp::{SendFailure, Session};
+
+use super::Accounts;
+use super::driver::Flight;
+use super::queue::{Picker, TRIES, Try};
+use super::reach;
+use super::sending::{Sending, Verdict, is_final, media_of, remote_of, report_failure};
+use super::types::{AccountError, OutboxEntry, OutboxView};
+
+/// Entries that are looked at in one go.
+const LOOK: usize = 32;
+/// How long the task rests after the storage has failed it.
+const REST: Duration = Duration::from_secs(5);
+
+const EXPIRED: &str = "it could not be sent before it expired";
+const EXPIRED_UNKNOWN: &str =
+    "WhatsApp did not acknowledge it before it expired: it may have arrived or not";
+const CANCELLED: &str = "cancelled before it was sent";
+const FILE_LOST: &str = "its file is not there any more";
+
+/// How often entries were tried since the start.
+type Tries = HashMap<String, Try>;
+
+/// Empties the outbox as long as the account lives; `kicked` says that something changed.
+pub async fn run(sending: Sending, kicked: async_channel::Receiver<()>) {
+    let mut tries = Tries::new();
+    loop {
+        let wake = match sending.round(&mut tries).await {
+            Ok(wake) => wake.map(|at| Duration::from_millis(at.saturating_sub(clock::now()))),
+            Err(error) => {
+                log::error!("{}: the outbox: {error}", sending.id);
+                Some(REST)
+            }
+        };
+        let kick = async { kicked.recv().await.is_ok() };
+        let timer = async {
+            match wake {
+                Some(rest) => {
+                    smol::Timer::after(rest).await;
+                    true
+                }
+                None => std::future::pending().await,
+            }
+        };
+        if !kick.or(timer).await {
+            return;
+        }
+    }
+}
+
+/// What the outbox has to do next.
+enum Next {
+    /// Give this one up.
+    Expired(Entry),
+    /// Send this one, which nobody else sends meanwhile.
+    Send(Entry, Option<Box<Message>>, Arc<Session>, Flight),
+    /// Nothing before that time.
+    Rest(Option<Millis>),
+}
+
+impl Sending {
+    /// Does everything that is due; returns when the next thing is.
+    async fn round(&self, tries: &mut Tries) -> Result<Option<Millis>, StoreError> {
+        loop {
+            match self.next(tries)? {
+                Next::Rest(until) => return Ok(until),
+                Next::Expired(entry) => {
+                    let words = match entry.stage {
+                        Stage::Queued => EXPIRED,
+                        Stage::Sending => EXPIRED_UNKNOWN,
+                    };
+                    tries.remove(&entry.message_id);
+                    self.end(&entry, words).await?;
+                }
+                Next::Send(entry, message, session, flight) => {
+                    self.send(tries, entry, message.as_deref(), &session)
+                        .await?;
+                    drop(flight);
+                }
+            }
+        }
+    }
+
+    fn next(&self, tries: &Tries) -> Result<Next, StoreError> {
+        let (account, now) = (self.account, clock::now());
+        let expiring = self.store().read(|tx| rows::first_to_expire(tx, account))?;
+        let Some((expiry, first)) = expiring else {
+            return Ok(Next::Rest(None));
+        };
+        // One that is being sent right now ends by itself.
+        let flying = self.live.is_flying(&first.message_id);
+        if expiry <= now && !flying {
+            return Ok(Next::Expired(first));
+        }
+        let expiry = expiry.max(now + 1_000 * u64::from(flying));
+        let Some(session) = self.live.connected() else {
+            return Ok(Next::Rest(Some(expiry)));
+        };
+        let (found, next) = self.pick(tries, now)?;
+        let until = |other: Option<Millis>| Some(other.map_or(expiry, |at| at.min(expiry)));
+        let Some((entry, message)) = found else {
+            return Ok(Next::Rest(until(next)));
+        };
+        let turn = {
+            let mut pace = self
+                .live
+                .pace
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            pace.take(now)
+        };
+        match turn {
+            Ok(()) => {
+                let flight = self.live.fly(&entry.message_id);
+                Ok(Next::Send(entry, message.map(Box::new), session, flight))
+            }
+            Err(seconds) => Ok(Next::Rest(until(Some(now + seconds * 1_000)))),
+        }
+    }
+
+    /// The first entry that may go, with its message; and when the next one may.
+    #[allow(clippy::type_complexity)]
+    fn pick(
+        &self,
+        tries: &Tries,
+        now: Millis,
+    ) -> Result<(Option<(Entry, Option<Message>)>, Option<Millis>), StoreError> {
+        let account = self.account;
+        let flights = self.live.flights();
+        self.store().read(|tx| {
+            let state = rows::state(tx, account)?;
+            let mut picker = Picker::new(now, tries, &flights, state.paused_until);
+            let mut after = 0;
+            loop {
+                let entries = rows::list(tx, account, after, LOOK)?;
+                let Some((last, _)) = entries.last() else {
+                    return Ok((None, picker.next));
+                };
+                after = *last;
+                for (_, entry) in entries {
+                    let is_new =
+                        || messages::is_new_contact(tx, account, &entry.to).unwrap_or(false);
+                    if picker.may_go(&entry, is_new) {
+                        let message = messages::get_own(tx, account, &entry.message_id)?;
+                        return Ok((Some((entry, message)), picker.next));
+                    }
+                }
+            }
+        })
+    }
+
+    /// Sends one entry and stores what came of it.
+    async fn send(
+        &self,
+        tries: &mut Tries,
+        mut entry: Entry,
+        message: Option<&Message>,
+        session: &Session,
+    ) -> Result<(), StoreError> {
+        let verdict = match self.hand_over(&mut entry, message, session).await? {
+            None => return Ok(()),
+            Some(Ok(())) => self.attempt(session, &entry, message).await,
+            Some(Err(verdict)) => verdict,
+        };
+        let tried = Try::after(tries.get(&entry.message_id).copied(), clock::now());
+        match verdict {
+            Verdict::Acked(timestamp) => {
+                tries.remove(&entry.message_id);
+                // If this fails it is sent once more, under the same id.
+                self.sent(&entry, timestamp).await?;
+                self.file_was_sent(&entry, message).await;
+            }
+            Verdict::Refused { code, words } => {
+                tries.remove(&entry.message_id);
+                self.failed(&entry, &words, code, is_final(code)).await?;
+            }
+            Verdict::NotSent(words) if tried.times >= TRIES => {
+                tries.remove(&entry.message_id);
+                self.failed(&entry, &words, None, true).await?;
+            }
+            Verdict::NotSent(words) => {
+                log::info!("{}: a queued message did not go yet: {words}", self.id);
+                tries.insert(entry.message_id, tried);
+            }
+            Verdict::Unknown | Verdict::NotConnected => {
+                tries.insert(entry.message_id, tried);
+            }
+        }
+        Ok(())
+    }
+
+    /// Uploads the file of an entry that waited, and says that it may be at WhatsApp from now on.
+    /// `None`: there is nothing to send any more.
+    async fn hand_over(
+        &self,
+        entry: &mut Entry,
+        message: Option<&Message>,
+        session: &Session,
+    ) -> Result<Option<Result<(), Verdict>>, StoreError> {
+        let shown = matches!(entry.what, What::Text | What::Medium(_));
+        if shown && message.is_none_or(|message| message.deleted) {
+            // Retention, or somebody at the phone, has removed it.
+            self.end(entry, CANCELLED).await?;
+            return Ok(None);
+        }
+        let missing = match &entry.what {
+            What::Medium(outgoing) => outgoing.upload.is_none(),
+            What::Text | What::Reaction { .. } | What::Deletion { .. } => false,
+        };
+        let uploaded = match (missing, message) {
+            (true, Some(message)) => match self.upload(entry, message, session).await {
+                Ok(upload) => Some(upload),
+                Err(verdict) => return Ok(Some(Err(verdict))),
+            },
+            _ => None,
+        };
+        if entry.stage == Stage::Queued || uploaded.is_some() {
+            let (account, id, upload) = (self.account, entry.message_id.clone(), uploaded.clone());
+            let medium = message.and_then(|m| m.media_id.clone());
+            let begun = self.store().write(move |tx| {
+                if !rows::begin(tx, account, &id, upload.as_ref())? {
+                    return Ok(false);
+                }
+                if let (Some(upload), Some((_, number))) =
+                    (&upload, medium.as_deref().and_then(media_rows::parse_id))
+                    && let Some(mut medium) = media_rows::get(&tx.view(), account, number)?
+                {
+                    medium.remote = Some(remote_of(upload));
+                    media_rows::put(tx, account, number, &medium)?;
+                }
+                Ok(true)
+            });
+            if !begun.await? {
+                return Ok(None);
+            }
+            entry.stage = Stage::Sending;
+        }
+        if let (What::Medium(outgoing), Some(upload)) = (&mut entry.what, uploaded) {
+            outgoing.upload = Some(upload);
+        }
+        Ok(Some(Ok(())))
+    }
+
+    async fn upload(
+        &self,
+        entry: &Entry,
+        message: &Message,
+        session: &Session,
+    ) -> Result<Upload, Verdict> {
+        let refused = |words: &str| Verdict::Refused {
+            code: None,
+            words: words.to_owned(),
+        };
+        let path = self.waiting_file(&entry.message_id);
+        let there = {
+            let path = path.clone();
+            smol::unblock(move || path.is_file()).await
+        };
+        let Some((kind, _)) = media_of(message.kind).filter(|_| there) else {
+            return Err(refused(FILE_LOST));
+        };
+        let _slot = self.fetcher.slots.acquire().await;
+        session
+            .upload(kind, &path, &self.fetcher.wiring.spool)
+            .await
+            .map_err(|failure| match failure {
+                SendFailure::NotConnected => Verdict::NotConnected,
+                other => Verdict::NotSent(other.to_string()),
+            })
+    }
+
+    /// Puts the file of a message that waited where sent ones are, if files of its size are kept.
+    async fn file_was_sent(&self, entry: &Entry, message: Option<&Message>) {
+        let What::Medium(outgoing) = &entry.what else {
+            return;
+        };
+        let number = message
+            .and_then(|m| m.media_id.as_deref())
+            .and_then(media_rows::parse_id)
+            .map(|(_, number)| number)
+            .filter(|_| outgoing.facts.size <= self.fetcher.wiring.media.auto_max_bytes);
+        match number {
+            Some(number) => {
+                self.fetcher
+                    .keep_waited(self.account, &entry.message_id, number)
+                    .await;
+            }
+            None => self.remove_waiting(&entry.message_id).await,
+        }
+    }
+
+    /// Takes an entry out and says why. Whether it was there.
+    async fn end(&self, entry: &Entry, words: &'static str) -> Result<bool, StoreError> {
+        let (account, id) = (self.account, Arc::clone(&self.id));
+        let done = entry.clone();
+        let ended = self.store().write(move |tx| {
+            if records::number(&tx.view(), &id)? != Some(account)
+                || rows::remove(tx, account, &done.message_id)?.is_none()
+            {
+                return Ok(false);
+            }
+            if let Some(key) = &done.once {
+                let answer = idempotency::Answer::Refused {
+                    code: None,
+                    words: words.to_owned(),
+                };
+                idempotency::answer(tx, account, key, &answer)?;
+            }
+            report_failure(tx, account, &id, &done, words, None)?;
+            Ok(true)
+        });
+        let ended = ended.await?;
+        self.remove_waiting(&entry.message_id).await;
+        Ok(ended)
+    }
+
+    /// Gives everything up, in these words: the account is another one from here on.
+    pub async fn give_up(&self, words: &'static str) -> Result<(), StoreError> {
+        loop {
+            let account = self.account;
+            let entries = self.store().read(|tx| rows::list(tx, account, 0, LOOK))?;
+            if entries.is_empty() {
+                return Ok(());
+            }
+            for (_, entry) in entries {
+                self.end(&entry, words).await?;
+            }
+        }
+    }
+}
+
+impl Accounts {
+    /// What waits to be sent, in the order in which it goes.
+    ///
+    /// # Errors
+    /// [`AccountError::NotFound`], or the store's.
+    pub fn outbox(&self, id: &str, skip: usize, limit: usize) -> Result<OutboxView, AccountError> {
+        let account = self.handle(id)?.number;
+        let view = self.0.wiring.store.read(|tx| {
+            let state = rows::state(tx, account)?;
+            let found = rows::list(tx, account, 0, skip.saturating_add(limit))?;
+            let messages = found
+                .iter()
+                .skip(skip)
+                .map(|(_, entry)| show(tx, account, entry))
+                .collect::<Result<_, _>>()?;
+            Ok(OutboxView {
+                messages,
+                count: state.count,
+                bytes: state.bytes,
+                new_contacts_paused_until: reach::is_paused(state.paused_until, clock::now())
+                    .map(clock::iso8601),
+            })
+        })?;
+        Ok(view)
+    }
+
+    /// Takes a message that waits out of the outbox: it is not sent.
+    ///
+    /// # Errors
+    /// [`AccountError::NotInOutbox`]; [`AccountError::AlreadySending`] once it may be at WhatsApp.
+    pub async fn cancel(&self, id: &str, message_id: &str) -> Result<(), AccountError> {
+        let handle = self.handle(id)?;
+        let sending = self.sending(id, &handle);
+        let (account, message_id) = (handle.number, message_id.to_owned());
+        let found = self
+            .0
+            .wiring
+            .store
+            .read(|tx| rows::get(tx, account, &message_id))?;
+        let entry = found.ok_or(AccountError::NotInOutbox)?;
+        let account_id = id.to_owned();
+        self.whole(async move {
+            let done = entry.clone();
+            let cancelled = sending.store().write(move |tx| {
+                match rows::get(&tx.view(), account, &done.message_id)? {
+                    None => return Ok(Err(AccountError::NotInOutbox)),
+                    Some(entry) if entry.stage == Stage::Sending => {
+                        return Ok(Err(AccountError::AlreadySending));
+                    }
+                    Some(_) => {}
+                }
+                rows::remove(tx, account, &done.message_id)?;
+                report_failure(tx, account, &account_id, &done, CANCELLED, None)?;
+                Ok(Ok(()))
+            });
+            cancelled.await??;
+            sending.remove_waiting(&entry.message_id).await;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Removes files that waited for messages that are not there: of a power cut between the two.
+    /// To be called before anything is queued.
+    pub(super) fn sweep_waiting_files(&self) {
+        let store = &self.0.wiring.store;
+        let swept = self.0.wiring.files.sweep_waiting(|account, message_id| {
+            // What cannot be read is not removed.
+            !matches!(
+                store.read(|tx| rows::get(tx, account, message_id)),
+                Ok(None)
+            )
+        });
+        if let Err(error) = swept {
+            log::warn!("the outbox's folder could not be swept: {error}");
+        }
+    }
+}
+
+fn show(tx: &ReadTx<'_>, account: u32, entry: &Entry) -> Result<OutboxEntry, StoreError> {
+    let message = messages::get_own(tx, account, &entry.message_id)?;
+    let kind = match &entry.what {
+        What::Text | What::Medium(_) => message
+            .as_ref()
+            .map_or(MessageKind::Unknown, |m| m.kind)
+            .name(),
+        What::Reaction { .. } => MessageKind::Reaction.name(),
+        What::Deletion { .. } => "deletion",
+    };
+    let text = match &entry.what {
+        What::Reaction { emoji, .. } => Some(emoji.clone()),
+        What::Text | What::Medium(_) | What::Deletion { .. } => {
+            message.and_then(|m| m.text.or(m.caption))
+        }
+    };
+    Ok(OutboxEntry {
+        message_id: entry.message_id.clone(),
+        chat_id: messages::canonical_jid(tx, account, &entry.to)?,
+        kind: kind.to_owned(),
+        text,
+        stage: match entry.stage {
+            Stage::Queued => "queued",
+            Stage::Sending => "sending",
+        },
+        size: entry.size,
+        created_at: clock::iso8601(entry.created_at),
+        expires_at: clock::iso8601(entry.expires_at),
+    })
+}

@@ -1,0 +1,151 @@
+//! What of an outbox may go now: pure.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::clock::Millis;
+use crate::store::outbox::{Entry, Stage};
+
+use super::reach;
+
+/// The pause before what is unknown, or did not go, is tried again; doubled each time.
+const FIRST_REST: Millis = 2_000;
+const LONGEST_REST: Millis = 15 * 60_000;
+/// How often a message is tried that surely did not go, for reasons of its own.
+pub const TRIES: u32 = 6;
+
+/// How often an entry was tried, and when it is due again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Try {
+    pub times: u32,
+    pub due: Millis,
+}
+
+impl Try {
+    /// The next try after one at time `now`.
+    pub fn after(before: Option<Try>, now: Millis) -> Try {
+        let times = before.map_or(0, |t| t.times).saturating_add(1);
+        let rest = FIRST_REST
+            .saturating_mul(1_u64 << (times - 1).min(16))
+            .min(LONGEST_REST);
+        Try {
+            times,
+            due: now.saturating_add(rest),
+        }
+    }
+}
+
+/// Goes through an outbox in its order and finds the first entry that may go. A chat whose entry
+/// has to wait waits as a whole, so that its order is kept; the others go on.
+#[derive(Debug)]
+pub struct Picker<'a> {
+    pub now: Millis,
+    pub tries: &'a HashMap<String, Try>,
+    /// Messages that somebody else is sending.
+    pub flights: &'a HashSet<String>,
+    /// Until when nothing goes to new contacts.
+    pub paused_until: Millis,
+    held: HashSet<String>,
+    /// When the next entry that waits for a time is due.
+    pub next: Option<Millis>,
+}
+
+impl<'a> Picker<'a> {
+    pub fn new(
+        now: Millis,
+        tries: &'a HashMap<String, Try>,
+        flights: &'a HashSet<String>,
+        paused_until: Millis,
+    ) -> Picker<'a> {
+        Picker {
+            now,
+            tries,
+            flights,
+            paused_until,
+            held: HashSet::new(),
+            next: None,
+        }
+    }
+
+    /// Whether this entry, the next in order, may go. `is_new`: whether its chat is with somebody
+    /// with whom nothing was exchanged yet.
+    pub fn may_go(&mut self, entry: &Entry, is_new: impl FnOnce() -> bool) -> bool {
+        if self.held.contains(&entry.to) {
+            return false;
+        }
+        let due = self
+            .tries
+            .get(&entry.message_id)
+            .map(|t| t.due)
+            .filter(|due| *due > self.now);
+        let paused = (entry.stage == Stage::Queued)
+            .then(|| reach::is_paused(self.paused_until, self.now))
+            .flatten()
+            .filter(|_| is_new());
+        if due.is_none() && paused.is_none() && !self.flights.contains(&entry.message_id) {
+            return true;
+        }
+        if let Some(due) = due.max(paused) {
+            self.next = Some(self.next.map_or(due, |next| next.min(due)));
+        }
+        self.held.insert(entry.to.clone());
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::outbox::What;
+
+    fn entry(id: &str, to: &str, stage: Stage) -> Entry {
+        Entry {
+            message_id: id.into(),
+            to: to.into(),
+            what: What::Text,
+            stage,
+            created_at: 0,
+            expires_at: 1_000_000,
+            size: 1,
+            once: None,
+        }
+    }
+
+    #[test]
+    fn rests_grow_and_end() {
+        let mut tried = None;
+        let mut rests = Vec::new();
+        for _ in 0..12 {
+            let next = Try::after(tried, 500);
+            rests.push((next.due - 500) / 1_000);
+            tried = Some(next);
+        }
+        assert_eq!(rests, [2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900, 900]);
+    }
+
+    #[test]
+    fn a_chat_that_waits_keeps_its_order_and_holds_up_nobody_else() {
+        let tries = HashMap::from([("1".to_owned(), Try { times: 1, due: 900 })]);
+        let flights = HashSet::from(["3".to_owned()]);
+        let mut picker = Picker::new(500, &tries, &flights, 0);
+        let queued = |id: &str, to: &str| entry(id, to, Stage::Queued);
+        assert!(!picker.may_go(&queued("1", "bob"), || false));
+        assert!(
+            !picker.may_go(&queued("2", "bob"), || false),
+            "out of order"
+        );
+        assert!(!picker.may_go(&queued("3", "carol"), || false), "twice");
+        assert!(!picker.may_go(&queued("4", "carol"), || false));
+        assert!(picker.may_go(&queued("5", "dave"), || false));
+        assert_eq!(picker.next, Some(900));
+    }
+
+    #[test]
+    fn a_pause_holds_new_contacts_only_and_not_what_may_be_there_already() {
+        let (tries, flights) = (HashMap::new(), HashSet::new());
+        let mut picker = Picker::new(500, &tries, &flights, 800);
+        assert!(!picker.may_go(&entry("1", "new", Stage::Queued), || true));
+        assert!(picker.may_go(&entry("2", "old", Stage::Queued), || false));
+        assert!(picker.may_go(&entry("3", "unknown", Stage::Sending), || true));
+        assert_eq!(picker.next, Some(800));
+    }
+}

@@ -1,0 +1,438 @@
+//! The outbox: every message that is on its way to WhatsApp, from the moment it is accepted until
+//! WhatsApp has acknowledged or refused it, or it was given up. What stands here is sent (again) by
+//! the server itself, under the id it has: after a lost connection, a restart, a power cut.
+//!
+//! One table, `outbox`, so that an entry that comes and goes touches few pages. All keys start with
+//! the account's number (u32) and a kind (u8):
+//!
+//! - state → [`State`], JSON.
+//! - entry, sequence (u64), which counts up within the account → [`Entry`], JSON. The order in which
+//!   they go.
+//! - id, message id (text) → sequence (u64).
+//! - expiry, when it is given up (u64), sequence → nothing.
+//!
+//! What a message says stands in `messages`, where it is shown as pending; a file that waits lies in
+//! the outbox's folder (`crate::media::Files`).
+
+use serde::{Deserialize, Serialize};
+
+use super::error::StoreError;
+use super::key::{Key, KeyReader};
+use super::messages::Target;
+use super::tx::{ReadTx, WriteTx, from_json};
+use crate::clock::Millis;
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+const STATE: u8 = 0;
+const ENTRY: u8 = 1;
+const ID: u8 = 2;
+const EXPIRY: u8 = 3;
+/// Where the numbers in a key start, in bytes.
+const PARTS: usize = 5;
+
+/// One that is on its way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry {
+    pub message_id: String,
+    /// The chat's JID.
+    pub to: String,
+    pub what: What,
+    pub stage: Stage,
+    pub created_at: Millis,
+    /// From then on it is not sent any more.
+    pub expires_at: Millis,
+    /// Bytes of its text and its file.
+    pub size: u64,
+    /// The caller's idempotency key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub once: Option<String>,
+}
+
+/// What is sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum What {
+    /// The stored message of that id, a text.
+    Text,
+    /// The stored message of that id, with a file.
+    Medium(Box<Outgoing>),
+    /// An empty emoji takes the reaction back.
+    Reaction { target: Target, emoji: String },
+    /// Deletes it for everyone.
+    Deletion { target: Target },
+}
+
+/// Whether it may be at WhatsApp already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// Surely not: it waits.
+    Queued,
+    /// Perhaps: it was handed over, and no answer is known.
+    Sending,
+}
+
+/// A file that goes out, and what is said of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Outgoing {
+    pub gif_playback: bool,
+    pub facts: FileFacts,
+    /// Where WhatsApp has it, once it was uploaded.
+    pub upload: Option<Upload>,
+}
+
+/// What WhatsApp shows of a file before it is fetched.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FileFacts {
+    /// Bytes.
+    pub size: u64,
+    pub mimetype: String,
+    /// Pixels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub width: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub height: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<u32>,
+    /// JPEG.
+    #[serde(with = "base64_bytes", skip_serializing_if = "Option::is_none")]
+    pub thumbnail: Option<Vec<u8>>,
+    #[serde(with = "base64_bytes", skip_serializing_if = "Option::is_none")]
+    pub waveform: Option<Vec<u8>>,
+    pub animated: bool,
+}
+
+/// A file as WhatsApp's media servers hold it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Upload {
+    pub url: String,
+    pub direct_path: String,
+    pub media_key: [u8; 32],
+    /// Unix seconds.
+    pub media_key_timestamp: i64,
+    pub file_sha256: [u8; 32],
+    pub file_enc_sha256: [u8; 32],
+    /// Bytes of the content.
+    pub file_length: u64,
+    #[serde(
+        default,
+        with = "base64_bytes",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub streaming_sidecar: Option<Vec<u8>>,
+}
+
+/// How an account's sending stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct State {
+    /// The last sequence given.
+    last: u64,
+    /// Entries, and those of them that are [`Stage::Queued`].
+    pub count: u64,
+    pub queued: u64,
+    /// Bytes of all entries.
+    pub bytes: u64,
+    /// Idempotency keys that are remembered.
+    pub keys: u64,
+    /// How often in a row WhatsApp refused a message to a new contact.
+    pub strikes: u32,
+    /// Until then nothing goes to new contacts; 0 if that was never so.
+    pub paused_until: Millis,
+}
+
+/// How much an account's outbox may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    pub count: u64,
+    pub bytes: u64,
+}
+
+impl State {
+    /// Whether an entry of `size` bytes fits.
+    pub fn has_room(&self, size: u64, bounds: Bounds) -> bool {
+        self.count < bounds.count && self.bytes.saturating_add(size) <= bounds.bytes
+    }
+}
+
+/// How the account's sending stands.
+pub fn state(tx: &ReadTx<'_>, account: u32) -> Result<State> {
+    let row = tx.get_json(tx.tables().outbox, &key(account, STATE))?;
+    Ok(row.unwrap_or_default())
+}
+
+/// Changes what [`state`] says.
+pub fn update_state(
+    tx: &mut WriteTx<'_>,
+    account: u32,
+    change: impl FnOnce(&mut State),
+) -> Result<()> {
+    let mut state = state(&tx.view(), account)?;
+    change(&mut state);
+    let table = tx.tables().outbox;
+    tx.put_json(table, &key(account, STATE), &state)
+}
+
+/// Adds an entry at the end. Its message id is new.
+pub fn add(tx: &mut WriteTx<'_>, account: u32, entry: &Entry) -> Result<()> {
+    let table = tx.tables().outbox;
+    let mut sequence = 0;
+    update_state(tx, account, |state| {
+        state.last += 1;
+        state.count += 1;
+        state.queued += u64::from(entry.stage == Stage::Queued);
+        state.bytes = state.bytes.saturating_add(entry.size);
+        sequence = state.last;
+    })?;
+    tx.put_json(table, &key(account, ENTRY).u64(sequence), entry)?;
+    let id_key = key(account, ID).text(&entry.message_id);
+    tx.put(table, &id_key, &sequence.to_be_bytes())?;
+    let by_expiry = key(account, EXPIRY).u64(entry.expires_at).u64(sequence);
+    tx.put(table, &by_expiry, &[])
+}
+
+/// The entry of that message id.
+pub fn get(tx: &ReadTx<'_>, account: u32, message_id: &str) -> Result<Option<Entry>> {
+    Ok(find(tx, account, message_id)?.map(|(_, entry)| entry))
+}
+
+/// The entries behind sequence `after`, at most `limit`, each with its sequence.
+pub fn list(tx: &ReadTx<'_>, account: u32, after: u64, limit: usize) -> Result<Vec<(u64, Entry)>> {
+    let table = tx.tables().outbox;
+    let start = key(account, ENTRY).u64(after.saturating_add(1));
+    let end = key(account, ENTRY).after_prefix();
+    tx.range(table, &start, end.as_deref())?
+        .take(limit)
+        .map(|row| {
+            let (key, bytes) = row?;
+            let sequence = number_in(key, PARTS)?;
+            Ok((sequence, from_json(table, key, bytes)?))
+        })
+        .collect()
+}
+
+/// The entry that is given up first, with the time of that.
+pub fn first_to_expire(tx: &ReadTx<'_>, account: u32) -> Result<Option<(Millis, Entry)>> {
+    let table = tx.tables().outbox;
+    let Some(row) = tx.prefix(table, &key(account, EXPIRY))?.next() else {
+        return Ok(None);
+    };
+    let (row, _) = row?;
+    let sequence = number_in(row, PARTS + 8)?;
+    let entry = entry_at(tx, account, sequence)?;
+    Ok(Some((number_in(row, PARTS)?, entry)))
+}
+
+/// Says that an entry is about to be handed to WhatsApp, with its file if it has one. False if it
+/// is not there any more: it was cancelled.
+pub fn begin(
+    tx: &mut WriteTx<'_>,
+    account: u32,
+    message_id: &str,
+    uploaded: Option<&Upload>,
+) -> Result<bool> {
+    let Some((sequence, mut entry)) = find(&tx.view(), account, message_id)? else {
+        return Ok(false);
+    };
+    if entry.stage == Stage::Queued {
+        update_state(tx, account, |state| {
+            state.queued = state.queued.saturating_sub(1);
+        })?;
+    }
+    entry.stage = Stage::Sending;
+    if let (What::Medium(outgoing), Some(uploaded)) = (&mut entry.what, uploaded) {
+        outgoing.upload = Some(uploaded.clone());
+    }
+    let table = tx.tables().outbox;
+    tx.put_json(table, &key(account, ENTRY).u64(sequence), &entry)?;
+    Ok(true)
+}
+
+/// Takes an entry out, if it is there.
+pub fn remove(tx: &mut WriteTx<'_>, account: u32, message_id: &str) -> Result<Option<Entry>> {
+    let Some((sequence, entry)) = find(&tx.view(), account, message_id)? else {
+        return Ok(None);
+    };
+    let table = tx.tables().outbox;
+    tx.delete(table, &key(account, ENTRY).u64(sequence))?;
+    tx.delete(table, &key(account, ID).text(message_id))?;
+    let by_expiry = key(account, EXPIRY).u64(entry.expires_at).u64(sequence);
+    tx.delete(table, &by_expiry)?;
+    update_state(tx, account, |state| {
+        state.count = state.count.saturating_sub(1);
+        state.queued = state
+            .queued
+            .saturating_sub(u64::from(entry.stage == Stage::Queued));
+        state.bytes = state.bytes.saturating_sub(entry.size);
+    })?;
+    Ok(Some(entry))
+}
+
+fn find(tx: &ReadTx<'_>, account: u32, message_id: &str) -> Result<Option<(u64, Entry)>> {
+    let id_key = key(account, ID).text(message_id);
+    let Some(bytes) = tx.get(tx.tables().outbox, &id_key)? else {
+        return Ok(None);
+    };
+    let sequence = KeyReader(bytes)
+        .u64()
+        .ok_or_else(|| StoreError::corrupt("outbox", &id_key, "not a sequence"))?;
+    Ok(Some((sequence, entry_at(tx, account, sequence)?)))
+}
+
+fn entry_at(tx: &ReadTx<'_>, account: u32, sequence: u64) -> Result<Entry> {
+    let key = key(account, ENTRY).u64(sequence);
+    tx.get_json(tx.tables().outbox, &key)?
+        .ok_or_else(|| StoreError::corrupt("outbox", &key, "an index names it, it is missing"))
+}
+
+fn key(account: u32, kind: u8) -> Key {
+    Key::account(account).u8(kind)
+}
+
+/// The number that starts `at` bytes into a key.
+fn number_in(key: &[u8], at: usize) -> Result<u64> {
+    key.get(at..)
+        .and_then(|rest| KeyReader(rest).u64())
+        .ok_or_else(|| StoreError::corrupt("outbox", key, "a short key"))
+}
+
+/// Bytes as base64, which is a third longer instead of four times as long.
+mod base64_bytes {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD_NO_PAD;
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub fn serialize<S: Serializer>(
+        bytes: &Option<Vec<u8>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match bytes {
+            Some(bytes) => serializer.serialize_some(&STANDARD_NO_PAD.encode(bytes)),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Vec<u8>>, D::Error> {
+        Option::<String>::deserialize(deserializer)?
+            .map(|text| STANDARD_NO_PAD.decode(text).map_err(de::Error::custom))
+            .transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::idempotency::{self, Answer, Known, LIFE};
+    use super::super::tests::TestStore;
+    use super::*;
+
+    fn entry(id: &str, expires_at: Millis) -> Entry {
+        Entry {
+            message_id: id.into(),
+            to: "491700000002@s.whatsapp.net".into(),
+            what: What::Medium(Box::new(Outgoing {
+                gif_playback: false,
+                facts: FileFacts {
+                    thumbnail: Some(vec![0, 255, 7]),
+                    ..FileFacts::default()
+                },
+                upload: None,
+            })),
+            stage: Stage::Queued,
+            created_at: 1,
+            expires_at,
+            size: 10,
+            once: None,
+        }
+    }
+
+    #[test]
+    fn entries_keep_their_order_and_their_count() {
+        let store = TestStore::new();
+        store.run(|tx| {
+            for (id, at) in [("a", 30), ("b", 10), ("c", 20)] {
+                add(tx, 1, &entry(id, at))?;
+            }
+            add(tx, 2, &entry("a", 5))
+        });
+        let ids = |account, after| {
+            let found = store.read(|tx| list(tx, account, after, 9)).unwrap();
+            found
+                .into_iter()
+                .map(|(_, e)| e.message_id)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(ids(1, 0), ["a", "b", "c"]);
+        assert_eq!(ids(1, 1), ["b", "c"]);
+        assert_eq!(ids(2, 0), ["a"]);
+        let first = store.read(|tx| first_to_expire(tx, 1)).unwrap().unwrap();
+        assert_eq!((first.0, first.1.message_id.as_str()), (10, "b"));
+        assert_eq!(
+            store.read(|tx| get(tx, 1, "a")).unwrap(),
+            Some(entry("a", 30))
+        );
+
+        assert!(store.run(|tx| begin(tx, 1, "b", None)));
+        assert!(!store.run(|tx| begin(tx, 1, "x", None)));
+        let bounds = Bounds {
+            count: 4,
+            bytes: 40,
+        };
+        let now = store.read(|tx| state(tx, 1)).unwrap();
+        assert_eq!((now.count, now.queued, now.bytes), (3, 2, 30));
+        assert!(now.has_room(10, bounds) && !now.has_room(11, bounds));
+        store.run(|tx| {
+            for id in ["b", "a", "c", "a"] {
+                remove(tx, 1, id)?;
+            }
+            Ok(())
+        });
+        let now = store.read(|tx| state(tx, 1)).unwrap();
+        assert_eq!((now.count, now.queued, now.bytes), (0, 0, 0));
+        assert_eq!(store.read(|tx| first_to_expire(tx, 1)).unwrap(), None);
+        assert_eq!(ids(2, 0), ["a"]);
+    }
+
+    #[test]
+    fn keys_are_remembered_for_a_day_and_bounded() {
+        let store = TestStore::new();
+        let known = |at| Known {
+            request: [7; 32],
+            at,
+            message_id: "m".into(),
+            answer: None,
+        };
+        let long = "k".repeat(255);
+        let key = long.clone();
+        store.run(move |tx| {
+            idempotency::put(tx, 1, &key, &known(1_000))?;
+            idempotency::put(tx, 1, "b", &known(2_000))
+        });
+        let seen = |account, key: &str, now| {
+            let known = store.read(|tx| idempotency::get(tx, account, key, now));
+            known.unwrap().is_some()
+        };
+        assert!(seen(1, &long, 1_000 + LIFE - 1) && !seen(1, &long, 1_000 + LIFE));
+        assert!(seen(1, &long, 0), "a clock that was set back");
+        assert!(!seen(2, &long, 1_000) && !seen(1, &long[1..], 1_000));
+        // The first answer counts.
+        for answer in [Answer::Sent(5), Answer::Sent(6)] {
+            let counts = store.run(move |tx| idempotency::answer(tx, 1, "b", &answer));
+            assert_eq!(counts, Some(Answer::Sent(5)));
+        }
+        let room = |most, now| store.run(move |tx| idempotency::make_room(tx, 1, most, now));
+        assert_eq!(room(3, 3_000), None);
+        assert_eq!(room(2, 3_000), Some(1_000 + LIFE));
+        assert_eq!(room(2, 1_000 + LIFE), None, "the first has expired");
+        assert_eq!(store.read(|tx| state(tx, 1)).unwrap().keys, 1);
+        store.run(|tx| idempotency::forget(tx, 1, "b"));
+        assert_eq!(store.read(|tx| state(tx, 1)).unwrap().keys, 0);
+        assert!(!seen(1, "b", 2_000));
+    }
+}

@@ -20,7 +20,7 @@ use crate::store::events::{self, Keep};
 use crate::store::outbox::Bounds;
 use crate::store::{self, Store, StoreError};
 use crate::upkeep::{self, Policy};
-use crate::webhook::{Deliveries, DeliverySettings};
+use crate::webhook::{Deliveries, DeliverySettings, Retry};
 use crate::whatsapp::{MediaPolicy, SurfHttpClient, Wiring, WsTransportFactory};
 
 /// How long requests in flight may take after the signal to stop.
@@ -172,8 +172,9 @@ impl Server {
             net::http::client(
                 net::http::Limits {
                     timeout: config.webhooks.timeout,
-                    max_body: config.webhooks.max_response,
-                    max_idle: config.webhooks.max_concurrent,
+                    // A longer answer is no failure: its rest is not read.
+                    max_body: usize::MAX,
+                    max_idle: config.webhooks.max_hooks.min(64) + config.webhooks.max_concurrent,
                     idle_timeout: IDLE_CONNECTION,
                 },
                 tls,
@@ -183,8 +184,16 @@ impl Server {
             DeliverySettings {
                 timeout: config.webhooks.timeout,
                 max_hooks: config.webhooks.max_hooks,
+                max_parallel: config.webhooks.max_parallel,
                 max_concurrent: config.webhooks.max_concurrent,
                 max_response: config.webhooks.max_response,
+                retry: Retry {
+                    first: config.webhooks.retry_first,
+                    longest: config.webhooks.retry_max,
+                    give_up_after: config.webhooks.give_up_after,
+                },
+                max_dead: config.webhooks.max_dead,
+                mark_delay: MARK_DELAY,
             },
         )?;
         let api = executor.spawn(api::serve(
@@ -263,6 +272,9 @@ impl Server {
 
 /// How long a connection to a webhook's receiver is kept for the next delivery.
 const IDLE_CONNECTION: Duration = Duration::from_secs(30);
+
+/// How long it may take until it is stored that a webhook was delivered: what a power cut repeats.
+const MARK_DELAY: Duration = Duration::from_secs(1);
 
 /// Events that are deleted in one transaction.
 const TRIM_STEP: usize = 256;

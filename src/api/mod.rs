@@ -197,6 +197,10 @@ pub const ROUTES: &[Route] = routes![
         "Remove a webhook by `?url=`",
     Post "/webhooks/:id/test" webhooks::test:
         "Send a `ping` event and show what the receiver answered",
+    Get "/webhooks/:id/dead" webhooks::dead:
+        "Events that were given up for a webhook",
+    Post "/webhooks/:id/replay" webhooks::replay:
+        "Deliver dead letters again: all, or those of `ids`",
 ];
 
 /// The router with its context, ready to answer.

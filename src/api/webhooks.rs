@@ -1,15 +1,23 @@
 //! Webhooks: register, list, remove, test.
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::Req;
 use super::answer::{Answer, One};
 use super::auth::Caller;
+use super::chats::Pagination;
 use super::error::ApiError;
-use super::input::{Fields, param, query};
+use super::input::{Fields, Page, param, query};
 use crate::account::valid_account_id;
+use crate::clock;
 use crate::event::EventKind;
-use crate::webhook::{HookError, NewWebhook, TestError};
+use crate::webhook::{DeadError, DeadLetter, HookError, NewWebhook, TestError};
+
+/// How many dead letters a page has, without a limit and at most, and how many bytes of them.
+const USUAL: usize = 50;
+const MOST: usize = 500;
+const MOST_BYTES: usize = 512 * 1024;
 
 #[derive(Serialize)]
 struct Registered<'a> {
@@ -118,6 +126,72 @@ fn removal(removed: bool) -> Result<Answer, ApiError> {
 pub async fn test(req: Req) -> Result<Answer, ApiError> {
     let outcome = req.state().deliveries.test(&param(&req, "id")).await?;
     Answer::ok(&outcome)
+}
+
+/// A dead letter as it is shown.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Dead {
+    event_id: String,
+    number: u64,
+    failed_at: String,
+    attempts: u32,
+    error: Option<String>,
+    /// Whether it waits to be delivered again.
+    replaying: bool,
+    /// The event as it is delivered.
+    body: Value,
+}
+
+#[derive(Serialize)]
+struct DeadList {
+    dead: Vec<Dead>,
+    pagination: Pagination,
+}
+
+pub async fn dead(req: Req) -> Result<Answer, ApiError> {
+    let page = Page::of(&req, USUAL, MOST)?;
+    let deliveries = &req.state().deliveries;
+    let id = param(&req, "id");
+    let (letters, total) = deliveries.dead(&id, page.limit, page.offset, MOST_BYTES)?;
+    let has_more = !letters.is_empty() && ((page.offset + letters.len()) as u64) < total;
+    let pagination = Pagination::new(page, total, has_more);
+    let dead = letters.into_iter().map(shown).collect();
+    Answer::ok(&DeadList { dead, pagination })
+}
+
+fn shown(letter: DeadLetter) -> Dead {
+    Dead {
+        event_id: letter.header.id,
+        number: letter.number,
+        failed_at: clock::iso8601(letter.header.failed_at),
+        attempts: letter.header.attempts,
+        error: letter.header.error,
+        replaying: letter.header.again,
+        // This program wrote it, as JSON.
+        body: serde_json::from_str(&letter.body).unwrap_or_default(),
+    }
+}
+
+pub async fn replay(mut req: Req) -> Result<Answer, ApiError> {
+    let fields = Fields::read(&mut req).await?;
+    let ids = fields
+        .strings("ids")?
+        .map(|ids| ids.into_iter().map(str::to_owned).collect());
+    let id = param(&req, "id");
+    let count = req.state().deliveries.replay(&id, ids).await?;
+    Answer::ok(&One("replaying", &count))
+}
+
+impl From<DeadError> for ApiError {
+    fn from(error: DeadError) -> ApiError {
+        match error {
+            DeadError::NotFound => ApiError::NotFound("Webhook not found"),
+            DeadError::Unknown(_) => ApiError::NotFound("There is no dead letter of that id"),
+            DeadError::Disabled => ApiError::Conflict(error.to_string()),
+            DeadError::Store(error) => ApiError::Store(error),
+        }
+    }
 }
 
 impl From<HookError> for ApiError {

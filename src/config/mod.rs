@@ -182,9 +182,14 @@ pub struct Events {
 pub struct Webhooks {
     pub timeout: Duration,
     pub max_hooks: usize,
+    pub max_parallel: usize,
     pub max_concurrent: usize,
     /// Bytes.
     pub max_response: usize,
+    pub retry_first: Duration,
+    pub retry_max: Duration,
+    pub give_up_after: Duration,
+    pub max_dead: u64,
 }
 
 /// The log.
@@ -327,6 +332,7 @@ fn resolve(
 
 /// The one place that gives raw values their meaning. A field without a line does not compile.
 fn build(read: &mut Reader<'_>) -> Config {
+    const MILLISECOND: Duration = Duration::from_millis(1);
     const SECOND: Duration = Duration::from_secs(1);
     const MINUTE: Duration = Duration::from_secs(60);
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -424,10 +430,21 @@ fn build(read: &mut Reader<'_>) -> Config {
                 values::duration(text, SECOND..=5 * MINUTE)
             }),
             max_hooks: read.number("webhooks.max_hooks", 1..=10_000),
-            max_concurrent: read.number("webhooks.max_concurrent", 1..=256),
+            max_parallel: read.number("webhooks.max_parallel", 1..=64),
+            max_concurrent: read.number("webhooks.max_concurrent", 0..=256),
             max_response: read.text("webhooks.max_response", |text| {
                 values::size(text, 1 << 10..=16 << 20)
             }),
+            retry_first: read.text("webhooks.retry_first", |text| {
+                values::duration(text, MILLISECOND..=60 * MINUTE)
+            }),
+            retry_max: read.text("webhooks.retry_max", |text| {
+                values::duration(text, MILLISECOND..=24 * 60 * MINUTE)
+            }),
+            give_up_after: read.text("webhooks.give_up_after", |text| {
+                values::duration(text, SECOND..=8760 * 60 * MINUTE)
+            }),
+            max_dead: read.number("webhooks.max_dead", 1..=100_000),
         },
         log: Log {
             level: read.text("log.level", values::level),
@@ -563,8 +580,13 @@ impl Config {
                 Webhooks {
                     timeout: delivery_timeout,
                     max_hooks,
+                    max_parallel,
                     max_concurrent,
                     max_response,
+                    retry_first,
+                    retry_max,
+                    give_up_after,
+                    max_dead,
                 },
             log: Log { level },
         } = self;
@@ -637,8 +659,13 @@ impl Config {
             ("events.heartbeat", seconds(heartbeat)),
             ("webhooks.timeout", seconds(delivery_timeout)),
             ("webhooks.max_hooks", max_hooks.to_string()),
+            ("webhooks.max_parallel", max_parallel.to_string()),
             ("webhooks.max_concurrent", max_concurrent.to_string()),
             ("webhooks.max_response", bytes(max_response)),
+            ("webhooks.retry_first", seconds(retry_first)),
+            ("webhooks.retry_max", seconds(retry_max)),
+            ("webhooks.give_up_after", seconds(give_up_after)),
+            ("webhooks.max_dead", max_dead.to_string()),
             ("log.level", quoted(&level.as_str().to_ascii_lowercase())),
         ]
     }

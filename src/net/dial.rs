@@ -90,6 +90,22 @@ pub enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+impl Stream {
+    /// What comes next is acknowledged at once, not up to 40 ms later. Peers that write an answer in
+    /// two pieces, as many small servers do, wait with the second one for that.
+    pub fn acknowledge_at_once(&self) {
+        let tcp = match self {
+            Stream::Plain(stream) => stream,
+            Stream::Tls(stream) => stream.get_ref().0,
+        };
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        // It is a hint: without it all works, only later.
+        let _ = rustix::net::sockopt::set_tcp_quickack(tcp, true);
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        let _ = tcp;
+    }
+}
+
 /// Connects, within `timeout` for all of it.
 ///
 /// There is no TCP keep-alive: WhatsApp's sessions ping by themselves, and requests have a timeout.

@@ -149,7 +149,7 @@ pub fn state(tx: &ReadTx<'_>) -> Result<State> {
     Ok(tx.get_json(tx.tables().meta, STATE)?.unwrap_or_default())
 }
 
-/// How much [`scan`] does at most; it looks at one event at least.
+/// How much [`scan`] does at most.
 #[derive(Debug, Clone, Copy)]
 pub struct Most {
     /// Events found.
@@ -177,34 +177,57 @@ pub fn scan(
     most: Most,
     mut wanted: impl FnMut(&Header) -> bool,
 ) -> Result<Scan> {
-    let log = state(tx)?;
-    let mut found = Scan {
-        events: Vec::new(),
-        to: number.max(log.last),
-        log,
-    };
-    if number >= log.last {
-        found.to = number;
-        return Ok(found);
-    }
     let instance = known_instance(tx)?.unwrap_or_default();
-    let mut bytes = 0;
+    let (mut found, mut bytes) = (Vec::new(), 0);
+    let (to, log) = rows(tx, number, most.looks, |number, header, body| {
+        if found.len() >= most.events || bytes >= most.bytes {
+            return false;
+        }
+        if wanted(&header) {
+            bytes += body.len();
+            found.push(stored(&instance, number, header, body));
+        }
+        true
+    })?;
+    Ok(Scan {
+        events: found,
+        to,
+        log,
+    })
+}
+
+/// Shows the events after `number` to `visit`, at most `looks` of them, as long as it takes them.
+/// Returns the number up to which they were taken, and the log as a whole.
+pub fn walk(
+    tx: &ReadTx<'_>,
+    number: u64,
+    looks: usize,
+    mut visit: impl FnMut(u64, &Header) -> bool,
+) -> Result<(u64, State)> {
+    rows(tx, number, looks, |number, header, _| {
+        visit(number, &header)
+    })
+}
+
+fn rows(
+    tx: &ReadTx<'_>,
+    number: u64,
+    looks: usize,
+    mut visit: impl FnMut(u64, Header, &str) -> bool,
+) -> Result<(u64, State)> {
+    let log = state(tx)?;
+    if number >= log.last {
+        return Ok((number, log));
+    }
     // Not over: there are later numbers.
     let start = Key::new().u64(number + 1);
     for (looked, row) in tx.range(tx.tables().events, &start, None)?.enumerate() {
         let (number, header, body) = parse(row?)?;
-        if looked > 0
-            && (looked >= most.looks || found.events.len() >= most.events || bytes >= most.bytes)
-        {
-            found.to = number - 1;
-            break;
-        }
-        if wanted(&header) {
-            bytes += body.len();
-            found.events.push(stored(&instance, number, header, body));
+        if looked == looks || !visit(number, header, body) {
+            return Ok((number - 1, log));
         }
     }
-    Ok(found)
+    Ok((log.last, log))
 }
 
 /// One event.
@@ -437,7 +460,16 @@ mod tests {
         assert_eq!(bobs(0, Most { bytes: 1, ..ALL }), (vec![11], 11));
         assert_eq!(bobs(12, ALL), (vec![], 13));
         assert_eq!(bobs(13, ALL), (vec![], 13));
-        assert_eq!(bobs(0, Most { looks: 0, ..ALL }), (vec![], 1));
+        assert_eq!(bobs(0, Most { looks: 0, ..ALL }), (vec![], 0));
+        let mut seen = Vec::new();
+        let walked = store.read(|tx| {
+            walk(tx, 9, 99, |number, header| {
+                seen.push((number, header.account.clone()));
+                number < 11
+            })
+        });
+        assert_eq!(walked.unwrap().0, 10);
+        assert_eq!(seen, [(10, "alice".to_owned()), (11, "bob".to_owned())]);
     }
 
     #[test]

@@ -59,6 +59,7 @@ tables! {
     media_wanted,
     events,
     webhooks,
+    dead_letters,
     signal,
     outbox,
     idempotency,

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::dead_letters;
 use super::error::StoreError;
 use super::events;
 use super::key::{Key, KeyReader};
@@ -36,13 +37,54 @@ pub struct WebhookRecord {
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
     pub created_at: Millis,
-    /// The number of the last event that it is done with.
+    #[serde(flatten)]
+    pub progress: Progress,
+    /// Its dead letters, and the bytes of their rows; see [`dead_letters`].
+    #[serde(default)]
+    pub dead_count: u64,
+    #[serde(default)]
+    pub dead_bytes: u64,
+}
+
+/// How far a hook's deliveries are. While the server runs, one worker owns it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Progress {
+    /// Up to this number, every event of the log is delivered, given up, not wanted, or in `open`.
     pub cursor: u64,
+    /// What was read of the log and is still to be delivered, in the order of numbers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub open: Vec<OpenEvent>,
     /// Failed attempts since the last success.
     #[serde(default)]
     pub failures: u32,
+    /// When the first of them was.
+    #[serde(default)]
+    pub failing_since: Option<Millis>,
+    /// Events that were given up since then.
+    #[serde(default)]
+    pub given_up: u32,
+    /// Events that it will never get: they left the log before they were read (of all accounts and
+    /// kinds, for nobody knows any more), or its dead letters became too many.
+    #[serde(default)]
+    pub missed: u64,
     #[serde(default)]
     pub last_delivery: Option<Delivery>,
+    /// When the receiver said that it wants no more.
+    #[serde(default)]
+    pub disabled_at: Option<Millis>,
+}
+
+/// An event that is to be delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OpenEvent {
+    pub number: u64,
+    #[serde(default)]
+    pub attempts: u32,
+    /// When its first attempt failed.
+    #[serde(default)]
+    pub first_failed: Option<Millis>,
 }
 
 /// An attempt to deliver, the last one.
@@ -67,19 +109,50 @@ pub struct NewWebhook {
     pub headers: BTreeMap<String, String>,
 }
 
+/// What became of a registration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Registration {
+    Created,
+    /// It was there, and stays as it is.
+    Known,
+    /// It was there and disabled; it is as new.
+    Enabled,
+}
+
 /// Registers a hook for what happens from now on. If that URL is registered already for the same
-/// account, returns that one, unchanged, and false.
+/// account, that one stays as it is, unless it is disabled.
 pub fn create(
     tx: &mut WriteTx<'_>,
     new: &NewWebhook,
     now: Millis,
-) -> Result<(WebhookRecord, bool)> {
+) -> Result<(WebhookRecord, Registration)> {
     let tables = tx.tables();
+    let from_now_on = Progress {
+        cursor: events::state(&tx.view())?.last,
+        ..Progress::default()
+    };
     let known = list(&tx.view())?
         .into_iter()
         .find(|hook| hook.url == new.url && hook.account_id == new.account_id);
-    if let Some(known) = known {
-        return Ok((known, false));
+    match known {
+        Some(hook) if hook.progress.disabled_at.is_none() => {
+            return Ok((hook, Registration::Known));
+        }
+        Some(hook) => {
+            let enabled = update(tx, &hook.id, |hook| {
+                hook.events = new.events.clone();
+                hook.secret = new.secret.clone();
+                hook.headers = new.headers.clone();
+                hook.progress = Progress {
+                    missed: hook.progress.missed,
+                    last_delivery: hook.progress.last_delivery.take(),
+                    ..from_now_on
+                };
+            })?;
+            // It was in the list a moment ago.
+            return Ok((enabled.unwrap_or(hook), Registration::Enabled));
+        }
+        None => {}
     }
     let number = match tx.view().get(tables.meta, NEXT)? {
         Some(bytes) => KeyReader(bytes)
@@ -96,12 +169,12 @@ pub fn create(
         secret: new.secret.clone(),
         headers: new.headers.clone(),
         created_at: now,
-        cursor: events::state(&tx.view())?.last,
-        failures: 0,
-        last_delivery: None,
+        progress: from_now_on,
+        dead_count: 0,
+        dead_bytes: 0,
     };
     tx.put_json(tables.webhooks, &Key::new().u64(number), &record)?;
-    Ok((record, true))
+    Ok((record, Registration::Created))
 }
 
 /// All hooks, in the order of their creation.
@@ -119,20 +192,29 @@ pub fn get(tx: &ReadTx<'_>, id: &str) -> Result<Option<WebhookRecord>> {
     }
 }
 
-/// Deletes a hook and returns what it was.
+/// Whether there is such a hook.
+pub fn exists(tx: &ReadTx<'_>, id: &str) -> Result<bool> {
+    Ok(match key(id) {
+        Some(key) => tx.get(tx.tables().webhooks, &key)?.is_some(),
+        None => false,
+    })
+}
+
+/// Deletes a hook with its dead letters, and returns what it was.
 pub fn delete(tx: &mut WriteTx<'_>, id: &str) -> Result<Option<WebhookRecord>> {
     let Some(record) = get(&tx.view(), id)? else {
         return Ok(None);
     };
     if let Some(key) = key(id) {
-        let table = tx.tables().webhooks;
-        tx.delete(table, &key)?;
+        let tables = tx.tables();
+        tx.delete(tables.webhooks, &key)?;
+        tx.delete_prefix(tables.dead_letters, &key, usize::MAX)?;
     }
     Ok(Some(record))
 }
 
 /// Changes a hook; `None` if it is gone, which a delivery under way has to expect. Its id stays.
-pub fn update(
+pub(super) fn update(
     tx: &mut WriteTx<'_>,
     id: &str,
     change: impl FnOnce(&mut WebhookRecord),
@@ -140,57 +222,36 @@ pub fn update(
     let (Some(mut record), Some(key)) = (get(&tx.view(), id)?, key(id)) else {
         return Ok(None);
     };
+    let before = record.clone();
     change(&mut record);
     id.clone_into(&mut record.id);
-    let table = tx.tables().webhooks;
-    tx.put_json(table, &key, &record)?;
+    if record != before {
+        let table = tx.tables().webhooks;
+        tx.put_json(table, &key, &record)?;
+    }
     Ok(Some(record))
 }
 
-/// The hook is done with every event up to number `cursor`, with `delivery` if one of them was for
-/// it. The cursor never moves back. A success clears the failures.
-pub fn advance(
-    tx: &mut WriteTx<'_>,
-    id: &str,
-    cursor: u64,
-    delivery: Option<Delivery>,
-) -> Result<Option<WebhookRecord>> {
-    update(tx, id, |hook| {
-        hook.cursor = hook.cursor.max(cursor);
-        if let Some(delivery) = delivery {
-            note(hook, delivery);
-        }
-    })
+/// Stores how far a hook is; whether there still is one.
+pub fn save(tx: &mut WriteTx<'_>, id: &str, progress: &Progress) -> Result<bool> {
+    let hook = update(tx, id, |hook| hook.progress = progress.clone())?;
+    Ok(hook.is_some())
 }
 
-/// An attempt failed, or a test was sent: the cursor stays.
-pub fn record_delivery(
-    tx: &mut WriteTx<'_>,
-    id: &str,
-    delivery: Delivery,
-) -> Result<Option<WebhookRecord>> {
-    update(tx, id, |hook| note(hook, delivery))
-}
-
-fn note(hook: &mut WebhookRecord, delivery: Delivery) {
-    hook.failures = if delivery.ok {
-        0
-    } else {
-        hook.failures.saturating_add(1)
-    };
-    hook.last_delivery = Some(delivery);
-}
-
+/// Removes an account's hooks, and its events from the dead letters of the others.
 pub(super) fn remove_of_account(tx: &mut WriteTx<'_>, account_id: &str) -> Result<()> {
     for hook in list(&tx.view())? {
         if hook.account_id.as_deref() == Some(account_id) {
             delete(tx, &hook.id)?;
+        } else if hook.dead_count > 0 {
+            dead_letters::remove_of_account(tx, &hook.id, account_id)?;
         }
     }
     Ok(())
 }
 
-fn key(id: &str) -> Option<Key> {
+/// The key of a hook's row, and the prefix of its dead letters'.
+pub(super) fn key(id: &str) -> Option<Key> {
     let digits = id.strip_prefix(ID_PREFIX)?;
     let number: u64 = digits.parse().ok()?;
     // "+1" and "01" parse, too, but are no ids of ours.
@@ -214,7 +275,7 @@ mod tests {
         }
     }
 
-    fn add(store: &TestStore, url: &str, account: Option<&str>) -> (WebhookRecord, bool) {
+    fn add(store: &TestStore, url: &str, account: Option<&str>) -> (WebhookRecord, Registration) {
         let new = new(url, account);
         store.run(move |tx| create(tx, &new, 5))
     }
@@ -223,10 +284,11 @@ mod tests {
     fn one_hook_for_a_url_and_account() {
         let store = TestStore::new();
         let (all, created) = add(&store, "http://a/", None);
-        assert!(created);
-        assert_eq!(add(&store, "http://a/", None), (all.clone(), false));
+        assert_eq!(created, Registration::Created);
+        let known = (all.clone(), Registration::Known);
+        assert_eq!(add(&store, "http://a/", None), known);
         let (alices, created) = add(&store, "http://a/", Some("alice"));
-        assert!(created && alices.id != all.id);
+        assert!(created == Registration::Created && alices.id != all.id);
         let store = store.reopen();
         assert_eq!(store.read(list).unwrap(), [all.clone(), alices.clone()]);
         let id = alices.id.clone();
@@ -235,46 +297,59 @@ mod tests {
         assert!(next.id != alices.id);
         for id in ["wh_", "wh_+1", "wh_01", "1", "wh_99", ""] {
             assert_eq!(store.read(|tx| get(tx, id)).unwrap(), None, "{id}");
+            assert!(!store.read(|tx| exists(tx, id)).unwrap(), "{id}");
         }
+        assert!(store.read(|tx| exists(tx, &next.id)).unwrap());
     }
 
     #[test]
-    fn cursors_only_move_forward_and_failures_count() {
+    fn it_begins_with_what_happens_next_and_so_it_does_again() {
         let store = TestStore::new();
-        store.run(|tx| {
-            let message = message("alice", "1@s.whatsapp.net", "M", 1);
-            events::append(tx, &Event::Message(message), 1)
-        });
-        let (hook, _) = add(&store, "http://a/", None);
-        assert_eq!(hook.cursor, 1, "starts at what happens from now on");
-        let fail = |at| Delivery {
-            at,
-            ok: false,
-            status: Some(500),
-            error: Some("500".into()),
+        let happens = || {
+            store.run(|tx| {
+                let message = message("alice", "1@s.whatsapp.net", "M", 1);
+                events::append(tx, &Event::Message(message), 1)
+            })
         };
-        let id = hook.id.clone();
-        let hook = store.run(move |tx| {
-            record_delivery(tx, &id, fail(1))?;
-            record_delivery(tx, &id, fail(2))
-        });
-        let hook = hook.unwrap();
-        assert_eq!((hook.failures, hook.cursor), (2, 1));
-        let id = hook.id.clone();
-        let hook = store.run(move |tx| {
-            let ok = Delivery {
-                at: 3,
-                ok: true,
-                status: Some(200),
-                error: None,
-            };
-            advance(tx, &id, 9, Some(ok))?;
-            advance(tx, &id, 4, None)
-        });
-        let hook = hook.unwrap();
-        assert_eq!((hook.failures, hook.cursor), (0, 9));
-        assert_eq!(hook.last_delivery.map(|d| d.at), Some(3));
-        assert_eq!(store.run(|tx| advance(tx, "wh_77", 1, None)), None);
+        happens();
+        let (hook, _) = add(&store, "http://a/", None);
+        assert_eq!(hook.progress.cursor, 1);
+        let progress = Progress {
+            disabled_at: Some(7),
+            failures: 3,
+            missed: 2,
+            open: vec![OpenEvent {
+                number: 1,
+                attempts: 1,
+                first_failed: Some(6),
+            }],
+            ..hook.progress
+        };
+        let (id, saved) = (hook.id.clone(), progress.clone());
+        assert!(store.run(move |tx| save(tx, &id, &saved)));
+        let stored = store.read(|tx| get(tx, &hook.id)).unwrap().unwrap();
+        assert_eq!(stored.progress, progress);
+        happens();
+        let (again, enabled) = add(&store, "http://a/", None);
+        assert_eq!((&again.id, enabled), (&hook.id, Registration::Enabled));
+        let fresh = Progress {
+            cursor: 2,
+            missed: 2,
+            ..Progress::default()
+        };
+        assert_eq!(again.progress, fresh);
+        assert!(!store.run(|tx| save(tx, "wh_77", &Progress::default())));
+    }
+
+    #[test]
+    fn rows_of_earlier_versions_are_read() {
+        let row = r#"{"id":"wh_1","url":"http://a/","accountId":null,"events":null,"secret":null,
+            "createdAt":5,"cursor":9,"failures":2,"lastDelivery":null}"#;
+        let hook: WebhookRecord = serde_json::from_str(row).unwrap();
+        assert_eq!((hook.progress.cursor, hook.progress.failures), (9, 2));
+        let again: WebhookRecord =
+            serde_json::from_str(&serde_json::to_string(&hook).unwrap()).unwrap();
+        assert_eq!(again, hook);
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Webhooks: what happens is POSTed to whoever registered for it.
 //!
-//! Each hook is a reader of the event log with a cursor of its own, and one task delivers for it:
-//! at least once, in order, one request at a time. Any 2xx is success; everything else is tried
-//! again, after 5 s and then ever more rarely, until it succeeds, the hook is removed, or the event
-//! leaves the log. A slow or dead receiver holds up nobody but itself. Nothing polls: a worker
-//! sleeps until the log grows.
+//! Each hook is a reader of the event log with a cursor of its own, and one task delivers for it: at
+//! least once, in order within each chat, some chats at a time. Any 2xx is success; everything else
+//! is tried again, after 5 s and then ever more rarely, for three days; then the event is a dead
+//! letter of that hook, kept to be replayed. What left the log before it was read is counted. A slow
+//! or dead receiver holds up nobody but itself. Nothing polls: a worker sleeps until the log grows.
 
+mod marks;
 mod policy;
+mod queue;
 mod send;
 mod sign;
 mod target;
@@ -16,9 +18,9 @@ mod worker;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use async_channel::{Receiver, Sender};
+use async_channel::Sender;
 use futures_lite::FutureExt;
 use serde::Serialize;
 use smol::lock::Semaphore;
@@ -27,11 +29,15 @@ use surf::Client;
 
 use crate::clock;
 use crate::event::EventKind;
+pub use crate::store::dead_letters::DeadLetter;
+use crate::store::dead_letters::{self, Replay};
 pub use crate::store::webhooks::NewWebhook;
-use crate::store::webhooks::{self, WebhookRecord};
+use crate::store::webhooks::{self, Registration, WebhookRecord};
 use crate::store::{Store, StoreError, events};
-use send::{Parcel, send};
-use worker::{Position, Worker};
+use marks::Marks;
+pub use policy::Retry;
+use send::{Failure, Parcel, send};
+use worker::{Live, Position, Shared, Worker};
 
 /// What a hook receives that named no events, as WILDCAT 2.0 programs expect.
 const DEFAULT_EVENTS: &[EventKind] = &[EventKind::Message];
@@ -49,25 +55,37 @@ pub struct DeliverySettings {
     pub timeout: Duration,
     /// How many hooks there may be.
     pub max_hooks: usize,
-    /// How many deliveries may be under way at a time, over all hooks.
+    /// How many chats a hook may be sent events of at a time.
+    pub max_parallel: usize,
+    /// How many deliveries may be under way at a time, over all hooks, beyond one for each.
     pub max_concurrent: usize,
     /// How much of a receiver's answer is read, in bytes.
     pub max_response: usize,
+    pub retry: Retry,
+    /// How many dead letters a hook may have.
+    pub max_dead: u64,
+    /// How long after a delivery it is stored that it was made, with those that follow.
+    pub mark_delay: Duration,
 }
 
 impl Default for DeliverySettings {
     fn default() -> Self {
         DeliverySettings {
-            timeout: Duration::from_secs(15),
+            timeout: Duration::from_secs(10),
             max_hooks: 64,
+            max_parallel: 4,
             max_concurrent: 16,
             max_response: 64 * 1024,
+            retry: Retry {
+                first: Duration::from_secs(5),
+                longest: Duration::from_secs(15 * 60),
+                give_up_after: Duration::from_secs(3 * 24 * 60 * 60),
+            },
+            max_dead: 1000,
+            mark_delay: Duration::from_secs(1),
         }
     }
 }
-
-/// How long to wait after so many failures in a row; see [`policy::pause`].
-type Pause = fn(u32, u32) -> Duration;
 
 /// Why a hook was not registered.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +113,19 @@ pub enum TestError {
     Store(#[from] StoreError),
 }
 
+/// Why nothing is replayed, or shown of a hook.
+#[derive(Debug, thiserror::Error)]
+pub enum DeadError {
+    #[error("Webhook not found")]
+    NotFound,
+    #[error("There is no dead letter {0:?}")]
+    Unknown(String),
+    #[error("The webhook is disabled; register its URL again first")]
+    Disabled,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 /// A hook is registered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registered {
@@ -116,8 +147,16 @@ pub struct HookView {
     pub last_delivery: Option<DeliveryView>,
     /// Failed attempts since the last success.
     pub failures: u32,
+    /// When a hook that fails is tried again.
+    pub next_attempt: Option<String>,
     /// Events that are still to be delivered; an upper bound when there are many.
     pub pending: u64,
+    /// Events that were given up and are kept to be replayed.
+    pub dead: u64,
+    /// Events that it will never get; an upper bound.
+    pub missed: u64,
+    /// When the receiver said that it wants no more.
+    pub disabled_at: Option<String>,
 }
 
 /// The last attempt to deliver.
@@ -149,18 +188,19 @@ pub struct TestOutcome {
 pub struct Deliveries(Arc<Inner>);
 
 struct Inner {
-    store: Store,
-    client: Client,
-    executor: Arc<Executor<'static>>,
-    settings: DeliverySettings,
-    pause: Pause,
-    /// One for each delivery that may be under way.
-    slots: Arc<Semaphore>,
+    shared: Shared,
     /// By hook id.
-    workers: Mutex<HashMap<String, (Task<()>, Position)>>,
+    workers: Mutex<HashMap<String, Running>>,
+    /// Stores how far the hooks are.
+    marking: Mutex<Option<Task<()>>>,
     /// Nothing is ever sent; closed when the server stops.
     stop: Sender<()>,
-    stopping: Receiver<()>,
+}
+
+struct Running {
+    task: Task<()>,
+    position: Position,
+    pokes: Sender<()>,
 }
 
 impl Deliveries {
@@ -174,32 +214,31 @@ impl Deliveries {
         executor: Arc<Executor<'static>>,
         settings: DeliverySettings,
     ) -> Result<Deliveries, StoreError> {
-        Self::start_with(store, client, executor, settings, policy::pause)
-    }
-
-    /// [`Deliveries::start`] with other pauses after failures.
-    fn start_with(
-        store: Store,
-        client: Client,
-        executor: Arc<Executor<'static>>,
-        settings: DeliverySettings,
-        pause: Pause,
-    ) -> Result<Deliveries, StoreError> {
         let (stop, stopping) = async_channel::bounded(1);
         let hooks = store.read(webhooks::list)?;
-        let deliveries = Deliveries(Arc::new(Inner {
+        let shared = Shared {
             store,
             client,
             executor,
-            pause,
-            slots: Arc::new(Semaphore::new(settings.max_concurrent.max(1))),
+            slots: Arc::new(Semaphore::new(settings.max_concurrent)),
             settings,
-            workers: Mutex::new(HashMap::new()),
-            stop,
+            marks: Arc::new(Marks::new()),
             stopping,
+        };
+        let marker = shared.clone();
+        let marking = shared.executor.spawn(async move {
+            let delay = marker.settings.mark_delay;
+            let (marks, stopping) = (&marker.marks, &marker.stopping);
+            marks.run(&marker.store, delay, stopping).await;
+        });
+        let deliveries = Deliveries(Arc::new(Inner {
+            shared,
+            workers: Mutex::new(HashMap::new()),
+            marking: Mutex::new(Some(marking)),
+            stop,
         }));
         for hook in hooks {
-            deliveries.0.start_worker(&hook);
+            deliveries.0.start_worker(hook);
         }
         Ok(deliveries)
     }
@@ -210,7 +249,7 @@ impl Deliveries {
         self.0.stop.close();
         let workers: Vec<Task<()>> = {
             let mut workers = self.0.workers();
-            workers.drain().map(|(_, (task, _))| task).collect()
+            workers.drain().map(|(_, worker)| worker.task).collect()
         };
         let all = async {
             for task in workers {
@@ -222,6 +261,19 @@ impl Deliveries {
         };
         // Dropping the tasks that are left cancels them.
         all.or(late).await;
+        let marking = self
+            .0
+            .marking
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(marking) = marking {
+            marking.await;
+        }
+        let shared = &self.0.shared;
+        if let Err(error) = shared.marks.flush(&shared.store).await {
+            log::error!("webhooks: {error}");
+        }
     }
 
     /// Registers a hook for what happens from now on.
@@ -242,27 +294,30 @@ impl Deliveries {
                 expected: "base64 behind its \"whsec_\"",
             });
         }
-        let most = self.0.settings.max_hooks;
+        let most = self.0.shared.settings.max_hooks;
         let registered = self
             .0
+            .shared
             .store
             .write(move |tx| {
-                let (hook, created) = webhooks::create(tx, &new, clock::now())?;
+                let (hook, registration) = webhooks::create(tx, &new, clock::now())?;
                 let count = webhooks::list(&tx.view())?.len();
-                if created && count > most {
+                if registration == Registration::Created && count > most {
                     webhooks::delete(tx, &hook.id)?;
                     return Ok(None);
                 }
-                Ok(Some((hook, created)))
+                Ok(Some((hook, registration)))
             })
             .await?;
-        let (hook, created) = registered.ok_or(HookError::TooMany { most })?;
-        if created {
-            self.0.start_worker(&hook);
+        let (hook, registration) = registered.ok_or(HookError::TooMany { most })?;
+        let id = hook.id.clone();
+        match registration {
+            Registration::Created | Registration::Enabled => self.0.start_worker(hook),
+            Registration::Known => {}
         }
         Ok(Registered {
-            id: hook.id,
-            created,
+            id,
+            created: registration == Registration::Created,
         })
     }
 
@@ -271,7 +326,7 @@ impl Deliveries {
     /// # Errors
     /// If they cannot be read.
     pub fn list(&self) -> Result<Vec<HookView>, StoreError> {
-        let hooks = self.0.store.read(webhooks::list)?;
+        let hooks = self.0.shared.store.read(webhooks::list)?;
         hooks.into_iter().map(|hook| self.0.view(hook)).collect()
     }
 
@@ -283,6 +338,7 @@ impl Deliveries {
         let id = id.to_owned();
         let removed = self
             .0
+            .shared
             .store
             .write(move |tx| webhooks::delete(tx, &id))
             .await?;
@@ -300,6 +356,7 @@ impl Deliveries {
         let url = url.to_owned();
         let removed = self
             .0
+            .shared
             .store
             .write(move |tx| {
                 let mut removed = webhooks::list(&tx.view())?;
@@ -317,6 +374,58 @@ impl Deliveries {
         Ok(!removed.is_empty())
     }
 
+    /// A page of a hook's dead letters, the oldest events first, and how many there are. After `bytes`
+    /// of bodies it has no more.
+    ///
+    /// # Errors
+    /// If there is no such hook.
+    pub fn dead(
+        &self,
+        id: &str,
+        limit: usize,
+        offset: usize,
+        bytes: usize,
+    ) -> Result<(Vec<DeadLetter>, u64), DeadError> {
+        let found = self.0.shared.store.read(|tx| {
+            let Some(hook) = webhooks::get(tx, id)? else {
+                return Ok(None);
+            };
+            let letters = dead_letters::list(tx, id, limit, offset, bytes)?;
+            Ok(Some((letters, hook.dead_count)))
+        })?;
+        found.ok_or(DeadError::NotFound)
+    }
+
+    /// Has dead letters delivered again, those of these event ids or all, and says how many. They stay
+    /// dead letters until they are delivered.
+    ///
+    /// # Errors
+    /// If there is no such hook or dead letter, or the hook is disabled.
+    pub async fn replay(&self, id: &str, ids: Option<Vec<String>>) -> Result<u64, DeadError> {
+        let hook = self
+            .0
+            .shared
+            .store
+            .read(|tx| webhooks::get(tx, id))?
+            .ok_or(DeadError::NotFound)?;
+        if hook.progress.disabled_at.is_some() {
+            return Err(DeadError::Disabled);
+        }
+        let replay = self
+            .0
+            .shared
+            .store
+            .write(move |tx| dead_letters::replay(tx, &hook.id, ids.as_deref()))
+            .await?;
+        match replay {
+            Replay::Queued(count) => {
+                self.0.poke(id);
+                Ok(count)
+            }
+            Replay::Unknown(id) => Err(DeadError::Unknown(id)),
+        }
+    }
+
     /// Sends a `ping` event, out of turn and once, and says what the receiver answered.
     ///
     /// # Errors
@@ -330,8 +439,8 @@ impl Deliveries {
             account_id: Option<&'a str>,
             created_at: String,
         }
-        let inner = &self.0;
-        let hook = inner
+        let shared = &self.0.shared;
+        let hook = shared
             .store
             .read(|tx| webhooks::get(tx, id))?
             .ok_or(TestError::NotFound)?;
@@ -351,7 +460,11 @@ impl Deliveries {
             id: &event_id,
             body: &body,
         };
-        let sent = send(&inner.client, &hook, parcel, now, &inner.settings).await;
+        let sent = send(&shared.client, &hook, parcel, now, &shared.settings).await;
+        if sent.as_ref().is_ok_and(send::Received::is_success) {
+            // It is there: what waits for it need not wait longer.
+            self.0.poke(id);
+        }
         let duration_ms = clock::now().saturating_sub(now);
         Ok(match sent {
             Ok(received) => TestOutcome {
@@ -366,7 +479,7 @@ impl Deliveries {
                 error: None,
                 duration_ms,
             },
-            Err(error) => TestOutcome {
+            Err(Failure(error)) => TestOutcome {
                 delivered: false,
                 status: None,
                 body: None,
@@ -378,71 +491,101 @@ impl Deliveries {
 }
 
 impl Inner {
-    fn workers(&self) -> MutexGuard<'_, HashMap<String, (Task<()>, Position)>> {
+    fn workers(&self) -> MutexGuard<'_, HashMap<String, Running>> {
         self.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn start_worker(&self, hook: &WebhookRecord) {
+    fn start_worker(&self, hook: WebhookRecord) {
+        if hook.progress.disabled_at.is_some() {
+            return;
+        }
+        let id = hook.id.clone();
         let position = Position::default();
-        let worker = Worker {
-            id: hook.id.clone(),
-            store: self.store.clone(),
-            client: self.client.clone(),
-            settings: self.settings,
-            pause: self.pause,
-            slots: self.slots.clone(),
-            position: position.clone(),
-            stopping: self.stopping.clone(),
-        };
+        let (pokes, poked) = async_channel::bounded(1);
+        let worker = Worker::new(self.shared.clone(), hook, position.clone(), poked);
         let mut workers = self.workers();
-        // Workers of hooks that went with their account have ended by themselves.
-        workers.retain(|_, (task, _)| !task.is_finished());
-        let task = self.executor.spawn(worker.run());
-        workers.insert(hook.id.clone(), (task, position));
+        // Workers of hooks that went with their account, or are disabled, have ended by themselves.
+        workers.retain(|_, worker| !worker.task.is_finished());
+        let running = Running {
+            task: self.shared.executor.spawn(worker.run()),
+            position,
+            pokes,
+        };
+        workers.insert(id, running);
     }
 
     fn end_worker(&self, id: &str) {
         // Dropping the task cancels it, in the middle of a delivery if need be.
         let ended = self.workers().remove(id);
         drop(ended);
+        self.shared.marks.drop_of(id);
+    }
+
+    /// Has a hook tried now, and its replays looked for.
+    fn poke(&self, id: &str) {
+        if let Some(worker) = self.workers().get(id) {
+            // If the channel is full, it is going to.
+            let _ = worker.pokes.try_send(());
+        }
     }
 
     fn view(&self, hook: WebhookRecord) -> Result<HookView, StoreError> {
-        let position = self.workers().get(&hook.id).map(|(_, p)| p.get());
-        let cursor = hook.cursor.max(position.unwrap_or(0));
-        let behind = self.store.last_event().saturating_sub(cursor);
-        let pending = if behind == 0 || behind > MAX_COUNTED {
-            behind
-        } else {
-            let mut count = 0;
-            let most = events::Most {
-                events: usize::MAX,
-                bytes: usize::MAX,
-                looks: MAX_COUNTED as usize,
-            };
-            let counted = |event: &events::Header| {
-                count += u64::from(wants(&hook, event.kind, &event.account));
-                false
-            };
-            self.store
-                .read(|tx| events::scan(tx, cursor, most, counted))?;
-            count
+        let live = match self.workers().get(&hook.id) {
+            Some(worker) if !worker.task.is_finished() => worker.position.get(),
+            _ => Live {
+                progress: hook.progress.clone(),
+                next_attempt: None,
+            },
         };
+        let Live {
+            progress,
+            next_attempt,
+        } = live;
+        let pending = match progress.disabled_at {
+            Some(_) => 0,
+            None => progress.open.len() as u64 + self.behind(&hook, progress.cursor)?,
+        };
+        let next_attempt = next_attempt.map(|at| {
+            let left = at.saturating_duration_since(Instant::now()).as_millis();
+            clock::iso8601(clock::now().saturating_add(u64::try_from(left).unwrap_or(0)))
+        });
         Ok(HookView {
             url: target::redacted(&hook.url),
             events: wanted_events(&hook).to_vec(),
             id: hook.id,
             account_id: hook.account_id,
             created_at: clock::iso8601(hook.created_at),
-            last_delivery: hook.last_delivery.map(|delivery| DeliveryView {
+            last_delivery: progress.last_delivery.map(|delivery| DeliveryView {
                 at: clock::iso8601(delivery.at),
                 ok: delivery.ok,
                 status: delivery.status,
                 error: delivery.error,
             }),
-            failures: hook.failures,
+            failures: progress.failures,
+            next_attempt,
             pending,
+            dead: hook.dead_count,
+            missed: progress.missed,
+            disabled_at: progress.disabled_at.map(clock::iso8601),
         })
+    }
+
+    /// How many events behind `cursor` are for the hook; an upper bound where there are many.
+    fn behind(&self, hook: &WebhookRecord, cursor: u64) -> Result<u64, StoreError> {
+        let store = &self.shared.store;
+        let behind = store.last_event().saturating_sub(cursor);
+        if behind == 0 || behind > MAX_COUNTED {
+            return Ok(behind);
+        }
+        let mut count = 0;
+        let looks = MAX_COUNTED as usize;
+        store.read(|tx| {
+            events::walk(tx, cursor, looks, |_, event| {
+                count += u64::from(wants(hook, event.kind, &event.account));
+                true
+            })
+        })?;
+        Ok(count)
     }
 }
 

@@ -1,16 +1,25 @@
 //! One delivery over HTTP.
 
+use std::io;
+use std::time::{Duration, Instant};
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures_lite::{AsyncReadExt, FutureExt};
 use percent_encoding::percent_decode_str;
+use smol::Timer;
 use surf::http::{Body, Method};
 use surf::{Client, Request, Url};
 
 use super::DeliverySettings;
+use super::policy::retry_after;
 use super::sign::signature;
 use crate::clock::Millis;
+use crate::net::http::HttpError;
 use crate::store::webhooks::WebhookRecord;
+
+/// How many kept connections are tried.
+const MAX_STALE: usize = 3;
 
 /// How long a failure's words may be, in characters: they are stored.
 const MAX_WORDS: usize = 300;
@@ -25,10 +34,16 @@ pub struct Parcel<'a> {
     pub body: &'a str,
 }
 
+/// Why there is no answer, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure(pub String);
+
 /// What the receiver answered.
 #[derive(Debug)]
 pub struct Received {
     pub status: u16,
+    /// The pause that it asks for.
+    pub retry_after: Option<Duration>,
     /// Its beginning, if it is longer than the limit.
     pub body: Vec<u8>,
 }
@@ -43,44 +58,61 @@ impl Received {
 /// POSTs `parcel` to the hook and waits for the answer.
 ///
 /// # Errors
-/// Why there is no answer, in words.
+/// Why there is no answer.
 pub async fn send(
     client: &Client,
     hook: &WebhookRecord,
     parcel: Parcel<'_>,
     now: Millis,
     settings: &DeliverySettings,
-) -> Result<Received, String> {
-    let request = request(hook, parcel, now)?;
+) -> Result<Received, Failure> {
+    let deadline = Instant::now() + settings.timeout;
     let exchange = async {
-        let mut response = client
-            .send(request)
-            .await
-            .map_err(|e| words(&e.to_string()))?;
-        let status = response.status().into();
-        // The status is the answer. What goes wrong with the body, a length over the client's own
-        // limit among it, does not undo that the event was taken.
-        let mut body = Vec::new();
-        let limit = settings.max_response as u64;
-        let read = response
-            .take_body()
-            .take(limit)
-            .read_to_end(&mut body)
-            .await;
-        if let Err(error) = read {
-            log::debug!("the body of a webhook's answer broke off: {error}");
+        for _ in 0..MAX_STALE {
+            match client.send(request(hook, parcel, now)?).await {
+                // The receiver closed a connection that was kept for it, just as it was used. It will
+                // know the event by its id, should it have taken it.
+                Err(error) if is_stale(&error) => {}
+                answer => return answer.map_err(|e| failure(&e.to_string())),
+            }
         }
-        Ok(Received { status, body })
+        let answer = client.send(request(hook, parcel, now)?).await;
+        answer.map_err(|e| failure(&e.to_string()))
     };
     let late = async {
-        smol::Timer::after(settings.timeout).await;
-        Err(format!("no answer within {} s", settings.timeout.as_secs()))
+        Timer::at(deadline).await;
+        let seconds = settings.timeout.as_secs();
+        Err(failure(&format!("no answer within {seconds} s")))
     };
-    exchange.or(late).await
+    let mut response = exchange.or(late).await?;
+    let status = response.status().into();
+    let retry_after = response
+        .header("Retry-After")
+        .and_then(|values| retry_after(values.last().as_str()));
+    // The status is the answer. What goes wrong with the body does not undo that the event was taken.
+    let mut body = Vec::new();
+    let mut rest = response.take_body().take(settings.max_response as u64);
+    let read = async { rest.read_to_end(&mut body).await.map(drop) };
+    let late = async {
+        Timer::at(deadline).await;
+        Err(io::ErrorKind::TimedOut.into())
+    };
+    if let Err(error) = read.or(late).await {
+        log::debug!("the body of a webhook's answer broke off: {error}");
+    }
+    Ok(Received {
+        status,
+        retry_after,
+        body,
+    })
 }
 
-fn request(hook: &WebhookRecord, parcel: Parcel<'_>, now: Millis) -> Result<Request, String> {
-    let mut url = Url::parse(&hook.url).map_err(|_| "invalid URL".to_owned())?;
+fn is_stale(error: &surf::Error) -> bool {
+    matches!(error.downcast_ref(), Some(HttpError::Stale))
+}
+
+fn request(hook: &WebhookRecord, parcel: Parcel<'_>, now: Millis) -> Result<Request, Failure> {
+    let mut url = Url::parse(&hook.url).map_err(|_| failure("invalid URL"))?;
     let authorization = basic(&mut url);
     let mut request = Request::new(Method::Post, url);
     // A body of known length: never chunked.
@@ -97,8 +129,8 @@ fn request(hook: &WebhookRecord, parcel: Parcel<'_>, now: Millis) -> Result<Requ
     request.insert_header("webhook-id", parcel.id);
     request.insert_header("webhook-timestamp", seconds.to_string());
     if let Some(secret) = &hook.secret {
-        let signature =
-            signature(secret, parcel.id, seconds, parcel.body).map_err(|e| e.to_string())?;
+        let signature = signature(secret, parcel.id, seconds, parcel.body)
+            .map_err(|e| failure(&e.to_string()))?;
         request.insert_header("webhook-signature", signature);
     }
     Ok(request)
@@ -119,13 +151,14 @@ fn basic(url: &mut Url) -> Option<String> {
     Some(format!("Basic {}", STANDARD.encode(credentials)))
 }
 
-fn words(text: &str) -> String {
-    text.chars().take(MAX_WORDS).collect()
+fn failure(text: &str) -> Failure {
+    Failure(text.chars().take(MAX_WORDS).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::webhooks::Progress;
     use std::collections::BTreeMap;
 
     #[test]
@@ -138,9 +171,9 @@ mod tests {
             secret: Some("secret".to_owned()),
             headers: BTreeMap::from([("X-Mine".to_owned(), "1".to_owned())]),
             created_at: 0,
-            cursor: 0,
-            failures: 0,
-            last_delivery: None,
+            progress: Progress::default(),
+            dead_count: 0,
+            dead_bytes: 0,
         };
         let parcel = Parcel {
             id: "evt_1",

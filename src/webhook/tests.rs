@@ -85,17 +85,39 @@ impl HttpClient for Shared {
     }
 }
 
-fn start(store: &Store, network: &Arc<Network>, executor: &Arc<Executor<'static>>) -> Deliveries {
+const SETTINGS: DeliverySettings = DeliverySettings {
+    timeout: PATIENCE,
+    max_hooks: 3,
+    max_parallel: 4,
+    max_concurrent: 16,
+    max_response: 64 * 1024,
+    retry: Retry {
+        first: Duration::from_millis(1),
+        longest: Duration::from_millis(5),
+        give_up_after: Duration::from_secs(1000),
+    },
+    max_dead: 10,
+    mark_delay: Duration::ZERO,
+};
+
+fn start(
+    store: &Store,
+    network: &Arc<Network>,
+    executor: &Arc<Executor<'static>>,
+    settings: DeliverySettings,
+) -> Deliveries {
     let client = Client::with_http_client(Shared(network.clone()));
-    let settings = DeliverySettings {
-        max_hooks: 3,
-        ..DeliverySettings::default()
-    };
-    let pause = |failures, _| Duration::from_millis(u64::from(failures));
-    Deliveries::start_with(store.clone(), client, executor.clone(), settings, pause).unwrap()
+    Deliveries::start(store.clone(), client, executor.clone(), settings).unwrap()
 }
 
 fn with_world<T: Future<Output = ()>>(test: impl FnOnce(World) -> T) {
+    with_settings(SETTINGS, test);
+}
+
+fn with_settings<T: Future<Output = ()>>(
+    settings: DeliverySettings,
+    test: impl FnOnce(World) -> T,
+) {
     let executor = Arc::new(Executor::new());
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path(), Options::default()).unwrap();
@@ -104,7 +126,7 @@ fn with_world<T: Future<Output = ()>>(test: impl FnOnce(World) -> T) {
         got: sender,
         answers: Mutex::default(),
     });
-    let deliveries = start(&store, &network, &executor);
+    let deliveries = start(&store, &network, &executor, settings);
     let world = World {
         directory,
         store,
@@ -122,13 +144,11 @@ fn with_world<T: Future<Output = ()>>(test: impl FnOnce(World) -> T) {
 
 impl World {
     async fn happens(&self, account: &'static str, text: &'static str) {
-        let message: Message = serde_json::from_value(json!({
-            "accountId": account, "messageId": text, "chatId": "1@s.whatsapp.net",
-            "from": "1@s.whatsapp.net", "fromMe": false, "timestamp": 1, "type": "text",
-            "text": text, "hasMedia": false, "mentions": [], "reactions": [],
-            "isForwarded": false, "edited": false, "deleted": false, "createdAt": "now",
-        }))
-        .unwrap();
+        self.happens_in("1@s.whatsapp.net", account, text).await;
+    }
+
+    async fn happens_in(&self, chat: &str, account: &str, text: &str) {
+        let message = message(chat, account, text);
         self.store
             .write(move |tx| events::append(tx, &Event::Message(message.clone()), 1))
             .await
@@ -150,16 +170,33 @@ impl World {
         (got.path, got.body["text"].as_str().unwrap().to_owned())
     }
 
-    /// Waits until the one hook's cursor is stored at `number`.
+    fn view(&self) -> HookView {
+        self.deliveries.list().unwrap().remove(0)
+    }
+
+    /// Waits until it is stored that all hooks are done with everything up to `number`.
     async fn stored(&self, number: u64) {
         loop {
             let hooks = self.store.read(webhooks::list).unwrap();
-            if hooks.iter().all(|hook| hook.cursor == number) {
+            let done = |hook: &WebhookRecord| {
+                hook.progress.cursor == number && hook.progress.open.is_empty()
+            };
+            if hooks.iter().all(done) {
                 return;
             }
             future::yield_now().await;
         }
     }
+}
+
+fn message(chat: &str, account: &str, text: &str) -> Message {
+    serde_json::from_value(json!({
+        "accountId": account, "messageId": text, "chatId": chat,
+        "from": "1@s.whatsapp.net", "fromMe": false, "timestamp": 1, "type": "text",
+        "text": text, "hasMedia": false, "mentions": [], "reactions": [],
+        "isForwarded": false, "edited": false, "deleted": false, "createdAt": "now",
+    }))
+    .unwrap()
 }
 
 fn new(url: &str) -> NewWebhook {
@@ -243,10 +280,10 @@ fn nothing_is_lost_or_repeated_over_a_restart() {
         world.store.close(PATIENCE).await.unwrap();
 
         let store = Store::open(world.directory.path(), Options::default()).unwrap();
-        let again = start(&store, &world.network, &world.executor);
+        let again = start(&store, &world.network, &world.executor, SETTINGS);
         assert_eq!(world.next().await, is("/in", "two"));
         again.stop(PATIENCE).await;
-        assert_eq!(store.read(webhooks::list).unwrap()[0].cursor, 2);
+        assert_eq!(store.read(webhooks::list).unwrap()[0].progress.cursor, 2);
         assert!(world.got.is_empty());
     });
 }
@@ -362,5 +399,160 @@ fn a_test_says_what_the_receiver_answered() {
         let view = world.deliveries.list().unwrap().remove(0);
         assert_eq!(view.url, "http://***:***@a/in?token=***");
         assert_eq!(view.failures, 0, "a test is no delivery");
+    });
+}
+
+#[test]
+fn chats_do_not_wait_for_each_other() {
+    with_world(|world| async move {
+        world.hook("http://a/hangs").await;
+        for chat in ["1@s.whatsapp.net", "2@s.whatsapp.net", "1@s.whatsapp.net"] {
+            world.happens_in(chat, "alice", chat).await;
+        }
+        world.happens_in("2@s.whatsapp.net", "bob", "bob's").await;
+        let mut got = [
+            world.next().await.1,
+            world.next().await.1,
+            world.next().await.1,
+        ];
+        got.sort();
+        assert_eq!(got, ["1@s.whatsapp.net", "2@s.whatsapp.net", "bob's"]);
+        assert!(world.got.is_empty(), "the second of a chat waits");
+        world.deliveries.stop(Duration::ZERO).await;
+    });
+}
+
+#[test]
+fn what_is_given_up_is_kept_and_replayed() {
+    let mut settings = SETTINGS;
+    settings.retry.give_up_after = Duration::ZERO;
+    with_settings(settings, |world| async move {
+        let hook = world.hook("http://a/in").await;
+        world.answers("/in", &[500]);
+        world.happens("alice", "one").await;
+        world.happens("alice", "two").await;
+        assert_eq!(world.next().await, is("/in", "one"));
+        assert_eq!(world.next().await, is("/in", "two"));
+        world.stored(2).await;
+        let view = world.view();
+        assert_eq!((view.dead, view.pending, view.failures), (1, 0, 0));
+        let (dead, total) = world.deliveries.dead(&hook.id, 9, 0, 9999).unwrap();
+        assert_eq!((dead.len(), total), (1, 1));
+        assert_eq!(dead[0].header.attempts, 1);
+        let error = dead[0].header.error.as_deref().unwrap();
+        assert!(error.contains("500"), "{error}");
+        assert!(dead[0].body.contains("\"one\""));
+
+        let replay = |ids: Option<Vec<String>>| world.deliveries.replay(&hook.id, ids);
+        let unknown = replay(Some(vec!["evt_x_1".to_owned()])).await;
+        assert!(matches!(unknown, Err(DeadError::Unknown(_))));
+        assert!(matches!(
+            world.deliveries.replay("wh_99", None).await,
+            Err(DeadError::NotFound)
+        ));
+        // It fails again, and is a dead letter as before.
+        world.answers("/in", &[503]);
+        assert_eq!(replay(None).await.unwrap(), 1);
+        assert_eq!(world.next().await, is("/in", "one"));
+        let again = Some(vec![dead[0].header.id.clone()]);
+        while world.deliveries.dead(&hook.id, 9, 0, 9999).unwrap().0[0]
+            .header
+            .again
+        {
+            future::yield_now().await;
+        }
+        assert_eq!(replay(again).await.unwrap(), 1);
+        let got = world.got.recv().await.unwrap();
+        assert_eq!(got.body["text"], "one");
+        assert_eq!(got.headers["webhook-id"], dead[0].header.id);
+        while world.view().dead > 0 {
+            future::yield_now().await;
+        }
+        assert_eq!(replay(None).await.unwrap(), 0);
+    });
+}
+
+#[test]
+fn a_dead_hook_is_given_up_without_an_attempt_for_each() {
+    let mut settings = SETTINGS;
+    settings.retry.give_up_after = Duration::from_millis(200);
+    settings.max_dead = 100;
+    with_settings(settings, |world| async move {
+        world.answers("/in", &[500; 10_000]);
+        let hook = world.hook("http://a/in").await;
+        let messages: Vec<Message> = (0..90)
+            .map(|n| message("1@s.whatsapp.net", "alice", &n.to_string()))
+            .collect();
+        world
+            .store
+            .write(move |tx| {
+                for message in &messages {
+                    events::append(tx, &Event::Message(message.clone()), 1)?;
+                }
+                Ok(())
+            })
+            .await
+            .unwrap();
+        world.stored(90).await;
+        let (dead, total) = world.deliveries.dead(&hook.id, 999, 0, usize::MAX).unwrap();
+        assert_eq!((dead.len(), total), (90, 90));
+        let without = dead.iter().filter(|letter| letter.header.attempts == 0);
+        assert!(without.count() > 50);
+        let view = world.view();
+        assert_eq!((view.dead, view.pending), (90, 0));
+        assert!(view.failures > 2);
+    });
+}
+
+#[test]
+fn a_receiver_that_wants_no_more_gets_no_more_until_it_asks() {
+    with_world(|world| async move {
+        let hook = world.hook("http://a/in").await;
+        world.answers("/in", &[410]);
+        world.happens("alice", "one").await;
+        assert_eq!(world.next().await, is("/in", "one"));
+        while world.view().disabled_at.is_none() || world.view().dead == 0 {
+            future::yield_now().await;
+        }
+        world.happens("alice", "two").await;
+        assert_eq!(world.view().pending, 0);
+        assert!(matches!(
+            world.deliveries.replay(&hook.id, None).await,
+            Err(DeadError::Disabled)
+        ));
+        // Not after a restart either.
+        world.deliveries.stop(PATIENCE).await;
+        let again = start(&world.store, &world.network, &world.executor, SETTINGS);
+        world.happens("alice", "three").await;
+        assert!(again.list().unwrap()[0].disabled_at.is_some());
+        let enabled = again.register(new("http://a/in")).await.unwrap();
+        assert_eq!((enabled.id, enabled.created), (hook.id.clone(), false));
+        world.happens("alice", "four").await;
+        assert_eq!(world.next().await, is("/in", "four"));
+        assert!(again.list().unwrap()[0].disabled_at.is_none());
+        assert_eq!(again.replay(&hook.id, None).await.unwrap(), 1);
+        assert_eq!(world.next().await, is("/in", "one"));
+        assert!(world.got.is_empty());
+    });
+}
+
+#[test]
+fn many_deliveries_share_a_commit() {
+    let mut settings = SETTINGS;
+    settings.mark_delay = Duration::from_millis(300);
+    with_settings(settings, |world| async move {
+        world.hook("http://a/in").await;
+        let before = world.store.stats().commits;
+        let texts: Vec<String> = (0..100).map(|n| n.to_string()).collect();
+        for text in &texts {
+            world.happens_in("1@s.whatsapp.net", "alice", text).await;
+        }
+        let appended = world.store.stats().commits;
+        for text in &texts {
+            assert_eq!(world.next().await.1, *text);
+        }
+        world.stored(100).await;
+        let marks = world.store.stats().commits - before - 100;
+        assert!(appended - before >= 100 && marks <= 10, "{marks} commits");
     });
 }

@@ -1,279 +1,629 @@
-//! One hook's deliveries: reads the log behind the hook's cursor, sends what the hook wants, one
-//! at a time and in order, and moves the cursor.
+//! One hook's deliveries: reads the log behind the hook's cursor, sends what the hook wants as its
+//! [queue](super::queue) says, and notes how far it is.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use async_channel::Receiver;
-use futures_lite::{FutureExt, future};
-use smol::lock::Semaphore;
+use async_channel::{Receiver, Sender};
+use futures_lite::FutureExt;
+use smol::lock::{Semaphore, SemaphoreGuardArc};
+use smol::{Executor, Task};
 use surf::Client;
 
-use super::send::{Parcel, send};
-use super::{DeliverySettings, Pause, wants};
+use super::marks::Marks;
+use super::queue::{Failed, Now, Queue};
+use super::send::{Failure, Parcel, Received, send};
+use super::{DeliverySettings, wants};
 use crate::clock;
-use crate::store::webhooks::{self, Delivery, WebhookRecord};
-use crate::store::{Store, StoreError, events};
+use crate::store::dead_letters::{self, Burial, Most};
+use crate::store::events::{self, StoredEvent};
+use crate::store::webhooks::{self, Delivery, Progress, WebhookRecord};
+use crate::store::{Store, StoreError};
 
-/// How many events are read at once. An event's body has at most some hundred KB.
-const BATCH: events::Most = events::Most {
-    events: 16,
-    bytes: usize::MAX,
-    looks: usize::MAX,
-};
+/// Events that are looked at in one go.
+const LOOKS: usize = 256;
 
 /// How many unwanted events may pass before the cursor is stored behind them: reading over them
 /// again after a restart is cheaper than a commit for each.
 const MAX_UNSAVED: u64 = 1000;
 
-/// How long to wait after the storage failed to read.
+/// How long to wait after the storage failed.
 const STORAGE_PAUSE: Duration = Duration::from_secs(5);
+
+/// Bytes of a hook's dead letters.
+const DEAD_BYTES: u64 = 4 << 20;
+
+/// The answer of a receiver that wants no more.
+const GONE: u16 = 410;
 
 /// How far a hook is, for whoever lists them.
 #[derive(Debug, Clone, Default)]
-pub struct Position(Arc<Mutex<u64>>);
+pub struct Position(Arc<Mutex<Live>>);
+
+/// What a worker knows of its hook.
+#[derive(Debug, Clone, Default)]
+pub struct Live {
+    pub progress: Progress,
+    /// When a hook that is down is tried again.
+    pub next_attempt: Option<Instant>,
+}
 
 impl Position {
-    pub fn get(&self) -> u64 {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn get(&self) -> Live {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
-    fn set(&self, cursor: u64) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = cursor;
+    fn set(&self, live: Live) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = live;
     }
 }
 
 /// Why a worker ends by itself.
+#[derive(Debug)]
 enum End {
     /// The hook is gone, or the storage closed.
     Gone,
+    /// The receiver wants no more.
+    Disabled,
     /// The server stops.
     Stopped,
 }
 
-pub struct Worker {
-    pub id: String,
+/// What all workers share.
+#[derive(Clone)]
+pub struct Shared {
     pub store: Store,
     pub client: Client,
+    pub executor: Arc<Executor<'static>>,
     pub settings: DeliverySettings,
-    pub pause: Pause,
-    /// One for each delivery that may be under way, over all hooks.
+    /// One for each delivery beyond the first of a hook.
     pub slots: Arc<Semaphore>,
-    pub position: Position,
+    pub marks: Arc<Marks>,
     /// Closed when the server stops.
     pub stopping: Receiver<()>,
 }
 
-/// A delivery's mark that is to be stored.
-type Mark = (u64, Option<Delivery>);
+type Outcome = Result<Received, Failure>;
+
+/// An attempt that is over: the event's number, and what came of it.
+type Over = (u64, Outcome);
+
+/// What a worker waits for.
+enum News {
+    /// An attempt is over.
+    Outcome(u64, Outcome),
+    /// The log has grown, or it is time for the next attempt.
+    Work,
+    /// Somebody says that it is worth trying now, or wants a replay.
+    Poked,
+    Stop,
+}
+
+pub struct Worker {
+    shared: Shared,
+    hook: Arc<WebhookRecord>,
+    position: Position,
+    pokes: Receiver<()>,
+    queue: Queue,
+    progress: Progress,
+    /// The cursor that is stored, or about to be.
+    saved: u64,
+    /// The end of the log as far as this worker has seen it.
+    seen: u64,
+    /// Dead letters after this number may be marked for a replay.
+    replay_after: Option<u64>,
+    /// Those of `queue` that are dead letters.
+    replayed: Vec<u64>,
+    in_flight: HashMap<u64, Task<()>>,
+    over: Sender<Over>,
+    outcomes: Receiver<Over>,
+}
 
 impl Worker {
-    /// Delivers until the hook is removed or the server stops.
-    pub async fn run(self) {
-        match self.deliver_all().await {
-            End::Gone => log::debug!("webhook {}: gone", self.id),
-            End::Stopped => log::debug!("webhook {}: stopped", self.id),
-        }
-    }
-
-    async fn deliver_all(&self) -> End {
-        // Unwanted events that were passed without storing it.
-        let mut passed = 0;
-        loop {
-            match self.round(passed).await {
-                Ok(Round::At(cursor)) => passed = cursor,
-                Ok(Round::Wait { failures }) => {
-                    let wait = (self.pause)(failures, fastrand::u32(..));
-                    log::info!("webhook {}: next attempt in {} s", self.id, wait.as_secs());
-                    if self.sleep(wait).await.is_none() {
-                        return End::Stopped;
-                    }
-                }
-                Ok(Round::End(end)) | Err(Some(end)) => return end,
-                Err(None) => {
-                    if self.sleep(STORAGE_PAUSE).await.is_none() {
-                        return End::Stopped;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Delivers one batch, or waits for the next event. `passed`: how far unwanted events were
-    /// passed in earlier rounds.
-    async fn round(&self, passed: u64) -> Result<Round, Option<End>> {
-        let last = self.store.last_event();
-        let read = self.store.read(|tx| {
-            let Some(hook) = webhooks::get(tx, &self.id)? else {
-                return Ok(None);
-            };
-            let cursor = hook.cursor.max(passed);
-            let found = events::scan(tx, cursor, BATCH, |_| true)?;
-            Ok(Some((hook, found.log.trimmed, found.events)))
+    pub fn new(
+        shared: Shared,
+        hook: WebhookRecord,
+        position: Position,
+        pokes: Receiver<()>,
+    ) -> Worker {
+        let settings = &shared.settings;
+        let progress = hook.progress.clone();
+        let queue = Queue::new(&progress, settings.retry, settings.max_parallel, now());
+        position.set(Live {
+            progress: progress.clone(),
+            next_attempt: None,
         });
-        let Some((hook, trimmed, batch)) = read.map_err(|e| self.storage_failed(&e))? else {
-            return Ok(Round::End(End::Gone));
-        };
-        let cursor = hook.cursor.max(passed);
-        self.position.set(cursor);
-        if trimmed > cursor {
-            log::warn!(
-                "webhook {}: up to {} events left the log before they were delivered",
-                self.id,
-                trimmed - cursor
-            );
-            return Ok(Round::At(trimmed));
+        // As many as can be under way.
+        let (over, outcomes) = async_channel::bounded(settings.max_parallel.max(1));
+        Worker {
+            queue,
+            position,
+            pokes,
+            saved: progress.cursor,
+            seen: 0,
+            replay_after: (hook.dead_count > 0).then_some(0),
+            replayed: Vec::new(),
+            in_flight: HashMap::new(),
+            over,
+            outcomes,
+            progress,
+            hook: Arc::new(hook),
+            shared,
         }
-        if batch.is_empty() {
-            return self.wait_for_events(cursor.max(last)).await;
-        }
-        self.deliver(&hook, cursor, batch).await
     }
 
-    async fn wait_for_events(&self, seen: u64) -> Result<Round, Option<End>> {
-        self.position.set(seen);
-        let stopped = async {
-            let _ = self.stopping.recv().await;
-            Ok(Round::End(End::Stopped))
-        };
-        let committed = async {
-            match self.store.events_committed(seen).await {
-                Ok(_) => Ok(Round::At(seen)),
-                Err(_) => Ok(Round::End(End::Gone)),
-            }
-        };
-        stopped.or(committed).await
+    /// Delivers until the hook is removed or disabled, or the server stops.
+    pub async fn run(mut self) {
+        let end = self.deliver_all().await;
+        log::debug!("webhook {}: its worker ends: {end:?}", self.hook.id);
     }
 
-    /// Sends what the hook wants of `batch`. The mark of each delivery is stored while the next
-    /// one is under way: a crash repeats at most those two.
-    async fn deliver(
-        &self,
-        hook: &WebhookRecord,
-        mut cursor: u64,
-        batch: Vec<events::StoredEvent>,
-    ) -> Result<Round, Option<End>> {
-        let mut mark: Option<Mark> = None;
-        for event in batch {
-            if !wants(hook, event.header.kind, &event.header.account) {
-                cursor = event.number;
-                if cursor - hook.cursor >= MAX_UNSAVED {
-                    mark = Some((cursor, mark.and_then(|(_, delivery)| delivery)));
+    async fn deliver_all(&mut self) -> End {
+        loop {
+            match self.restore() {
+                Ok(()) => break,
+                Err(error) => {
+                    if let Err(end) = self.storage_failed(&error).await {
+                        return end;
+                    }
                 }
+            }
+        }
+        loop {
+            let news = match self.work() {
+                Ok(()) => self.news().await,
+                Err(Some(error)) => match self.storage_failed(&error).await {
+                    Ok(()) => continue,
+                    Err(end) => return end,
+                },
+                Err(None) => return End::Gone,
+            };
+            let handled = match news {
+                News::Work => Ok(()),
+                News::Outcome(number, outcome) => self.outcome(number, outcome).await,
+                News::Poked => {
+                    self.queue.try_now(now());
+                    self.replay_after = Some(0);
+                    Ok(())
+                }
+                News::Stop => {
+                    self.finish().await;
+                    Err(End::Stopped)
+                }
+            };
+            if let Err(end) = handled {
+                return end;
+            }
+        }
+    }
+
+    /// Takes up what was open before the start.
+    fn restore(&mut self) -> Result<(), StoreError> {
+        let (id, now) = (&self.hook.id, now());
+        for open in std::mem::take(&mut self.progress.open) {
+            let found = self.shared.store.read(|tx| {
+                let log = events::state(tx)?;
+                Ok((dead_letters::find(tx, id, open.number)?, log))
+            });
+            match found {
+                Ok((Some(event), _)) => self.queue.restore(open, &event.header, now),
+                Ok((None, log)) if open.number <= log.trimmed => self.progress.missed += 1,
+                // It went with its account.
+                Ok((None, _)) => {}
+                Err(error) => {
+                    self.progress.open.push(open);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads ahead and starts what is to be started.
+    ///
+    /// # Errors
+    /// What the storage says; `None` if the hook is gone.
+    fn work(&mut self) -> Result<(), Option<StoreError>> {
+        self.take_in_replays()?;
+        self.take_in()?;
+        while !self.shared.stopping.is_closed() {
+            // The first one is a hook's right; others would have to wait for slow hooks else.
+            let slot = match self.in_flight.is_empty() {
+                true => None,
+                false => match self.shared.slots.try_acquire_arc() {
+                    Some(slot) => Some(slot),
+                    None => break,
+                },
+            };
+            let Some(number) = self.queue.next(now()) else {
+                break;
+            };
+            self.start(number, slot)?;
+        }
+        self.show();
+        Ok(())
+    }
+
+    fn take_in_replays(&mut self) -> Result<(), Option<StoreError>> {
+        let Some(after) = self.replay_after else {
+            return Ok(());
+        };
+        let room = self.queue.room();
+        let id = &self.hook.id;
+        let found = self
+            .shared
+            .store
+            .read(|tx| dead_letters::to_replay(tx, id, after, room))
+            .map_err(Some)?;
+        // If there was no room, the search goes on when there is.
+        self.replay_after = (found.len() >= room).then(|| found.last().map_or(after, |it| it.0));
+        let now = now();
+        for (number, letter) in found {
+            self.queue.take_in(number, &letter.event, now.wall, now);
+            if !self.replayed.contains(&number) {
+                self.replayed.push(number);
+            }
+        }
+        Ok(())
+    }
+
+    fn take_in(&mut self) -> Result<(), Option<StoreError>> {
+        loop {
+            let room = self.queue.room();
+            let mut found = Vec::new();
+            let walked = self.shared.store.read(|tx| {
+                if !webhooks::exists(tx, &self.hook.id)? {
+                    return Ok(None);
+                }
+                let most = LOOKS;
+                events::walk(tx, self.progress.cursor, most, |number, header| {
+                    if found.len() == room {
+                        return false;
+                    }
+                    if wants(&self.hook, header.kind, &header.account) {
+                        found.push((number, header.clone()));
+                    }
+                    true
+                })
+                .map(Some)
+            });
+            let Some((to, log)) = walked.map_err(Some)? else {
+                return Err(None);
+            };
+            self.seen = log.last;
+            if log.trimmed > self.progress.cursor {
+                let missed = log.trimmed - self.progress.cursor;
+                log::warn!(
+                    "webhook {}: {missed} events left the log before they were read",
+                    self.hook.id
+                );
+                self.progress.missed += missed;
+                self.progress.cursor = log.trimmed;
+                self.mark();
                 continue;
             }
-            if self.stopping.is_closed() {
-                self.store_mark(mark).await;
-                return Ok(Round::End(End::Stopped));
+            let now = now();
+            for (number, header) in found {
+                self.queue.take_in(number, &header, header.at, now);
             }
+            self.progress.cursor = to;
+            if to - self.saved >= MAX_UNSAVED {
+                self.mark();
+            }
+            if to >= log.last || self.queue.room() == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Sends an event.
+    fn start(
+        &mut self,
+        number: u64,
+        slot: Option<SemaphoreGuardArc>,
+    ) -> Result<(), Option<StoreError>> {
+        let id = &self.hook.id;
+        let found = self.shared.store.read(|tx| {
+            let event = dead_letters::find(tx, id, number)?;
+            Ok((event, events::state(tx)?.trimmed))
+        });
+        let event: StoredEvent = match found {
+            Ok((Some(event), _)) => event,
+            Ok((None, trimmed)) => {
+                if number <= trimmed {
+                    log::warn!("webhook {id}: event {number} left the log before it was sent");
+                    self.progress.missed += 1;
+                }
+                self.queue.done(number, false);
+                self.mark();
+                return Ok(());
+            }
+            Err(error) => {
+                self.queue.put_back(number);
+                return Err(Some(error));
+            }
+        };
+        let (hook, client) = (Arc::clone(&self.hook), self.shared.client.clone());
+        let (settings, over) = (self.shared.settings, self.over.clone());
+        let task = self.shared.executor.spawn(async move {
             let parcel = Parcel {
                 id: &event.id,
                 body: &event.body,
             };
-            let sending = async {
-                let _slot = self.slots.acquire().await;
-                send(&self.client, hook, parcel, clock::now(), &self.settings).await
-            };
-            let (_, sent) = future::zip(self.store_mark(mark.take()), sending).await;
-            let delivery = delivery(sent.map(|r| (r.status, r.is_success())), clock::now());
-            if !delivery.ok {
-                return self.failed(hook, delivery).await;
-            }
-            cursor = event.number;
-            self.position.set(cursor);
-            mark = Some((cursor, Some(delivery)));
-        }
-        self.store_mark(mark).await;
-        Ok(Round::At(cursor))
+            let outcome = send(&client, &hook, parcel, clock::now(), &settings).await;
+            drop(slot);
+            // Nobody listens any more if the hook is gone.
+            let _ = over.send((number, outcome)).await;
+        });
+        self.in_flight.insert(number, task);
+        Ok(())
     }
 
-    /// Notes a failed attempt. The next round begins with the same event, from the log.
-    async fn failed(&self, hook: &WebhookRecord, delivery: Delivery) -> Result<Round, Option<End>> {
-        let why = delivery.error.clone().unwrap_or_default();
-        log::warn!("webhook {}: delivery failed: {why}", self.id);
-        let id = self.id.clone();
-        let noted = self
-            .store
-            .write(move |tx| webhooks::record_delivery(tx, &id, delivery.clone()))
-            .await;
-        match noted {
-            Ok(Some(hook)) => Ok(Round::Wait {
-                failures: hook.failures,
-            }),
-            Ok(None) => Ok(Round::End(End::Gone)),
-            // The pause matters more than its record.
-            Err(error) => {
-                self.storage_failed(&error);
-                Ok(Round::Wait {
-                    failures: hook.failures.saturating_add(1),
-                })
-            }
-        }
-    }
-
-    /// Stores how far the hook is. Failing at it costs a repeated delivery after a restart, no
-    /// more, so it is logged and gone past.
-    async fn store_mark(&self, mark: Option<Mark>) {
-        let Some((cursor, delivery)) = mark else {
-            return;
-        };
-        let id = self.id.clone();
-        let stored = self
-            .store
-            .write(move |tx| webhooks::advance(tx, &id, cursor, delivery.clone()))
-            .await;
-        if let Err(error) = stored {
-            self.storage_failed(&error);
-        }
-    }
-
-    /// Logs it; a closed store is the end.
-    fn storage_failed(&self, error: &StoreError) -> Option<End> {
-        if matches!(error, StoreError::Closed) {
-            return Some(End::Gone);
-        }
-        log::error!("webhook {}: {error}", self.id);
-        None
-    }
-
-    /// `None` if the server stops meanwhile.
-    async fn sleep(&self, duration: Duration) -> Option<()> {
+    async fn news(&self) -> News {
         let stopped = async {
-            let _ = self.stopping.recv().await;
-            None
+            let _ = self.shared.stopping.recv().await;
+            News::Stop
+        };
+        let outcome = async {
+            match self.outcomes.recv().await {
+                Ok((number, outcome)) => News::Outcome(number, outcome),
+                Err(_) => News::Stop,
+            }
+        };
+        let poked = async {
+            match self.pokes.recv().await {
+                Ok(()) => News::Poked,
+                Err(_) => std::future::pending().await,
+            }
+        };
+        let grown = async {
+            if self.queue.room() == 0 {
+                std::future::pending::<()>().await;
+            }
+            // An error means that the storage is closed: reading it will tell.
+            let _ = self.shared.store.events_committed(self.seen).await;
+            News::Work
+        };
+        let due = async {
+            match self.queue.wake() {
+                // Others hold all the slots: one of ours that ends wakes us.
+                Some(at) if at <= Instant::now() && !self.in_flight.is_empty() => {
+                    std::future::pending::<()>().await;
+                }
+                Some(at) => {
+                    smol::Timer::at(at).await;
+                }
+                None => std::future::pending::<()>().await,
+            }
+            News::Work
+        };
+        stopped.or(outcome).or(poked).or(grown).or(due).await
+    }
+
+    /// An attempt is over.
+    async fn outcome(&mut self, number: u64, outcome: Outcome) -> Result<(), End> {
+        self.in_flight.remove(&number);
+        let (delivery, asked) = delivery(&outcome, clock::now());
+        self.progress.last_delivery = Some(delivery.clone());
+        if delivery.ok {
+            return self.delivered(number).await;
+        }
+        let error = delivery.error.unwrap_or_default();
+        if delivery.status == Some(GONE) {
+            return self.disable(number, error).await;
+        }
+        let was_up = self.queue.next_attempt().is_none();
+        let failed = self.queue.failed(number, asked, now(), fastrand::u32(..));
+        if was_up {
+            log::warn!("webhook {}: delivery failed: {error}", self.hook.id);
+        } else {
+            log::info!("webhook {}: delivery failed again: {error}", self.hook.id);
+        }
+        if failed == Failed::GiveUp {
+            let attempts = self.queue.attempts(number);
+            self.give_up(vec![(number, attempts)], &error).await?;
+            let expired = self.queue.expired(now());
+            if !expired.is_empty() {
+                self.give_up(expired, &error).await?;
+            }
+        }
+        self.mark();
+        Ok(())
+    }
+
+    async fn delivered(&mut self, number: u64) -> Result<(), End> {
+        let was_down = self.queue.next_attempt().is_some();
+        self.queue.done(number, true);
+        if was_down {
+            log::info!("webhook {}: its receiver takes events again", self.hook.id);
+        }
+        self.mark();
+        let replayed = self.replayed.iter().position(|it| *it == number);
+        if let Some(at) = replayed {
+            self.replayed.swap_remove(at);
+            let (id, progress) = (self.hook.id.clone(), self.progress.clone());
+            let stored = self
+                .shared
+                .store
+                .write(move |tx| dead_letters::delivered(tx, &id, number, &progress))
+                .await;
+            match stored {
+                Ok(true) => {}
+                Ok(false) => return Err(End::Gone),
+                // It stays a dead letter that is to be delivered: once more after the next start.
+                Err(error) => self.storage_failed(&error).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes dead letters of events. If that cannot be stored, they stay in the queue.
+    async fn give_up(&mut self, events: Vec<(u64, u32)>, error: &str) -> Result<(), End> {
+        let burials: Vec<Burial> = events
+            .iter()
+            .map(|(number, attempts)| Burial {
+                number: *number,
+                attempts: *attempts,
+                error: Some(error.to_owned()),
+            })
+            .collect();
+        if !self.bury(burials).await? {
+            return Ok(());
+        }
+        for (number, _) in &events {
+            self.queue.remove(*number, now());
+            self.replayed.retain(|it| it != number);
+        }
+        log::warn!(
+            "webhook {}: {} events are given up, see GET /webhooks/{}/dead",
+            self.hook.id,
+            events.len(),
+            self.hook.id
+        );
+        self.mark();
+        Ok(())
+    }
+
+    /// Whether it was stored.
+    async fn bury(&mut self, burials: Vec<Burial>) -> Result<bool, End> {
+        let most = Most {
+            count: self.shared.settings.max_dead,
+            bytes: DEAD_BYTES,
+        };
+        self.shared.marks.drop_of(&self.hook.id);
+        let (id, mut progress) = (self.hook.id.clone(), self.progress.clone());
+        self.queue.show(&mut progress);
+        // They are dead letters from this transaction on.
+        progress
+            .open
+            .retain(|open| !burials.iter().any(|it| it.number == open.number));
+        let now = clock::now();
+        let stored = self
+            .shared
+            .store
+            .write(move |tx| dead_letters::bury(tx, &id, &burials, &progress, most, now))
+            .await;
+        match stored {
+            Ok(Some(dropped)) => {
+                self.progress.missed += dropped;
+                Ok(true)
+            }
+            Ok(None) => Err(End::Gone),
+            Err(error) => {
+                self.storage_failed(&error).await?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// The receiver wants no more, until its URL is registered again.
+    async fn disable(&mut self, number: u64, error: String) -> Result<(), End> {
+        // What else is under way ends here.
+        self.in_flight.clear();
+        let attempts = self.queue.attempts(number).saturating_add(1);
+        self.progress.disabled_at = Some(clock::now());
+        log::warn!(
+            "webhook {}: disabled, for its receiver answered 410 Gone; registering its URL again \
+             enables it",
+            self.hook.id
+        );
+        loop {
+            let burial = Burial {
+                number,
+                attempts,
+                error: Some(error.clone()),
+            };
+            if self.bury(vec![burial]).await? {
+                self.queue.done(number, false);
+                self.show();
+                return Err(End::Disabled);
+            }
+        }
+    }
+
+    /// The server stops: what is under way may end.
+    async fn finish(&mut self) {
+        while !self.in_flight.is_empty() {
+            let Ok((number, outcome)) = self.outcomes.recv().await else {
+                return;
+            };
+            if self.outcome(number, outcome).await.is_err() {
+                return;
+            }
+        }
+        self.mark();
+    }
+
+    /// Has stored how far it is.
+    fn mark(&mut self) {
+        self.saved = self.progress.cursor;
+        self.show();
+        self.shared.marks.put(&self.hook.id, self.progress.clone());
+    }
+
+    fn show(&mut self) {
+        self.queue.show(&mut self.progress);
+        self.position.set(Live {
+            progress: self.progress.clone(),
+            next_attempt: self.queue.next_attempt(),
+        });
+    }
+
+    /// Logs it and waits a while; a closed store is the end.
+    async fn storage_failed(&self, error: &StoreError) -> Result<(), End> {
+        if matches!(error, StoreError::Closed) {
+            return Err(End::Gone);
+        }
+        log::error!("webhook {}: {error}", self.hook.id);
+        let stopped = async {
+            let _ = self.shared.stopping.recv().await;
+            Err(End::Stopped)
         };
         let slept = async {
-            smol::Timer::after(duration).await;
-            Some(())
+            smol::Timer::after(STORAGE_PAUSE).await;
+            Ok(())
         };
         stopped.or(slept).await
     }
 }
 
-/// What a round came to.
-enum Round {
-    /// Everything up to this number is done with.
-    At(u64),
-    /// The receiver failed, this many times in a row.
-    Wait {
-        failures: u32,
-    },
-    End(End),
+fn now() -> Now {
+    Now {
+        wall: clock::now(),
+        instant: Instant::now(),
+    }
 }
 
-fn delivery(sent: Result<(u16, bool), String>, at: clock::Millis) -> Delivery {
-    match sent {
-        Ok((status, ok)) => Delivery {
-            at,
-            ok,
-            status: Some(status),
-            error: (!ok).then(|| format!("the receiver answered {status}")),
-        },
-        Err(words) => Delivery {
-            at,
-            ok: false,
-            status: None,
-            error: Some(words),
-        },
+/// What came of an attempt, and the pause that the receiver asks for.
+fn delivery(outcome: &Outcome, at: clock::Millis) -> (Delivery, Option<Duration>) {
+    match outcome {
+        Ok(received) => {
+            let (status, ok) = (received.status, received.is_success());
+            let redirects = (300..400).contains(&status);
+            let note = match redirects {
+                true => ", a redirect, and those are not followed",
+                false => "",
+            };
+            let delivery = Delivery {
+                at,
+                ok,
+                status: Some(status),
+                error: (!ok).then(|| format!("the receiver answered {status}{note}")),
+            };
+            (delivery, received.retry_after)
+        }
+        Err(Failure(words)) => {
+            let delivery = Delivery {
+                at,
+                ok: false,
+                status: None,
+                error: Some(words.clone()),
+            };
+            (delivery, None)
+        }
     }
 }

@@ -13,16 +13,6 @@ const ALICE: &str = "491700000001";
 const BOB: &str = "491700000002";
 const CAROL: &str = "491700000003";
 
-/// A server with other settings of the events.
-fn server_with(world: &World, settings: &[(&str, &str)]) -> Server {
-    let mut options = world.options();
-    for (name, value) in settings {
-        let name = format!("WILDCAT_{name}");
-        options.env.push((name, (*value).to_owned()));
-    }
-    Server::start(&options)
-}
-
 /// The texts of a page's messages.
 fn texts(page: &Value) -> Vec<&str> {
     let events = page["events"].as_array().expect("events");
@@ -234,7 +224,7 @@ fn what_happened_is_listed_by_number() {
 #[test]
 fn a_wait_ends_when_something_happens_and_with_the_server() {
     let world = World::new();
-    let mut server = server_with(&world, &[("EVENTS_MAX_READERS", "2")]);
+    let mut server = world.server_with(&[("EVENTS_MAX_READERS", "2")]);
     world.pair(&server, "alice", ALICE);
     let bob = world.phone(BOB, "Bob");
     let wait = |seconds: u32| format!("/events?after=latest&types=message&wait={seconds}");
@@ -281,7 +271,7 @@ fn a_wait_ends_when_something_happens_and_with_the_server() {
 #[test]
 fn a_stream_goes_on_where_it_broke_off() {
     let world = World::new();
-    let server = server_with(&world, &[("EVENTS_HEARTBEAT", "1s")]);
+    let server = world.server_with(&[("EVENTS_HEARTBEAT", "1s")]);
     world.pair(&server, "alice", ALICE);
     world.pair(&server, "bob", BOB);
     let carol = world.phone(CAROL, "Carol");
@@ -336,7 +326,7 @@ fn a_stream_goes_on_where_it_broke_off() {
 #[test]
 fn who_falls_off_the_log_is_told() {
     let world = World::new();
-    let server = server_with(&world, &[("EVENTS_MAX_BYTES", "64 KiB")]);
+    let server = world.server_with(&[("EVENTS_MAX_BYTES", "64 KiB")]);
     world.pair(&server, "alice", ALICE);
     let bob = world.phone(BOB, "Bob");
     let first = world.get(&server, "/events?limit=1");
@@ -378,7 +368,7 @@ fn who_falls_off_the_log_is_told() {
 #[test]
 fn waiting_readers_are_few_and_those_who_leave_make_room() {
     let world = World::new();
-    let server = server_with(&world, &[("EVENTS_MAX_READERS", "2")]);
+    let server = world.server_with(&[("EVENTS_MAX_READERS", "2")]);
     let stream = || Stream::open(&server, "", None);
     let first = stream().expect("open");
     let _second = stream().expect("open");

@@ -260,6 +260,14 @@ const WALKED_BY: &[(&str, &str)] = &[
         "POST /webhooks/:id/test",
         "webhooks::registering_listing_and_removing",
     ),
+    (
+        "GET /webhooks/:id/dead",
+        "webhooks::a_hook_that_is_down_is_probed_and_what_is_given_up_can_be_replayed",
+    ),
+    (
+        "POST /webhooks/:id/replay",
+        "webhooks::a_hook_that_is_down_is_probed_and_what_is_given_up_can_be_replayed",
+    ),
 ];
 
 /// The endpoints of WILDCAT 2.0, as its users have them.

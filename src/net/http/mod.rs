@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use async_h1::client::{Encoder, decode};
 use futures_lite::future;
-use futures_lite::io::{AsyncReadExt, Cursor};
+use futures_lite::io::{AsyncReadExt, AsyncWriteExt, Cursor};
 use futures_rustls::rustls::ClientConfig;
 use http_types::headers::USER_AGENT;
 use http_types::{Method, Request, Response, StatusCode};
@@ -26,6 +26,9 @@ use self::body::{Lease, LimitedBody};
 use self::head::{Framing, Head};
 use self::pool::{Pool, Shared};
 use super::dial::{self, DialError, Stream, Target};
+
+/// How much of a request is written at once, in bytes.
+const WRITE: usize = 8 << 10;
 
 /// What a client may use.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +57,10 @@ pub enum HttpError {
     Broken(#[from] io::Error),
     #[error("the connection was closed without an answer")]
     Closed,
+    /// Like that, on a connection that was kept from an earlier request: the peer may just have given
+    /// it up.
+    #[error("a kept connection was closed without an answer")]
+    Stale,
     #[error("the answer is not HTTP: {0}")]
     BadAnswer(String),
     #[error("the answer has the unusual status {0}")]
@@ -126,6 +133,9 @@ impl Backend {
                 again,
             ) {
                 (Err(HttpError::Closed | HttpError::Broken(_)), Some(again)) => request = again,
+                (Err(HttpError::Closed | HttpError::Broken(_)), None) => {
+                    return Err(HttpError::Stale);
+                }
                 (result, _) => return result,
             }
         }
@@ -143,7 +153,8 @@ impl Backend {
         deadline: Instant,
     ) -> Result<Response, HttpError> {
         let method = request.method();
-        futures_lite::io::copy(Encoder::new(request), &mut stream).await?;
+        write(request, &mut stream).await?;
+        stream.acknowledge_at_once();
         let Head {
             bytes,
             rest,
@@ -187,6 +198,26 @@ impl Backend {
         let body = LimitedBody::new(reader, limit, length, deadline, lease);
         response.set_body(body.into_body());
         Ok(response)
+    }
+}
+
+/// Writes a request; one that is small leaves in one packet.
+async fn write(request: Request, stream: &mut Stream) -> io::Result<()> {
+    let mut encoder = Encoder::new(request);
+    let mut buf = vec![0; WRITE];
+    loop {
+        let mut len = 0;
+        // The encoder puts no chunk into less than some bytes.
+        while buf.len() - len >= WRITE / 8 {
+            match encoder.read(&mut buf[len..]).await? {
+                0 => break,
+                count => len += count,
+            }
+        }
+        if len == 0 {
+            return stream.flush().await;
+        }
+        stream.write_all(&buf[..len]).await?;
     }
 }
 

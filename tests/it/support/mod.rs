@@ -15,7 +15,7 @@ mod world;
 
 pub use form::Form;
 pub use raw::{Raw, request};
-pub use receiver::Receiver;
+pub use receiver::{Delivery, Receiver, Reply};
 pub use server::{Server, ServerOptions, run_to_end, use_binary};
 pub use world::{Answer, Phone, World, eventually};
 

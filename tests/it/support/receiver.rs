@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
 use serde_json::Value;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::DEADLINE;
 
 /// One request that came in.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Delivery {
     /// Lower-case name and value.
     pub headers: Vec<(String, String)>,
@@ -27,27 +27,58 @@ impl Delivery {
     }
 }
 
-/// Answers every request with the next of its statuses (200 after the last).
+/// What a receiver answers.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    pub status: u16,
+    /// Header lines, each with its line end.
+    pub headers: String,
+    pub body: String,
+}
+
+impl Reply {
+    pub fn status(status: u16) -> Reply {
+        Reply {
+            status,
+            headers: String::new(),
+            body: "ok".to_owned(),
+        }
+    }
+}
+
+type Answers = Arc<dyn Fn(&Delivery) -> Reply + Send + Sync>;
+
+/// Listens until the test ends, each connection on a thread of its own.
 pub struct Receiver {
     address: SocketAddr,
     deliveries: mpsc::Receiver<Delivery>,
 }
 
 impl Receiver {
+    /// Answers everything with 200.
     pub fn start() -> Receiver {
         Receiver::with_statuses(Vec::new())
     }
 
-    /// Answers the first requests with these statuses.
+    /// Answers the first requests with these statuses, all others with 200.
     pub fn with_statuses(statuses: Vec<u16>) -> Receiver {
+        let statuses = Mutex::new(statuses.into_iter());
+        Receiver::answering(move |_| {
+            let next = statuses.lock().expect("statuses").next();
+            Reply::status(next.unwrap_or(200))
+        })
+    }
+
+    /// Answers as `answer` says; the test hears of a request before.
+    pub fn answering(answer: impl Fn(&Delivery) -> Reply + Send + Sync + 'static) -> Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let (sender, deliveries) = mpsc::channel();
-        let mut statuses = statuses.into_iter();
+        let answer: Answers = Arc::new(answer);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                // One connection after another, each until it closes: order is kept.
-                let _ = serve(&stream, &sender, &mut statuses);
+                let (sender, answer) = (sender.clone(), Arc::clone(&answer));
+                thread::spawn(move || serve(&stream, &sender, &answer));
             }
         });
         Receiver {
@@ -76,8 +107,9 @@ impl Receiver {
 fn serve(
     stream: &TcpStream,
     sender: &mpsc::Sender<Delivery>,
-    statuses: &mut impl Iterator<Item = u16>,
+    answer: &Answers,
 ) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
     let mut reader = BufReader::new(stream);
     loop {
         let mut line = String::new();
@@ -100,18 +132,24 @@ fn serve(
             .expect("webhooks are sent with a Content-Length");
         let mut body = vec![0; length];
         reader.read_exact(&mut body)?;
-        let status = statuses.next().unwrap_or(200);
         let delivery = Delivery {
             headers,
             body: serde_json::from_slice(&body).expect("webhooks carry JSON"),
         };
-        let mut out = stream;
-        write!(
-            out,
-            "HTTP/1.1 {status} Status\r\nContent-Length: 2\r\n\r\nok"
-        )?;
-        if sender.send(delivery).is_err() {
+        // Before the answer: what comes after it on another connection is later.
+        if sender.send(delivery.clone()).is_err() {
             return Ok(());
         }
+        let reply = answer(&delivery);
+        // In one piece: the peer acknowledges late what it waits to have whole.
+        let text = format!(
+            "HTTP/1.1 {} Status\r\nContent-Length: {}\r\n{}\r\n{}",
+            reply.status,
+            reply.body.len(),
+            reply.headers,
+            reply.body
+        );
+        let mut out = stream;
+        out.write_all(text.as_bytes())?;
     }
 }

@@ -182,6 +182,16 @@ impl World {
         Server::start(&self.options())
     }
 
+    /// The same with other settings: names of the environment without their `WILDCAT_`.
+    pub fn server_with(&self, settings: &[(&str, &str)]) -> Server {
+        let mut options = self.options();
+        for (name, value) in settings {
+            let name = format!("WILDCAT_{name}");
+            options.env.push((name, (*value).to_owned()));
+        }
+        Server::start(&options)
+    }
+
     /// A request to the server.
     pub fn api(&self, server: &Server, method: &str, path: &str, body: Option<&Value>) -> Answer {
         let url = format!("{}{path}", server.base());

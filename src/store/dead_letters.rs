@@ -1,0 +1,490 @@
+//! Dead letters: events that a hook was not given in all the time that there was for it. They
+//! outlive the event log, until they are replayed, become too many, or go with their hook or account.
+//!
+//! `dead_letters`: the hook's number (u64), the event's number (u64) → a line of JSON ([`Header`]), a
+//! line feed, and the event's JSON body. How many there are is in the hook's row.
+
+use serde::{Deserialize, Serialize};
+
+use super::error::StoreError;
+use super::events::{self, StoredEvent};
+use super::key::{Key, KeyReader};
+use super::tx::{ReadTx, Row, WriteTx};
+use super::webhooks::{self, Progress, WebhookRecord};
+use crate::clock::Millis;
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+/// How many dead letters a hook may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Most {
+    pub count: u64,
+    /// Bytes of rows; one dead letter may be larger.
+    pub bytes: u64,
+}
+
+/// What is known of a dead letter beside its body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Header {
+    /// The event's id.
+    pub id: String,
+    pub event: events::Header,
+    /// When it was given up.
+    pub failed_at: Millis,
+    pub attempts: u32,
+    /// What the last attempt came to, in words.
+    pub error: Option<String>,
+    /// It is to be delivered again.
+    #[serde(default)]
+    pub again: bool,
+}
+
+/// A dead letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// The event's number.
+    pub number: u64,
+    pub header: Header,
+    /// The event's JSON body.
+    pub body: String,
+}
+
+/// Why an event is given up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Burial {
+    /// The event's number.
+    pub number: u64,
+    pub attempts: u32,
+    pub error: Option<String>,
+}
+
+/// What is to be replayed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Replay {
+    /// So many dead letters will be delivered again.
+    Queued(u64),
+    /// There is no dead letter of that id; nothing was changed.
+    Unknown(String),
+}
+
+/// Makes dead letters of events, and stores how far the hook is, in one step. The oldest ones go where
+/// there are too many; returns how many, or `None` if the hook is gone.
+pub fn bury(
+    tx: &mut WriteTx<'_>,
+    hook_id: &str,
+    burials: &[Burial],
+    progress: &Progress,
+    most: Most,
+    now: Millis,
+) -> Result<Option<u64>> {
+    let (Some(mut hook), Some(prefix)) =
+        (webhooks::get(&tx.view(), hook_id)?, webhooks::key(hook_id))
+    else {
+        return Ok(None);
+    };
+    let table = tx.tables().dead_letters;
+    for burial in burials {
+        let Some(event) = find(&tx.view(), hook_id, burial.number)? else {
+            // It went with its account, or with the log's end.
+            continue;
+        };
+        let header = Header {
+            id: event.id,
+            event: event.header,
+            failed_at: now,
+            attempts: burial.attempts,
+            error: burial.error.clone(),
+            again: false,
+        };
+        let row = encode(&header, &event.body)?;
+        remove(tx, &mut hook, burial.number)?;
+        let key = prefix.clone().u64(burial.number);
+        tx.put(table, &key, &row)?;
+        hook.dead_count += 1;
+        hook.dead_bytes += row.len() as u64;
+    }
+    let dropped = drop_oldest(tx, &mut hook, &prefix, most)?;
+    hook.progress = progress.clone();
+    hook.progress.missed += dropped;
+    store(tx, hook)?;
+    Ok(Some(dropped))
+}
+
+/// An event for a hook: from the log, or of its dead letters.
+pub fn find(tx: &ReadTx<'_>, hook_id: &str, number: u64) -> Result<Option<StoredEvent>> {
+    if let Some(event) = events::get(tx, number)? {
+        return Ok(Some(event));
+    }
+    Ok(get(tx, hook_id, number)?.map(|letter| StoredEvent {
+        number,
+        id: letter.header.id,
+        header: letter.header.event,
+        body: letter.body,
+    }))
+}
+
+/// One dead letter.
+pub fn get(tx: &ReadTx<'_>, hook_id: &str, number: u64) -> Result<Option<DeadLetter>> {
+    let Some(prefix) = webhooks::key(hook_id) else {
+        return Ok(None);
+    };
+    let key = prefix.u64(number);
+    match tx.get(tx.tables().dead_letters, &key)? {
+        Some(bytes) => parse((&key, bytes)).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// A hook's dead letters, the oldest events first: at most `limit`, and after `bytes` of bodies no
+/// more. Skips `offset`.
+pub fn list(
+    tx: &ReadTx<'_>,
+    hook_id: &str,
+    limit: usize,
+    offset: usize,
+    bytes: usize,
+) -> Result<Vec<DeadLetter>> {
+    let Some(prefix) = webhooks::key(hook_id) else {
+        return Ok(Vec::new());
+    };
+    let mut found = Vec::new();
+    let mut size = 0;
+    for row in tx.prefix(tx.tables().dead_letters, &prefix)?.skip(offset) {
+        if found.len() >= limit || size >= bytes {
+            break;
+        }
+        let letter = parse(row?)?;
+        size += letter.body.len();
+        found.push(letter);
+    }
+    Ok(found)
+}
+
+/// The first dead letters after `number` that are to be delivered again, at most `limit`, without
+/// their bodies.
+pub fn to_replay(
+    tx: &ReadTx<'_>,
+    hook_id: &str,
+    number: u64,
+    limit: usize,
+) -> Result<Vec<(u64, Header)>> {
+    let (Some(prefix), Some(start)) = (webhooks::key(hook_id), number.checked_add(1)) else {
+        return Ok(Vec::new());
+    };
+    let (start, end) = (prefix.clone().u64(start), prefix.after_prefix());
+    let mut found = Vec::new();
+    for row in tx.range(tx.tables().dead_letters, &start, end.as_deref())? {
+        let (number, header, _) = split(row?)?;
+        if header.again {
+            found.push((number, header));
+        }
+        if found.len() >= limit {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// Marks dead letters to be delivered again: those of these event ids, or all.
+pub fn replay(tx: &mut WriteTx<'_>, hook_id: &str, ids: Option<&[String]>) -> Result<Replay> {
+    let Some(prefix) = webhooks::key(hook_id) else {
+        return Ok(Replay::Queued(0));
+    };
+    let table = tx.tables().dead_letters;
+    let mut rows = Vec::new();
+    let mut found = 0;
+    match ids {
+        Some(ids) => {
+            for id in ids {
+                let number = id.rsplit('_').next().and_then(|digits| digits.parse().ok());
+                let letter = match number {
+                    Some(number) => get(&tx.view(), hook_id, number)?,
+                    None => None,
+                };
+                match letter.filter(|letter| letter.header.id == *id) {
+                    Some(letter) => rows.push((letter.number, letter.header, letter.body)),
+                    None => return Ok(Replay::Unknown(id.clone())),
+                }
+                found += 1;
+            }
+        }
+        None => {
+            for row in tx.view().prefix(table, &prefix)? {
+                let (number, header, body) = split(row?)?;
+                found += 1;
+                if !header.again {
+                    rows.push((number, header, body.to_owned()));
+                }
+            }
+        }
+    }
+    for (number, mut header, body) in rows {
+        // Of the same length or a byte less: the hook's sum stays about right, and is put right below.
+        header.again = true;
+        let row = encode(&header, &body)?;
+        tx.put(table, &prefix.clone().u64(number), &row)?;
+    }
+    recount(tx, hook_id)?;
+    Ok(Replay::Queued(found))
+}
+
+/// The hook was given these; stores how far it is in the same step. Whether there is such a hook.
+pub fn delivered(
+    tx: &mut WriteTx<'_>,
+    hook_id: &str,
+    number: u64,
+    progress: &Progress,
+) -> Result<bool> {
+    let Some(mut hook) = webhooks::get(&tx.view(), hook_id)? else {
+        return Ok(false);
+    };
+    remove(tx, &mut hook, number)?;
+    hook.progress = progress.clone();
+    store(tx, hook)?;
+    Ok(true)
+}
+
+pub(super) fn remove_of_account(
+    tx: &mut WriteTx<'_>,
+    hook_id: &str,
+    account_id: &str,
+) -> Result<()> {
+    let Some(prefix) = webhooks::key(hook_id) else {
+        return Ok(());
+    };
+    let table = tx.tables().dead_letters;
+    let mut doomed = Vec::new();
+    for row in tx.view().prefix(table, &prefix)? {
+        let row = row?;
+        if split(row)?.1.event.account == account_id {
+            doomed.push(row.0.to_vec());
+        }
+    }
+    for key in &doomed {
+        tx.delete(table, key)?;
+    }
+    recount(tx, hook_id)
+}
+
+/// Deletes a dead letter, if there is one.
+fn remove(tx: &mut WriteTx<'_>, hook: &mut WebhookRecord, number: u64) -> Result<()> {
+    let Some(prefix) = webhooks::key(&hook.id) else {
+        return Ok(());
+    };
+    let (table, key) = (tx.tables().dead_letters, prefix.u64(number));
+    let Some(length) = tx.view().get(table, &key)?.map(<[u8]>::len) else {
+        return Ok(());
+    };
+    tx.delete(table, &key)?;
+    hook.dead_count = hook.dead_count.saturating_sub(1);
+    hook.dead_bytes = hook.dead_bytes.saturating_sub(length as u64);
+    Ok(())
+}
+
+fn drop_oldest(
+    tx: &mut WriteTx<'_>,
+    hook: &mut WebhookRecord,
+    prefix: &Key,
+    most: Most,
+) -> Result<u64> {
+    let table = tx.tables().dead_letters;
+    let mut dropped = 0;
+    while hook.dead_count > most.count.max(1) || hook.dead_bytes > most.bytes && hook.dead_count > 1
+    {
+        let oldest = tx.view().prefix(table, prefix)?.next();
+        let Some(number) = oldest.transpose()?.map(split).transpose()?.map(|it| it.0) else {
+            break;
+        };
+        remove(tx, hook, number)?;
+        dropped += 1;
+    }
+    Ok(dropped)
+}
+
+fn recount(tx: &mut WriteTx<'_>, hook_id: &str) -> Result<()> {
+    let (Some(mut hook), Some(prefix)) =
+        (webhooks::get(&tx.view(), hook_id)?, webhooks::key(hook_id))
+    else {
+        return Ok(());
+    };
+    (hook.dead_count, hook.dead_bytes) = (0, 0);
+    for row in tx.view().prefix(tx.tables().dead_letters, &prefix)? {
+        hook.dead_count += 1;
+        hook.dead_bytes += row?.1.len() as u64;
+    }
+    store(tx, hook)
+}
+
+fn store(tx: &mut WriteTx<'_>, hook: WebhookRecord) -> Result<()> {
+    let id = hook.id.clone();
+    webhooks::update(tx, &id, |row| *row = hook).map(drop)
+}
+
+fn encode(header: &Header, body: &str) -> Result<Vec<u8>> {
+    let mut row = serde_json::to_vec(header).map_err(|e| StoreError::Encode {
+        table: "dead_letters",
+        cause: e.to_string().into(),
+    })?;
+    row.push(b'\n');
+    row.extend_from_slice(body.as_bytes());
+    Ok(row)
+}
+
+fn parse(row: Row<'_>) -> Result<DeadLetter> {
+    let (number, header, body) = split(row)?;
+    Ok(DeadLetter {
+        number,
+        header,
+        body: body.to_owned(),
+    })
+}
+
+fn split<'t>((key, bytes): Row<'t>) -> Result<(u64, Header, &'t str)> {
+    let corrupt = |cause: String| StoreError::corrupt("dead_letters", key, cause);
+    let mut reader = KeyReader(key);
+    let number = reader.u64().and_then(|_| reader.u64());
+    let number = number.ok_or_else(|| corrupt("not two numbers".to_owned()))?;
+    let row = std::str::from_utf8(bytes).map_err(|e| corrupt(e.to_string()))?;
+    let (header, body) = row
+        .split_once('\n')
+        .ok_or_else(|| corrupt("no body".to_owned()))?;
+    let header = serde_json::from_str(header).map_err(|e| corrupt(e.to_string()))?;
+    Ok((number, header, body))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::event::Event;
+    use crate::store::accounts;
+    use crate::store::tests::{TestStore, message};
+    use crate::store::webhooks::NewWebhook;
+
+    const MOST: Most = Most {
+        count: 100,
+        bytes: 1 << 20,
+    };
+
+    fn hook(store: &TestStore, url: &str) -> String {
+        let new = NewWebhook {
+            url: url.to_owned(),
+            account_id: None,
+            events: None,
+            secret: None,
+            headers: BTreeMap::new(),
+        };
+        store.run(move |tx| Ok(webhooks::create(tx, &new, 0)?.0.id))
+    }
+
+    fn happens(store: &TestStore, account: &'static str) -> u64 {
+        store.run(move |tx| {
+            let message = message(account, "1@s.whatsapp.net", "M", 1);
+            events::append(tx, &Event::Message(message), 1)
+        })
+    }
+
+    fn give_up(store: &TestStore, hook: &str, number: u64, most: Most) -> Option<u64> {
+        let hook = hook.to_owned();
+        let burial = Burial {
+            number,
+            attempts: 3,
+            error: Some("500".to_owned()),
+        };
+        let progress = Progress {
+            cursor: number,
+            ..Progress::default()
+        };
+        store.run(move |tx| bury(tx, &hook, std::slice::from_ref(&burial), &progress, most, 9))
+    }
+
+    fn numbers(store: &TestStore, hook: &str) -> Vec<u64> {
+        let letters = store.read(|tx| list(tx, hook, 99, 0, usize::MAX)).unwrap();
+        let count = store.read(|tx| webhooks::get(tx, hook)).unwrap().unwrap();
+        assert_eq!(count.dead_count, letters.len() as u64);
+        assert_eq!(count.dead_bytes == 0, letters.is_empty());
+        letters.into_iter().map(|letter| letter.number).collect()
+    }
+
+    #[test]
+    fn they_outlive_the_log_and_come_back() {
+        let store = TestStore::new();
+        let (a, b) = (hook(&store, "http://a/"), hook(&store, "http://b/"));
+        for _ in 0..3 {
+            happens(&store, "alice");
+        }
+        for number in [1, 2, 3] {
+            assert_eq!(give_up(&store, &a, number, MOST), Some(0));
+        }
+        give_up(&store, &b, 2, MOST);
+        let body = store.read(|tx| events::get(tx, 2)).unwrap().unwrap().body;
+        store.run(|tx| {
+            let table = tx.tables().events;
+            tx.delete_prefix(table, &[], usize::MAX)
+        });
+        assert_eq!(numbers(&store, &a), [1, 2, 3]);
+        let page = store.read(|tx| list(tx, &a, 1, 1, usize::MAX)).unwrap();
+        assert_eq!((page[0].number, &page[0].body), (2, &body));
+        assert_eq!((page[0].header.attempts, page[0].header.failed_at), (3, 9));
+        let found = store.read(|tx| find(tx, &a, 2)).unwrap().unwrap();
+        assert_eq!(found.body, body);
+        assert_eq!(store.read(|tx| find(tx, &a, 4)).unwrap(), None);
+
+        let again = |ids: Option<Vec<String>>| {
+            let a = a.clone();
+            store.run(move |tx| replay(tx, &a, ids.as_deref()))
+        };
+        let waiting = || {
+            let found = store.read(|tx| to_replay(tx, &a, 0, 99)).unwrap();
+            found.into_iter().map(|it| it.0).collect::<Vec<_>>()
+        };
+        let unknown = again(Some(vec![found.id.clone(), "evt_x_1".to_owned()]));
+        assert_eq!(unknown, Replay::Unknown("evt_x_1".to_owned()));
+        assert_eq!(waiting(), [0; 0]);
+        assert_eq!(again(Some(vec![found.id])), Replay::Queued(1));
+        assert_eq!(waiting(), [2]);
+        assert_eq!(again(None), Replay::Queued(3));
+        assert_eq!(waiting(), [1, 2, 3]);
+        assert_eq!(numbers(&store, &a), [1, 2, 3]);
+        let id = a.clone();
+        let progress = Progress::default();
+        assert!(store.run(move |tx| delivered(tx, &id, 2, &progress)));
+        assert_eq!(waiting(), [1, 3]);
+        assert_eq!(numbers(&store, &a), [1, 3]);
+        // Given up again.
+        give_up(&store, &a, 3, MOST);
+        assert_eq!(waiting(), [1]);
+        assert_eq!(numbers(&store, &a), [1, 3]);
+        assert_eq!(numbers(&store, &b), [2]);
+    }
+
+    #[test]
+    fn they_are_bounded_and_go_with_hook_and_account() {
+        let store = TestStore::new();
+        store.run(|tx| accounts::create(tx, "alice", None, String::new(), 0));
+        let (a, b) = (hook(&store, "http://a/"), hook(&store, "http://b/"));
+        for account in ["alice", "bob", "alice", "bob"] {
+            let number = happens(&store, account);
+            let most = Most { count: 3, ..MOST };
+            let dropped = give_up(&store, &a, number, most);
+            assert_eq!(dropped, Some(u64::from(number == 4)));
+            give_up(&store, &b, number, Most { bytes: 1, ..MOST });
+        }
+        assert_eq!(numbers(&store, &a), [2, 3, 4]);
+        assert_eq!(numbers(&store, &b), [4], "one may be too large");
+        let missed = |hook: &str| {
+            let hook = store.read(|tx| webhooks::get(tx, hook)).unwrap().unwrap();
+            hook.progress.missed
+        };
+        assert_eq!(missed(&a), 1);
+        store.run(|tx| accounts::remove(tx, "alice"));
+        assert_eq!(numbers(&store, &a), [2, 4]);
+        let id = b.clone();
+        store.run(move |tx| webhooks::delete(tx, &id));
+        assert_eq!(give_up(&store, &b, 4, MOST), None);
+        assert!(store.read(|tx| list(tx, &b, 9, 0, 9)).unwrap().is_empty());
+        assert_eq!(numbers(&store, &a), [2, 4]);
+    }
+}

@@ -12,9 +12,10 @@ use crate::store::{ReadTx, StoreError, accounts as records};
 use crate::whatsapp::{FetchFailure, SendFailure, Session};
 
 use super::Accounts;
+use super::draft::Draft;
 use super::driver::{Handle, LiveState};
 use super::reach;
-use super::sending::{Draft, Sending, Way};
+use super::sending::{Sending, Way};
 use super::types::{
     AccountError, Manner, MediaFile, MediaFilter, MediaView, Outcome, OutgoingMedia, OutgoingText,
     Status,

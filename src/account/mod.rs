@@ -3,6 +3,7 @@
 //! [`Accounts`] is the registry. Each account has one driver ([`driver`]), the only owner of its
 //! session and of its [`machine`]; everyone else sees a snapshot and sends commands.
 
+mod draft;
 mod driver;
 mod machine;
 mod media;

@@ -16,10 +16,11 @@ use crate::store::{ReadTx, StoreError, accounts as records, idempotency};
 use crate::whatsapp::{SendFailure, Session};
 
 use super::Accounts;
+use super::draft::{media_of, remote_of};
 use super::driver::Flight;
 use super::queue::{Picker, TRIES, Try};
 use super::reach;
-use super::sending::{Sending, Verdict, is_final, media_of, remote_of, report_failure};
+use super::sending::{Sending, Verdict, is_final, report_failure};
 use super::types::{AccountError, OutboxEntry, OutboxView};
 
 /// Entries that are looked at in one go.

@@ -1,0 +1,304 @@
+//! What is to be sent, as a message: its words, its file made ready, its place in a chat.
+
+use smol::lock::Semaphore;
+
+use crate::clock;
+use crate::event::{DeliveryStatus, Message, MessageKind, Quoted};
+use crate::jid::ChatJid;
+use crate::media::{self, MediaKind, Prepared};
+use crate::store::media::{NewMedium, Remote};
+use crate::store::messages::{Author, Target};
+use crate::store::outbox::{FileFacts, Outgoing, Upload, What};
+use crate::whatsapp::SendFailure;
+
+use super::sending::{Sending, Way};
+use super::types::{AccountError, OutgoingMedia, OutgoingText};
+
+/// Files that are decoded and converted at the same time: what takes memory and a whole core is done one
+/// after the other.
+static PREPARING: Semaphore = Semaphore::new(1);
+
+/// A request to send, checked.
+pub enum Draft {
+    Text(OutgoingText, Option<Message>),
+    Medium(OutgoingMedia, Option<Message>),
+    Reaction {
+        chat: ChatJid,
+        target: Message,
+        emoji: String,
+    },
+    Deletion {
+        chat: ChatJid,
+        target: Message,
+    },
+}
+
+/// A message that is to be recorded.
+pub struct New {
+    pub to: ChatJid,
+    pub message: Option<Message>,
+    pub medium: Option<NewMedium>,
+    pub what: What,
+    pub size: u64,
+}
+
+impl Sending {
+    /// What a draft comes to as a message, and its file.
+    pub async fn new_message(
+        &self,
+        draft: Draft,
+        message_id: &str,
+        way: &Way,
+    ) -> Result<(New, Option<Prepared>), AccountError> {
+        Ok(match draft {
+            Draft::Text(out, quoted) => {
+                let size = out.text.len() as u64;
+                let message = Message {
+                    text: Some(out.text),
+                    ..self.pending(
+                        message_id,
+                        &out.to,
+                        MessageKind::Text,
+                        quoted.as_ref(),
+                        &out.mentions,
+                    )
+                };
+                let new = New {
+                    to: out.to,
+                    message: Some(message),
+                    medium: None,
+                    what: What::Text,
+                    size,
+                };
+                (new, None)
+            }
+            Draft::Medium(out, quoted) => {
+                let (new, prepared) = self.new_medium(out, quoted, message_id, way).await?;
+                (new, Some(prepared))
+            }
+            Draft::Reaction {
+                chat,
+                target,
+                emoji,
+            } => {
+                let what = What::Reaction {
+                    target: target_of(&target),
+                    emoji,
+                };
+                (change_of(chat, what), None)
+            }
+            Draft::Deletion { chat, target } => {
+                let what = What::Deletion {
+                    target: target_of(&target),
+                };
+                (change_of(chat, what), None)
+            }
+        })
+    }
+
+    /// Prepares a file, and uploads it if it goes now.
+    async fn new_medium(
+        &self,
+        out: OutgoingMedia,
+        quoted: Option<Message>,
+        message_id: &str,
+        way: &Way,
+    ) -> Result<(New, Prepared), AccountError> {
+        let spool = self.fetcher.wiring.spool.clone();
+        let OutgoingMedia {
+            to,
+            wish,
+            file,
+            caption,
+            gif_playback,
+            mentions,
+            quoted_message_id: _,
+        } = out;
+        let slot = self.fetcher.slots.acquire().await;
+        let (wish, prepared) = {
+            let turn = PREPARING.acquire().await;
+            let spool = spool.clone();
+            smol::unblock(move || {
+                // The turn goes with the work, which runs on when nobody waits for it any more.
+                let _turn = turn;
+                let prepared = media::prepare(&wish, file, &spool);
+                (wish, prepared)
+            })
+            .await
+        };
+        let prepared = prepared?;
+        let upload = match way {
+            Way::Now(session) => Some(
+                session
+                    .upload(wish.kind, prepared.file.path(), &spool)
+                    .await
+                    .map_err(|failure| self.upload_failed(failure))?,
+            ),
+            Way::Later(_) => None,
+        };
+        drop(slot);
+        let sha256 = match &upload {
+            Some(upload) => upload.file_sha256,
+            None => {
+                let path = prepared.file.path().to_owned();
+                self.fetcher
+                    .hash(path)
+                    .await
+                    .map_err(media::MediaError::Io)?
+            }
+        };
+        let file_name = (wish.kind == MediaKind::Document)
+            .then(|| wish.file_name.clone())
+            .flatten();
+        let message = Message {
+            caption: caption.clone(),
+            ..self.pending(
+                message_id,
+                &to,
+                kind_of(wish.kind, wish.ptt),
+                quoted.as_ref(),
+                &mentions,
+            )
+        };
+        let medium = NewMedium {
+            kind: name_of(wish.kind),
+            wire_chat: to.to_string(),
+            wire_sender: None,
+            mimetype: prepared.mimetype.clone(),
+            file_name,
+            size: prepared.size,
+            sha256: sha256.to_vec(),
+            remote: upload.as_ref().map(remote_of),
+            wanted: false,
+        };
+        let size = prepared
+            .size
+            .saturating_add(caption.map_or(0, |c| c.len() as u64));
+        let what = What::Medium(Box::new(Outgoing {
+            gif_playback,
+            facts: facts_of(&prepared),
+            upload,
+        }));
+        let new = New {
+            to,
+            message: Some(message),
+            medium: Some(medium),
+            what,
+            size,
+        };
+        Ok((new, prepared))
+    }
+
+    fn upload_failed(&self, failure: SendFailure) -> AccountError {
+        match failure {
+            SendFailure::NotConnected => self.not_connected(),
+            other => AccountError::Session(other.to_string()),
+        }
+    }
+
+    fn pending(
+        &self,
+        message_id: &str,
+        to: &ChatJid,
+        kind: MessageKind,
+        quoted: Option<&Message>,
+        mentions: &[ChatJid],
+    ) -> Message {
+        Message {
+            from: self.own_jid().unwrap_or_default(),
+            from_me: true,
+            quoted_message: quoted.map(|quoted| Quoted {
+                message_id: quoted.message_id.clone(),
+                participant: Some(quoted.from.clone()),
+                text: quoted.text.clone().or_else(|| quoted.caption.clone()),
+                has_media: quoted.has_media,
+            }),
+            mentions: mentions.iter().map(ToString::to_string).collect(),
+            status: Some(DeliveryStatus::Pending),
+            ..Message::empty(&*self.id, message_id, to.to_string(), kind, clock::now())
+        }
+    }
+}
+
+fn target_of(message: &Message) -> Target {
+    Target {
+        chat: message.chat_id.clone(),
+        message_id: message.message_id.clone(),
+        author: Some(match message.from_me {
+            true => Author::Me,
+            false => Author::Them(Some(message.from.clone())),
+        }),
+    }
+}
+
+/// A message about another one, which is not shown itself.
+fn change_of(to: ChatJid, what: What) -> New {
+    New {
+        to,
+        message: None,
+        medium: None,
+        what,
+        size: 0,
+    }
+}
+
+/// Where an uploaded file lies, to fetch it again.
+pub fn remote_of(upload: &Upload) -> Remote {
+    Remote {
+        direct_path: upload.direct_path.clone(),
+        media_key: upload.media_key.to_vec(),
+        file_enc_sha256: upload.file_enc_sha256.to_vec(),
+    }
+}
+
+fn facts_of(prepared: &Prepared) -> FileFacts {
+    FileFacts {
+        size: prepared.size,
+        mimetype: prepared.mimetype.clone(),
+        width: prepared.width,
+        height: prepared.height,
+        seconds: prepared.seconds,
+        thumbnail: prepared.thumbnail.clone(),
+        waveform: prepared.waveform.clone(),
+        animated: prepared.animated,
+    }
+}
+
+fn kind_of(kind: MediaKind, ptt: bool) -> MessageKind {
+    match kind {
+        MediaKind::Image => MessageKind::Image,
+        MediaKind::Video => MessageKind::Video,
+        MediaKind::Audio if ptt => MessageKind::Voice,
+        MediaKind::Audio => MessageKind::Audio,
+        MediaKind::Document => MessageKind::Document,
+        MediaKind::Sticker => MessageKind::Sticker,
+    }
+}
+
+/// What a stored message's file is sent as, and whether as a voice note.
+pub fn media_of(kind: MessageKind) -> Option<(MediaKind, bool)> {
+    match kind {
+        MessageKind::Image => Some((MediaKind::Image, false)),
+        MessageKind::Video => Some((MediaKind::Video, false)),
+        MessageKind::Audio => Some((MediaKind::Audio, false)),
+        MessageKind::Voice => Some((MediaKind::Audio, true)),
+        MessageKind::Document => Some((MediaKind::Document, false)),
+        MessageKind::Sticker => Some((MediaKind::Sticker, false)),
+        MessageKind::Text
+        | MessageKind::Location
+        | MessageKind::Contact
+        | MessageKind::Poll
+        | MessageKind::Reaction
+        | MessageKind::Unknown => None,
+    }
+}
+
+fn name_of(kind: MediaKind) -> &'static str {
+    match kind {
+        MediaKind::Image => "image",
+        MediaKind::Video => "video",
+        MediaKind::Audio => "audio",
+        MediaKind::Document => "document",
+        MediaKind::Sticker => "sticker",
+    }
+}

@@ -89,11 +89,11 @@ impl Live {
         self.lock().clone()
     }
 
-    /// The session, if the account is connected.
-    pub fn connected(&self) -> Option<Arc<Session>> {
+    /// The session, and since when it is connected, if it is.
+    pub fn connected(&self) -> Option<(Arc<Session>, Millis)> {
         let state = self.lock();
         match state.status {
-            Status::Connected => state.session.clone(),
+            Status::Connected => Some((state.session.clone()?, state.since)),
             _ => None,
         }
     }

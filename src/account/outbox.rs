@@ -28,6 +28,10 @@ const LOOK: usize = 32;
 /// How long the task rests after the storage has failed it.
 const REST: Duration = Duration::from_secs(5);
 
+/// How long a connection lasts before what waits goes over it: whoever is back takes in first what
+/// came meanwhile, and a connection that breaks at once is not asked to carry more.
+const SETTLE: Millis = 2_000;
+
 const EXPIRED: &str = "it could not be sent before it expired";
 const EXPIRED_UNKNOWN: &str =
     "WhatsApp did not acknowledge it before it expired: it may have arrived or not";
@@ -109,9 +113,13 @@ impl Sending {
             return Ok(Next::Expired(first));
         }
         let expiry = expiry.max(now + 1_000 * u64::from(flying));
-        let Some(session) = self.live.connected() else {
+        let Some((session, since)) = self.live.connected() else {
             return Ok(Next::Rest(Some(expiry)));
         };
+        let settled = since.saturating_add(SETTLE);
+        if now < settled && settled - now <= SETTLE {
+            return Ok(Next::Rest(Some(expiry.min(settled))));
+        }
         let (found, next) = self.pick(tries, now)?;
         let until = |other: Option<Millis>| Some(other.map_or(expiry, |at| at.min(expiry)));
         let Some((entry, message)) = found else {

@@ -32,13 +32,15 @@ use std::rc::Rc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
+use http_types::{Method, Request};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
 use certs::{NoiseIdentity, Tls};
 use media::MediaStore;
-use net::Hub;
+pub use net::Cut;
+use net::{Command, Hub};
 use service::Service;
 
 /// How a simulator is to be.
@@ -69,13 +71,16 @@ impl Default for Options {
     }
 }
 
+/// Commands that may wait for the simulator's thread; more are made to wait by their senders.
+const COMMANDS: usize = 64;
+
 /// A running simulator. Dropping it closes every connection and ends its thread.
 #[derive(Debug)]
 pub struct Simulator {
     addr: SocketAddr,
     ca_pem: String,
     noise_root: [u8; 32],
-    stop: async_channel::Sender<()>,
+    commands: async_channel::Sender<Command>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -106,14 +111,13 @@ impl Simulator {
         let tls = Tls::generate()?;
         let mut rng = StdRng::seed_from_u64(seed);
         let identity = NoiseIdentity::generate(&mut rng, service::now_secs())?;
-        let listener = std::net::TcpListener::bind(options.listen)
+        let port = net::Port::take(options.listen)
             .with_context(|| format!("listen on {}", options.listen))?;
-        let addr = listener.local_addr()?;
+        let addr = port.addr();
         let place = MediaStore::place().context("make a folder for media")?;
-        let (stop, stopped) = async_channel::bounded(1);
+        let (commands, told) = async_channel::bounded(COMMANDS);
         let (ca_pem, noise_root) = (tls.ca_pem.clone(), identity.root);
 
-        let listener = smol::Async::new(listener)?;
         let thread = std::thread::Builder::new()
             .name("simulator".to_owned())
             .spawn(move || {
@@ -126,24 +130,20 @@ impl Simulator {
                     )),
                     identity,
                     wake,
+                    power: net::Power::default(),
                 });
                 let ex = smol::LocalExecutor::new();
-                smol::block_on(ex.run(net::serve(
-                    &ex,
-                    listener.into(),
-                    tls.acceptor,
-                    hub,
-                    woken,
-                    stopped,
-                )));
+                smol::block_on(ex.run(net::serve(&ex, port, tls.acceptor, hub, woken, told)));
             })?;
-        Ok(Simulator {
+        let simulator = Simulator {
             addr,
             ca_pem,
             noise_root,
-            stop,
+            commands,
             thread: Some(thread),
-        })
+        };
+        simulator.restore_power().context("start the service")?;
+        Ok(simulator)
     }
 
     /// Where clients connect: `wss://127.0.0.1:PORT/ws/chat`.
@@ -165,11 +165,60 @@ impl Simulator {
     pub fn noise_root(&self) -> [u8; 32] {
         self.noise_root
     }
+
+    /// Takes the service's power away: its port refuses, every connection is dead, and what was on its
+    /// way in either direction is lost. What WhatsApp keeps for ever (accounts, devices, keys, groups,
+    /// files, the queues of what was not acknowledged) is there when the power is. Returns when it is so.
+    ///
+    /// # Errors
+    /// When the simulator has ended.
+    pub fn lose_power(&self, cut: Cut) -> Result<()> {
+        self.tell(|done| Command::Lose(cut, done))
+    }
+
+    /// Gives the power back, at the same port. Returns when connections are accepted.
+    ///
+    /// # Errors
+    /// When the simulator has ended.
+    pub fn restore_power(&self) -> Result<()> {
+        self.tell(Command::Restore)
+    }
+
+    /// A request to the phones' hands (`/admin/…`) that does not take the network: it is answered, or
+    /// refused with 503 while the service has no power, and never cut. Status and JSON body.
+    ///
+    /// # Errors
+    /// When the simulator has ended, or the answer is no JSON.
+    pub fn by_hand(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&serde_json::Value>,
+    ) -> Result<(u16, serde_json::Value)> {
+        let method: Method = method.parse().map_err(|e| anyhow!("{method}: {e}"))?;
+        let url = format!("{}/admin{path}", self.https_url());
+        let mut request = Request::new(method, url.as_str());
+        if let Some(body) = body {
+            request.set_body(body.to_string());
+        }
+        let mut answer = self.tell(|reply| Command::Hands(Box::new(request), reply))?;
+        let text = smol::block_on(answer.body_string()).map_err(|e| anyhow!("{path}: {e}"))?;
+        let json = serde_json::from_str(&text).with_context(|| format!("{path}: {text}"))?;
+        Ok((answer.status().into(), json))
+    }
+
+    fn tell<T>(&self, command: impl FnOnce(async_channel::Sender<T>) -> Command) -> Result<T> {
+        let (sender, answer) = async_channel::bounded(1);
+        self.commands
+            .send_blocking(command(sender))
+            .context("the simulator has ended")?;
+        answer.recv_blocking().context("the simulator has ended")
+    }
 }
 
 impl Drop for Simulator {
     fn drop(&mut self) {
-        self.stop.close();
+        self.commands.close();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {

@@ -53,6 +53,9 @@ pub(crate) enum AdminError {
     /// Something did not happen in time.
     #[error("{0}")]
     TimedOut(String),
+    /// The phone reaches nobody.
+    #[error("the service has no power")]
+    NoPower,
 }
 
 impl AdminError {
@@ -71,6 +74,7 @@ impl AdminError {
                 PairError::Number(e) => people_status(e),
             },
             Self::TimedOut(_) => StatusCode::GatewayTimeout,
+            Self::NoPower => StatusCode::ServiceUnavailable,
         }
     }
 }
@@ -101,6 +105,27 @@ fn phone_status(e: &PhoneError) -> StatusCode {
 
 type Answer = Result<Value, AdminError>;
 
+/// Answers a request that does not come over the network: the person holds the phone, whether the
+/// service has power or not. Without power the phone shows what it has, and sends nothing.
+pub(crate) async fn by_hand(hub: &Hub, request: Request) -> Response {
+    if !hub.power.is_on() && request.method() != Method::Get {
+        return refusal(&AdminError::NoPower);
+    }
+    respond(hub, request).await
+}
+
+fn refusal(error: &AdminError) -> Response {
+    json_response(error.status(), &json!({"error": error.to_string()}))
+}
+
+fn json_response(status: StatusCode, body: &Value) -> Response {
+    let mut response = Response::new(status);
+    let mut body = Body::from_string(body.to_string());
+    body.set_mime(http_types::mime::JSON);
+    response.set_body(body);
+    response
+}
+
 /// Answers one request.
 pub(crate) async fn respond(hub: &Hub, mut request: Request) -> Response {
     let answer = match media::file(hub, &request) {
@@ -108,15 +133,10 @@ pub(crate) async fn respond(hub: &Hub, mut request: Request) -> Response {
         Some(Err(e)) => Err(e),
         None => handle(hub, &mut request).await,
     };
-    let (status, body) = match answer {
-        Ok(body) => (StatusCode::Ok, body),
-        Err(e) => (e.status(), json!({"error": e.to_string()})),
-    };
-    let mut response = Response::new(status);
-    let mut body = Body::from_string(body.to_string());
-    body.set_mime(http_types::mime::JSON);
-    response.set_body(body);
-    response
+    match answer {
+        Ok(body) => json_response(StatusCode::Ok, &body),
+        Err(e) => refusal(&e),
+    }
 }
 
 async fn handle(hub: &Hub, request: &mut Request) -> Answer {

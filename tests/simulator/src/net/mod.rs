@@ -2,6 +2,7 @@
 
 mod chat;
 mod media;
+mod power;
 mod stream;
 
 use std::cell::RefCell;
@@ -13,6 +14,7 @@ use async_channel::{Receiver, Sender};
 use futures_lite::{AsyncReadExt, FutureExt};
 use futures_rustls::TlsAcceptor;
 use futures_rustls::server::TlsStream;
+use http_types::{Request, Response};
 use smol::LocalExecutor;
 use smol::net::{TcpListener, TcpStream};
 
@@ -22,6 +24,7 @@ use crate::service::Service;
 use stream::{Replayed, Shared};
 
 pub(crate) use media::file_response;
+pub use power::{Cut, Port, Power};
 
 /// Open sockets at one time; the next waits in the listener's backlog.
 const MAX_CONNECTIONS: usize = 1024;
@@ -44,6 +47,18 @@ pub struct Hub {
     pub identity: NoiseIdentity,
     /// Told whenever the service has a new earliest deadline.
     pub wake: Sender<()>,
+    /// Whether the service has power.
+    pub power: Power,
+}
+
+/// What the thread of the service is told from another one.
+pub enum Command {
+    /// The power goes; answered when every connection is dead.
+    Lose(Cut, Sender<()>),
+    /// The power comes back; answered when connections are accepted.
+    Restore(Sender<()>),
+    /// A request to the phones' hands, past the network.
+    Hands(Box<Request>, Sender<Response>),
 }
 
 impl Hub {
@@ -61,14 +76,14 @@ impl Hub {
     }
 }
 
-/// Serves until `stop` is closed or told.
+/// Serves until the other end of `commands` is closed.
 pub async fn serve(
     ex: &LocalExecutor<'_>,
-    listener: TcpListener,
+    port: Port,
     tls: TlsAcceptor,
     hub: Rc<Hub>,
     wake: Receiver<()>,
-    stop: Receiver<()>,
+    commands: Receiver<Command>,
 ) {
     let accept = async {
         // A permit comes back when its connection's task ends, however it ends.
@@ -77,25 +92,32 @@ pub async fn serve(
             let _ = permit_in.try_send(());
         }
         loop {
-            let _ = permit_out.recv().await;
-            let socket = match listener.accept().await {
-                Ok((socket, _)) => socket,
+            hub.power.there().await;
+            let listener = match port.listen() {
+                Ok(listener) => listener,
                 Err(e) => {
-                    log::warn!("accept: {e}");
-                    let _ = permit_in.try_send(());
+                    log::error!("the port cannot be listened on: {e}");
                     smol::Timer::after(Duration::from_millis(50)).await;
                     continue;
                 }
             };
-            let permit = Permit(permit_in.clone());
-            let (tls, hub) = (tls.clone(), hub.clone());
-            ex.spawn(async move {
-                let _permit = permit;
-                if let Err(e) = connection(socket, tls, hub).await {
-                    log::debug!("connection: {e}");
-                }
-            })
-            .detach();
+            let serving = hub.power.serving();
+            hub.power.set_listening(true);
+            let lost = async {
+                hub.power.lost().await;
+            };
+            lost.or(accept_all(
+                ex,
+                &listener,
+                &tls,
+                &hub,
+                &permit_in,
+                &permit_out,
+            ))
+            .await;
+            drop(listener);
+            hub.power.set_listening(false);
+            drop(serving);
         }
     };
     let timers = async {
@@ -120,10 +142,82 @@ pub async fn serve(
             service.settle();
         }
     };
-    let stopped = async {
-        let _ = stop.recv().await;
+    let obey = async {
+        while let Ok(command) = commands.recv().await {
+            match command {
+                Command::Lose(cut, done) => {
+                    hub.power.lose(cut).await;
+                    let _ = done.try_send(());
+                }
+                Command::Restore(done) => {
+                    hub.power.restore().await;
+                    let _ = done.try_send(());
+                }
+                Command::Hands(request, answer) => {
+                    let hub = hub.clone();
+                    ex.spawn(async move {
+                        let _ = answer.try_send(admin::by_hand(&hub, *request).await);
+                    })
+                    .detach();
+                }
+            }
+        }
     };
-    stopped.or(accept).or(timers).await;
+    obey.or(accept).or(timers).await;
+}
+
+/// Takes connections for ever.
+async fn accept_all(
+    ex: &LocalExecutor<'_>,
+    listener: &TcpListener,
+    tls: &TlsAcceptor,
+    hub: &Rc<Hub>,
+    permit_in: &Sender<()>,
+    permit_out: &Receiver<()>,
+) {
+    loop {
+        let _ = permit_out.recv().await;
+        // From here on the permit comes back, whatever happens.
+        let permit = Permit(permit_in.clone());
+        let socket = match listener.accept().await {
+            Ok((socket, _)) => socket,
+            Err(e) => {
+                log::warn!("accept: {e}");
+                smol::Timer::after(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let (tls, hub) = (tls.clone(), hub.clone());
+        ex.spawn(async move {
+            let _permit = permit;
+            powered(socket, tls, hub).await;
+        })
+        .detach();
+    }
+}
+
+/// Serves one connection as long as there is power.
+async fn powered(socket: TcpStream, tls: TlsAcceptor, hub: Rc<Hub>) {
+    // Keeps the socket open when the one who works on it is gone.
+    let wire = socket.clone();
+    let serving = hub.power.serving();
+    let work = async {
+        if let Err(e) = connection(socket, tls, hub.clone()).await {
+            log::debug!("connection: {e}");
+        }
+        None
+    };
+    let lost = async { Some(hub.power.lost().await) };
+    let cut = lost.or(work).await;
+    drop(serving);
+    match cut {
+        None => {}
+        Some(Cut::Reset) => power::reset(wire),
+        Some(Cut::Silent) => {
+            hub.power.there().await;
+            power::reset(wire);
+        }
+    }
 }
 
 struct Permit(Sender<()>);

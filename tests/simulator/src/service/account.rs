@@ -55,6 +55,12 @@ pub struct Account {
     pub app_state: BTreeMap<String, Collection>,
     /// When `key_index_list` last changed, seconds.
     pub devices_changed: u64,
+    /// How often its devices could not decrypt a message and asked for it again.
+    pub retries: u64,
+    /// Of these, for messages that had been delivered to the device on an earlier connection. Signal remembers the keys
+    /// of the last few chains only: who takes a message, steps on by as many, and loses the
+    /// connection before the acknowledgement cannot decrypt what comes again.
+    pub late_retries: u64,
 }
 
 impl Account {
@@ -77,6 +83,8 @@ impl Account {
             blocked: BTreeSet::new(),
             app_state: BTreeMap::new(),
             devices_changed: now_secs,
+            retries: 0,
+            late_retries: 0,
         }
     }
 }

@@ -104,6 +104,9 @@ pub struct Service {
     timers: BTreeMap<(Instant, u64), Timer>,
     seen: HashSet<String>,
     seen_order: VecDeque<String>,
+    /// On which connection a device got a message first.
+    delivered: HashMap<String, ConnId>,
+    delivered_order: VecDeque<String>,
     faults: Faults,
     trace: Trace,
     changed: Rc<Event>,
@@ -129,6 +132,8 @@ impl Service {
             timers: BTreeMap::new(),
             seen: HashSet::new(),
             seen_order: VecDeque::new(),
+            delivered: HashMap::new(),
+            delivered_order: VecDeque::new(),
             faults: Faults::default(),
             trace: Trace::new(log),
             changed: Rc::new(Event::new()),
@@ -382,6 +387,7 @@ impl Service {
         for item in batch {
             match item {
                 Deliver::Stanza(mut node, offline) => {
+                    self.note_delivery(to, &node, conn);
                     if offline {
                         node.attrs.insert("offline", "0");
                     }
@@ -392,6 +398,23 @@ impl Service {
                     self.send(conn, ib(done));
                 }
             }
+        }
+    }
+
+    fn note_delivery(&mut self, to: &DeviceAddr, node: &Node, conn: ConnId) {
+        let Some(id) = attr(node, "id").filter(|_| node.tag == "message") else {
+            return;
+        };
+        let key = delivery_key(to, &id);
+        if self.delivered.contains_key(&key) {
+            return;
+        }
+        self.delivered.insert(key.clone(), conn);
+        self.delivered_order.push_back(key);
+        if self.delivered_order.len() > MAX_SEEN
+            && let Some(old) = self.delivered_order.pop_front()
+        {
+            self.delivered.remove(&old);
         }
     }
 
@@ -557,6 +580,10 @@ impl Directory for Service {
     fn group(&self, id: &str) -> Option<GroupView> {
         self.group_view(id)
     }
+}
+
+fn delivery_key(to: &DeviceAddr, id: &str) -> String {
+    format!("{} {id}", label(to))
 }
 
 /// `number:device`, for logs and traces.

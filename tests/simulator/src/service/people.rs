@@ -153,6 +153,8 @@ impl Service {
             "lid": self.user_jid(number, Form::Lid).to_string(),
             "name": account.name,
             "reachable": account.reachable,
+            "retries": account.retries,
+            "lateRetries": account.late_retries,
             "devices": devices,
         }))
     }

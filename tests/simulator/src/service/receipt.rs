@@ -4,11 +4,14 @@ use wacore_binary::builder::NodeBuilder;
 use wacore_binary::{JidExt as _, Node};
 
 use super::node::{attr, jid_attr};
-use super::{Form, Service, now_secs};
+use super::{Form, Service, delivery_key, now_secs};
 use crate::directory::DeviceAddr;
 
 impl Service {
     pub(super) fn receipt(&mut self, from: &DeviceAddr, node: &Node) {
+        if attr(node, "type").as_deref() == Some("retry") {
+            self.count_retry(from, node);
+        }
         // Whatever a receipt says, its sender has the message.
         self.acknowledged(from, "message", node);
         self.answer_ack(from, node, "receipt");
@@ -58,6 +61,16 @@ impl Service {
                     self.tell_own_devices(from, node, form, &to.to_non_ad());
                 }
             }
+        }
+    }
+
+    fn count_retry(&mut self, from: &DeviceAddr, node: &Node) {
+        let first = attr(node, "id").and_then(|id| self.delivered.get(&delivery_key(from, &id)));
+        let now = self.online.get(from);
+        let late = first.is_some() && first != now;
+        if let Some(account) = self.accounts.get_mut(&from.number) {
+            account.retries += 1;
+            account.late_retries += u64::from(late);
         }
     }
 

@@ -5,7 +5,7 @@
 //! | Module | What it is |
 //! |---|---|
 //! | [`args`], [`config`] | the command line; every setting and limit |
-//! | [`runtime`] | the one executor, the signal to stop |
+//! | [`runtime`] | the one executor and how it does, the signal to stop |
 //! | [`clock`] | the only caller of the system's clocks |
 //! | [`keys`] | the keys of the API, hashed, in their file |
 //! | [`jid`] | recipients, parsed and canonical |
@@ -18,6 +18,7 @@
 //! | [`webhook`] | deliveries, each a reader of the event log with a cursor of its own |
 //! | [`api`] | the only importer of tide: the REST API |
 //! | [`upkeep`] | what is too old or too much goes; a full disk is looked at again |
+//! | [`systemd`] | what the service manager is told, and its watchdog |
 //! | [`qr`], [`console`] | pairing codes; what the terminal shows |
 //!
 //! Imports point one way: `main -> lib -> api, webhook, account -> whatsapp -> store, net, media ->
@@ -54,6 +55,7 @@ pub mod runtime;
 pub mod sandbox;
 mod server;
 pub mod store;
+pub mod systemd;
 pub mod upkeep;
 pub mod webhook;
 pub mod whatsapp;

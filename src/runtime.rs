@@ -1,13 +1,33 @@
-//! The one executor, and the signal to stop.
+//! The one executor, how it does, and the signal to stop.
+
+mod pulse;
 
 use std::os::unix::net::UnixStream;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use futures_lite::{AsyncReadExt as _, FutureExt as _};
+use futures_lite::{AsyncReadExt as _, FutureExt as _, future};
+
+pub use pulse::{Beat, Pulse, STALL, Stall};
 
 /// The executor that every task of the server runs on; one thread drives it.
 pub type Executor = smol::Executor<'static>;
+
+/// Steps of tasks between two looks at what drives them.
+const BATCH: usize = 200;
+
+/// Runs the executor's tasks on this thread until `main` resolves, and counts each step in `pulse`.
+pub async fn drive<T>(executor: &Executor, pulse: &Pulse, main: impl Future<Output = T>) -> T {
+    let work = async {
+        loop {
+            for _ in 0..BATCH {
+                pulse.count(executor.tick()).await;
+            }
+            future::yield_now().await;
+        }
+    };
+    main.or(work).await
+}
 
 /// Says "stop" once, to everyone, for good: a late listener hears it too.
 #[derive(Debug, Clone)]

@@ -9,7 +9,7 @@ use futures_lite::FutureExt as _;
 use wildcat_simulator::Simulator;
 
 use crate::config::{self, Override, Overrides};
-use crate::runtime::Executor;
+use crate::runtime::{Executor, Pulse, drive};
 use crate::{RunError, Server, console, net};
 
 /// The account that is paired at the start.
@@ -38,9 +38,10 @@ pub fn run(overrides: &Overrides, stop: impl Future<Output = ()>) -> Result<(), 
     console::init_log(loaded.config.log.level);
 
     let executor = Arc::new(Executor::new());
-    let driver = Arc::clone(&executor);
-    smol::block_on(driver.run(async {
-        let server = Server::start(&loaded.config, Arc::clone(&executor)).await?;
+    let pulse = Arc::new(Pulse::default());
+    smol::block_on(drive(&executor, &pulse, async {
+        let server =
+            Server::start(&loaded.config, Arc::clone(&executor), Arc::clone(&pulse)).await?;
         let hands = Hands {
             http: net::http::client(
                 net::http::Limits {

@@ -15,13 +15,14 @@ use crate::config::{Config, ConfigErrors, Download};
 use crate::jid::ChatJid;
 use crate::media::{Files, Spool};
 use crate::net;
-use crate::runtime::{Executor, Shutdown, spawn_guarded};
+use crate::runtime::{Executor, Pulse, Shutdown, drive, spawn_guarded};
 use crate::store::events::{self, Keep};
 use crate::store::outbox::Bounds;
 use crate::store::{self, Store, StoreError};
+use crate::systemd::Manager;
 use crate::upkeep::{self, Policy};
 use crate::webhook::{Deliveries, DeliverySettings, Retry};
-use crate::whatsapp::{MediaPolicy, SurfHttpClient, Wiring, WsTransportFactory};
+use crate::whatsapp::{MediaPolicy, Patience, SurfHttpClient, Wiring, WsTransportFactory};
 
 /// How long requests in flight may take after the signal to stop.
 const FINISH_REQUESTS: Duration = Duration::from_millis(1_500);
@@ -60,11 +61,24 @@ pub enum RunError {
 /// What keeps the server from starting.
 pub fn run(config: &Config, stop: impl Future<Output = ()>) -> Result<(), RunError> {
     let executor = Arc::new(Executor::new());
-    let driver = Arc::clone(&executor);
-    smol::block_on(driver.run(async {
-        let server = Server::start(config, executor).await?;
-        stop.await;
+    let pulse = Arc::new(Pulse::default());
+    let manager = Manager::of_this_process();
+    smol::block_on(drive(&executor, &pulse, async {
+        let server = Server::start(config, Arc::clone(&executor), Arc::clone(&pulse)).await?;
+        if let Some(manager) = &manager {
+            manager.ready(&format!("listening on http://{}", server.address()));
+        }
+        let alive = async {
+            if let Some(manager) = &manager {
+                manager.feed(&server.store).await;
+            }
+            std::future::pending().await
+        };
+        stop.or(alive).await;
         log::info!("stopping; a second signal exits at once");
+        if let Some(manager) = &manager {
+            manager.stopping();
+        }
         server.stop().await;
         Ok(())
     }))
@@ -87,7 +101,11 @@ impl Server {
     ///
     /// # Errors
     /// See [`RunError`].
-    pub async fn start(config: &Config, executor: Arc<Executor>) -> Result<Server, RunError> {
+    pub async fn start(
+        config: &Config,
+        executor: Arc<Executor>,
+        pulse: Arc<Pulse>,
+    ) -> Result<Server, RunError> {
         #[cfg(feature = "sandbox")]
         log::warn!(
             "this is a sandbox build: it talks to a simulated WhatsApp on this machine only"
@@ -154,6 +172,11 @@ impl Server {
                 },
             },
             history_days: config.history.days,
+            patience: Patience {
+                silence: config.whatsapp.silence,
+                // The version, the connection, the handshake.
+                login: 3 * config.whatsapp.timeout,
+            },
         };
         let accounts = Accounts::open(wiring, sending_limits(config))?;
         let shutdown = Shutdown::new();
@@ -211,6 +234,7 @@ impl Server {
                 })),
                 readers: Arc::new(Semaphore::new(config.events.max_readers)),
                 stopping: shutdown.clone(),
+                pulse,
                 config: api_config(config),
             },
             Arc::clone(&executor),
@@ -306,6 +330,7 @@ fn sending_limits(config: &Config) -> SendingLimits {
 fn api_config(config: &Config) -> ApiConfig {
     ApiConfig {
         envelope: config.api.envelope,
+        patience: config.health.patience,
         max_json: config.server.max_body,
         max_file: config.limits.max_file,
         heartbeat: config.events.heartbeat,

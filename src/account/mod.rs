@@ -5,6 +5,7 @@
 
 mod draft;
 mod driver;
+mod health;
 mod machine;
 mod media;
 mod messaging;
@@ -16,6 +17,7 @@ mod reach;
 mod sending;
 mod types;
 
+pub use health::AccountHealth;
 pub use once::{Claim, Turn};
 pub use types::*;
 

@@ -43,6 +43,7 @@ use smol::lock::Semaphore;
 use crate::account::Accounts;
 use crate::config::Envelope;
 use crate::media::Spool;
+use crate::runtime::Pulse;
 use crate::runtime::Shutdown;
 use crate::store::Store;
 use crate::webhook::Deliveries;
@@ -69,6 +70,8 @@ pub struct ApiContext {
     pub readers: Arc<Semaphore>,
     /// What waits for events ends with it.
     pub stopping: Shutdown,
+    /// How the event thread does.
+    pub pulse: Arc<Pulse>,
     pub config: ApiConfig,
 }
 
@@ -82,6 +85,8 @@ pub struct ApiConfig {
     pub max_file: u64,
     /// How often an event stream without news says that it is alive.
     pub heartbeat: Duration,
+    /// How long an account may be without its connection before that is a problem.
+    pub patience: Duration,
     pub limits: ServerLimits,
 }
 
@@ -92,6 +97,7 @@ impl Default for ApiConfig {
             max_json: 1024 * 1024,
             max_file: 50 * 1024 * 1024,
             heartbeat: Duration::from_secs(15),
+            patience: Duration::from_secs(120),
             limits: ServerLimits::default(),
         }
     }
@@ -127,6 +133,8 @@ macro_rules! routes {
 pub const ROUTES: &[Route] = routes![
     Get "/ping" health::ping:
         "Whether the server is up",
+    Get "/health" health::health:
+        "200, or 503 with what is wrong: of each account, of storage, of the event thread",
     Get "/openapi.json" openapi::document:
         "This API as an OpenAPI document",
     Post "/accounts" accounts::create:

@@ -51,6 +51,7 @@ pub struct Config {
     pub tls: Tls,
     pub events: Events,
     pub webhooks: Webhooks,
+    pub health: Health,
     pub log: Log,
 }
 
@@ -158,6 +159,8 @@ pub struct Whatsapp {
     pub admin_number: Option<ChatJid>,
     /// For connecting, and for one write.
     pub timeout: Duration,
+    /// Until a connection that says nothing is asked for a sign of life.
+    pub silence: Duration,
 }
 
 /// Whom TLS trusts.
@@ -190,6 +193,13 @@ pub struct Webhooks {
     pub retry_max: Duration,
     pub give_up_after: Duration,
     pub max_dead: u64,
+}
+
+/// What `GET /health` calls a problem.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Health {
+    /// How long an account may be without its connection.
+    pub patience: Duration,
 }
 
 /// The log.
@@ -411,6 +421,9 @@ fn build(read: &mut Reader<'_>) -> Config {
             timeout: read.text("whatsapp.timeout", |text| {
                 values::duration(text, SECOND..=5 * MINUTE)
             }),
+            silence: read.text("whatsapp.silence", |text| {
+                values::duration(text, SECOND..=60 * MINUTE)
+            }),
         },
         tls: Tls {
             extra_ca: read.text("tls.extra_ca", optional_path),
@@ -445,6 +458,11 @@ fn build(read: &mut Reader<'_>) -> Config {
                 values::duration(text, SECOND..=8760 * 60 * MINUTE)
             }),
             max_dead: read.number("webhooks.max_dead", 1..=100_000),
+        },
+        health: Health {
+            patience: read.text("health.patience", |text| {
+                values::duration(text, Duration::ZERO..=24 * 60 * MINUTE)
+            }),
         },
         log: Log {
             level: read.text("log.level", values::level),
@@ -567,6 +585,7 @@ impl Config {
                     auto_connect,
                     admin_number,
                     timeout,
+                    silence,
                 },
             tls: Tls { extra_ca },
             events:
@@ -588,6 +607,7 @@ impl Config {
                     give_up_after,
                     max_dead,
                 },
+            health: Health { patience },
             log: Log { level },
         } = self;
         let envelope = match envelope {
@@ -649,6 +669,7 @@ impl Config {
                 quoted(admin.as_deref().unwrap_or_default()),
             ),
             ("whatsapp.timeout", seconds(timeout)),
+            ("whatsapp.silence", seconds(silence)),
             (
                 "tls.extra_ca",
                 quoted(extra_ca.as_deref().unwrap_or_default()),
@@ -666,6 +687,7 @@ impl Config {
             ("webhooks.retry_max", seconds(retry_max)),
             ("webhooks.give_up_after", seconds(give_up_after)),
             ("webhooks.max_dead", max_dead.to_string()),
+            ("health.patience", seconds(patience)),
             ("log.level", quoted(&level.as_str().to_ascii_lowercase())),
         ]
     }

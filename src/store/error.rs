@@ -114,6 +114,11 @@ impl StoreError {
         }
     }
 
+    /// Whether there is no room.
+    pub fn is_full(&self) -> bool {
+        matches!(self, StoreError::Full(_))
+    }
+
     /// `source` with what was being done to `path`.
     pub(super) fn io(action: &str, path: &Path, source: io::Error) -> StoreError {
         if is_full(&source) {

@@ -45,7 +45,7 @@ pub use error::{LmdbError, Room, StoreError};
 pub use key::Key;
 pub use schema::VERSION;
 pub use tx::{ReadTx, WriteTx};
-pub use writer::{Condition, Failing, Job, Stats};
+pub use writer::{Condition, Failing, Job, Refusal, Stats};
 
 use env::Environment;
 use writer::{Progress, QUEUE, Typed, Writer};
@@ -152,6 +152,7 @@ impl Store {
         F: FnMut(&mut WriteTx<'_>) -> Result<T, StoreError> + Send + 'static,
     {
         let jobs = self.jobs.clone();
+        let progress = Arc::clone(&self.progress);
         async move {
             let (reply, answer) = async_channel::bounded(1);
             let job = Box::new(Typed {
@@ -159,6 +160,7 @@ impl Store {
                 value: None,
                 reply,
             });
+            progress.expect_work();
             jobs.send(job).await.map_err(|_| StoreError::Closed)?;
             drop(jobs);
             answer.recv().await.unwrap_or(Err(StoreError::Closed))
@@ -171,6 +173,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Closed`].
     pub async fn submit(&self, job: Box<dyn Job>) -> Result<(), StoreError> {
+        self.progress.expect_work();
         self.jobs.send(job).await.map_err(|_| StoreError::Closed)
     }
 

@@ -95,8 +95,10 @@ pub struct Stats {
 pub struct Condition {
     /// Why nothing can be stored; `None` once a commit has succeeded again.
     pub failing: Option<Failing>,
-    /// How long it has been at the jobs that it has before it; `None` while it rests. What takes
-    /// long is a disk that hangs: a refusal comes at once.
+    /// The last refusal, also when commits have succeeded since: on a full disk small ones still may.
+    pub refused: Option<Refusal>,
+    /// How long it has been at the jobs that it has before it, or those wait for it; `None` while
+    /// it rests. What takes long is a disk that hangs: a refusal comes at once.
     pub busy_for: Option<Duration>,
 }
 
@@ -106,6 +108,13 @@ pub struct Failing {
     /// When the first of the commits failed that have failed since.
     pub since: Millis,
     /// The last one's error.
+    pub error: StoreError,
+}
+
+/// What storage refused last.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    pub at: Millis,
     pub error: StoreError,
 }
 
@@ -119,7 +128,8 @@ pub struct Progress {
 struct State {
     stats: Stats,
     failing: Option<Failing>,
-    /// Since when the writer is at its jobs.
+    refused: Option<Refusal>,
+    /// Since when the writer is at its jobs, or ought to be.
     busy: Option<Instant>,
     last_event: u64,
     closed: bool,
@@ -131,6 +141,7 @@ impl Progress {
             state: Mutex::new(State {
                 stats: Stats::default(),
                 failing: None,
+                refused: None,
                 busy: None,
                 last_event,
                 closed: false,
@@ -147,6 +158,7 @@ impl Progress {
         let state = self.state();
         Condition {
             failing: state.failing.clone(),
+            refused: state.refused.clone(),
             busy_for: state.busy.map(|since| since.elapsed()),
         }
     }
@@ -180,6 +192,12 @@ impl Progress {
         count(&mut self.state().stats);
     }
 
+    /// A job is about to be queued: from now on it is the writer's turn.
+    pub fn expect_work(&self) {
+        self.state().busy.get_or_insert_with(Instant::now);
+    }
+
+    /// The writer begins with the jobs that are there, or has none.
     fn set_busy(&self, busy: bool) {
         self.state().busy = busy.then(Instant::now);
     }
@@ -191,8 +209,13 @@ impl Progress {
             Ok(()) => state.failing = None,
             Err(error) if error.is_storages_own() => {
                 let since = state.failing.as_ref().map(|failing| failing.since);
+                let now = clock::now();
                 state.failing = Some(Failing {
-                    since: since.unwrap_or_else(clock::now),
+                    since: since.unwrap_or(now),
+                    error: error.clone(),
+                });
+                state.refused = Some(Refusal {
+                    at: now,
                     error: error.clone(),
                 });
             }
@@ -242,7 +265,7 @@ impl Writer {
             while let Ok(job) = self.jobs.recv_blocking() {
                 self.progress.set_busy(true);
                 self.group(&env, job);
-                self.progress.set_busy(false);
+                self.progress.set_busy(!self.jobs.is_empty());
             }
         }
         self.environment.shut();

@@ -276,6 +276,19 @@ impl Deliveries {
         }
     }
 
+    /// How many hooks are delivered for, and how many events the one that is furthest behind has still
+    /// to look at or to deliver. Looks at memory only.
+    pub fn backlog(&self) -> (usize, u64) {
+        let last = self.0.shared.store.last_event();
+        let workers = self.0.workers();
+        let running = || workers.values().filter(|worker| !worker.task.is_finished());
+        let behind = running().map(|worker| {
+            let progress = worker.position.get().progress;
+            last.saturating_sub(progress.cursor) + progress.open.len() as u64
+        });
+        (running().count(), behind.max().unwrap_or(0))
+    }
+
     /// Registers a hook for what happens from now on.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ mod inbound;
 mod news;
 mod runtime;
 mod session;
+mod silence;
 mod transport;
 
 pub use backend::Backend;
@@ -27,4 +28,5 @@ pub use session::{
     Ack, Content, MediaPolicy, PairingCode, SendFailure, Session, SessionError, Wiring,
     new_message_id,
 };
+pub use silence::Patience;
 pub use transport::WsTransportFactory;

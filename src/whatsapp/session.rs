@@ -36,6 +36,7 @@ use super::convert::outgoing::{self, Context, Showing};
 use super::history::Importer;
 use super::inbound::Inbox;
 use super::news::{Ears, NEWS, SessionNews, Trouble};
+use super::silence::{Patience, until_deaf};
 
 /// How long a message may take, from its encryption to the server's ack. Shorter than the usual
 /// time for a request (`server.request_timeout`), so that the caller hears what became of it.
@@ -51,6 +52,8 @@ const PACE: Duration = Duration::from_millis(50);
 /// For the client to hand over its ratchets.
 const FLUSH_PATIENCE: Duration = Duration::from_millis(50);
 
+/// How long a session that was found deaf may take to end by itself.
+const LAST_WORDS: Duration = Duration::from_secs(10);
 /// How long WhatsApp keeps a pairing code.
 const PAIRING_CODE_LIFE: Millis = 180_000;
 
@@ -72,6 +75,8 @@ pub struct Wiring {
     pub media: MediaPolicy,
     /// How many days of the phone's past a new pairing asks for; 0 for none.
     pub history_days: u32,
+    /// When a connection that says nothing counts as dead.
+    pub patience: Patience,
 }
 
 /// Which media are fetched and kept.
@@ -173,6 +178,7 @@ pub struct Session {
     journal: Arc<Journal>,
     acks: Acks,
     trouble: Trouble,
+    patience: Patience,
     /// Ends whatever of the client still runs.
     stop: Shutdown,
 }
@@ -300,6 +306,7 @@ impl Session {
             first_run: Mutex::new(Some(bot)),
             acks,
             trouble,
+            patience: wiring.patience,
             stop,
         });
         Ok((session, news))
@@ -313,12 +320,32 @@ impl Session {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        match bot {
-            Some(bot) => bot.run().await,
-            None => self.client.run().await,
-        }
+        let run = async {
+            match bot {
+                Some(bot) => bot.run().await,
+                None => self.client.run().await,
+            }
+        };
+        run.or(self.end_when_deaf()).await;
         self.acks.abandon();
         self.trouble.take()
+    }
+
+    /// Ends the run when the connection is open and nobody is there any more.
+    async fn end_when_deaf(&self) {
+        let words = until_deaf(&self.client, self.patience).await;
+        self.trouble.note(words);
+        // What is under way is written down first; then the run ends by itself, and this with it.
+        let ending = async {
+            self.client.reconnect_immediately().await;
+            std::future::pending().await
+        };
+        ending
+            .or(async {
+                smol::Timer::after(LAST_WORDS).await;
+            })
+            .await;
+        self.abandon();
     }
 
     /// Whether it can never run again: a new one must be opened.

@@ -25,6 +25,7 @@ fn the_document_describes_what_is_answered() {
     get("/ping", "/ping");
     let alice = world.pair(&server, "alice", ALICE);
     let bob = world.phone(BOB, "Bob");
+    get("/health", "/health");
     get("/accounts", "/accounts");
     get("/accounts/alice", "/accounts/{id}");
     get("/accounts/alice/status", "/accounts/{id}/status");

@@ -68,6 +68,10 @@ fn a_full_disk(world: &World, server: &Server, fill: impl Fn(), free: impl Fn())
         refused.json()["error"],
         "The storage is full or unavailable"
     );
+    let health = world.api(server, "GET", "/health", None).expect(503);
+    let problem = health["storage"]["problem"].as_str().unwrap_or_default();
+    assert!(problem.starts_with("storage is full: "), "{health}");
+    assert!(health["storage"]["since"].is_string(), "{health}");
     let status = world.get(server, "/accounts/alice/status");
     assert_ne!(status["status"], "connected", "{status}");
     let words = status["lastError"].as_str().unwrap_or_default();

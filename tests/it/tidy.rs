@@ -86,7 +86,7 @@ fn modules_depend_one_way() {
         &["main", "lib", "server", "sandbox"],
         &["upkeep"],
         &["api"],
-        &["webhook", "account"],
+        &["webhook", "account", "systemd"],
         &["whatsapp"],
         &["store", "net", "media", "console"],
         &["event", "jid", "keys", "config", "args", "qr", "runtime"],
@@ -150,6 +150,10 @@ fn one_executor_and_no_pools() {
 /// Which test walks each endpoint, with good and bad input: its module and its name.
 const WALKED_BY: &[(&str, &str)] = &[
     ("GET /ping", "resources::health"),
+    (
+        "GET /health",
+        "health::it_says_what_is_wrong_of_each_account",
+    ),
     (
         "GET /openapi.json",
         "openapi::the_document_describes_what_is_answered",

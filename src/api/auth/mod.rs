@@ -42,6 +42,7 @@ const PROXIED: &[&str] = &[
 /// handlers leave out what is not its. All others are for keys of all accounts.
 const FILTERED: &[&str] = &[
     "/openapi.json",
+    "/health",
     "/accounts",
     "/messages",
     "/media",

@@ -233,6 +233,13 @@ impl World {
         self.http.call(method, &url, body)
     }
 
+    /// A request to the phones' hands that takes no network: its status and body.
+    pub fn by_hand(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+        self.simulator
+            .by_hand(method, path, body)
+            .expect("the simulator runs")
+    }
+
     /// A person without linked devices.
     pub fn phone(&self, number: &str, name: &str) -> Phone<'_> {
         self.admin(

@@ -1,0 +1,281 @@
+//! WhatsApp's power goes and comes back while people talk: nothing is lost, nothing is doubled.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use wildcat_simulator::Cut;
+
+use crate::support::{Server, World, eventually};
+
+/// The outages: how connections die, and for how long the power is away.
+const OUTAGES: [(Cut, Duration); 7] = [
+    (Cut::Reset, Duration::ZERO),
+    (Cut::Silent, Duration::from_millis(50)),
+    (Cut::Reset, Duration::from_millis(300)),
+    // Longer than a connection may be silent: it is given up before the power is back.
+    (Cut::Silent, Duration::from_secs(6)),
+    (Cut::Reset, Duration::from_millis(10)),
+    (Cut::Silent, Duration::ZERO),
+    (Cut::Reset, Duration::from_millis(100)),
+];
+/// Messages in each direction of each pair between two outages, at least.
+const BETWEEN: usize = 8;
+
+/// An account of the server and the phone of a person that it talks with.
+struct Pair {
+    account: &'static str,
+    number: &'static str,
+    friend: &'static str,
+    /// What the API answered 200 for: text, id.
+    sent: Mutex<Vec<(String, String)>>,
+    /// How many sends got another answer.
+    not_sent: AtomicUsize,
+    /// What the friend's phone sent: text, id.
+    said: Mutex<Vec<(String, String)>>,
+}
+
+impl Pair {
+    fn new(account: &'static str, number: &'static str, friend: &'static str) -> Pair {
+        Pair {
+            account,
+            number,
+            friend,
+            sent: Mutex::default(),
+            not_sent: AtomicUsize::new(0),
+            said: Mutex::default(),
+        }
+    }
+
+    fn sent(&self) -> usize {
+        self.sent.lock().expect("sent").len()
+    }
+
+    fn said(&self) -> usize {
+        self.said.lock().expect("said").len()
+    }
+
+    /// The API sends, one message after the other, each under a text of its own and none again.
+    fn keep_sending(&self, world: &World, server: &Server, over: &AtomicBool) {
+        let path = format!("/accounts/{}/message/send", self.account);
+        for n in 0.. {
+            if over.load(Ordering::Relaxed) {
+                return;
+            }
+            let text = format!("{} to {}: {n}", self.account, self.friend);
+            let answer = world.post(server, &path, &json!({"to": self.friend, "message": text}));
+            if answer.status == 200 {
+                let id = answer.json()["messageId"]
+                    .as_str()
+                    .expect("an id")
+                    .to_owned();
+                self.sent.lock().expect("sent").push((text, id));
+            } else {
+                self.not_sent.fetch_add(1, Ordering::Relaxed);
+                // The pause of a client that was refused, not a wait for anything.
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+    }
+
+    /// The friend writes, whenever there is power.
+    fn keep_saying(&self, world: &World, over: &AtomicBool) {
+        let path = format!("/phones/{}/messages", self.friend);
+        let mut n = 0;
+        while !over.load(Ordering::Relaxed) {
+            let text = format!("{} to {}: {n}", self.friend, self.account);
+            let body = json!({"to": self.number, "text": text});
+            let (status, answer) = world.by_hand("POST", &path, Some(&body));
+            match status {
+                200 => {
+                    let id = answer["messageId"].as_str().expect("an id").to_owned();
+                    self.said.lock().expect("said").push((text, id));
+                    n += 1;
+                }
+                503 => {}
+                other => panic!("{other}: {answer}"),
+            }
+            // People type.
+            std::thread::sleep(Duration::from_millis(40));
+        }
+    }
+
+    /// Every message of the chat, as the server has stored it.
+    fn stored(&self, world: &World, server: &Server) -> Vec<Value> {
+        let mut all = Vec::new();
+        loop {
+            let path = format!(
+                "/accounts/{}/chats/{}/messages?limit=100&offset={}",
+                self.account,
+                self.friend,
+                all.len()
+            );
+            let answer = world.api(server, "GET", &path, None);
+            if answer.status == 404 {
+                return all;
+            }
+            let page = answer.expect(200);
+            let messages = page["messages"].as_array().expect("messages");
+            all.extend(messages.iter().cloned());
+            if page["pagination"]["hasMore"] != true {
+                return all;
+            }
+        }
+    }
+
+    /// What the friend's phone has got, by text: the ids.
+    fn received(&self, world: &World) -> BTreeMap<String, Vec<String>> {
+        let path = format!("/phones/{}/messages", self.friend);
+        let (status, page) = world.by_hand("GET", &path, None);
+        assert_eq!(status, 200, "{page}");
+        let mut by_text: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for message in page["received"].as_array().expect("messages") {
+            let field = |name: &str| message[name].as_str().unwrap_or_default().to_owned();
+            assert_eq!(message["error"], Value::Null, "{message}");
+            by_text
+                .entry(field("text"))
+                .or_default()
+                .push(field("messageId"));
+        }
+        by_text
+    }
+}
+
+#[test]
+fn nothing_is_lost_or_doubled_when_whatsapp_loses_its_power() {
+    let world = World::new();
+    let mut options = world.options();
+    for (key, value) in [
+        ("WILDCAT_WHATSAPP_SILENCE", "2s"),
+        ("WILDCAT_LIMITS_MESSAGES_PER_MINUTE", "6000"),
+    ] {
+        options.env.push((key.into(), value.into()));
+    }
+    let server = Server::start(&options);
+    let pairs = [
+        Pair::new("alice", "491700000001", "491700000011"),
+        Pair::new("bob", "491700000002", "491700000012"),
+    ];
+    for pair in &pairs {
+        world.pair(&server, pair.account, pair.number);
+        world.phone(pair.friend, &format!("friend of {}", pair.account));
+    }
+
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // However this ends, the others are to end with it.
+        let _end = EndWith(&over);
+        for pair in &pairs {
+            scope.spawn(|| pair.keep_sending(&world, &server, &over));
+            scope.spawn(|| pair.keep_saying(&world, &over));
+        }
+        for (cut, away) in OUTAGES {
+            talk(&pairs);
+            world.simulator.lose_power(cut).expect("power");
+            std::thread::sleep(away);
+            world.simulator.restore_power().expect("power");
+            reconnect(&world, &server, &pairs);
+        }
+        talk(&pairs);
+    });
+
+    for pair in &pairs {
+        check(&world, &server, pair);
+    }
+}
+
+struct EndWith<'a>(&'a AtomicBool);
+
+impl Drop for EndWith<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Waits until everybody has sent some more.
+fn talk(pairs: &[Pair]) {
+    let marks: Vec<_> = pairs.iter().map(|p| (p.sent(), p.said())).collect();
+    eventually("talk in every direction", || {
+        let all = pairs.iter().zip(&marks).all(|(pair, (sent, said))| {
+            pair.sent() >= sent + BETWEEN && pair.said() >= said + BETWEEN
+        });
+        all.then_some(())
+    });
+}
+
+/// Somebody who sees that the power is back does not wait for the pauses, which have grown.
+fn reconnect(world: &World, server: &Server, pairs: &[Pair]) {
+    for pair in pairs {
+        eventually("the connection", || {
+            let path = format!("/accounts/{}", pair.account);
+            let status = world.get(server, &format!("{path}/status"))["status"].clone();
+            if status == "reconnecting" {
+                world
+                    .post(server, &format!("{path}/connect"), &json!({}))
+                    .expect(200);
+            }
+            (status == "connected").then_some(())
+        });
+    }
+}
+
+fn check(world: &World, server: &Server, pair: &Pair) {
+    let said = pair.said.lock().expect("said").clone();
+    let sent = pair.sent.lock().expect("sent").clone();
+    let not_sent = pair.not_sent.load(Ordering::Relaxed);
+    println!(
+        "{}: {} sent, {not_sent} not, {} received",
+        pair.account,
+        sent.len(),
+        said.len()
+    );
+    // In: every message of the phone is stored, exactly once.
+    let from_friend = |stored: &[Value]| -> Vec<(String, String)> {
+        let mut found: Vec<_> = stored
+            .iter()
+            .filter(|message| message["fromMe"] == false)
+            .map(|message| {
+                let field = |name: &str| message[name].as_str().unwrap_or_default().to_owned();
+                (field("text"), field("messageId"))
+            })
+            .collect();
+        found.sort();
+        found
+    };
+    let mut expected = said;
+    expected.sort();
+    eventually("every message of the phone", || {
+        let found = from_friend(&pair.stored(world, server)).len();
+        (found >= expected.len()).then_some(())
+    });
+    let stored = pair.stored(world, server);
+    assert_eq!(from_friend(&stored), expected, "{}", pair.account);
+
+    // Out: what was answered 200 is at the phone exactly once under its id, nothing else twice.
+    let received = pair.received(world);
+    for (text, id) in &sent {
+        assert_eq!(received.get(text), Some(&vec![id.clone()]), "{text}");
+        let own = stored
+            .iter()
+            .find(|message| message["messageId"] == id.as_str());
+        let status = own.map(|message| message["status"].clone());
+        let status = status.as_ref().and_then(Value::as_str).unwrap_or_default();
+        assert!(
+            ["sent", "delivered", "read"].contains(&status),
+            "{text} is {status:?}"
+        );
+    }
+    for (text, ids) in &received {
+        assert_eq!(ids.len(), 1, "{text} is there {} times", ids.len());
+    }
+
+    // Sessions are whole: who asks for a message again had it before, and has taken too many since to
+    // decrypt it twice.
+    for number in [pair.number, pair.friend] {
+        let (_, person) = world.by_hand("GET", &format!("/phones/{number}"), None);
+        println!("{number}: {} retries", person["retries"]);
+        assert_eq!(person["retries"], person["lateRetries"], "{person}");
+    }
+}

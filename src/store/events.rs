@@ -109,6 +109,9 @@ impl Run {
     }
 }
 
+/// More numbers than any board gives in years, and few enough for JavaScript.
+const SKIPPED: u64 = 1 << 32;
+
 /// Old events that one new event may push out: more than one, so that the log shrinks to its bounds
 /// even after large events.
 const PUSHED_OUT: usize = 4;
@@ -269,6 +272,16 @@ pub fn number_of_id(tx: &ReadTx<'_>, id: &str) -> Result<Option<u64>> {
         (number.to_string() == digits).then_some(number)
     };
     Ok(known_instance(tx)?.as_deref().and_then(number))
+}
+
+/// Leaves numbers out, for a data directory that was put back to an older state: those that it gave
+/// to events since then must not come again. Readers know events by their numbers and ids, and would
+/// take new ones for those that they have.
+pub fn skip_numbers(tx: &mut WriteTx<'_>) -> Result<()> {
+    let mut state = state(&tx.view())?;
+    state.last += SKIPPED;
+    let meta = tx.tables().meta;
+    tx.put_json(meta, STATE, &state)
 }
 
 /// Deletes what this store's bounds do not keep; see [`trim_step`].
@@ -470,6 +483,21 @@ mod tests {
         });
         assert_eq!(walked.unwrap().0, 10);
         assert_eq!(seen, [(10, "alice".to_owned()), (11, "bob".to_owned())]);
+    }
+
+    #[test]
+    fn numbers_that_were_left_out_are_in_nobodys_way() {
+        let store = TestStore::new();
+        add(&store, "alice", 2);
+        store.run(skip_numbers);
+        add(&store, "alice", 1);
+        let next = SKIPPED + 3;
+        assert_eq!(numbers(&store, 0, 9), [1, 2, next]);
+        assert_eq!(numbers(&store, 99, 9), [next]);
+        let left = store.read(state).unwrap();
+        assert_eq!((left.count, left.trimmed, left.last), (3, 0, next));
+        let store = store.reopen();
+        assert_eq!(store.last_event(), next);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! One hook's deliveries: reads the log behind the hook's cursor, sends what the hook wants as its
 //! [queue](super::queue) says, and notes how far it is.
 
+mod outcomes;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,13 +14,13 @@ use smol::{Executor, Task};
 use surf::Client;
 
 use super::marks::Marks;
-use super::queue::{Failed, Now, Queue};
+use super::queue::{Now, Queue};
 use super::send::{Failure, Parcel, Received, send};
 use super::{DeliverySettings, wants};
 use crate::clock;
-use crate::store::dead_letters::{self, Burial, Most};
+use crate::store::dead_letters;
 use crate::store::events::{self, StoredEvent};
-use crate::store::webhooks::{self, Delivery, Progress, WebhookRecord};
+use crate::store::webhooks::{self, Progress, WebhookRecord};
 use crate::store::{Store, StoreError};
 
 /// Events that are looked at in one go.
@@ -30,12 +32,6 @@ const MAX_UNSAVED: u64 = 1000;
 
 /// How long to wait after the storage failed.
 const STORAGE_PAUSE: Duration = Duration::from_secs(5);
-
-/// Bytes of a hook's dead letters.
-const DEAD_BYTES: u64 = 4 << 20;
-
-/// The answer of a receiver that wants no more.
-const GONE: u16 = 410;
 
 /// How far a hook is, for whoever lists them.
 #[derive(Debug, Clone, Default)]
@@ -404,147 +400,6 @@ impl Worker {
         stopped.or(outcome).or(poked).or(grown).or(due).await
     }
 
-    /// An attempt is over.
-    async fn outcome(&mut self, number: u64, outcome: Outcome) -> Result<(), End> {
-        self.in_flight.remove(&number);
-        let (delivery, asked) = delivery(&outcome, clock::now());
-        self.progress.last_delivery = Some(delivery.clone());
-        if delivery.ok {
-            return self.delivered(number).await;
-        }
-        let error = delivery.error.unwrap_or_default();
-        if delivery.status == Some(GONE) {
-            return self.disable(number, error).await;
-        }
-        let was_up = self.queue.next_attempt().is_none();
-        let failed = self.queue.failed(number, asked, now(), fastrand::u32(..));
-        if was_up {
-            log::warn!("webhook {}: delivery failed: {error}", self.hook.id);
-        } else {
-            log::info!("webhook {}: delivery failed again: {error}", self.hook.id);
-        }
-        if failed == Failed::GiveUp {
-            let attempts = self.queue.attempts(number);
-            self.give_up(vec![(number, attempts)], &error).await?;
-            let expired = self.queue.expired(now());
-            if !expired.is_empty() {
-                self.give_up(expired, &error).await?;
-            }
-        }
-        self.mark();
-        Ok(())
-    }
-
-    async fn delivered(&mut self, number: u64) -> Result<(), End> {
-        let was_down = self.queue.next_attempt().is_some();
-        self.queue.done(number, true);
-        if was_down {
-            log::info!("webhook {}: its receiver takes events again", self.hook.id);
-        }
-        self.mark();
-        let replayed = self.replayed.iter().position(|it| *it == number);
-        if let Some(at) = replayed {
-            self.replayed.swap_remove(at);
-            let (id, progress) = (self.hook.id.clone(), self.progress.clone());
-            let stored = self
-                .shared
-                .store
-                .write(move |tx| dead_letters::delivered(tx, &id, number, &progress))
-                .await;
-            match stored {
-                Ok(true) => {}
-                Ok(false) => return Err(End::Gone),
-                // It stays a dead letter that is to be delivered: once more after the next start.
-                Err(error) => self.storage_failed(&error).await?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes dead letters of events. If that cannot be stored, they stay in the queue.
-    async fn give_up(&mut self, events: Vec<(u64, u32)>, error: &str) -> Result<(), End> {
-        let burials: Vec<Burial> = events
-            .iter()
-            .map(|(number, attempts)| Burial {
-                number: *number,
-                attempts: *attempts,
-                error: Some(error.to_owned()),
-            })
-            .collect();
-        if !self.bury(burials).await? {
-            return Ok(());
-        }
-        for (number, _) in &events {
-            self.queue.remove(*number, now());
-            self.replayed.retain(|it| it != number);
-        }
-        log::warn!(
-            "webhook {}: {} events are given up, see GET /webhooks/{}/dead",
-            self.hook.id,
-            events.len(),
-            self.hook.id
-        );
-        self.mark();
-        Ok(())
-    }
-
-    /// Whether it was stored.
-    async fn bury(&mut self, burials: Vec<Burial>) -> Result<bool, End> {
-        let most = Most {
-            count: self.shared.settings.max_dead,
-            bytes: DEAD_BYTES,
-        };
-        self.shared.marks.drop_of(&self.hook.id);
-        let (id, mut progress) = (self.hook.id.clone(), self.progress.clone());
-        self.queue.show(&mut progress);
-        // They are dead letters from this transaction on.
-        progress
-            .open
-            .retain(|open| !burials.iter().any(|it| it.number == open.number));
-        let now = clock::now();
-        let stored = self
-            .shared
-            .store
-            .write(move |tx| dead_letters::bury(tx, &id, &burials, &progress, most, now))
-            .await;
-        match stored {
-            Ok(Some(dropped)) => {
-                self.progress.missed += dropped;
-                Ok(true)
-            }
-            Ok(None) => Err(End::Gone),
-            Err(error) => {
-                self.storage_failed(&error).await?;
-                Ok(false)
-            }
-        }
-    }
-
-    /// The receiver wants no more, until its URL is registered again.
-    async fn disable(&mut self, number: u64, error: String) -> Result<(), End> {
-        // What else is under way ends here.
-        self.in_flight.clear();
-        let attempts = self.queue.attempts(number).saturating_add(1);
-        self.progress.disabled_at = Some(clock::now());
-        log::warn!(
-            "webhook {}: disabled, for its receiver answered 410 Gone; registering its URL again \
-             enables it",
-            self.hook.id
-        );
-        loop {
-            let burial = Burial {
-                number,
-                attempts,
-                error: Some(error.clone()),
-            };
-            if self.bury(vec![burial]).await? {
-                self.queue.done(number, false);
-                self.show();
-                return Err(End::Disabled);
-            }
-        }
-    }
-
     /// The server stops: what is under way may end.
     async fn finish(&mut self) {
         while !self.in_flight.is_empty() {
@@ -595,35 +450,5 @@ fn now() -> Now {
     Now {
         wall: clock::now(),
         instant: Instant::now(),
-    }
-}
-
-/// What came of an attempt, and the pause that the receiver asks for.
-fn delivery(outcome: &Outcome, at: clock::Millis) -> (Delivery, Option<Duration>) {
-    match outcome {
-        Ok(received) => {
-            let (status, ok) = (received.status, received.is_success());
-            let redirects = (300..400).contains(&status);
-            let note = match redirects {
-                true => ", a redirect, and those are not followed",
-                false => "",
-            };
-            let delivery = Delivery {
-                at,
-                ok,
-                status: Some(status),
-                error: (!ok).then(|| format!("the receiver answered {status}{note}")),
-            };
-            (delivery, received.retry_after)
-        }
-        Err(Failure(words)) => {
-            let delivery = Delivery {
-                at,
-                ok: false,
-                status: None,
-                error: Some(words.clone()),
-            };
-            (delivery, None)
-        }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use wildcat_simulator::Cut;
 
-use crate::support::{Server, World, eventually};
+use crate::support::{Form, Server, World, eventually};
 
 /// The outages: how connections die, and for how long the power is away.
 const OUTAGES: [(Cut, Duration); 7] = [
@@ -184,6 +184,81 @@ fn nothing_is_lost_or_doubled_when_whatsapp_loses_its_power() {
     for pair in &pairs {
         check(&world, &server, pair);
     }
+    no_long_steps(&world, &server, 50.0);
+}
+
+/// Whoever works on the event thread leaves it soon, to the others: within `most` milliseconds, in 999
+/// steps of 1,000.
+fn no_long_steps(world: &World, server: &Server, most: f64) {
+    let health = world.api(server, "GET", "/health", None).json();
+    let thread = &health["eventThread"];
+    println!("{thread}");
+    assert!(thread["steps"].as_u64() > Some(1_000), "{thread}");
+    assert!(thread["p999Ms"].as_f64() < Some(most), "{thread}");
+}
+
+#[test]
+fn a_load_of_every_kind_leaves_no_step_that_is_long() {
+    const ALICE: &str = "491700000001";
+    const BOB: &str = "491700000011";
+    let world = World::new();
+    let mut options = world.options();
+    let setting = ("WILDCAT_LIMITS_MESSAGES_PER_MINUTE".into(), "6000".into());
+    options.env.push(setting);
+    let server = Server::start(&options);
+    let alice = world.phone(ALICE, "Alice");
+    let bob = world.phone(BOB, "Bob");
+    alice.post(
+        "history",
+        &json!({"chats": 20, "messagesPerChat": 100, "days": 30}),
+    );
+    world.pair(&server, "alice", ALICE);
+
+    let send = "/accounts/alice/message/send";
+    let file = vec![b'x'; 1 << 20];
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let flood = json!({"from": BOB, "to": ALICE, "count": 500});
+            let done = world.admin("POST", "/load", Some(&flood)).expect(200);
+            assert_eq!(done["acknowledged"], 500, "{done}");
+        });
+        scope.spawn(|| {
+            for n in 0..50 {
+                let text = json!({"to": BOB, "message": format!("text {n}")});
+                world.post(&server, send, &text).expect(200);
+            }
+        });
+        scope.spawn(|| {
+            let url = format!("{}{send}/document", server.base());
+            for _ in 0..3 {
+                let (kind, body) = Form::new()
+                    .field("to", BOB)
+                    .file("document", "x.bin", "application/octet-stream", &file)
+                    .build();
+                world
+                    .http()
+                    .send("POST", &url, &kind, Some(body))
+                    .expect(200);
+            }
+        });
+        scope.spawn(|| {
+            let photo = include_bytes!("../fixtures/media/photo.jpg");
+            let photo = json!({"base64": crate::media_in::base64(photo), "mimetype": "image/jpeg"});
+            for _ in 0..3 {
+                bob.send(&json!({"to": ALICE, "image": photo}));
+            }
+        });
+    });
+    // What is still to be fetched and imported comes to its end, too.
+    eventually("the files", || {
+        let page = world.get(
+            &server,
+            &format!("/media?accountId=alice&chatId={BOB}@s.whatsapp.net"),
+        );
+        (page["media"].as_array()?.len() >= 6).then_some(())
+    });
+    // A test build is not optimised, and spends its longest steps in looking for the ends of a form's parts.
+    no_long_steps(&world, &server, 250.0);
 }
 
 struct EndWith<'a>(&'a AtomicBool);

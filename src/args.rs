@@ -15,18 +15,18 @@ Commands:
   run              Run the server; also without any command
   key              Keys of the API: `key add NAME [--account ID] [--read-only]`,
                    `key list`, `key remove NAME`
+  backup FILE      Copy everything into FILE, also while the server runs
+  restore FILE     Put such a copy into a new data directory
+  export ACCOUNT   Print its messages, one JSON object a line, oldest first
   check-config     Print the settings that count and where each comes from
-  sandbox          Run with a simulated WhatsApp: try things out without a phone
-                   (in builds with `--features sandbox`)
+  sandbox          Run with a simulated WhatsApp (`--features sandbox`)
 
 Options:
-  --config FILE    Configuration file; without it ./wildcat.toml is looked for,
-                   then /etc/wildcat/wildcat.toml
+  --config FILE    Settings [./wildcat.toml, else /etc/wildcat/wildcat.toml]
   --data DIR       Data directory [$STATE_DIRECTORY, else ./wildcat-data]
   --listen ADDR    Address and port of the HTTP API [0.0.0.0:3000]
   --log LEVEL      off, error, warn, info, debug or trace [info]
-  --version        Print the version
-  --help           Print this text
+  --version, --help  Print the version, or this text
 
 Every setting can stand in the file or in the environment, for example as
 WILDCAT_SERVER_LISTEN; `wildcat check-config` lists them.
@@ -41,6 +41,9 @@ pub enum Command {
     Run(Overrides),
     CheckConfig(Overrides),
     Key(KeyCommand, Overrides),
+    Backup(String, Overrides),
+    Restore(String, Overrides),
+    Export(String, Overrides),
     Sandbox(Overrides),
     Version,
     Help,
@@ -71,6 +74,8 @@ pub enum ArgsError {
     UnexpectedArgument(String),
     #[error("it is `key add NAME [--account ID] [--read-only]`, `key list` or `key remove NAME`")]
     Key,
+    #[error("it is `wildcat {0} {1}`")]
+    OneWord(&'static str, &'static str),
     #[error("{0} belongs to `wildcat key add` alone")]
     OnlyForKeys(&'static str),
     #[error("{0:?} is not UTF-8")]
@@ -176,6 +181,12 @@ fn command(words: &[&str], overrides: Overrides) -> Result<Command, ArgsError> {
             ));
         }
         ["key", ..] => return Err(ArgsError::Key),
+        ["backup", file] => return Ok(Command::Backup((*file).to_owned(), overrides)),
+        ["restore", file] => return Ok(Command::Restore((*file).to_owned(), overrides)),
+        ["export", account] => return Ok(Command::Export((*account).to_owned(), overrides)),
+        ["backup", ..] => return Err(ArgsError::OneWord("backup", "FILE")),
+        ["restore", ..] => return Err(ArgsError::OneWord("restore", "FILE")),
+        ["export", ..] => return Err(ArgsError::OneWord("export", "ACCOUNT")),
         ["sandbox", ..] if cfg!(feature = "sandbox") => Command::Sandbox(overrides),
         ["sandbox", ..] => return Err(ArgsError::NoSandbox),
         ["help", ..] => Command::Help,
@@ -294,6 +305,27 @@ mod tests {
             parsed("key add a --read-only=1"),
             Err(ArgsError::UnexpectedValue("--read-only".into()))
         );
+    }
+
+    #[test]
+    fn copies_are_made_and_used() {
+        let file = || "f.tar".to_owned();
+        let none = Overrides::default;
+        assert_eq!(parsed("backup f.tar"), Ok(Command::Backup(file(), none())));
+        assert_eq!(
+            parsed("restore f.tar"),
+            Ok(Command::Restore(file(), none()))
+        );
+        let export = Command::Export("alice".to_owned(), none());
+        assert_eq!(parsed("export alice"), Ok(export));
+        for (bad, command, what) in [
+            ("backup", "backup", "FILE"),
+            ("backup a b", "backup", "FILE"),
+            ("restore", "restore", "FILE"),
+            ("export", "export", "ACCOUNT"),
+        ] {
+            assert_eq!(parsed(bad), Err(ArgsError::OneWord(command, what)));
+        }
     }
 
     #[test]

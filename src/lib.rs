@@ -17,6 +17,7 @@
 //! | [`account`] | the registry, a pure state machine for each account, and its driver |
 //! | [`webhook`] | deliveries, each a reader of the event log with a cursor of its own |
 //! | [`api`] | the only importer of tide: the REST API |
+//! | [`archive`] | copies of a data directory: backup, restore, export |
 //! | [`upkeep`] | what is too old or too much goes; a full disk is looked at again |
 //! | [`systemd`] | what the service manager is told, and its watchdog |
 //! | [`qr`], [`console`] | pairing codes; what the terminal shows |
@@ -40,6 +41,7 @@
 
 pub mod account;
 pub mod api;
+pub mod archive;
 pub mod args;
 pub mod clock;
 pub mod config;

@@ -1,10 +1,13 @@
 //! Arguments, configuration, run, exit code. The only place that exits.
 
+use std::io::{BufWriter, ErrorKind};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
+use wildcat::archive::{self, ArchiveError, Copied};
 use wildcat::args::{self, Command, KeyCommand};
 use wildcat::config::{self, Config, Loaded, Origin, Overrides};
 use wildcat::keys::{self, KeyError};
@@ -46,6 +49,15 @@ fn main() -> ExitCode {
                 }
             })
         }
+        Command::Backup(file, overrides) => with_config(&at_rest(overrides), |loaded| {
+            copying(backup(&loaded.config.storage.path, &file))
+        }),
+        Command::Restore(file, overrides) => with_config(&at_rest(overrides), |loaded| {
+            copying(restore(&file, &loaded.config.storage.path))
+        }),
+        Command::Export(account, overrides) => with_config(&at_rest(overrides), |loaded| {
+            copying(export(&loaded.config.storage.path, &account))
+        }),
         Command::Run(overrides) => with_config(&overrides, |loaded| {
             console::init_log(loaded.config.log.level);
             finish(listen_to_signals().and_then(|stop| wildcat::run(&loaded.config, stop)))
@@ -76,6 +88,53 @@ fn at_rest(mut overrides: Overrides) -> Overrides {
         });
     }
     overrides
+}
+
+fn copying(result: Result<(), ArchiveError>) -> ExitCode {
+    match result {
+        // Whoever read it has enough, as `head` does.
+        Err(ArchiveError::Output(error)) if error.kind() == ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("wildcat: {error}");
+            ExitCode::FAILURE
+        }
+        Ok(()) => ExitCode::SUCCESS,
+    }
+}
+
+/// `wildcat backup FILE`.
+fn backup(data: &Path, file: &str) -> Result<(), ArchiveError> {
+    let Copied { files, bytes } = archive::backup(data, Path::new(file))?;
+    eprintln!(
+        "{file}: {files} files, {bytes} bytes. It holds the keys of the accounts: keep it safe."
+    );
+    Ok(())
+}
+
+/// `wildcat restore FILE`.
+fn restore(file: &str, data: &Path) -> Result<(), ArchiveError> {
+    let Copied { files, bytes } = archive::restore(Path::new(file), data)?;
+    eprintln!(
+        "{}: {files} files, {bytes} bytes restored.
+
+The keys that encrypt each chat change with every message, and those in a copy are
+out of date: they were left out. New ones are made with the next message in either
+direction; a phone may need a moment to send again what could not be read.
+What was received and sent after the copy was made is not in it.
+Do not start the server that it was copied from again: an account that runs twice
+loses messages, and WhatsApp may unlink it. If the phone has unlinked this device
+meanwhile, pair it anew.",
+        data.display()
+    );
+    Ok(())
+}
+
+/// `wildcat export ACCOUNT`.
+fn export(data: &Path, account: &str) -> Result<(), ArchiveError> {
+    let mut output = BufWriter::new(std::io::stdout().lock());
+    archive::export(data, account, &mut output).map(drop)
 }
 
 /// `wildcat key …`. The key itself is all that goes to standard output, for scripts.

@@ -9,6 +9,8 @@ use crate::store::{Store, StoreError, media, messages, probe};
 
 /// Between two looks at what is to go.
 const ROUND: Duration = Duration::from_secs(60);
+/// Rounds that are left out at most while nothing is stored.
+const RESTS: u32 = 60;
 /// Between two tries to write while the storage refuses.
 const PROBE: Duration = Duration::from_secs(5);
 /// Messages that one transaction removes: a few milliseconds of the storage's thread.
@@ -46,13 +48,21 @@ impl Policy {
 
 /// Works until it is dropped, or the storage is closed.
 pub async fn run(store: Store, files: Files, policy: Policy) {
+    let mut seen = None;
+    let mut rests = 0;
     loop {
-        if let Err(error) = round(&store, &files, policy).await {
-            if matches!(error, StoreError::Closed) {
-                return;
+        // Even to look writes a page: that of LMDB's table of readers.
+        if seen != Some(store.stats().commits) || rests >= RESTS {
+            if let Err(error) = round(&store, &files, policy).await {
+                if matches!(error, StoreError::Closed) {
+                    return;
+                }
+                log::warn!("old messages and files remain for now: {error}");
             }
-            log::warn!("old messages and files remain for now: {error}");
+            seen = Some(store.stats().commits);
+            rests = 0;
         }
+        rests += 1;
         let next = clock::now() + Millis::try_from(ROUND.as_millis()).unwrap_or(Millis::MAX);
         while clock::now() < next {
             smol::Timer::after(PROBE).await;

@@ -361,6 +361,7 @@ fn store_status(error: &StoreError) -> StatusCode {
         }
         StoreError::Locked { .. }
         | StoreError::Newer { .. }
+        | StoreError::Older
         | StoreError::Io { .. }
         | StoreError::Lmdb(_)
         | StoreError::Corrupt { .. }

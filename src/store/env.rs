@@ -288,8 +288,26 @@ fn open_lmdb(dir: &Path, size: u64) -> Result<Env<WithoutTls>, StoreError> {
     })
 }
 
+/// Opens the environment below the data directory `path` for reading, as another process may that
+/// writes to it.
+pub fn open_to_read(path: &Path, options: Options) -> Result<Env<WithoutTls>, StoreError> {
+    let db = path.join(DB_DIR);
+    let mut open = EnvOpenOptions::new().read_txn_without_tls();
+    // As large as it can become: a writer may make the file larger than it is now.
+    open.map_size(to_usize(options.limit())?)
+        .max_dbs(schema::COUNT)
+        .max_readers(MAX_READERS);
+    // SAFETY: the flags have no safety condition.
+    unsafe { open.flags(EnvFlags::NO_READ_AHEAD | EnvFlags::READ_ONLY) };
+    // SAFETY: the file is changed by LMDB alone, whose lock file this uses, too.
+    unsafe { open.open(&db) }.map_err(|e| match e {
+        heed::Error::Io(e) => StoreError::io("open the database in", &db, e),
+        other => other.into(),
+    })
+}
+
 /// Makes sure that the data directory exists and is ours alone; returns the held lock.
-fn prepare_data_dir(path: &Path) -> Result<File, StoreError> {
+pub fn prepare_data_dir(path: &Path) -> Result<File, StoreError> {
     let is_ours = !path.exists()
         || path.join(LOCK_FILE).exists()
         || fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());

@@ -23,6 +23,12 @@ pub enum StoreError {
          install that version again, or choose another data directory"
     )]
     Newer { found: u32, known: u32 },
+    /// An earlier version wrote the data, and they are only read here.
+    #[error(
+        "the data was written by an older wildcat: start the server of this version once, or use the \
+         older one"
+    )]
+    Older,
     /// No room for the write; nothing of it was stored. Reads go on, and so do
     /// writes that fit, among them most deletions.
     #[error("storage is full: {0}")]
@@ -105,6 +111,7 @@ impl StoreError {
             StoreError::Full(_) | StoreError::Io { .. } | StoreError::Lmdb(_) => true,
             StoreError::Locked { .. }
             | StoreError::Newer { .. }
+            | StoreError::Older
             | StoreError::Corrupt { .. }
             | StoreError::Encode { .. }
             | StoreError::Closed

@@ -25,6 +25,7 @@ pub mod media;
 pub mod messages;
 pub mod outbox;
 pub mod purge;
+mod reader;
 mod schema;
 pub mod signal;
 mod tx;
@@ -43,12 +44,22 @@ use std::time::{Duration, Instant};
 pub use env::Options;
 pub use error::{LmdbError, Room, StoreError};
 pub use key::Key;
+pub use reader::Reader;
 pub use schema::VERSION;
 pub use tx::{ReadTx, WriteTx};
 pub use writer::{Condition, Failing, Job, Refusal, Stats};
 
 use env::Environment;
 use writer::{Progress, QUEUE, Typed, Writer};
+
+/// Makes sure that the data directory `path` exists and that nobody else has it open, for as long as the
+/// answer is kept.
+///
+/// # Errors
+/// [`StoreError::Locked`], and whatever the disk says.
+pub fn hold(path: &Path) -> Result<std::fs::File, StoreError> {
+    env::prepare_data_dir(path)
+}
 
 /// Bytes that [`probe`] writes: more than most messages need, for one that fits says little.
 const PROBE: usize = 256 << 10;

@@ -73,15 +73,7 @@ pub const COUNT: u32 = NAMES.len() as u32;
 /// # Errors
 /// [`StoreError::Newer`], before anything is changed, if a later version wrote the data.
 pub fn open(env: &Env<WithoutTls>) -> Result<Tables, StoreError> {
-    let found = found_version(env)?;
-    if let Some(found) = found
-        && found > VERSION
-    {
-        return Err(StoreError::Newer {
-            found,
-            known: VERSION,
-        });
-    }
+    let found = check_version(env)?;
     let txn = env.write_txn()?;
     let opened = env.create_databases_and_commit(txn, |opener, txn| {
         let mut databases = [None; NAMES.len()];
@@ -100,6 +92,49 @@ pub fn open(env: &Env<WithoutTls>) -> Result<Tables, StoreError> {
     let tables = Tables::new(databases.into_iter().flatten()).ok_or(StoreError::Closed)?;
     upgrade(env, &tables, found)?;
     Ok(tables)
+}
+
+/// Opens the tables of an environment that is only read.
+///
+/// # Errors
+/// [`StoreError::Older`] if one is missing: only who writes can make it.
+pub fn open_to_read(env: &Env<WithoutTls>) -> Result<Tables, StoreError> {
+    let found = check_version(env)?.unwrap_or(0);
+    if found < VERSION {
+        return Err(StoreError::Older);
+    }
+    let txn = env.read_txn()?;
+    let opened = env.open_databases_and_commit(txn, |opener, txn| {
+        let mut databases = [None; NAMES.len()];
+        for (slot, name) in databases.iter_mut().zip(NAMES) {
+            *slot = opener.open_database::<Bytes, Bytes>(txn, Some(name))?;
+        }
+        Ok::<_, StoreError>(CommitOrAbort::<_, std::convert::Infallible>::Commit(
+            databases,
+        ))
+    })?;
+    let databases = match opened {
+        CommitOrAbort::Commit(databases) => databases,
+        CommitOrAbort::Abort(never) => match never {},
+    };
+    if databases.iter().any(Option::is_none) {
+        return Err(StoreError::Older);
+    }
+    Tables::new(databases.into_iter().flatten()).ok_or(StoreError::Older)
+}
+
+/// The version that the data has, unless it is newer than this program.
+///
+/// # Errors
+/// [`StoreError::Newer`].
+pub fn check_version(env: &Env<WithoutTls>) -> Result<Option<u32>, StoreError> {
+    match found_version(env)? {
+        Some(found) if found > VERSION => Err(StoreError::Newer {
+            found,
+            known: VERSION,
+        }),
+        found => Ok(found),
+    }
 }
 
 /// The version that the data has, without touching it; `None` for a new environment.

@@ -108,6 +108,26 @@ pub fn clear_step(tx: &mut WriteTx<'_>, account: u32, limit: usize) -> Result<bo
     Ok(tx.delete_prefix(table, &Key::account(account), limit)? == limit)
 }
 
+/// Deletes up to `limit` rows of an account that encrypt and decrypt for others, and what is known of
+/// who has them; the pairing stays. Returns whether there may be more.
+pub fn forget_sessions(tx: &mut WriteTx<'_>, account: u32, limit: usize) -> Result<bool> {
+    let table = tx.tables().signal;
+    let mut left = limit;
+    for kind in [
+        Kind::Session,
+        Kind::SenderKey,
+        Kind::SenderKeyDevice,
+        Kind::SenderKeyDeviceGroup,
+        Kind::BaseKey,
+    ] {
+        left -= tx.delete_prefix(table, &key(account, kind), left)?;
+        if left == 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// A row that does not read back.
 pub fn corrupt(key: &[u8], cause: impl std::fmt::Display) -> StoreError {
     StoreError::corrupt("signal", key, cause)

@@ -4,9 +4,9 @@
 //! can be compared between machines; times only within one run, as the ratios do.
 //!
 //! `cargo bench --features sandbox -- footprint 1 10` measures the footprint alone, with those numbers
-//! of accounts instead of 0, 1, 10 and 50; `speed`, `pages` and `memory` are the other parts, and
+//! of accounts instead of 0, 1, 10 and 50; `speed`, `pages`, `memory` and `wear` are the other parts, and
 //! numbers behind `memory` are those of messages in a history. `quick` does a tenth of the work of
-//! all but the footprint.
+//! all but the footprint. `--profile dev` measures counts without the wait for a release build.
 
 mod footprint;
 mod load;
@@ -17,6 +17,7 @@ mod speed;
 mod stock;
 #[path = "../it/support/mod.rs"]
 mod support;
+mod wear;
 
 use std::fs;
 
@@ -34,7 +35,7 @@ fn main() {
     // cargo adds `--bench`.
     let args: Vec<String> = std::env::args().skip(1).collect();
     let asked = |name: &str| args.iter().any(|arg| arg == name);
-    let parts = ["footprint", "speed", "pages", "memory"];
+    let parts = ["footprint", "speed", "pages", "memory", "wear"];
     let scale = Scale(if asked("quick") { 10 } else { 1 });
     let numbers: Vec<usize> = args.iter().filter_map(|arg| arg.parse().ok()).collect();
     // Numbers alone are those of accounts.
@@ -56,6 +57,9 @@ fn main() {
     }
     if all || asked("memory") {
         memory::run(scale, &or(&memory::HISTORIES));
+    }
+    if all || asked("wear") {
+        wear::run(scale);
     }
     drop(kept);
 }

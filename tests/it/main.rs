@@ -27,5 +27,6 @@ mod support;
 mod systemd;
 mod tidy;
 mod two_accounts;
+mod upgrades;
 mod wear;
 mod webhooks;

@@ -31,7 +31,7 @@ pub use chats::{
     ChatSummary, LastMessage, canonical, canonical_jid, is_lid, is_nameless, link, mark_read,
     mark_unread, set_contact_name, set_name, set_unread,
 };
-pub use pages::{ChatPage, Page, PageQuery, chats, page, recent};
+pub use pages::{ChatPage, Page, PageQuery, chats, oldest_first, page, recent};
 pub use retention::{Keep, Removed, is_over, retention_step, size};
 
 use super::error::StoreError;

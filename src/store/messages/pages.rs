@@ -78,6 +78,45 @@ pub fn page(tx: &ReadTx<'_>, account: u32, jid: &str, query: PageQuery) -> Resul
     Ok(page)
 }
 
+/// An account's messages after the place `after` (timestamp and sequence), the oldest first, each with
+/// its place.
+pub fn oldest_first(
+    tx: &ReadTx<'_>,
+    account: u32,
+    after: Option<(Millis, u64)>,
+    limit: usize,
+) -> Result<Vec<((Millis, u64), Message)>> {
+    let table = tx.tables().messages_by_time;
+    let prefix = Key::account(account);
+    let start = match after {
+        Some((timestamp, sequence)) => prefix
+            .clone()
+            .u64(timestamp)
+            .u64(sequence.saturating_add(1)),
+        None => prefix.clone(),
+    };
+    let end = prefix.after_prefix();
+    let mut found = Vec::new();
+    for row in tx.range(table, &start, end.as_deref())?.take(limit) {
+        let (key, chat) = row?;
+        let mut reader = KeyReader(key);
+        let (_, timestamp, sequence) = (reader.u32(), reader.u64(), reader.u64());
+        let (Some(timestamp), Some(sequence), Some(chat)) =
+            (timestamp, sequence, KeyReader(chat).u64())
+        else {
+            return Err(StoreError::corrupt(table.name, key, "not a place"));
+        };
+        let place = Place {
+            chat,
+            timestamp,
+            sequence,
+        };
+        let chat = chats::of(tx, account, place.chat)?;
+        found.push(((timestamp, sequence), load_in(tx, account, &chat, place)?));
+    }
+    Ok(found)
+}
+
 /// An account's chats that have messages.
 pub fn chats(tx: &ReadTx<'_>, account: u32, limit: usize, skip: usize) -> Result<ChatPage> {
     let table = tx.tables().chats_by_time;

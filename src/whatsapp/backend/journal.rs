@@ -78,6 +78,8 @@ struct State {
     /// Messages between arrival and disk, and their bytes.
     messages: usize,
     message_bytes: usize,
+    /// Somebody has been told that it fails.
+    is_failing: bool,
     failed: Option<StoreError>,
 }
 
@@ -110,20 +112,17 @@ impl Journal {
 
     /// Ends it because something could not be written.
     pub fn fail(&self, error: &StoreError) {
-        let first = {
-            let mut state = self.lock();
-            let first = state.failed.is_none();
-            state.failed.get_or_insert_with(|| error.clone());
-            first
-        };
-        self.queued.notify(usize::MAX);
-        self.settled.notify(usize::MAX);
+        let first = !std::mem::replace(&mut self.lock().is_failing, true);
+        // Before anybody else can find out.
         if first
             && !matches!(error, StoreError::Closed)
             && let Some(hook) = &self.on_failure
         {
             hook(error);
         }
+        self.lock().failed.get_or_insert_with(|| error.clone());
+        self.queued.notify(usize::MAX);
+        self.settled.notify(usize::MAX);
     }
 
     /// Queues rows of the `signal` table. Waits only if too many wait already.

@@ -1,0 +1,386 @@
+//! Data of earlier versions, backups, and what is made of them.
+//!
+//! `tests/fixtures/store/v<N>/data.mdb` is the database of a small server as the first version with
+//! schema N left it. Whoever raises the schema makes the next one by
+//! `cargo test --features sandbox --test it upgrades::make_the_fixture -- --ignored`.
+
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use serde_json::{Value, json};
+use wildcat::store::events::{Most, scan};
+use wildcat::store::{Options, Store, VERSION, accounts, signal};
+
+use crate::media_in::base64;
+use crate::media_out::noise;
+use crate::support::{DEADLINE, Phone, Server, ServerOptions, World, eventually, run_to_end};
+
+const ALICE: &str = "491700000001";
+const BOB: &str = "491700000002";
+const CAROL: &str = "491700000003";
+const SEND: &str = "/accounts/alice/message/send";
+
+fn fixture(version: u32) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/store/v{version}/data.mdb"))
+}
+
+fn place(database: &[u8], data: &Path) {
+    std::fs::create_dir_all(data.join("db")).expect("a directory");
+    std::fs::write(data.join("db/data.mdb"), database).expect("written");
+}
+
+/// A command of the binary for a data directory: exit code, standard output, standard error.
+fn command(world: &World, data: &Path, args: &[&str]) -> (i32, String, String) {
+    let data = data.display().to_string();
+    let args: Vec<&str> = args.iter().copied().chain(["--data", &data]).collect();
+    run_to_end(world.directory.path(), &args, &[])
+}
+
+fn wait_message(world: &World, server: &Server, account: &str, id: &str) -> Value {
+    let path = format!("/accounts/{account}/messages/{id}");
+    eventually("the message", || {
+        let answer = world.api(server, "GET", &path, None);
+        (answer.status == 200).then(|| answer.json()["message"].clone())
+    })
+}
+
+#[test]
+#[ignore = "makes a file of the repository"]
+fn make_the_fixture() {
+    let world = World::new();
+    let server = world.server();
+    // Bob's phone and an account on it, and Alice's: they write to each other, and in between is a
+    // file.
+    let alice = world.pair(&server, "alice", ALICE);
+    let bob = world.pair(&server, "bob", BOB);
+    let hook = json!({"url": "http://127.0.0.1:9/hook", "accountId": "alice"});
+    world.post(&server, "/webhooks", &hook).expect(201);
+    for n in 0..3 {
+        wait_message(
+            &world,
+            &server,
+            "alice",
+            &bob.say(ALICE, &format!("to alice {n}")),
+        );
+        wait_message(
+            &world,
+            &server,
+            "bob",
+            &alice.say(BOB, &format!("to bob {n}")),
+        );
+    }
+    let document = json!({"base64": base64(&noise(1_000)), "fileName": "a.bin",
+        "mimetype": "application/octet-stream"});
+    let file = bob.send(&json!({"to": ALICE, "document": document}));
+    wait_message(&world, &server, "alice", &file);
+    let sent = world.post(
+        &server,
+        SEND,
+        &json!({"to": BOB, "message": "from the api"}),
+    );
+    sent.expect(200);
+    bob.received(1);
+    let backup = world.directory.path().join("backup.tar");
+    let (code, _, err) = command(&world, &world.options().data, &["backup", "backup.tar"]);
+    assert_eq!(code, 0, "{err}");
+    let tar = std::fs::read(backup).expect("a backup");
+    // The mark with its header, and the header of the database.
+    let size = std::str::from_utf8(&tar[1024 + 124..1024 + 135]).expect("digits");
+    let size = usize::from_str_radix(size, 8).expect("octal");
+    let path = fixture(VERSION);
+    std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+    std::fs::write(path, &tar[1536..1536 + size]).expect("written");
+}
+
+#[test]
+fn the_data_of_every_version_open() {
+    for version in 1..=VERSION {
+        let world = World::new();
+        let data = world.options().data;
+        let database = std::fs::read(fixture(version)).expect("a fixture for every version");
+        place(&database, &data);
+        let server = world.server();
+        let all = world.get(&server, "/accounts");
+        let ids: Vec<_> = all["accounts"]
+            .as_array()
+            .expect("accounts")
+            .iter()
+            .map(|a| &a["id"])
+            .collect();
+        assert_eq!(ids, ["alice", "bob"], "{all}");
+        let chats = world.get(&server, "/accounts/alice/chats");
+        assert_eq!(
+            chats["chats"][0]["chatId"],
+            format!("{BOB}@s.whatsapp.net"),
+            "{chats}"
+        );
+        let path = format!("/accounts/alice/chats/{BOB}@s.whatsapp.net/messages");
+        let page = world.get(&server, &path);
+        // Three in each direction, a file, and one by the API.
+        assert_eq!(page["pagination"]["total"], 8, "{page}");
+        let file = page["messages"]
+            .as_array()
+            .expect("messages")
+            .iter()
+            .find(|m| m["hasMedia"] == true);
+        assert_eq!(file.expect("the file")["mediaFileName"], "a.bin");
+        let hooks = world.get(&server, "/webhooks");
+        assert_eq!(
+            hooks["webhooks"][0]["url"], "http://127.0.0.1:9/hook",
+            "{hooks}"
+        );
+        let (code, out, err) = command(&world, &data, &["export", "alice"]);
+        assert_eq!((code, out.lines().count(), err.as_str()), (0, 8, ""));
+        server.kill();
+
+        let store = Store::open(&data, Options::default()).expect("opened");
+        for id in ["alice", "bob"] {
+            let keys = store.read(|tx| {
+                let number = accounts::number(tx, id)?.expect("an account");
+                Ok(signal::scan(tx, &wildcat::store::Key::account(number))?.count())
+            });
+            assert!(keys.expect("read") > 800, "{id}'s keys are there");
+        }
+        assert!(store.last_event() > 8, "events are there");
+        smol::block_on(store.close(DEADLINE)).expect("closed");
+    }
+}
+
+#[test]
+fn a_newer_layout_is_refused_in_words_by_every_command() {
+    let world = World::new();
+    let data = world.options().data;
+    let mut database = std::fs::read(fixture(VERSION)).expect("a fixture");
+    // The version's row, wherever LMDB has put it.
+    let row = [&b"schema"[..], &VERSION.to_be_bytes()].concat();
+    let found: Vec<_> = (0..database.len() - row.len())
+        .filter(|&at| database[at..].starts_with(&row))
+        .collect();
+    assert_eq!(found.len(), 1, "one row");
+    database[found[0] + 6..found[0] + 10].copy_from_slice(&99u32.to_be_bytes());
+    place(&database, &data);
+    for args in [
+        &["run", "--listen", "127.0.0.1:0"][..],
+        &["backup", "b.tar"],
+        &["export", "alice"],
+    ] {
+        let env = ("WILDCAT_WHATSAPP_URL", "wss://127.0.0.1:1/ws/chat");
+        let path = data.display().to_string();
+        let args: Vec<&str> = args.iter().copied().chain(["--data", &path]).collect();
+        let (code, out, err) = run_to_end(world.directory.path(), &args, &[env]);
+        assert_eq!((code, out.as_str()), (1, ""), "{args:?}: {err}");
+        assert!(
+            err.contains("written by a newer wildcat (schema 99, this one knows up to"),
+            "{err}"
+        );
+        assert!(!err.contains("panicked"), "{err}");
+    }
+    assert_eq!(
+        std::fs::read(data.join("db/data.mdb")).expect("still there"),
+        database,
+        "untouched"
+    );
+    assert!(!world.directory.path().join("b.tar").exists());
+    assert!(!world.directory.path().join("b.tar.part").exists());
+}
+
+/// Alice and Bob write to each other, `count` times each.
+fn talk(world: &World, server: &Server, bob: &Phone<'_>, count: usize) -> usize {
+    let before = bob.all_received().len();
+    for n in 0..count {
+        wait_message(
+            world,
+            server,
+            "alice",
+            &bob.say(ALICE, &format!("ping {n}")),
+        );
+        let answer = json!({"to": BOB, "message": format!("pong {n}")});
+        world.post(server, SEND, &answer).expect(200);
+    }
+    bob.received(before + count).len()
+}
+
+/// More messages in a row than the client has keys for in what it stores at once (64).
+const USED_UP: usize = 70;
+
+fn write_to_carol(world: &World, server: &Server, numbers: std::ops::Range<usize>) {
+    for n in numbers {
+        let body = json!({"to": CAROL, "message": format!("number {n}")});
+        world.post(server, SEND, &body).expect(200);
+    }
+}
+
+/// The numbers of the events in a data directory that no server uses.
+fn events(data: &Path) -> Vec<u64> {
+    let store = Store::open(data, Options::default()).expect("opened");
+    let most = Most {
+        events: usize::MAX,
+        bytes: usize::MAX,
+        looks: usize::MAX,
+    };
+    let all = store.read(|tx| scan(tx, 0, most, |_| true));
+    smol::block_on(store.close(DEADLINE)).expect("closed");
+    let all = all.expect("read").events;
+    all.into_iter().map(|event| event.number).collect()
+}
+
+#[test]
+fn a_backup_of_a_running_server_is_restored_sends_and_receives() {
+    const FLOOD: usize = 400;
+    let world = World::new();
+    let mut options = world.options();
+    let pace = ("WILDCAT_LIMITS_MESSAGES_PER_MINUTE", "6000");
+    options.env.push((pace.0.into(), pace.1.into()));
+    let server = Server::start(&options);
+    world.pair(&server, "alice", ALICE);
+    let (bob, carol) = (world.phone(BOB, "Bob"), world.phone(CAROL, "Carol"));
+    talk(&world, &server, &bob, 3);
+    write_to_carol(&world, &server, 0..1);
+    let document = json!({"base64": base64(&noise(50_000)), "fileName": "a.bin",
+        "mimetype": "application/octet-stream"});
+    let file = bob.send(&json!({"to": ALICE, "document": document}));
+    let media = format!("/accounts/alice/messages/{file}/media");
+    let content = eventually("the file", || {
+        let answer = world.api(&server, "GET", &media, None);
+        (answer.status == 200).then_some(answer.bytes)
+    });
+
+    // While messages pour in.
+    let data = world.options().data;
+    let (code, err, exported) = thread::scope(|scope| {
+        let flood = scope.spawn(|| {
+            let flood = json!({"from": CAROL, "to": ALICE, "count": FLOOD});
+            world.admin("POST", "/load", Some(&flood)).expect(200)
+        });
+        eventually("the first of the flood", || {
+            let chats = world.get(&server, "/accounts/alice/chats");
+            (chats["chats"].as_array().map(Vec::len) == Some(2)).then_some(())
+        });
+        let (code, _, err) = command(&world, &data, &["backup", "backup.tar"]);
+        let exported = command(&world, &data, &["export", "alice"]);
+        let done = flood.join().expect("no panic");
+        assert_eq!(done["acknowledged"], FLOOD, "{done}");
+        (code, err, exported)
+    });
+    assert_eq!(code, 0, "{err}");
+    let backup = world.directory.path().join("backup.tar");
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = std::fs::metadata(&backup)
+        .expect("a backup")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600, "it holds keys");
+    let (code, lines, err) = exported;
+    assert_eq!((code, err.as_str()), (0, ""));
+    let times: Vec<u64> = lines
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON"))
+        .map(|message| message["timestamp"].as_u64().expect("a time"))
+        .collect();
+    assert!(times.len() > 7 && times.is_sorted(), "the oldest first");
+
+    // Life goes on, and what is copied is out of date: keys that it still has are used up.
+    let before = talk(&world, &server, &bob, 5);
+    write_to_carol(&world, &server, 0..USED_UP);
+    let refused = command(&world, &data, &["restore", "backup.tar"]);
+    assert_eq!(refused.0, 1);
+    assert!(
+        refused.2.contains("is in use by another wildcat (process "),
+        "{}",
+        refused.2
+    );
+    server.kill();
+    let refused = command(&world, &data, &["restore", "backup.tar"]);
+    assert!(
+        refused
+            .2
+            .contains("is not empty: a backup is restored into a new directory"),
+        "{}",
+        refused.2
+    );
+
+    let restored = ServerOptions {
+        data: world.directory.path().join("restored"),
+        ..options
+    };
+    let (code, _, err) = command(&world, &restored.data, &["restore", "backup.tar"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(
+        err.contains("Do not start the server that it was copied from again"),
+        "{err}"
+    );
+    let server = Server::start(&restored);
+    server.wait_log("alice: connected");
+    assert_eq!(world.api(&server, "GET", &media, None).bytes, content);
+    let chat = format!("/accounts/alice/chats/{BOB}@s.whatsapp.net/messages");
+    assert_eq!(world.get(&server, &chat)["pagination"]["total"], 7);
+
+    write_to_carol(&world, &server, USED_UP..USED_UP + 3);
+    let got = carol.received(1 + USED_UP + 3);
+    assert_eq!(
+        got.last().expect("messages")["text"],
+        format!("number {}", USED_UP + 2)
+    );
+    // Both directions work again, with who had written before and who had not.
+    let after = talk(&world, &server, &bob, 3);
+    assert_eq!(after, before + 3, "nothing was thrown away as seen before");
+    let dan = world.phone("491700000004", "Dan");
+    wait_message(&world, &server, "alice", &dan.say(ALICE, "hello"));
+    wait_message(&world, &server, "alice", &carol.say(ALICE, "still there?"));
+    server.kill();
+    // What happened here has numbers that nothing had that happened there.
+    let (there, here) = (events(&data), events(&restored.data));
+    let copied = here.partition_point(|number| there.contains(number));
+    assert!(
+        copied > 6 && here.len() > copied + 6,
+        "{copied} of {}",
+        here.len()
+    );
+    let last = there.last().expect("events");
+    assert!(
+        here[copied..].iter().all(|number| number > last),
+        "{last}: {here:?}"
+    );
+}
+
+#[test]
+fn what_is_no_backup_is_refused_and_leaves_nothing() {
+    let world = World::new();
+    let directory = world.directory.path();
+    let data = directory.join("data");
+    std::fs::write(directory.join("x.tar"), noise(10_000)).expect("written");
+    let (code, _, err) = command(&world, &data, &["restore", "x.tar"]);
+    assert!(
+        code == 1 && err.contains("x.tar: it is no backup of wildcat"),
+        "{err}"
+    );
+    let (code, _, err) = command(&world, &data, &["restore", "nowhere.tar"]);
+    assert!(code == 1 && err.contains("nowhere.tar: "), "{err}");
+    let (code, _, err) = command(&world, &data, &["backup", "b.tar"]);
+    assert!(
+        code == 1 && err.contains("holds no data of wildcat"),
+        "{err}"
+    );
+    assert!(!data.exists());
+
+    // One that was cut short.
+    let database = std::fs::read(fixture(VERSION)).expect("a fixture");
+    place(&database, &data);
+    let (code, _, err) = command(&world, &data, &["backup", "b.tar"]);
+    assert_eq!(code, 0, "{err}");
+    let whole = std::fs::read(directory.join("b.tar")).expect("a backup");
+    std::fs::write(directory.join("cut.tar"), &whole[..whole.len() - 2_000]).expect("written");
+    let other = directory.join("other");
+    let (code, _, err) = command(&world, &other, &["restore", "cut.tar"]);
+    assert!(code == 1 && err.contains("it is cut short"), "{err}");
+    // The next try finds nothing in its way.
+    let (code, _, err) = command(&world, &other, &["restore", "b.tar"]);
+    assert_eq!(code, 0, "{err}");
+    let (code, out, _) = command(&world, &other, &["export", "bob"]);
+    assert_eq!((code, out.lines().count()), (0, 8));
+    let (code, _, err) = command(&world, &other, &["export", "nobody"]);
+    assert!(
+        code == 1 && err.contains("there is no account \"nobody\" here"),
+        "{err}"
+    );
+}

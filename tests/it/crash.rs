@@ -193,7 +193,23 @@ fn account_talks(world: &World, pair: &Pair<'_>, stage: &Stage) {
 }
 
 /// Every message of a chat, through all its pages.
+/// The messages of a chat, page by page, until it looks the same twice: one that comes, or moves to the
+/// time of its ack, between two pages shows others in both.
 fn stored(world: &World, server: &Server, account: &str, chat: &str) -> Vec<Value> {
+    let ids = |messages: &[Value]| -> Vec<Value> {
+        messages.iter().map(|m| m["messageId"].clone()).collect()
+    };
+    let mut before = all_pages(world, server, account, chat);
+    loop {
+        let now = all_pages(world, server, account, chat);
+        if ids(&now) == ids(&before) {
+            return now;
+        }
+        before = now;
+    }
+}
+
+fn all_pages(world: &World, server: &Server, account: &str, chat: &str) -> Vec<Value> {
     let mut all = Vec::new();
     loop {
         let path = format!(

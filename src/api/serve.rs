@@ -1,9 +1,11 @@
 //! The accept loop and the life of a connection: every wait has an end, every amount a bound.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::Shutdown;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -31,13 +33,17 @@ const MAX_LINGER: u64 = 4 * 1024 * 1024;
 /// The slowest body that is waited for, in bytes a second.
 const SLOWEST: u64 = 1024;
 
+/// How long a connection that is to make room may take to go.
+const MAKE_ROOM: Duration = Duration::from_millis(100);
+
 /// The pause after the system refused to accept (usually: out of file descriptors).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
 /// What bounds the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ServerLimits {
-    /// Connections at a time; one more is told 503 and closed.
+    /// Connections at a time. One more takes the place of that which has waited longest for its
+    /// client; while all are at work, it is told 503 and closed.
     pub connections: usize,
     /// How long a connection may stay without a request.
     pub idle: Duration,
@@ -105,6 +111,7 @@ pub(super) async fn serve_with<R: Respond>(
     stop: impl Future<Output = ()>,
 ) {
     let slots = Arc::new(Semaphore::new(limits.connections));
+    let waiting = Arc::new(Waiting::default());
     // Nothing is ever sent: dropping `running` tells the connections to end, and `ended` learns
     // that the last one has dropped its sender.
     let (running, stopping) = async_channel::bounded(1);
@@ -122,8 +129,16 @@ pub(super) async fn serve_with<R: Respond>(
             Some(Ok((stream, peer))) => {
                 // Answers are written whole; waiting for more to send only delays them.
                 let _ = stream.set_nodelay(true);
-                match slots.try_acquire_arc() {
+                let slot = match slots.try_acquire_arc() {
+                    // Whoever says nothing makes room for those who might.
+                    None if waiting.close_oldest() => within(MAKE_ROOM, slots.acquire_arc()).await,
+                    slot => slot,
+                };
+                match slot {
                     Some(slot) => {
+                        let (closer, crowded_out) = async_channel::bounded(1);
+                        // At once: it may have to go before it ran for the first time.
+                        let place = waiting.enter(&closer);
                         let connection = Connection {
                             inbound: Inbound::new(stream.clone()),
                             stream,
@@ -131,10 +146,13 @@ pub(super) async fn serve_with<R: Respond>(
                             api: api.clone(),
                             limits,
                             stopping: stopping.clone(),
+                            waiting: waiting.clone(),
+                            closer,
+                            crowded_out,
                             _slot: slot,
                             _alive: alive.clone(),
                         };
-                        executor.spawn(connection.run()).detach();
+                        executor.spawn(connection.run(place)).detach();
                     }
                     None => refuse(stream),
                 }
@@ -148,6 +166,49 @@ pub(super) async fn serve_with<R: Respond>(
     }
     drop((listener, running, alive));
     let _ = ended.recv().await;
+}
+
+/// The connections that wait for their clients: those that are idle, within a head, or about to close.
+/// A client that opens as many as there may be and says nothing keeps nobody else out so.
+#[derive(Debug, Default)]
+struct Waiting {
+    next: AtomicU64,
+    /// By the order in which they began to wait.
+    places: Mutex<BTreeMap<u64, Sender<Never>>>,
+}
+
+impl Waiting {
+    /// Lets a connection be closed, by `closer`, until its place is dropped.
+    fn enter(self: &Arc<Self>, closer: &Sender<Never>) -> Place {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.places().insert(number, closer.clone());
+        Place {
+            waiting: Arc::clone(self),
+            number,
+        }
+    }
+
+    /// Closes the one that has waited longest; whether there was one.
+    fn close_oldest(&self) -> bool {
+        let oldest = self.places().pop_first();
+        oldest.is_some_and(|(_, closer)| closer.close())
+    }
+
+    fn places(&self) -> MutexGuard<'_, BTreeMap<u64, Sender<Never>>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection's place among those that wait.
+struct Place {
+    waiting: Arc<Waiting>,
+    number: u64,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.waiting.places().remove(&self.number);
+    }
 }
 
 /// The type of a channel that only ever closes.
@@ -165,7 +226,6 @@ fn is_the_clients(error: &std::io::Error) -> bool {
 
 /// Says 503 as far as the socket's buffer takes it, without waiting, and closes.
 fn refuse(mut stream: TcpStream) {
-    log::warn!("a connection was refused: too many are open");
     let mut response = ApiError::TooManyConnections.into_response();
     response.insert_header("Connection", "close");
     let write = async {
@@ -236,17 +296,45 @@ struct Connection<R> {
     limits: ServerLimits,
     /// Closed when the server stops.
     stopping: Receiver<Never>,
+    waiting: Arc<Waiting>,
+    /// Closed when another connection needs the room of this one, which waits.
+    closer: Sender<Never>,
+    crowded_out: Receiver<Never>,
     _slot: SemaphoreGuardArc,
     _alive: Sender<Never>,
 }
 
 impl<R: Respond> Connection<R> {
-    async fn run(mut self) {
-        while self.begins().await {
-            if self.exchange().await == Next::Close {
-                self.linger().await;
+    async fn run(mut self, mut place: Place) {
+        loop {
+            let Some(Some(head)) = self.unless_crowded_out(self.next_head()).await else {
+                return;
+            };
+            drop(place);
+            // In a box: what an exchange needs, an idle connection does not hold.
+            if Box::pin(self.exchange(head)).await == Next::Close {
+                let _place = self.waiting.enter(&self.closer);
+                self.unless_crowded_out(Box::pin(self.linger())).await;
                 return;
             }
+            place = self.waiting.enter(&self.closer);
+        }
+    }
+
+    /// `future`, or `None` once another connection needs this one's room.
+    async fn unless_crowded_out<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        let crowded_out = async {
+            let _ = self.crowded_out.recv().await;
+            None
+        };
+        crowded_out.or(async { Some(future.await) }).await
+    }
+
+    /// The next head, or `None` within it if it is too slow; `None` if no request begins.
+    async fn next_head(&self) -> Option<Option<Result<Head, HeadError>>> {
+        match self.begins().await {
+            true => Some(within(self.limits.head, self.inbound.head()).await),
+            false => None,
         }
     }
 
@@ -261,8 +349,8 @@ impl<R: Respond> Connection<R> {
     }
 
     /// One request and its answer.
-    async fn exchange(&mut self) -> Next {
-        let head = match within(self.limits.head, self.inbound.head()).await {
+    async fn exchange(&mut self, head: Option<Result<Head, HeadError>>) -> Next {
+        let head = match head {
             Some(Ok(head)) => head,
             Some(Err(HeadError::Closed)) => return Next::Close,
             Some(Err(HeadError::TooLarge)) => {
@@ -348,14 +436,15 @@ impl<R: Respond> Connection<R> {
     }
 
     /// Closes: no more is written, and what the client still sends is read over for a while.
-    async fn linger(mut self) {
-        if self.stream.shutdown(Shutdown::Write).is_err() {
+    async fn linger(&self) {
+        let mut stream = self.stream.clone();
+        if stream.shutdown(Shutdown::Write).is_err() {
             return;
         }
         let mut sink = [0; 4096];
         let mut left = MAX_LINGER;
         within(LINGER, async {
-            while let Ok(read @ 1..) = self.stream.read(&mut sink).await {
+            while let Ok(read @ 1..) = stream.read(&mut sink).await {
                 left = left.saturating_sub(read as u64);
                 if left == 0 {
                     break;

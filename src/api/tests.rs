@@ -430,15 +430,42 @@ fn connections_over_the_limit_are_told_so() {
     };
     with_server(limits, |server| async move {
         let mut first = Client::connect(&server).await;
-        first.send(&post("/echo", "a")).await;
-        assert_eq!(first.reply().await.status, 200);
+        first.send(&post("/waits", "")).await;
+        server.begun.recv().await.unwrap();
         let mut second = Client::connect(&server).await;
         let reply = second.reply().await;
         reply.assert_failure(StatusCode::ServiceUnavailable);
         assert!(reply.head.contains("retry-after: "));
         assert!(second.is_closed().await);
-        first.send(&post("/echo", "b")).await;
+        server.go.send(()).await.unwrap();
         assert_eq!(first.reply().await.status, 200);
+    });
+}
+
+#[test]
+fn who_says_nothing_makes_room_for_others() {
+    let limits = ServerLimits {
+        connections: 2,
+        ..ServerLimits::default()
+    };
+    with_server(limits, |server| async move {
+        let mut idle = Client::connect(&server).await;
+        idle.send(&post("/echo", "a")).await;
+        assert_eq!(idle.reply().await.status, 200);
+        let mut halfway = Client::connect(&server).await;
+        halfway.send("GET /echo HT").await;
+        let mut third = Client::connect(&server).await;
+        third.send(&post("/echo", "b")).await;
+        assert_eq!(third.reply().await.status, 200);
+        assert!(idle.is_closed().await, "it has waited longest");
+        let mut fourth = Client::connect(&server).await;
+        fourth.send(&post("/waits", "")).await;
+        server.begun.recv().await.unwrap();
+        assert!(halfway.is_closed().await);
+        third.send(&post("/echo", "c")).await;
+        assert_eq!(third.reply().await.status, 200);
+        server.go.send(()).await.unwrap();
+        assert_eq!(fourth.reply().await.status, 200);
     });
 }
 

@@ -11,6 +11,7 @@ mod events;
 mod groups;
 mod health;
 mod history;
+mod hostile;
 mod idempotency;
 mod images;
 mod liveness;

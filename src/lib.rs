@@ -47,6 +47,9 @@ pub mod clock;
 pub mod config;
 pub mod console;
 pub mod event;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod jid;
 pub mod keys;
 pub mod media;

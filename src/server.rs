@@ -94,6 +94,8 @@ pub struct Server {
     /// Ends with the server.
     _upkeep: smol::Task<()>,
     deliveries: Deliveries,
+    #[cfg(feature = "fuzzing")]
+    context: ApiContext,
 }
 
 impl Server {
@@ -219,24 +221,25 @@ impl Server {
                 mark_delay: MARK_DELAY,
             },
         )?;
+        let context = ApiContext {
+            accounts: accounts.clone(),
+            store: store.clone(),
+            deliveries: deliveries.clone(),
+            spool,
+            fetch,
+            gate: Arc::new(Gate::new(AuthSettings {
+                keys: config.keys_file(),
+                open: config.auth.open,
+                hosts: config.server.hosts.clone(),
+            })),
+            readers: Arc::new(Semaphore::new(config.events.max_readers)),
+            stopping: shutdown.clone(),
+            pulse,
+            config: api_config(config),
+        };
         let api = executor.spawn(api::serve(
             listener,
-            ApiContext {
-                accounts: accounts.clone(),
-                store: store.clone(),
-                deliveries: deliveries.clone(),
-                spool,
-                fetch,
-                gate: Arc::new(Gate::new(AuthSettings {
-                    keys: config.keys_file(),
-                    open: config.auth.open,
-                    hosts: config.server.hosts.clone(),
-                })),
-                readers: Arc::new(Semaphore::new(config.events.max_readers)),
-                stopping: shutdown.clone(),
-                pulse,
-                config: api_config(config),
-            },
+            context.clone(),
             Arc::clone(&executor),
             shutdown.wait(),
         ));
@@ -260,12 +263,20 @@ impl Server {
             api,
             deliveries,
             _upkeep: upkeep,
+            #[cfg(feature = "fuzzing")]
+            context,
         })
     }
 
     /// Where the API listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What the API works with, for requests that come on no socket.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn context(&self) -> &ApiContext {
+        &self.context
     }
 
     /// No new requests, those in flight to their end, sessions flushed, the store closed. Takes at

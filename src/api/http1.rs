@@ -64,12 +64,23 @@ pub enum HeadError {
 
 /// The reading side of a connection, shared between its loop and the body of the request that it
 /// is at.
-#[derive(Debug, Clone)]
-pub struct Inbound(Arc<Mutex<State>>);
+#[derive(Debug)]
+pub struct Inbound<S = TcpStream>(Arc<Mutex<State<S>>>);
+
+impl<S> Clone for Inbound<S> {
+    fn clone(&self) -> Self {
+        Inbound(Arc::clone(&self.0))
+    }
+}
+
+/// What a connection runs over.
+pub trait Wire: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Wire for S {}
 
 #[derive(Debug)]
-struct State {
-    stream: TcpStream,
+struct State<S> {
+    stream: S,
     /// What was read and not used yet is `buf[pos..]`.
     buf: Vec<u8>,
     pos: usize,
@@ -89,8 +100,8 @@ enum Framing {
     Chunked(Chunked),
 }
 
-impl Inbound {
-    pub fn new(stream: TcpStream) -> Inbound {
+impl<S: Wire> Inbound<S> {
+    pub fn new(stream: S) -> Inbound<S> {
         Inbound(Arc::new(Mutex::new(State {
             stream,
             buf: Vec::new(),
@@ -104,7 +115,7 @@ impl Inbound {
 
     /// A panic while the lock was held cannot leave the state half-changed in a way that reading
     /// on would make worse; the connection is closed anyway.
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, State<S>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -244,7 +255,7 @@ impl Inbound {
     }
 }
 
-impl State {
+impl<S: Wire> State<S> {
     /// Reads more from the socket behind what is there; 0 at its end.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.buf.drain(..self.pos);
@@ -330,9 +341,9 @@ impl State {
 }
 
 /// The body of the request that the connection is at.
-struct RequestBody(Inbound);
+struct RequestBody<S>(Inbound<S>);
 
-impl AsyncRead for RequestBody {
+impl<S: Wire> AsyncRead for RequestBody<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

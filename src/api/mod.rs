@@ -12,6 +12,8 @@ mod chunked;
 mod connection;
 mod error;
 mod events;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod health;
 mod http1;
 mod input;

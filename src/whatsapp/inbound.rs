@@ -4,6 +4,9 @@
 //! The client may go on to the next message before that: its acknowledgement waits at the transport
 //! (see [`Journal`]), so messages that come quickly share a commit.
 
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use whatsapp_rust::types::events::InboundMessage;

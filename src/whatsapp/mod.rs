@@ -22,6 +22,8 @@ pub use backend::Backend;
 pub use convert::outgoing::{Context, Showing};
 pub use files::FetchFailure;
 pub use http::SurfHttpClient;
+#[cfg(feature = "fuzzing")]
+pub use inbound::fuzzing;
 pub use news::SessionNews;
 pub use runtime::{SmolRuntime, TRANSFERS};
 pub use session::{

@@ -1,0 +1,182 @@
+//! A whole API on bytes instead of sockets, for `tests/fuzz`.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_h1::server::Encoder;
+use futures_lite::{AsyncRead, AsyncReadExt as _, AsyncWrite, FutureExt as _};
+use http_types::{Method, Request, Response, StatusCode};
+use smol::Timer;
+
+use super::auth::Peer;
+use super::error::ApiError;
+use super::http1::{Head, HeadError, Inbound};
+use super::input::{Fields, Page, chat_param, number, param, query};
+use super::serve::Respond as _;
+use super::upload::{Room, Upload};
+use super::{Answer, Api, ApiContext, Req};
+use crate::runtime::Executor;
+
+/// How long an answer may take: nothing here waits for anybody.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The fields of a form or of JSON that are asked for, whatever the endpoint.
+const PARSED: &str = "/parse/:id/:chatId";
+
+/// What leaves this process, or starts something that goes on, is read but not done.
+const NOT_DONE: &[(Method, &str)] = &[
+    (Method::Post, "/accounts"),
+    (Method::Delete, "/accounts/"),
+    (Method::Post, "/webhooks"),
+    (Method::Delete, "/webhooks"),
+];
+
+/// The API, with whatever its context holds.
+pub struct Requests {
+    api: Api,
+    executor: Arc<Executor>,
+}
+
+impl Requests {
+    pub fn new(context: ApiContext, executor: Arc<Executor>) -> Requests {
+        let mut api = Api::new(context);
+        api.app.at(PARSED).all(parse);
+        Requests { api, executor }
+    }
+
+    /// One connection on which `data` comes in.
+    pub fn connection(&self, data: &[u8]) {
+        let inbound = Inbound::new(Bytes(data.to_vec(), 0));
+        smol::block_on(self.executor.run(async {
+            while inbound.begins().await {
+                let head = match inbound.head().await {
+                    Ok(head) => head,
+                    Err(HeadError::Closed) => return,
+                    Err(HeadError::TooLarge | HeadError::Malformed(_)) => return,
+                    Err(HeadError::Method(path)) => {
+                        check(super::no_endpoint(&path).into_response(), Method::Get).await;
+                        return;
+                    }
+                };
+                let Head {
+                    request,
+                    keep_alive,
+                } = head;
+                let method = request.method();
+                let response = self.answer(request).await;
+                check(response, method).await;
+                if !keep_alive || inbound.finish().await.is_err() {
+                    return;
+                }
+            }
+        }));
+    }
+
+    async fn answer(&self, mut request: Request) -> Response {
+        let path = request.url().path();
+        let left_out = NOT_DONE.iter().any(|(method, start)| {
+            *method == request.method() && path.trim_end_matches('/').starts_with(start)
+        });
+        let is_message = path.contains("/message/") || path.ends_with("/read");
+        if left_out && !is_message {
+            request.url_mut().set_path("/parse/alice/1");
+        }
+        let local = ([127, 0, 0, 1], 40_000).into();
+        request.ext_mut().insert(Peer(local));
+        let late = async {
+            Timer::after(PATIENCE).await;
+            panic!("no answer in time");
+        };
+        self.api.respond(request).or(late).await
+    }
+}
+
+/// Every answer can be written, and is a file, or JSON that says how it went.
+async fn check(response: Response, method: Method) {
+    let status = response.status();
+    let is_json = response
+        .header("Content-Type")
+        .is_some_and(|kind| kind.last().as_str().starts_with("application/json;"));
+    let mut bytes = Vec::new();
+    let written = Encoder::new(response, method).read_to_end(&mut bytes).await;
+    assert!(written.is_ok(), "{written:?}");
+    let text = String::from_utf8_lossy(&bytes);
+    assert_ne!(status, StatusCode::InternalServerError, "{text}");
+    let end = bytes.windows(4).position(|w| w == b"\r\n\r\n");
+    let Some(end) = end else {
+        panic!("no head: {}", String::from_utf8_lossy(&bytes));
+    };
+    if is_json && method != Method::Head {
+        let body: Result<serde_json::Value, _> = serde_json::from_slice(&bytes[end + 4..]);
+        assert!(body.is_ok_and(|body| body["ok"].is_boolean()));
+    }
+}
+
+/// Reads everything that endpoints read.
+async fn parse(mut req: Req) -> tide::Result {
+    let envelope = req.state().config.envelope;
+    Ok(match read(&mut req).await {
+        Ok(answer) => answer.into_response(envelope).into(),
+        Err(error) => error.into_response().into(),
+    })
+}
+
+async fn read(req: &mut Req) -> Result<Answer, ApiError> {
+    let _ = (param(req, "id"), chat_param(req), query(req, "accountId"));
+    let _ = (number(req, "before"), Page::of(req, 50, 500));
+    let room = Room {
+        spool: req.state().spool.clone(),
+        max_file: 1 << 20,
+        max_json: 1 << 16,
+    };
+    let upload = Upload::read(req, &room, "image", |early: &Fields| {
+        early.recipient("to").map(|_| ())
+    })
+    .await?;
+    let fields = upload.fields;
+    let _ = (fields.recipient_of("to", "chatId"), fields.mentions());
+    let _ = (fields.text("message"), fields.caption());
+    let _ = (fields.flag("ptt"), fields.string_map("headers"));
+    let _ = (fields.strings("events"), fields.filled("quotedMessageId"));
+    let name = upload.file.and_then(|file| file.name).unwrap_or_default();
+    assert!(!name.contains(['/', '\0', '\n']), "{name:?}");
+    Answer::message(&name)
+}
+
+/// A connection that has said all it will.
+struct Bytes(Vec<u8>, usize);
+
+impl AsyncRead for Bytes {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        out: &mut [u8],
+    ) -> Poll<std::io::Result<usize>> {
+        let rest = &self.0[self.1..];
+        // In uneven pieces, as packets are.
+        let length = rest.len().min(out.len()).min(1 + self.1 % 700);
+        out[..length].copy_from_slice(&rest[..length]);
+        self.1 += length;
+        Poll::Ready(Ok(length))
+    }
+}
+
+impl AsyncWrite for Bytes {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

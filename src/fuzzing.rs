@@ -1,0 +1,114 @@
+//! The doors of `tests/fuzz`: the code that hostile bytes meet, without a network. Only with the
+//! feature `fuzzing`. A finding is a panic: the fuzzer ends the process at the first one, also at
+//! those that the server would survive. Setting up panics, too: without it there is nothing to fuzz.
+
+use std::cell::OnceCell;
+use std::io::{Seek as _, Write as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::api::fuzzing::Requests;
+use crate::clock;
+use crate::config::{self, Override, Overrides};
+use crate::media::{MediaKind, Spool, Wish, prepare};
+use crate::runtime::{Executor, Shutdown};
+use crate::server::Server;
+use crate::store::{self, Store, accounts};
+use crate::whatsapp::fuzzing::Messages;
+
+/// The account that there is; it is never connected.
+const ACCOUNT: &str = "alice";
+
+thread_local! {
+    static REQUESTS: OnceCell<(Requests, Server)> = const { OnceCell::new() };
+    static MESSAGES: OnceCell<Messages> = const { OnceCell::new() };
+    static SPOOL: OnceCell<Spool> = const { OnceCell::new() };
+}
+
+/// A directory of this process. `tests/fuzz/run` sees to it that it is in memory, and goes.
+fn directory(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("wildcat-fuzz-{}-{name}", std::process::id()))
+}
+
+/// A store with one account.
+fn new_store(directory: &std::path::Path) -> Store {
+    let store = Store::open(directory, store::Options::default());
+    let store = store.unwrap_or_else(|e| panic!("{e}"));
+    let now = clock::now();
+    let made = smol::block_on(store.write(move |tx| {
+        accounts::create(tx, ACCOUNT, None, "auth_alice".to_owned(), now).map(|_| ())
+    }));
+    made.unwrap_or_else(|e| panic!("{e}"));
+    store
+}
+
+/// Bytes of a connection: heads, bodies, whatever follows.
+pub fn request(data: &[u8]) {
+    REQUESTS.with(|cell| cell.get_or_init(server).0.connection(data));
+}
+
+fn server() -> (Requests, Server) {
+    let directory = directory("request");
+    let store = new_store(&directory);
+    let closed = smol::block_on(store.close(std::time::Duration::from_secs(5)));
+    closed.unwrap_or_else(|e| panic!("{e}"));
+    let set = |key, value: String| Override {
+        key,
+        flag: "fuzzing",
+        value,
+    };
+    let overrides = Overrides {
+        file: None,
+        values: vec![
+            set("server.listen", "127.0.0.1:0".to_owned()),
+            set("storage.path", directory.display().to_string()),
+            set("whatsapp.url", "wss://127.0.0.1:1/".to_owned()),
+            set("whatsapp.version", "2.3000.1".to_owned()),
+        ],
+    };
+    let settings = config::load(&overrides, []).unwrap_or_else(|e| panic!("{e}"));
+    let executor = Arc::new(Executor::new());
+    let started = Server::start(&settings.config, Arc::clone(&executor));
+    let server = smol::block_on(executor.run(started)).unwrap_or_else(|e| panic!("{e}"));
+    let mut context = server.context().clone();
+    // Whoever would wait for events is told at once that there are none.
+    context.stopping = Shutdown::new();
+    context.stopping.trigger();
+    (Requests::new(context, executor), server)
+}
+
+/// How a message came, and the bytes of its protobuf.
+pub fn inbound(data: &[u8]) {
+    MESSAGES.with(|cell| {
+        let messages = cell.get_or_init(|| Messages {
+            store: new_store(&directory("inbound")),
+            account_id: ACCOUNT,
+        });
+        messages.arrives(data);
+    });
+}
+
+/// A file that is sent as a picture, or as one of the kinds whose heads are looked at.
+pub fn picture(data: &[u8]) {
+    SPOOL.with(|cell| {
+        let spool = cell.get_or_init(|| {
+            Spool::open(&directory("picture")).unwrap_or_else(|e| panic!("a spool: {e}"))
+        });
+        for kind in [MediaKind::Image, MediaKind::Video, MediaKind::Sticker] {
+            let Ok((spooled, mut file)) = spool.create() else {
+                return;
+            };
+            if file.write_all(data).and_then(|()| file.rewind()).is_err() {
+                return;
+            }
+            let wish = Wish {
+                kind,
+                ptt: false,
+                mimetype: None,
+                file_name: None,
+            };
+            // That it is refused is fine.
+            let _ = prepare(&wish, spooled, spool);
+        }
+    });
+}

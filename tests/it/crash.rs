@@ -26,8 +26,17 @@ const BEAT: Duration = Duration::from_millis(25);
 struct Said {
     /// What the phones sent to accounts: account, chat, message id, and the text.
     inbound: Vec<(&'static str, String, String, String)>,
-    /// What the API was asked to send, by text: the chat, and the id if it was answered 200.
-    outbound: BTreeMap<String, (String, Option<String>)>,
+    /// What the API was asked to send, by text.
+    outbound: BTreeMap<String, Ask>,
+    /// How many requests that took.
+    asked: usize,
+}
+
+/// Something that the API was asked to send.
+struct Ask {
+    chat: String,
+    /// The message's, if it was answered 200 (WhatsApp has it) or 202 (WhatsApp will have it).
+    id: Option<String>,
 }
 
 /// One account with the person and the group that it talks to.
@@ -108,13 +117,15 @@ fn pulling_the_plug_a_hundred_times_loses_nothing_and_doubles_nothing() {
 
     let server = Server::start(&options);
     let said = stage.said.into_inner().expect("said");
-    let answered = said.outbound.values().filter(|(_, id)| id.is_some());
+    let answered = said.outbound.values().filter(|ask| ask.id.is_some());
     println!(
-        "{KILLS} kills; {} messages of the phones; {} sends asked for, {} answered 200",
+        "{KILLS} kills; {} messages of the phones; {} sends in {} requests, {} taken",
         said.inbound.len(),
         said.outbound.len(),
+        said.asked,
         answered.count(),
     );
+    nothing_is_on_its_way(&world, &server, &pairs);
     everything_is_stored_once(&world, &server, &pairs, &said);
     everything_was_delivered(&receiver, &said);
     everything_is_at_the_phones_once(&pairs, &said);
@@ -163,7 +174,8 @@ fn phone_talks(pair: &Pair<'_>, stage: &Stage) {
     }
 }
 
-/// The account talks to the friend, every fifth time in the group.
+/// The account talks to the friend, every fifth time in the group. What is not answered is asked
+/// for again under its key, as a careful program does.
 fn account_talks(world: &World, pair: &Pair<'_>, stage: &Stage) {
     let mut n = 0;
     while !stage.over.load(Ordering::Relaxed) {
@@ -175,42 +187,29 @@ fn account_talks(world: &World, pair: &Pair<'_>, stage: &Stage) {
                 _ => pair.friend.jid(),
             };
             let url = format!("{base}/accounts/{}/message/send", pair.account);
+            let key = text.replace(' ', "-");
             let body = json!({"to": chat, "message": text});
-            let answer = world.http().try_call("POST", &url, &body);
-            let id = answer.as_ref().filter(|a| a.status == 200).map(|answer| {
-                let sent = answer.json();
-                sent["messageId"].as_str().expect("an id").to_owned()
-            });
-            // A 400 (not connected) has sent nothing for sure.
-            if answer.is_none_or(|answer| answer.status != 400) {
-                let mut said = stage.said.lock().expect("said");
-                said.outbound.insert(text, (chat, id));
+            let answer = world.http().try_post(&url, &key, &body);
+            let accepted = answer.filter(|answer| matches!(answer.status, 200 | 202));
+            let mut said = stage.said.lock().expect("said");
+            said.asked += 1;
+            if let Some(answer) = accepted {
+                let id = answer.json()["messageId"].as_str().map(str::to_owned);
+                let id = id.expect("an id");
+                said.outbound.insert(text, Ask { chat, id: Some(id) });
+                n += 1;
+            } else {
+                said.outbound.entry(text).or_insert(Ask { chat, id: None });
             }
-            n += 1;
         }
         thread::sleep(BEAT);
     }
 }
 
-/// Every message of a chat, through all its pages.
-/// The messages of a chat, page by page, until it looks the same twice: one that comes, or moves to the
-/// time of its ack, between two pages shows others in both.
-fn stored(world: &World, server: &Server, account: &str, chat: &str) -> Vec<Value> {
-    let ids = |messages: &[Value]| -> Vec<Value> {
-        messages.iter().map(|m| m["messageId"].clone()).collect()
-    };
-    let mut before = all_pages(world, server, account, chat);
-    loop {
-        let now = all_pages(world, server, account, chat);
-        if ids(&now) == ids(&before) {
-            return now;
-        }
-        before = now;
-    }
-}
-
-fn all_pages(world: &World, server: &Server, account: &str, chat: &str) -> Vec<Value> {
+/// Every message of a chat, through all its pages; `None` if more came meanwhile, which moves them.
+fn stored(world: &World, server: &Server, account: &str, chat: &str) -> Option<Vec<Value>> {
     let mut all = Vec::new();
+    let mut total = None;
     loop {
         let path = format!(
             "/accounts/{account}/chats/{chat}/messages?limit=100&offset={}",
@@ -219,8 +218,12 @@ fn all_pages(world: &World, server: &Server, account: &str, chat: &str) -> Vec<V
         let page = world.get(server, &path);
         let messages = page["messages"].as_array().expect("messages");
         all.extend(messages.iter().cloned());
+        if *total.get_or_insert(page["pagination"]["total"].clone()) != page["pagination"]["total"]
+        {
+            return None;
+        }
         if page["pagination"]["hasMore"] == false {
-            return all;
+            return Some(all);
         }
     }
 }
@@ -229,6 +232,17 @@ fn chats<'p>(pairs: &'p [Pair<'_>]) -> impl Iterator<Item = (&'p Pair<'p>, Strin
     pairs
         .iter()
         .flat_map(|pair| [(pair, pair.friend.jid()), (pair, pair.group.clone())])
+}
+
+/// What was taken and not acknowledged goes out by itself.
+fn nothing_is_on_its_way(world: &World, server: &Server, pairs: &[Pair<'_>]) {
+    for pair in pairs {
+        let path = format!("/accounts/{}/outbox", pair.account);
+        eventually("an empty outbox", || {
+            let outbox = world.get(server, &path);
+            (outbox["messages"] == json!([])).then_some(())
+        });
+    }
 }
 
 fn everything_is_stored_once(world: &World, server: &Server, pairs: &[Pair<'_>], said: &Said) {
@@ -241,7 +255,7 @@ fn everything_is_stored_once(world: &World, server: &Server, pairs: &[Pair<'_>],
             .collect();
         let what = format!("{} messages in {chat} of {}", expected.len(), pair.account);
         let messages = eventually(&what, || {
-            let messages = stored(world, server, pair.account, &chat);
+            let messages = stored(world, server, pair.account, &chat)?;
             let inbound = messages.iter().filter(|m| m["fromMe"] == false).count();
             (inbound >= expected.len()).then_some(messages)
         });
@@ -256,14 +270,13 @@ fn everything_is_stored_once(world: &World, server: &Server, pairs: &[Pair<'_>],
                 );
             }
         }
-        for (text, (to, id)) in &said.outbound {
-            if *to != chat || !text.starts_with(pair.account) {
+        for (text, ask) in &said.outbound {
+            if ask.chat != chat || !text.starts_with(pair.account) {
                 continue;
             }
-            let Some(id) = id else { continue };
+            let Some(id) = &ask.id else { continue };
             let own = messages.iter().find(|m| m["messageId"] == id.as_str());
-            let own =
-                own.unwrap_or_else(|| panic!("{text} ({id}) was answered 200 and is not stored"));
+            let own = own.unwrap_or_else(|| panic!("{text} ({id}) was taken and is not stored"));
             assert_eq!(own["text"], text.as_str());
             assert_ne!(own["status"], "pending", "{own}");
             assert_ne!(own["status"], "failed", "{own}");
@@ -305,12 +318,13 @@ fn everything_is_at_the_phones_once(pairs: &[Pair<'_>], said: &Said) {
             assert_eq!(copies.len(), 1, "{text} came {} times", copies.len());
             assert!(said.outbound.contains_key(*text), "nobody said {text}");
         }
-        for (text, (_, id)) in &said.outbound {
-            let Some(id) = id.as_deref().filter(|_| text.starts_with(pair.account)) else {
+        for (text, ask) in &said.outbound {
+            let own = text.starts_with(pair.account);
+            let Some(id) = ask.id.as_deref().filter(|_| own) else {
                 continue;
             };
             let copies = by_text.get(text.as_str());
-            let copy = copies.unwrap_or_else(|| panic!("{text} was answered 200 and never came"));
+            let copy = copies.unwrap_or_else(|| panic!("{text} was taken and never came"));
             assert_eq!(copy[0]["messageId"], id);
         }
         assert_eq!(

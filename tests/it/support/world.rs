@@ -87,13 +87,14 @@ impl Http {
         self.run(request)
     }
 
-    /// One request with a JSON body to a server that may be gone: `None` without an answer.
-    pub fn try_call(&self, method: &str, url: &str, body: &Value) -> Option<Answer> {
-        let method = method.parse().expect("a method");
+    /// A `POST` of JSON with an `Idempotency-Key` to a server that may be gone: `None` without an
+    /// answer.
+    pub fn try_post(&self, url: &str, key: &str, body: &Value) -> Option<Answer> {
         let url = surf::Url::parse(url).expect("a URL");
-        let request = surf::RequestBuilder::new(method, url)
+        let request = surf::RequestBuilder::new(surf::http::Method::Post, url)
             .body(body.to_string().into_bytes())
-            .header("Content-Type", "application/json");
+            .header("Content-Type", "application/json")
+            .header("Idempotency-Key", key);
         self.answer(request).ok()
     }
 

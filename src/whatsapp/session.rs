@@ -21,7 +21,7 @@ use whatsapp_rust::{Client, Jid, anyhow, async_trait};
 
 use crate::clock::{self, Millis};
 use crate::event::Message;
-use crate::jid::ChatJid;
+use crate::jid::{ChatJid, Server};
 use crate::media::{Files, Spool};
 use crate::runtime::{Executor, Shutdown};
 use crate::store::outbox::{FileFacts, Upload};
@@ -176,6 +176,9 @@ pub struct Session {
     /// The first run goes through the bot, which starts the client's helpers.
     first_run: Mutex<Option<Bot>>,
     journal: Arc<Journal>,
+    backend: Backend,
+    /// Whether the client takes somebody to have a key that he may not have.
+    misled: AtomicBool,
     acks: Acks,
     trouble: Trouble,
     patience: Patience,
@@ -254,7 +257,7 @@ impl Session {
                 .detach();
         }
         let mut builder = Bot::builder()
-            .with_backend(backend)
+            .with_backend(backend.clone())
             .with_transport_factory(NotingTransport {
                 inner: wiring.transport.clone(),
                 trouble: trouble.clone(),
@@ -303,6 +306,8 @@ impl Session {
         let session = Arc::new(Session {
             client,
             journal,
+            backend,
+            misled: AtomicBool::new(false),
             first_run: Mutex::new(Some(bot)),
             acks,
             trouble,
@@ -348,9 +353,9 @@ impl Session {
         self.abandon();
     }
 
-    /// Whether it can never run again: a new one must be opened.
+    /// Whether it can never run again, or should not: a new one must be opened.
     pub fn is_spent(&self) -> bool {
-        self.client.shutdown_signal().is_fired()
+        self.client.shutdown_signal().is_fired() || self.misled.load(Ordering::Relaxed)
     }
 
     /// Ends the run, after what is under way was written down.
@@ -438,7 +443,9 @@ impl Session {
             return Err(SendFailure::NotConnected);
         }
         let message = content.into_message(to);
-        let to = wire_jid(&to.to_string()).map_err(SendFailure::Other)?;
+        let chat = to.to_string();
+        let is_group = to.server() == Server::Group;
+        let to = wire_jid(&chat).map_err(SendFailure::Other)?;
         let waiter = self.acks.expect(id);
         let sent = async {
             self.client
@@ -457,6 +464,12 @@ impl Session {
                 Ok(None)
             })
             .await?;
+        if is_group {
+            let acknowledged = matches!(verdict, Some(Ok(_)));
+            self.backend.settle_sender_keys(&chat, acknowledged).await;
+            // The client cannot be told: the next one reads it from the disk.
+            self.misled.fetch_or(!acknowledged, Ordering::Relaxed);
+        }
         match verdict {
             Some(Ok(ack)) => Ok(ack),
             Some(Err(code)) => Err(SendFailure::Refused {

@@ -34,6 +34,7 @@
 mod app_sync;
 mod device;
 mod expiring;
+mod given;
 mod journal;
 mod protocol;
 mod secrets;
@@ -50,6 +51,7 @@ use whatsapp_rust::wacore::store::error::StoreError as BackendError;
 use crate::store::signal::{self as rows, Kind};
 use crate::store::{Key, ReadTx, Store, StoreError, WriteTx};
 
+use given::Given;
 pub use journal::{Arrivals, Journal};
 
 /// wacore's result.
@@ -76,6 +78,7 @@ pub struct Backend {
     journal: Arc<Journal>,
     /// The journal is written by its owner; else each write waits for the disk.
     is_behind: bool,
+    given: Arc<Given>,
 }
 
 impl Backend {
@@ -86,6 +89,7 @@ impl Backend {
             store,
             account,
             is_behind: false,
+            given: Arc::default(),
         }
     }
 
@@ -97,6 +101,25 @@ impl Backend {
             store,
             account,
             is_behind: true,
+            given: Arc::default(),
+        }
+    }
+
+    /// WhatsApp has acknowledged a message to this group, so who was given our sender key has it; or
+    /// it has not, and he may not have it.
+    pub async fn settle_sender_keys(&self, group: &str, acknowledged: bool) {
+        let devices = self.given.take(group);
+        if !acknowledged || devices.is_empty() {
+            return;
+        }
+        let (account, group) = (self.account, group.to_owned());
+        let stored = self.write(move |tx| {
+            devices
+                .iter()
+                .try_for_each(|device| sender_key_devices::set(tx, account, &group, device, true))
+        });
+        if let Err(error) = stored.await {
+            log::debug!("who has a sender key is not stored, he gets it again: {error}");
         }
     }
 

@@ -78,16 +78,32 @@ fn put_mapping(tx: &mut WriteTx<'_>, account: u32, entry: &LidPnMappingEntry) ->
 #[async_trait]
 impl ProtocolStore for Backend {
     async fn get_sender_key_devices(&self, group_jid: &str) -> Result<Vec<(String, bool)>> {
-        self.read(|tx| sender_key_devices::list(tx, self.account, group_jid))
+        let mut devices = self.read(|tx| sender_key_devices::list(tx, self.account, group_jid))?;
+        for given in self.given.of(group_jid) {
+            match devices.iter_mut().find(|(device, _)| *device == given) {
+                Some((_, has_key)) => *has_key = true,
+                None => devices.push((given, true)),
+            }
+        }
+        Ok(devices)
     }
 
     async fn set_sender_key_status(&self, group_jid: &str, entries: &[(&str, bool)]) -> Result<()> {
         let account = self.account;
         let group = group_jid.to_owned();
-        let entries: Vec<_> = entries
+        // That a running session has given a key away counts once WhatsApp has the message.
+        let (given, entries): (Vec<_>, Vec<_>) = entries
             .iter()
             .map(|(device, has)| ((*device).to_owned(), *has))
-            .collect();
+            .partition(|(_, has)| *has && self.is_behind);
+        self.given
+            .forget(|of, device| of == group && entries.iter().any(|(taken, _)| taken == device));
+        for (device, _) in &given {
+            self.given.add(&group, device);
+        }
+        if entries.is_empty() {
+            return Ok(());
+        }
         self.write(move |tx| {
             entries.iter().try_for_each(|(device, has)| {
                 sender_key_devices::set(tx, account, &group, device, *has)
@@ -99,6 +115,7 @@ impl ProtocolStore for Backend {
     async fn clear_sender_key_devices(&self, group_jid: &str) -> Result<()> {
         let account = self.account;
         let group = group_jid.to_owned();
+        self.given.forget(|of, _| of == group);
         self.write(move |tx| sender_key_devices::clear_group(tx, account, &group))
             .await
     }
@@ -109,6 +126,8 @@ impl ProtocolStore for Backend {
         }
         let account = self.account;
         let devices: Vec<_> = device_jids.iter().map(|jid| (*jid).to_owned()).collect();
+        self.given
+            .forget(|_, device| devices.iter().any(|gone| gone == device));
         self.write(move |tx| {
             devices
                 .iter()
@@ -119,6 +138,7 @@ impl ProtocolStore for Backend {
 
     async fn clear_all_sender_key_devices(&self) -> Result<()> {
         let account = self.account;
+        self.given.forget(|_, _| true);
         self.write(move |tx| sender_key_devices::clear(tx, account))
             .await
     }

@@ -498,8 +498,12 @@ fn a_dead_hook_is_given_up_without_an_attempt_for_each() {
         assert_eq!((dead.len(), total), (90, 90));
         let without = dead.iter().filter(|letter| letter.header.attempts == 0);
         assert!(without.count() > 50);
+        // How far the hook is shows a moment after it is stored.
+        while world.view().pending > 0 {
+            future::yield_now().await;
+        }
         let view = world.view();
-        assert_eq!((view.dead, view.pending), (90, 0));
+        assert_eq!(view.dead, 90);
         assert!(view.failures > 2);
     });
 }

@@ -3,7 +3,8 @@
 //! All keys start with the account's number (u32).
 //!
 //! - `chat_ids`: JID (text) → chat number (u64). A person has two JIDs, a LID and a phone number's;
-//!   both lead to the same chat once [`link`] has said that they are the same.
+//!   both lead to the same chat once [`link`] has said that they are the same. A row counts only as
+//!   long as its chat says the same: a JID that passed on keeps its row, the chat may be gone.
 //! - `people`: LID (text) → the JID of its phone number, and back, for everyone whose number was ever
 //!   learnt, with a chat or without. It outlives the pairing.
 //! - `chats`: chat number (u64) → [`Chat`], JSON.
@@ -12,7 +13,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Counters, Place, Result, chat_prefix, counters, id_key, put_counters};
+use super::{Counters, Place, Result, chat_prefix, counters, id_key, media, put_counters};
 use crate::clock::Millis;
 use crate::event::{Message, MessageKind};
 use crate::jid::{ChatJid, Server};
@@ -237,15 +238,16 @@ pub fn is_nameless(tx: &ReadTx<'_>, account: u32, jid: &str) -> Result<bool> {
 
 /// `lid` and `pn`, two JIDs without a device, are the same person: one chat from now on, under
 /// `pn`. If both have a chat, the one with fewer messages moves into the other, at a cost in
-/// proportion to it; that happens once for a person. Saying it again costs two look-ups.
+/// proportion to it; that happens once for a person. Saying it again costs two look-ups. Anything
+/// but a LID and a number changes nothing.
 pub fn link(tx: &mut WriteTx<'_>, account: u32, lid: &str, pn: &str) -> Result<()> {
+    if !is_lid(lid) || !ChatJid::parse(pn).is_ok_and(|jid| jid.server() == Server::Person) {
+        return Ok(());
+    }
     introduce(tx, account, lid, pn)?;
     let view = tx.view();
-    // A JID that has passed on to somebody else (a number can) still leads to its old chat, which
-    // must not become the new person's.
-    let by_lid = by_own_jid(&view, account, lid)?
-        .filter(|chat| chat.jid == lid || chat.lid.as_deref() == Some(lid));
-    let by_pn = by_own_jid(&view, account, pn)?.filter(|chat| chat.jid == pn || is_lid(&chat.jid));
+    let by_lid = by_own_jid(&view, account, lid)?;
+    let by_pn = by_own_jid(&view, account, pn)?;
     let mut chat = match (by_lid, by_pn) {
         (Some(a), Some(b)) if a.number == b.number => {
             if a.jid == pn && a.lid.as_deref() == Some(lid) {
@@ -314,6 +316,9 @@ fn merge(tx: &mut WriteTx<'_>, account: u32, from: Chat, mut into: Chat) -> Resu
         let new_id = id_key(account, &into, &message);
         if tx.view().get(tables.message_ids, &new_id)?.is_some() {
             tx.delete(tables.messages_by_time, &place.time_key(account))?;
+            if let Some(id) = &message.media_id {
+                media::remove(tx, account, id)?;
+            }
             twice += 1;
             continue;
         }
@@ -333,9 +338,6 @@ fn merge(tx: &mut WriteTx<'_>, account: u32, from: Chat, mut into: Chat) -> Resu
         )?;
     }
     tx.delete(tables.chats, &chat_prefix(account, from.number))?;
-    for jid in std::iter::once(&from.jid).chain(&from.lid) {
-        put_jid(tx, account, jid, into.number)?;
-    }
     let mut counters = counters(&tx.view(), account)?;
     counters.messages = counters.messages.saturating_sub(twice);
     if from.message_count > 0 && into.message_count > 0 {
@@ -444,6 +446,7 @@ pub fn by_jid(tx: &ReadTx<'_>, account: u32, jid: &str) -> Result<Option<Chat>> 
     }
 }
 
+/// The chat that bears this very JID now.
 fn by_own_jid(tx: &ReadTx<'_>, account: u32, jid: &str) -> Result<Option<Chat>> {
     let table = tx.tables().chat_ids;
     let key = Key::account(account).text(jid);
@@ -453,7 +456,9 @@ fn by_own_jid(tx: &ReadTx<'_>, account: u32, jid: &str) -> Result<Option<Chat>> 
     let number = KeyReader(bytes)
         .u64()
         .ok_or_else(|| StoreError::corrupt(table.name, &key, "not a chat number"))?;
-    of(tx, account, number).map(Some)
+    let chat: Option<Chat> = tx.get_json(tx.tables().chats, &chat_prefix(account, number))?;
+    // What it led to before it passed on is somebody else's, or has moved into another chat.
+    Ok(chat.filter(|chat| chat.jid == jid || chat.lid.as_deref() == Some(jid)))
 }
 
 pub fn time_key(account: u32, timestamp: Millis, number: u64) -> Key {

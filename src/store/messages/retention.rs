@@ -1,6 +1,6 @@
 //! Messages that are to go because they are the oldest.
 
-use super::{Place, Result, chats, counters, load, places, put_counters};
+use super::{Place, Result, chats, counters, id_key, load, places, put_counters};
 use crate::clock::Millis;
 use crate::store::accounts;
 use crate::store::error::StoreError;
@@ -127,6 +127,8 @@ fn remove(tx: &mut WriteTx<'_>, account: u32, place: Place, removed: &mut Remove
     let (mut chat, message) = load(&tx.view(), account, place)?;
     tx.delete(tables.messages, &place.key(account))?;
     tx.delete(tables.messages_by_time, &place.time_key(account))?;
+    // Whoever writes under one id in more chats than are looked at leaves no row that leads nowhere.
+    tx.delete(tables.message_ids, &id_key(account, &chat, &message))?;
     for (at, key) in places(&tx.view(), account, &message.message_id)? {
         if at == place {
             tx.delete(tables.message_ids, &key)?;
@@ -256,6 +258,24 @@ mod tests {
         assert_eq!(total(&store, alice, GROUP), (1, 1));
         let chats = store.read(|tx| messages::chats(tx, alice, 10, 0)).unwrap();
         assert_eq!(chats.total, 2);
+    }
+
+    #[test]
+    fn an_id_in_many_chats_is_forgotten_in_each() {
+        let (store, alice, _) = with_accounts();
+        for n in 0..40u64 {
+            let group = format!("{}@g.us", 1000 + n);
+            add(&store, alice, message("alice", &group, "A", 100 - n), None);
+        }
+        let keep = Keep {
+            since: Some(1_000),
+            bytes: None,
+        };
+        store.run(move |tx| retention_step(tx, keep, 100));
+        assert_eq!(
+            store.read(|tx| messages::get(tx, alice, "A")).unwrap(),
+            None
+        );
     }
 
     #[test]

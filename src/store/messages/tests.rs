@@ -341,6 +341,76 @@ fn a_number_that_passes_on_starts_a_chat_of_its_own() {
 }
 
 #[test]
+fn a_jid_that_led_to_a_chat_which_moved_starts_a_new_one() {
+    let store = TestStore::new();
+    let [second, third] = ["492@s.whatsapp.net", "493@s.whatsapp.net"];
+    add(&store, ALICE, inbound(PN, "A", 1));
+    add(&store, ALICE, inbound(third, "B", 2));
+    for number in [PN, second, third] {
+        store.run(move |tx| link(tx, ALICE, LID, number));
+    }
+    assert_eq!(ids(&all(&store, third)), ["B", "A"]);
+    assert_eq!(add(&store, ALICE, inbound(PN, "C", 3)), Inserted::New);
+    assert_eq!(ids(&all(&store, PN)), ["C"]);
+    // The number goes to another person: what the first one writes is not taken for that one's.
+    store.run(move |tx| link(tx, ALICE, "777@lid", third));
+    add(&store, ALICE, inbound(LID, "D", 4));
+    assert_eq!(ids(&all(&store, LID)), ["D"]);
+    assert_eq!(all_chats(&store)[0].chat_id, LID);
+}
+
+#[test]
+fn whoever_is_linked_with_whom_messages_are_stored_and_found() {
+    let lids: [&str; 3] = ["1@lid", "2@lid", "3@lid"];
+    let numbers = ["1@s.whatsapp.net", "2@s.whatsapp.net", "3@s.whatsapp.net"];
+    let mut random = 1u64;
+    let mut pick = move |of: usize| {
+        random = random
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        (random >> 33) as usize % of
+    };
+    for _ in 0..40 {
+        let store = TestStore::new();
+        for step in 0..40 {
+            let (lid, number) = (lids[pick(3)], numbers[pick(3)]);
+            match pick(8) {
+                0 => store.run(move |tx| link(tx, ALICE, number, lid)),
+                1 => store.run(move |tx| link(tx, ALICE, lid, lid)),
+                2 | 3 => store.run(move |tx| link(tx, ALICE, lid, number)),
+                way => {
+                    let chat = if pick(2) == 0 { lid } else { number };
+                    let id = format!("M{}", pick(6));
+                    let at = pick(9) as u64;
+                    let message = match way {
+                        4 => own(chat, &id, at),
+                        _ => inbound(chat, &id, at),
+                    };
+                    add(&store, ALICE, message);
+                    let found = all(&store, chat).messages;
+                    assert!(found.iter().any(|m| m.message_id == id), "step {step}");
+                }
+            }
+            let found = store.read(|tx| chats(tx, ALICE, 100, 0)).unwrap();
+            assert_eq!(found.total, found.chats.len() as u64);
+            let mut messages = 0;
+            for chat in found.chats {
+                let page = all(&store, &chat.chat_id);
+                assert_eq!(page.total, chat.message_count);
+                assert_eq!(page.messages.len() as u64, chat.message_count);
+                assert!(page.messages.iter().all(|m| m.chat_id == chat.chat_id));
+                messages += chat.message_count;
+            }
+            assert_eq!(store.read(|tx| count(tx, ALICE)).unwrap(), messages);
+            let recent = store.read(|tx| recent(tx, &[ALICE], 999, 0)).unwrap();
+            assert_eq!(recent.messages.len() as u64, messages);
+            let named = store.read(|tx| Ok(tx.prefix(tx.tables().message_ids, &[])?.count()));
+            assert_eq!(named.unwrap() as u64, messages);
+        }
+    }
+}
+
+#[test]
 fn accounts_are_merged_by_time() {
     let store = TestStore::new();
     for n in 0..10u64 {

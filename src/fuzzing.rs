@@ -68,7 +68,7 @@ fn server() -> (Requests, Server) {
     };
     let settings = config::load(&overrides, []).unwrap_or_else(|e| panic!("{e}"));
     let executor = Arc::new(Executor::new());
-    let started = Server::start(&settings.config, Arc::clone(&executor));
+    let started = Server::start(&settings.config, Arc::clone(&executor), Arc::default());
     let server = smol::block_on(executor.run(started)).unwrap_or_else(|e| panic!("{e}"));
     let mut context = server.context().clone();
     // Whoever would wait for events is told at once that there are none.

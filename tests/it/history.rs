@@ -145,6 +145,11 @@ fn a_person_who_hides_his_number_becomes_one_chat_when_it_is_learnt() {
     // A second chat, under the number, as long as nobody knows better.
     let number = format!("{BOB}@s.whatsapp.net");
     say("still me");
+    // What comes within one second is in the order of its arrival.
+    eventually("the second message", || {
+        let listed = chats(&world, &server);
+        (listed.first()?["messageCount"] == 2).then_some(())
+    });
     world
         .admin(
             "POST",

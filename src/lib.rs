@@ -34,6 +34,11 @@
 //! - A state change and the event that reports it are one transaction.
 //! - WhatsApp is told "received" after that transaction's commit; a caller is told "sent" after
 //!   WhatsApp's server said so.
+//! - Nothing leaves for WhatsApp, no receipt and no ciphertext, before everything that its session
+//!   has written until then is on disk (`whatsapp::backend::journal`).
+//! - A message that is to be sent is in the outbox until WhatsApp has acknowledged or refused it; it
+//!   is sent again under its own id alone.
+//! - No request reaches the router past the gate of `api::auth`.
 //! - Every queue, body, cache and set of tasks has a bound; reaching it is an answer.
 //! - No panic reaches a user: a task that panics is logged, its account starts again.
 //! - A build without the `sandbox` feature has no code path that skips a certificate check; one with

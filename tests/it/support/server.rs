@@ -2,11 +2,14 @@
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::thread;
 use std::time::Instant;
+
+use wildcat_simulator::WHATSAPP_NOISE_ROOT;
 
 use super::DEADLINE;
 
@@ -20,13 +23,50 @@ pub fn use_binary(path: &Path) {
 }
 
 fn binary() -> &'static Path {
-    BINARY.get_or_init(|| PathBuf::from(env!("CARGO_BIN_EXE_wildcat")))
+    BINARY.get_or_init(|| match released() {
+        Some(path) => path,
+        None => PathBuf::from(env!("CARGO_BIN_EXE_wildcat")),
+    })
+}
+
+/// A binary as it is shipped, for whatever processor, that the tests run instead:
+/// `WILDCAT_TEST_BINARY`.
+pub fn released() -> Option<PathBuf> {
+    std::env::var_os("WILDCAT_TEST_BINARY").map(PathBuf::from)
+}
+
+/// The program, with arguments, that runs binaries of another processor: `WILDCAT_TEST_RUNNER`.
+fn runner() -> Vec<String> {
+    let runner = std::env::var("WILDCAT_TEST_RUNNER").unwrap_or_default();
+    runner.split_whitespace().map(str::to_owned).collect()
+}
+
+/// Copies a released binary and lets the copy trust another root of Noise certificates than
+/// WhatsApp's; nothing else of it is changed, and it checks certificates as the original does.
+pub fn copy_trusting(root: &[u8; 32], original: &Path, copy: &Path) {
+    let mut bytes = std::fs::read(original).expect("the released binary");
+    let mut found = 0;
+    let mut at = 0;
+    while let Some(next) = bytes[at..]
+        .windows(32)
+        .position(|window| window == WHATSAPP_NOISE_ROOT)
+    {
+        at += next;
+        bytes[at..at + 32].copy_from_slice(root);
+        found += 1;
+    }
+    assert!(found > 0, "{original:?} holds no root key of WhatsApp");
+    std::fs::write(copy, bytes).expect("written");
+    let executable = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(copy, executable).expect("its mode");
 }
 
 /// How to start the server.
 #[derive(Debug, Clone)]
 pub struct ServerOptions {
     pub data: PathBuf,
+    /// The binary, if it is not that of all tests.
+    pub binary: Option<PathBuf>,
     /// More environment variables.
     pub env: Vec<(String, String)>,
     /// A program, with arguments, that starts the binary in its place: the process stays the same.
@@ -58,14 +98,9 @@ impl Server {
 
     /// Starts the binary without waiting for anything.
     pub fn spawn(options: &ServerOptions) -> Server {
-        let mut command = match options.wrapper.split_first() {
-            Some((program, args)) => {
-                let mut command = Command::new(program);
-                command.args(args).arg(binary());
-                command
-            }
-            None => Command::new(binary()),
-        };
+        let words: Vec<String> = options.wrapper.iter().cloned().chain(runner()).collect();
+        let binary = options.binary.as_deref().unwrap_or_else(|| binary());
+        let mut command = command(&words, binary);
         // Nothing of the machine's own settings may leak in.
         command.env_clear();
         for name in ["PATH", "HOME", "LD_LIBRARY_PATH", "RUST_BACKTRACE"] {
@@ -183,9 +218,19 @@ impl Drop for Server {
     }
 }
 
+/// That binary, run by that program if there is one.
+fn command(runner: &[String], binary: &Path) -> Command {
+    let Some((program, args)) = runner.split_first() else {
+        return Command::new(binary);
+    };
+    let mut command = Command::new(program);
+    command.args(args).arg(binary);
+    command
+}
+
 /// Runs the binary to its end: exit code, standard output, standard error.
 pub fn run_to_end(directory: &Path, args: &[&str], env: &[(&str, &str)]) -> (i32, String, String) {
-    let mut child = Command::new(binary())
+    let mut child = command(&runner(), binary())
         .args(args)
         .env_clear()
         .envs(env.iter().copied())

@@ -1,5 +1,6 @@
 //! A simulated WhatsApp with its people, and the HTTP calls of the tests.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use tempfile::TempDir;
 use wildcat::net;
 use wildcat_simulator::Simulator;
 
+use super::server::{copy_trusting, released};
 use super::{DEADLINE, Server, ServerOptions};
 
 /// A WhatsApp of its own, and a directory for servers.
@@ -15,6 +17,8 @@ pub struct World {
     pub simulator: Simulator,
     pub directory: TempDir,
     http: Http,
+    /// A released binary that takes this simulator for WhatsApp.
+    binary: Option<PathBuf>,
 }
 
 /// What came back.
@@ -157,10 +161,16 @@ impl World {
         let ca = directory.path().join("ca.pem");
         std::fs::write(&ca, simulator.ca_pem()).expect("written");
         let http = Http::new(Some(&ca));
+        let binary = released().map(|original| {
+            let copy = directory.path().join("wildcat");
+            copy_trusting(&simulator.noise_root(), &original, &copy);
+            copy
+        });
         World {
             simulator,
             directory,
             http,
+            binary,
         }
     }
 
@@ -169,6 +179,7 @@ impl World {
         let ca = self.directory.path().join("ca.pem");
         ServerOptions {
             data: self.directory.path().join("data"),
+            binary: self.binary.clone(),
             env: vec![
                 ("WILDCAT_WHATSAPP_URL".into(), self.simulator.ws_url()),
                 ("WILDCAT_TLS_EXTRA_CA".into(), ca.display().to_string()),

@@ -42,6 +42,8 @@ use media::MediaStore;
 pub use net::Cut;
 use net::{Command, Hub};
 use service::Service;
+/// The root of WhatsApp's own Noise certificates, which every client has built in.
+pub use wacore::handshake::WA_CERT_PUB_KEY as WHATSAPP_NOISE_ROOT;
 
 /// How a simulator is to be.
 #[derive(Debug, Clone)]

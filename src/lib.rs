@@ -6,7 +6,7 @@
 //! |---|---|
 //! | [`args`], [`config`] | the command line; every setting and limit |
 //! | [`runtime`] | the one executor and how it does, the signal to stop |
-//! | [`clock`] | the only caller of the system's clocks |
+//! | [`clock`] | the only caller of the system's clocks; the server's own time, which outlives their jumps |
 //! | [`keys`] | the keys of the API, hashed, in their file |
 //! | [`jid`] | recipients, parsed and canonical |
 //! | [`event`] | what happened: the contract of the log, the webhooks and their readers |
@@ -18,7 +18,7 @@
 //! | [`webhook`] | deliveries, each a reader of the event log with a cursor of its own |
 //! | [`api`] | the only importer of tide: the REST API |
 //! | [`archive`] | copies of a data directory: backup, restore, export |
-//! | [`upkeep`] | what is too old or too much goes; a full disk is looked at again |
+//! | [`upkeep`] | what is too old or too much goes; a full disk and a wrong clock are looked at again |
 //! | [`systemd`] | what the service manager is told, and its watchdog |
 //! | [`qr`], [`console`] | pairing codes; what the terminal shows |
 //!
@@ -38,6 +38,8 @@
 //!   has written until then is on disk (`whatsapp::backend::journal`).
 //! - A message that is to be sent is in the outbox until WhatsApp has acknowledged or refused it; it
 //!   is sent again under its own id alone.
+//! - What waits, waits by [`clock::ticks`]; what is stamped, by [`clock::now`]. Nothing is deleted for its
+//!   age before WhatsApp has told the time.
 //! - No request reaches the router past the gate of `api::auth`.
 //! - Every queue, body, cache and set of tasks has a bound; reaching it is an answer.
 //! - No panic reaches a user: a task that panics is logged, its account starts again.

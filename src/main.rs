@@ -6,12 +6,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use wildcat::archive::{self, ArchiveError, Copied};
 use wildcat::args::{self, Command, KeyCommand};
 use wildcat::config::{self, Config, Loaded, Origin, Overrides};
 use wildcat::keys::{self, KeyError};
 use wildcat::runtime::Signals;
+use wildcat::whatsapp::NOISY;
 use wildcat::{RunError, clock, console};
 
 /// What the shell sees when arguments or settings are wrong.
@@ -59,7 +60,7 @@ fn main() -> ExitCode {
             copying(export(&loaded.config.storage.path, &account))
         }),
         Command::Run(overrides) => with_config(&overrides, |loaded| {
-            console::init_log(loaded.config.log.level);
+            console::init_log(loaded.config.log.level, NOISY);
             finish(listen_to_signals().and_then(|stop| wildcat::run(&loaded.config, stop)))
         }),
         Command::Sandbox(overrides) => sandbox(&overrides),
@@ -71,7 +72,7 @@ fn with_config(overrides: &Overrides, then: impl FnOnce(Loaded) -> ExitCode) -> 
         Ok(loaded) => then(loaded),
         Err(errors) => {
             for error in errors.0 {
-                eprintln!("wildcat: {error}");
+                console::complain(&error);
             }
             ExitCode::from(USAGE)
         }
@@ -213,7 +214,7 @@ fn finish(result: Result<(), RunError>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("wildcat: {error}");
+            console::complain(&error);
             match error {
                 RunError::Config(_) => ExitCode::from(USAGE),
                 _ => ExitCode::FAILURE,
@@ -222,15 +223,29 @@ fn finish(result: Result<(), RunError>) -> ExitCode {
     }
 }
 
-/// The first SIGTERM or SIGINT asks for a clean stop, a second one exits at once.
+/// The first SIGTERM, SIGINT or SIGHUP asks for a clean stop, a second one exits at once. Under nohup a
+/// terminal that hangs up stops nothing.
 fn listen_to_signals() -> Result<impl Future<Output = ()>, RunError> {
     let seen = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGINT] {
+    let mut signals = vec![SIGTERM, SIGINT];
+    if !is_ignored(SIGHUP) {
+        signals.push(SIGHUP);
+    }
+    for &signal in &signals {
         // The order counts: on the first signal the flag is still down here.
         signal_hook::flag::register_conditional_shutdown(signal, INTERRUPTED, Arc::clone(&seen))
             .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&seen)))
             .map_err(RunError::Signals)?;
     }
-    let signals = Signals::listen(&[SIGTERM, SIGINT]).map_err(RunError::Signals)?;
+    let signals = Signals::listen(&signals).map_err(RunError::Signals)?;
     Ok(signals.wait())
+}
+
+/// Whether who started this process wants it to ignore a signal, as far as the system tells.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    ignored
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }

@@ -22,7 +22,7 @@ use crate::store::{self, Store, StoreError};
 use crate::systemd::Manager;
 use crate::upkeep::{self, Policy};
 use crate::webhook::{Deliveries, DeliverySettings, Retry};
-use crate::whatsapp::{MediaPolicy, Patience, SurfHttpClient, Wiring, WsTransportFactory};
+use crate::whatsapp::{self, MediaPolicy, Patience, SurfHttpClient, Wiring, WsTransportFactory};
 
 /// How long requests in flight may take after the signal to stop.
 const FINISH_REQUESTS: Duration = Duration::from_millis(1_500);
@@ -39,7 +39,7 @@ pub enum RunError {
     Config(#[from] ConfigErrors),
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("the folder for files on their way: {0}")]
+    #[error("the folder for files on their way: {}", in_words(.0))]
     Spool(std::io::Error),
     #[error("TLS: {0}")]
     Tls(#[from] net::tls::TlsError),
@@ -48,11 +48,18 @@ pub enum RunError {
         address: SocketAddr,
         source: std::io::Error,
     },
+    /// The disk has failed; a new start may find it well.
+    #[error("{0}; start again (systemd does by itself)")]
+    Broken(StoreError),
     #[error("signals: {0}")]
     Signals(std::io::Error),
     #[cfg(feature = "sandbox")]
     #[error("the sandbox: {0}")]
     Sandbox(String),
+}
+
+fn in_words(error: &std::io::Error) -> String {
+    StoreError::of_disk(error).map_or_else(|| error.to_string(), |refusal| refusal.to_string())
 }
 
 /// Runs the server on this thread until `stop` resolves, then stops it cleanly.
@@ -72,15 +79,29 @@ pub fn run(config: &Config, stop: impl Future<Output = ()>) -> Result<(), RunErr
             if let Some(manager) = &manager {
                 manager.feed(&server.store).await;
             }
-            std::future::pending().await
+            std::future::pending::<bool>().await
         };
-        stop.or(alive).await;
-        log::info!("stopping; a second signal exits at once");
+        let asked = async {
+            stop.await;
+            true
+        };
+        let broken = async {
+            server.store.broken().await;
+            false
+        };
+        let asked = asked.or(broken).or(alive).await;
+        match asked {
+            true => log::info!("stopping; a second signal exits at once"),
+            false => log::error!("{}: stopping", StoreError::Broken),
+        }
         if let Some(manager) = &manager {
             manager.stopping();
         }
         server.stop().await;
-        Ok(())
+        match asked {
+            true => Ok(()),
+            false => Err(RunError::Broken(StoreError::Broken)),
+        }
     }))
 }
 
@@ -91,8 +112,9 @@ pub struct Server {
     store: Store,
     shutdown: Shutdown,
     api: smol::Task<()>,
-    /// Ends with the server.
+    /// Both end with the server.
     _upkeep: smol::Task<()>,
+    _time: smol::Task<()>,
     deliveries: Deliveries,
     #[cfg(feature = "fuzzing")]
     context: ApiContext,
@@ -119,6 +141,7 @@ impl Server {
             },
             ..store::Options::default()
         };
+        whatsapp::use_server_time();
         let store = Store::open(&config.storage.path, options)?;
         let spool = Spool::open(&config.storage.path.join("tmp")).map_err(RunError::Spool)?;
         let files = Files::new(&config.storage.path);
@@ -254,6 +277,7 @@ impl Server {
             bytes: config.storage.max_bytes,
             media_bytes: config.media.max_bytes,
         };
+        let time = executor.spawn(upkeep::keep_time(store.clone()));
         let upkeep = executor.spawn(upkeep::run(store.clone(), files, policy));
         Ok(Server {
             address,
@@ -263,6 +287,7 @@ impl Server {
             api,
             deliveries,
             _upkeep: upkeep,
+            _time: time,
             #[cfg(feature = "fuzzing")]
             context,
         })

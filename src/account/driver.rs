@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_lite::FutureExt as _;
 
-use crate::clock::{self, Millis};
+use crate::clock::{self, Millis, Step};
 use crate::console;
 use crate::event::{Event, QrShown};
 use crate::runtime::spawn_guarded;
@@ -75,7 +75,9 @@ pub struct LiveState {
     pub status: Status,
     /// Whether a session runs or is due.
     pub active: bool,
+    /// Since when the status holds, and the same by [`clock::ticks`].
     pub since: Millis,
+    pub ticks: Millis,
     pub qr: Option<String>,
     pub last_error: Option<String>,
     pub paired: bool,
@@ -89,11 +91,11 @@ impl Live {
         self.lock().clone()
     }
 
-    /// The session, and since when it is connected, if it is.
+    /// The session, and since when it is connected by [`clock::ticks`], if it is.
     pub fn connected(&self) -> Option<(Arc<Session>, Millis)> {
         let state = self.lock();
         match state.status {
-            Status::Connected => Some((state.session.clone()?, state.since)),
+            Status::Connected => Some((state.session.clone()?, state.ticks)),
             _ => None,
         }
     }
@@ -154,14 +156,15 @@ pub fn start(
         state: Mutex::new(LiveState {
             status: machine.status(),
             active: false,
-            since: machine.since(),
+            since: record.status_since,
+            ticks: machine.since(),
             qr: None,
             last_error: machine.last_error().map(str::to_owned),
             paired: machine.paired(),
             session: None,
             no_room: None,
         }),
-        pace: Mutex::new(Pace::new(limits.messages_per_minute, clock::now())),
+        pace: Mutex::new(Pace::new(limits.messages_per_minute, clock::ticks())),
         flights: Mutex::default(),
         kick,
     });
@@ -180,6 +183,7 @@ pub fn start(
         id: record.id.clone(),
         number: record.number,
         machine,
+        since: record.status_since,
         live: live.clone(),
         inbox,
         connected,
@@ -191,6 +195,8 @@ pub fn start(
         fetching: None,
         asked: HashSet::new(),
         wake: None,
+        qr_shown: false,
+        clock_seen: clock::taken().0,
         for_room: false,
         leave: None,
     };
@@ -211,7 +217,7 @@ fn machine_of(record: &AccountRecord) -> Machine {
         (None, Wanted::Disconnected) if record.jid.is_some() => Stopped::ByRequest,
         (None, Wanted::Disconnected | Wanted::Connected) => Stopped::NotStarted,
     };
-    Machine::new(record.jid.is_some(), stopped, record.status_since)
+    Machine::new(record.jid.is_some(), stopped, clock::ticks())
 }
 
 /// Runs a driver until it leaves; a panic in it costs one session, not the account.
@@ -246,6 +252,8 @@ struct Driver {
     id: String,
     number: u32,
     machine: Machine,
+    /// Since when the status holds, for who asks.
+    since: Millis,
     live: Arc<Live>,
     inbox: async_channel::Receiver<Command>,
     connected: async_channel::Sender<String>,
@@ -261,7 +269,12 @@ struct Driver {
     fetching: Option<(smol::Task<()>, async_channel::Sender<()>)>,
     /// Groups whose subject was asked for.
     asked: HashSet<String>,
+    /// By [`clock::ticks`].
     wake: Option<Millis>,
+    /// Whether a QR code was shown since the status changed.
+    qr_shown: bool,
+    /// Steps of the clock that are known here.
+    clock_seen: u64,
     /// Waits for room on the disk rather than for a time.
     for_room: bool,
     /// Whom to answer when the driver ends.
@@ -273,6 +286,8 @@ enum Woken {
     News(SessionNews),
     Ended(Option<String>),
     Due,
+    /// The clock was set.
+    ClockSet(Step),
     /// The registry is gone.
     Abandoned,
 }
@@ -299,6 +314,7 @@ impl Driver {
                     self.wake = None;
                     self.due().await;
                 }
+                Woken::ClockSet(step) => self.clock_set(step).await,
                 Woken::Abandoned => {
                     self.close().await;
                     return async_channel::bounded(1).0;
@@ -313,17 +329,25 @@ impl Driver {
         if !self.for_room {
             self.feed(Input::Due).await;
         } else if self.wiring.store.write(probe).await.is_err() {
-            self.wake = Some(clock::now() + ROOM_LOOK);
+            self.wake = Some(clock::ticks() + ROOM_LOOK);
         } else {
             self.for_room = false;
             self.feed(Input::Connect).await;
         }
     }
 
-    /// Why nothing can be stored, if it is for want of space.
+    /// What the clock kept from connecting, or was counted by it, is looked at again.
+    async fn clock_set(&mut self, step: Step) {
+        self.since = step.moved(self.since);
+        self.publish();
+        if matches!(self.machine.phase(), Phase::Waiting { .. }) && !self.for_room {
+            self.feed(Input::Connect).await;
+        }
+    }
+
+    /// Why nothing can be stored, if that is so: a full disk, or one that fails.
     fn no_room(&self) -> Option<StoreError> {
-        let failing = self.wiring.store.condition().failing?;
-        Some(failing.error).filter(|error| matches!(error, StoreError::Full(_)))
+        Some(self.wiring.store.condition().failing?.error)
     }
 
     /// The run is over. What was said before the end counts before the end.
@@ -357,6 +381,7 @@ impl Driver {
             session,
             run,
             wake,
+            clock_seen,
             ..
         } = self;
         let command = async {
@@ -384,15 +409,16 @@ impl Driver {
         let due = async {
             match *wake {
                 Some(until) => {
-                    let left = until.saturating_sub(clock::now());
+                    let left = until.saturating_sub(clock::ticks());
                     smol::Timer::after(Duration::from_millis(left)).await;
                     Woken::Due
                 }
                 None => std::future::pending().await,
             }
         };
+        let clock = async { Woken::ClockSet(clock::set(clock_seen).await) };
         // Commands first: a flood of receipts must not keep them waiting.
-        command.or(news).or(ended).or(due).await
+        command.or(news).or(ended).or(due).or(clock).await
     }
 
     async fn command(&mut self, command: Command) {
@@ -504,14 +530,18 @@ impl Driver {
     /// Gives the machine an input and does what it says.
     async fn feed(&mut self, input: Input) {
         let before = self.machine.status();
-        let actions = self.machine.on(input, clock::now(), fastrand::f64());
+        let actions = self.machine.on(input, clock::ticks(), fastrand::f64());
         let after = self.machine.status();
+        if after != before {
+            self.since = clock::now();
+            self.qr_shown = false;
+        }
         self.wake = None;
         self.for_room = false;
         if let Phase::Waiting { until } = self.machine.phase() {
             self.for_room = self.no_room().is_some();
             self.wake = Some(match self.for_room {
-                true => clock::now() + ROOM_LOOK,
+                true => clock::ticks() + ROOM_LOOK,
                 false => *until,
             });
         }
@@ -587,7 +617,8 @@ impl Driver {
                 .await;
             }
             Action::ShowQr(code) => {
-                console::show_qr(&self.id, &code);
+                let first = !std::mem::replace(&mut self.qr_shown, true);
+                console::show_qr(&self.id, &code, first);
                 self.report(Event::AccountQr(QrShown {
                     account_id: self.id.clone(),
                     qr: code,
@@ -628,7 +659,8 @@ impl Driver {
         let mut live = self.live.lock();
         live.status = self.machine.status();
         live.active = !matches!(self.machine.phase(), Phase::Stopped(_));
-        live.since = self.machine.since();
+        live.since = self.since;
+        live.ticks = self.machine.since();
         live.no_room = self.for_room.then(|| self.no_room()).flatten();
         live.qr = self.machine.qr().map(str::to_owned);
         live.last_error = self.machine.last_error().map(str::to_owned);

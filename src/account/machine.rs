@@ -1,7 +1,7 @@
 //! One account's life as a pure state machine: what happened, and what is to be done about it.
 //!
-//! [`Machine::on`] takes an [`Input`] (a command, or news from the session), the time and a random
-//! number, and returns the [`Action`]s that the driver carries out. It does no I/O and reads no
+//! [`Machine::on`] takes an [`Input`] (a command, or news from the session), the time by
+//! [`clock::ticks`](crate::clock::ticks), which nobody sets, and a random number, and returns the [`Action`]s that the driver carries out. It does no I/O and reads no
 //! clock, so every rule of reconnecting is tested below as it stands.
 
 use crate::clock::Millis;

@@ -511,7 +511,7 @@ fn may_queue(handle: &Handle) -> Result<(), AccountError> {
 
 /// Takes one message's worth of the account's pace.
 fn take_turn(handle: &Handle) -> Result<(), AccountError> {
-    pace(handle, |pace| pace.take(clock::now()))
+    pace(handle, |pace| pace.take(clock::ticks()))
 }
 
 fn pace(

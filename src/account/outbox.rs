@@ -46,7 +46,7 @@ pub async fn run(sending: Sending, kicked: async_channel::Receiver<()>) {
     let mut tries = Tries::new();
     loop {
         let wake = match sending.round(&mut tries).await {
-            Ok(wake) => wake.map(|at| Duration::from_millis(at.saturating_sub(clock::now()))),
+            Ok(wake) => wake.map(|at| Duration::from_millis(at.saturating_sub(clock::ticks()))),
             Err(error) => {
                 log::error!("{}: the outbox: {error}", sending.id);
                 Some(REST)
@@ -74,7 +74,7 @@ enum Next {
     Expired(Entry),
     /// Send this one, which nobody else sends meanwhile.
     Send(Entry, Option<Box<Message>>, Arc<Session>, Flight),
-    /// Nothing before that time.
+    /// Nothing before that time, by [`clock::ticks`].
     Rest(Option<Millis>),
 }
 
@@ -102,7 +102,7 @@ impl Sending {
     }
 
     fn next(&self, tries: &Tries) -> Result<Next, StoreError> {
-        let (account, now) = (self.account, clock::now());
+        let (account, now, ticks) = (self.account, clock::now(), clock::ticks());
         let expiring = self.store().read(|tx| rows::first_to_expire(tx, account))?;
         let Some((expiry, first)) = expiring else {
             return Ok(Next::Rest(None));
@@ -112,15 +112,18 @@ impl Sending {
         if expiry <= now && !flying {
             return Ok(Next::Expired(first));
         }
-        let expiry = expiry.max(now + 1_000 * u64::from(flying));
+        let expiry = match flying {
+            true => ticks + 1_000,
+            false => ticks.saturating_add(expiry - now),
+        };
         let Some((session, since)) = self.live.connected() else {
             return Ok(Next::Rest(Some(expiry)));
         };
         let settled = since.saturating_add(SETTLE);
-        if now < settled && settled - now <= SETTLE {
+        if ticks < settled {
             return Ok(Next::Rest(Some(expiry.min(settled))));
         }
-        let (found, next) = self.pick(tries, now)?;
+        let (found, next) = self.pick(tries, now, ticks)?;
         let until = |other: Option<Millis>| Some(other.map_or(expiry, |at| at.min(expiry)));
         let Some((entry, message)) = found else {
             return Ok(Next::Rest(until(next)));
@@ -131,14 +134,14 @@ impl Sending {
                 .pace
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
-            pace.take(now)
+            pace.take(ticks)
         };
         match turn {
             Ok(()) => {
                 let flight = self.live.fly(&entry.message_id);
                 Ok(Next::Send(entry, message.map(Box::new), session, flight))
             }
-            Err(seconds) => Ok(Next::Rest(until(Some(now + seconds * 1_000)))),
+            Err(seconds) => Ok(Next::Rest(until(Some(ticks + seconds * 1_000)))),
         }
     }
 
@@ -148,12 +151,16 @@ impl Sending {
         &self,
         tries: &Tries,
         now: Millis,
+        ticks: Millis,
     ) -> Result<(Option<(Entry, Option<Message>)>, Option<Millis>), StoreError> {
         let account = self.account;
         let flights = self.live.flights();
         self.store().read(|tx| {
             let state = rows::state(tx, account)?;
-            let mut picker = Picker::new(now, tries, &flights, state.paused_until);
+            // The pause outlives the program, so it is in the other time.
+            let paused_until = reach::is_paused(state.paused_until, now)
+                .map_or(0, |until| ticks.saturating_add(until - now));
+            let mut picker = Picker::new(ticks, tries, &flights, paused_until);
             let mut after = 0;
             loop {
                 let entries = rows::list(tx, account, after, LOOK)?;
@@ -186,7 +193,7 @@ impl Sending {
             Some(Ok(())) => self.attempt(session, &entry, message).await,
             Some(Err(verdict)) => verdict,
         };
-        let tried = Try::after(tries.get(&entry.message_id).copied(), clock::now());
+        let tried = Try::after(tries.get(&entry.message_id).copied(), clock::ticks());
         match verdict {
             Verdict::Acked(timestamp) => {
                 tries.remove(&entry.message_id);

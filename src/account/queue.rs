@@ -1,4 +1,4 @@
-//! What of an outbox may go now: pure.
+//! What of an outbox may go now: pure. Times are those of [`clock::ticks`](crate::clock::ticks).
 
 use std::collections::{HashMap, HashSet};
 

@@ -123,7 +123,7 @@ impl ApiError {
             | ApiError::Field { .. }
             | ApiError::Fetch(_)
             | ApiError::Body(_) => StatusCode::BadRequest,
-            ApiError::Disk(error) if error.kind() == std::io::ErrorKind::StorageFull => {
+            ApiError::Disk(error) if StoreError::of_disk(error).is_some() => {
                 StatusCode::ServiceUnavailable
             }
             ApiError::Disk(_) | ApiError::Unreadable(_) => StatusCode::InternalServerError,
@@ -292,16 +292,28 @@ impl ApiError {
 
     /// A storage error's own words may name paths of this machine: those stay in the log.
     fn words_for_caller(&self) -> String {
-        let of_storage = matches!(
-            self,
-            ApiError::Store(_) | ApiError::Account(AccountError::Store(_))
-        );
-        if !of_storage {
-            self.to_string()
-        } else if self.status() == StatusCode::ServiceUnavailable {
-            "The storage is full or unavailable".to_owned()
-        } else {
-            "Internal server error".to_owned()
+        let refusal = match self {
+            ApiError::Store(error) | ApiError::Account(AccountError::Store(error)) => error,
+            ApiError::Disk(error)
+            | ApiError::Account(AccountError::Media(MediaError::Io(error))) => {
+                return match StoreError::of_disk(error) {
+                    Some(refusal) => format!("The file could not be stored: {refusal}"),
+                    None => self.to_string(),
+                };
+            }
+            other => return other.to_string(),
+        };
+        match (self.status(), refusal) {
+            (StatusCode::ServiceUnavailable, StoreError::Closed | StoreError::Busy) => {
+                "The storage is full or unavailable".to_owned()
+            }
+            (StatusCode::ServiceUnavailable, refusal) => {
+                format!(
+                    "The storage is full or unavailable: {}",
+                    refusal.for_callers()
+                )
+            }
+            _ => "Internal server error".to_owned(),
         }
     }
 }
@@ -347,7 +359,7 @@ fn media_status(error: &MediaError) -> StatusCode {
         | MediaError::Broken(_)
         | MediaError::Unsupported(_)
         | MediaError::TooLong { .. } => StatusCode::BadRequest,
-        MediaError::Io(error) if error.kind() == std::io::ErrorKind::StorageFull => {
+        MediaError::Io(error) if StoreError::of_disk(error).is_some() => {
             StatusCode::ServiceUnavailable
         }
         MediaError::Io(_) => StatusCode::InternalServerError,
@@ -356,14 +368,16 @@ fn media_status(error: &MediaError) -> StatusCode {
 
 fn store_status(error: &StoreError) -> StatusCode {
     match error {
-        StoreError::Full(_) | StoreError::Closed | StoreError::Busy => {
-            StatusCode::ServiceUnavailable
-        }
+        StoreError::Full(_)
+        | StoreError::ReadOnly
+        | StoreError::Broken
+        | StoreError::Io { .. }
+        | StoreError::Lmdb(_)
+        | StoreError::Closed
+        | StoreError::Busy => StatusCode::ServiceUnavailable,
         StoreError::Locked { .. }
         | StoreError::Newer { .. }
         | StoreError::Older
-        | StoreError::Io { .. }
-        | StoreError::Lmdb(_)
         | StoreError::Corrupt { .. }
         | StoreError::Encode { .. }
         | StoreError::Panicked(_)

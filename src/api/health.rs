@@ -110,7 +110,7 @@ pub async fn health(req: Req) -> Result<Answer, ApiError> {
 
 /// As `caller` may see it.
 fn report(context: &ApiContext, caller: &Caller) -> Health {
-    let now = clock::now();
+    let (now, ticks) = (clock::now(), clock::ticks());
     let patience = u64::try_from(context.config.patience.as_millis()).unwrap_or(u64::MAX);
     let accounts: Vec<OfAccount> = context
         .accounts
@@ -119,9 +119,9 @@ fn report(context: &ApiContext, caller: &Caller) -> Health {
         .filter(|account| caller.may_see(&account.id))
         .map(of_account)
         .collect();
-    let storage = of_storage(&context.store.condition(), now);
+    let storage = of_storage(&context.store.condition(), ticks);
     let beat = context.pulse.beat();
-    let problem = beat.stall.and_then(|stall| stall_problem(stall, now));
+    let problem = beat.stall.and_then(|stall| stall_problem(stall, ticks));
     let ms = |length: std::time::Duration| length.as_micros() as f64 / 1000.0;
     let event_thread = OfEventThread {
         healthy: problem.is_none(),
@@ -155,23 +155,21 @@ fn of_account(account: AccountHealth) -> OfAccount {
     }
 }
 
-fn of_storage(condition: &Condition, now: Millis) -> OfStorage {
+fn of_storage(condition: &Condition, ticks: Millis) -> OfStorage {
     let busy = condition.busy_for.map_or(0, |busy| {
         u64::try_from(busy.as_millis()).unwrap_or(u64::MAX)
     });
     let lately = condition
         .refused
         .as_ref()
-        .filter(|refusal| now.saturating_sub(refusal.at) < REFUSAL_COUNTS)
+        .filter(|refusal| ticks.saturating_sub(refusal.ticks) < REFUSAL_COUNTS)
         .map(|refusal| (&refusal.error, refusal.at));
     let failing = condition.failing.as_ref();
     let refusal = failing
         .map(|failing| (&failing.error, failing.since))
         .or(lately);
     let problem = match refusal {
-        // Its own words can name paths of this machine: those are in the log.
-        Some((error, _)) if error.is_full() => Some(error.to_string()),
-        Some(_) => Some("nothing can be stored; the log says why".to_owned()),
+        Some((error, _)) => Some(error.for_callers()),
         None if busy > STUCK => Some(format!("a write has been stuck for {} s", busy / 1000)),
         None => None,
     };
@@ -182,9 +180,9 @@ fn of_storage(condition: &Condition, now: Millis) -> OfStorage {
     }
 }
 
-fn stall_problem(stall: Stall, now: Millis) -> Option<String> {
+fn stall_problem(stall: Stall, ticks: Millis) -> Option<String> {
     let length = u64::try_from(stall.length.as_millis()).unwrap_or(u64::MAX);
-    let counts = length > LONG_STALL && now.saturating_sub(stall.at) < STALL_COUNTS;
+    let counts = length > LONG_STALL && ticks.saturating_sub(stall.ticks) < STALL_COUNTS;
     counts.then(|| {
         format!(
             "everything had to wait for {} s until {}",
@@ -233,15 +231,17 @@ mod tests {
             Some("a write has been stuck for 12 s")
         );
         let full = of_storage(&condition(Some(StoreError::Full(Room::Disk)), 0));
-        assert_eq!(
-            full.problem.as_deref(),
-            Some("storage is full: no space left on the disk")
+        let problem = full.problem.unwrap_or_default();
+        assert!(
+            problem.starts_with("storage is full: no space left on the disk: make room"),
+            "{problem}"
         );
         assert_eq!(full.since.as_deref(), Some("1970-01-01T00:00:00.000Z"));
         // What fitted since does not make it well at once.
-        let lately = |at| Condition {
+        let lately = |ticks| Condition {
             refused: Some(Refusal {
-                at,
+                at: 0,
+                ticks,
                 error: StoreError::Full(Room::Disk),
             }),
             ..Condition::default()
@@ -253,7 +253,8 @@ mod tests {
     #[test]
     fn a_long_stall_counts_for_a_minute() {
         let stall = |ms| Stall {
-            at: 1_000_000,
+            at: 0,
+            ticks: 1_000_000,
             length: Duration::from_millis(ms),
         };
         assert!(stall_problem(stall(5_000), 1_000_000).is_none());

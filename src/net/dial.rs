@@ -18,6 +18,7 @@ use smol::Timer;
 use smol::net::TcpStream;
 
 use super::tls;
+use crate::clock;
 
 /// Each address gets at least this long where there is time left, so that one that swallows packets
 /// (a broken IPv6 route, most often) does not use up the time of all.
@@ -77,8 +78,8 @@ pub enum DialError {
     },
     #[error("{target}: {host:?} cannot stand in a certificate", host = target.host)]
     BadName { target: Target },
-    #[error("{target}: no TLS connection: {}", tls::explain(source))]
-    Tls { target: Target, source: io::Error },
+    #[error("{target}: no TLS connection: {words}")]
+    Tls { target: Target, words: String },
     #[error("{target}: no connection within {after:?}")]
     Timeout { target: Target, after: Duration },
 }
@@ -130,10 +131,16 @@ pub async fn connect(
                 })?;
             match TlsConnector::from(tls.clone()).connect(name, stream).await {
                 Ok(stream) => Ok(Stream::Tls(Box::new(stream))),
-                Err(source) => Err(DialError::Tls {
-                    target: target.clone(),
-                    source,
-                }),
+                Err(error) => {
+                    let now = clock::now();
+                    if tls::blames_clock(&error, now) {
+                        clock::doubt();
+                    }
+                    Err(DialError::Tls {
+                        target: target.clone(),
+                        words: tls::explain(&error, now),
+                    })
+                }
             }
         },
         async {

@@ -21,6 +21,8 @@ const BUCKETS: usize = 4 * 34;
 pub struct Stall {
     /// When it ended.
     pub at: Millis,
+    /// The same, by [`clock::ticks`].
+    pub ticks: Millis,
     pub length: Duration,
 }
 
@@ -99,6 +101,7 @@ impl Pulse {
             let mut stall = self.stall.lock().unwrap_or_else(PoisonError::into_inner);
             *stall = Some(Stall {
                 at: clock::now(),
+                ticks: clock::ticks(),
                 length,
             });
         }

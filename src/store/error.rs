@@ -33,8 +33,17 @@ pub enum StoreError {
     /// writes that fit, among them most deletions.
     #[error("storage is full: {0}")]
     Full(Room),
+    /// Nothing can be written; reads go on. A card's file system becomes so when the card fails.
+    #[error(
+        "the file system is read-only: mount it writable; if it became so by itself, its card or disk \
+         has failed (dmesg tells) and wants a check, or to be replaced"
+    )]
+    ReadOnly,
+    /// The end of a commit could not be written, and LMDB takes nothing more until it is opened anew.
+    #[error("the disk failed at the end of a commit: the database must be opened anew")]
+    Broken,
     /// The operating system refused.
-    #[error("{action}: {source}")]
+    #[error("{action}: {source}{}", advice(source))]
     Io {
         /// What was tried, with the path where one is known.
         action: Arc<str>,
@@ -83,8 +92,15 @@ pub enum Room {
 impl fmt::Display for Room {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Room::Map { limit } => write!(f, "it reached its limit of {} MiB", limit >> 20),
-            Room::Disk => f.write_str("no space left on the disk"),
+            Room::Map { limit } => write!(
+                f,
+                "it reached its limit of {} MiB: storage.keep_days or storage.max_bytes keep less",
+                limit >> 20
+            ),
+            Room::Disk => f.write_str(
+                "no space left on the disk: make room, and it goes on by itself (media.max_bytes and \
+                 storage.keep_days keep less)",
+            ),
         }
     }
 }
@@ -108,7 +124,11 @@ impl StoreError {
     /// Whether the storage itself is in the way, rather than what one job wanted of it.
     pub fn is_storages_own(&self) -> bool {
         match self {
-            StoreError::Full(_) | StoreError::Io { .. } | StoreError::Lmdb(_) => true,
+            StoreError::Full(_)
+            | StoreError::ReadOnly
+            | StoreError::Broken
+            | StoreError::Io { .. }
+            | StoreError::Lmdb(_) => true,
             StoreError::Locked { .. }
             | StoreError::Newer { .. }
             | StoreError::Older
@@ -121,9 +141,23 @@ impl StoreError {
         }
     }
 
-    /// Whether there is no room.
-    pub fn is_full(&self) -> bool {
-        matches!(self, StoreError::Full(_))
+    /// What a caller may know of a storage that refuses: its own words can name paths of this machine.
+    pub fn for_callers(&self) -> String {
+        match self {
+            StoreError::Full(_) | StoreError::ReadOnly | StoreError::Broken => self.to_string(),
+            StoreError::Io { .. } | StoreError::Lmdb(_) => {
+                "nothing can be stored, the disk may have failed: the log says how".to_owned()
+            }
+            _ => "nothing can be stored; the log says why".to_owned(),
+        }
+    }
+
+    /// A disk that has no room, or is read-only.
+    pub fn of_disk(error: &io::Error) -> Option<StoreError> {
+        match error.kind() {
+            io::ErrorKind::ReadOnlyFilesystem => Some(StoreError::ReadOnly),
+            _ => is_full(error).then_some(StoreError::Full(Room::Disk)),
+        }
     }
 
     /// `source` with what was being done to `path`.
@@ -146,6 +180,25 @@ impl StoreError {
     }
 }
 
+/// What to do about it, where that is plain.
+pub(super) fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            ": it must belong to the user that runs wildcat (chown -R does it, or another place: --data)"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => {
+            ": mount it writable, or choose another place with --data (storage.path)"
+        }
+        _ if error.raw_os_error() == Some(EIO) => {
+            ": the card or disk fails (dmesg tells): make a backup, check it, replace it"
+        }
+        _ => "",
+    }
+}
+
+/// The same number everywhere.
+const EIO: i32 = 5;
+
 fn is_full(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -159,7 +212,11 @@ impl From<heed::Error> for StoreError {
     fn from(error: heed::Error) -> StoreError {
         match error {
             heed::Error::Mdb(heed::MdbError::MapFull) => StoreError::Full(Room::Map { limit: 0 }),
+            heed::Error::Mdb(heed::MdbError::Panic) => StoreError::Broken,
             heed::Error::Io(source) if is_full(&source) => StoreError::Full(Room::Disk),
+            heed::Error::Io(source) if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                StoreError::ReadOnly
+            }
             heed::Error::Io(source) => StoreError::Io {
                 action: "cannot access the database".into(),
                 source: Arc::new(source),

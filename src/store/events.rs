@@ -97,8 +97,11 @@ pub struct Run {
 }
 
 impl Run {
-    pub fn bounds(&self) -> Bounds {
+    /// `certain`: whether the time is that of WhatsApp. By another nothing is too old: a board's clock
+    /// may say 2040.
+    pub fn bounds(&self, certain: bool) -> Bounds {
         let dated = match self.opened.elapsed() >= self.keep.age {
+            _ if !certain => 0,
             true => u64::MAX,
             false => self.last_before,
         };
@@ -568,8 +571,12 @@ mod tests {
             opened: Instant::now(),
             last_before: 7,
         };
-        assert_eq!(run(3_600_000).bounds().dated, 7);
-        assert_eq!(run(0).bounds().dated, u64::MAX);
+        assert_eq!(run(3_600_000).bounds(true).dated, 7);
+        assert_eq!(run(0).bounds(true).dated, u64::MAX);
+        assert_eq!(run(0).bounds(false).dated, 0);
+        let uncertain = bounds(500, u64::MAX, 0);
+        assert!(!store.run(move |tx| trim_step(tx, uncertain, u64::MAX, 100)));
+        assert_eq!(numbers(&store, 0, 99), [6, 7, 8, 9, 10]);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::error::StoreError;
 use super::key::{Key, KeyReader};
 use super::outbox;
 use super::tx::{ReadTx, WriteTx};
-use crate::clock::Millis;
+use crate::clock::{Millis, Step};
 
 type Result<T> = std::result::Result<T, StoreError>;
 
@@ -141,6 +141,40 @@ pub fn forget(tx: &mut WriteTx<'_>, account: u32, key: &str) -> Result<()> {
     outbox::update_state(tx, account, |state| {
         state.keys = state.keys.saturating_sub(1);
     })
+}
+
+/// Keys that [`restamp`] moves at most: without a connection few can come, for each makes a message.
+const RESTAMPED: usize = 4096;
+
+/// Moves the times of keys along with a step of the clock, so that none expires, or lives on, by it.
+pub fn restamp(tx: &mut WriteTx<'_>, account: u32, step: &Step) -> Result<()> {
+    let table = tx.tables().idempotency;
+    let start = Key::account(account).u8(TIME).u64(step.from);
+    let end = Key::account(account)
+        .u8(TIME)
+        .u64(step.to.saturating_add(1));
+    let mut names = Vec::new();
+    for found in tx.view().range(table, &start, Some(&end))?.take(RESTAMPED) {
+        let (key, value) = found?;
+        names.push(
+            String::from_utf8(value.to_vec())
+                .map_err(|e| StoreError::corrupt(table.name, key, e))?,
+        );
+    }
+    for name in names {
+        let row = row(account, &name);
+        let Some(mut known) = tx.view().get_json::<Known>(table, &row)? else {
+            continue;
+        };
+        tx.delete(table, &time_row(account, known.at, &name))?;
+        known.at = step.moved(known.at);
+        if let Some(Answer::Accepted { expires_at, .. }) = &mut known.answer {
+            *expires_at = expires_at.saturating_add_signed(step.by);
+        }
+        tx.put(table, &time_row(account, known.at, &name), name.as_bytes())?;
+        tx.put_json(table, &row, &known)?;
+    }
+    Ok(())
 }
 
 fn row(account: u32, key: &str) -> Key {

@@ -235,6 +235,19 @@ impl Store {
         self.progress.condition()
     }
 
+    /// Resolves when the disk has failed in a way after which the database can only be opened anew, by
+    /// a new process.
+    pub fn broken(&self) -> impl Future<Output = ()> + Send + use<> {
+        let progress = Arc::clone(&self.progress);
+        async move { progress.broken().await }
+    }
+
+    /// Resolves when nothing can be stored; at once if that is so.
+    pub fn refused(&self) -> impl Future<Output = ()> + Send + use<> {
+        let progress = Arc::clone(&self.progress);
+        async move { progress.refused().await }
+    }
+
     /// Takes no more jobs, stores those that are queued, and closes the environment for all
     /// handles. Closing a closed store is harmless.
     ///

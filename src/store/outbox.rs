@@ -20,7 +20,7 @@ use super::error::StoreError;
 use super::key::{Key, KeyReader};
 use super::messages::Target;
 use super::tx::{ReadTx, WriteTx, from_json};
-use crate::clock::Millis;
+use crate::clock::{Millis, Step};
 
 type Result<T> = std::result::Result<T, StoreError>;
 
@@ -226,6 +226,28 @@ pub fn first_to_expire(tx: &ReadTx<'_>, account: u32) -> Result<Option<(Millis, 
     let sequence = number_in(row, PARTS + 8)?;
     let entry = entry_at(tx, account, sequence)?;
     Ok(Some((number_in(row, PARTS)?, entry)))
+}
+
+/// Moves what entries say of times along with a step of the clock. Idempotency keys are in
+/// [`super::idempotency::restamp`].
+pub fn restamp(tx: &mut WriteTx<'_>, account: u32, step: &Step) -> Result<()> {
+    let table = tx.tables().outbox;
+    // All of them: a thousand by default, and no more are taken in than the outbox's bounds allow.
+    for (sequence, mut entry) in list(&tx.view(), account, 0, usize::MAX)? {
+        let created_at = step.moved(entry.created_at);
+        if created_at == entry.created_at {
+            continue;
+        }
+        let life = entry.expires_at.saturating_sub(entry.created_at);
+        let before = key(account, EXPIRY).u64(entry.expires_at).u64(sequence);
+        tx.delete(table, &before)?;
+        entry.created_at = created_at;
+        entry.expires_at = created_at.saturating_add(life);
+        tx.put_json(table, &key(account, ENTRY).u64(sequence), &entry)?;
+        let by_expiry = key(account, EXPIRY).u64(entry.expires_at).u64(sequence);
+        tx.put(table, &by_expiry, &[])?;
+    }
+    Ok(())
 }
 
 /// Says that an entry is about to be handed to WhatsApp, with its file if it has one. False if it

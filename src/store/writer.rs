@@ -26,6 +26,9 @@ pub const QUEUE: usize = 512;
 /// Jobs in one commit.
 const GROUP_JOBS: usize = 256;
 
+/// After so long a failure that goes on is said in the log once more.
+const SAID_AGAIN: Millis = 3_600_000;
+
 /// Bytes written in one commit, from which on no further job is taken in.
 const GROUP_BYTES: usize = 4 << 20;
 
@@ -115,6 +118,8 @@ pub struct Failing {
 #[derive(Debug, Clone)]
 pub struct Refusal {
     pub at: Millis,
+    /// The same, by [`clock::ticks`].
+    pub ticks: Millis,
     pub error: StoreError,
 }
 
@@ -133,6 +138,10 @@ struct State {
     busy: Option<Instant>,
     last_event: u64,
     closed: bool,
+    /// LMDB takes nothing more.
+    broken: bool,
+    /// Which failure was said in the log last, and when by [`clock::ticks`].
+    said: Option<(String, Millis)>,
 }
 
 impl Progress {
@@ -145,6 +154,8 @@ impl Progress {
                 busy: None,
                 last_event,
                 closed: false,
+                broken: false,
+                said: None,
             }),
             changed: Event::new(),
         }
@@ -208,6 +219,10 @@ impl Progress {
         match outcome {
             Ok(()) => state.failing = None,
             Err(error) if error.is_storages_own() => {
+                if state.failing.is_none() {
+                    // They look once the lock is free.
+                    self.changed.notify(usize::MAX);
+                }
                 let since = state.failing.as_ref().map(|failing| failing.since);
                 let now = clock::now();
                 state.failing = Some(Failing {
@@ -216,6 +231,7 @@ impl Progress {
                 });
                 state.refused = Some(Refusal {
                     at: now,
+                    ticks: clock::ticks(),
                     error: error.clone(),
                 });
             }
@@ -226,6 +242,46 @@ impl Progress {
     fn set_event(&self, number: u64) {
         self.state().last_event = number;
         self.changed.notify(usize::MAX);
+    }
+
+    /// Whether that failure is worth a line: who looks whether a disk works again does so for hours.
+    fn is_news(&self, error: &StoreError) -> bool {
+        let (words, now) = (error.to_string(), clock::ticks());
+        let mut state = self.state();
+        let known = state.said.as_ref().is_some_and(|(said, at)| {
+            *said == words && state.failing.is_some() && now.saturating_sub(*at) < SAID_AGAIN
+        });
+        if !known {
+            state.said = Some((words, now));
+        }
+        !known
+    }
+
+    fn set_broken(&self) {
+        self.state().broken = true;
+        self.changed.notify(usize::MAX);
+    }
+
+    /// Resolves when a commit has failed, as long as none has succeeded since.
+    pub async fn refused(&self) {
+        loop {
+            let listener = self.changed.listen();
+            if self.state().failing.is_some() {
+                return;
+            }
+            listener.await;
+        }
+    }
+
+    /// Resolves when the database can only be opened anew.
+    pub async fn broken(&self) {
+        loop {
+            let listener = self.changed.listen();
+            if self.state().broken {
+                return;
+            }
+            listener.await;
+        }
     }
 
     fn set_closed(&self) {
@@ -320,7 +376,18 @@ impl Writer {
                 Attempt::Committed => return Ok(()),
                 Attempt::Again => self.progress.count(|stats| stats.reruns += 1),
                 Attempt::Failed(error) => {
-                    log::error!("storage: a commit of {} jobs failed: {error}", group.len());
+                    // LMDB says it to the next one only.
+                    let broken = matches!(error, StoreError::Broken)
+                        || matches!(
+                            env.read_txn().map_err(StoreError::from),
+                            Err(StoreError::Broken)
+                        );
+                    if self.progress.is_news(&error) {
+                        log::error!("storage: a commit of {} jobs failed: {error}", group.len());
+                    }
+                    if broken {
+                        self.progress.set_broken();
+                    }
                     return Err(error);
                 }
             }
@@ -338,7 +405,7 @@ impl Writer {
             Err(e) => return Attempt::Failed(e.into()),
         };
         let mut tx = WriteTx::new(txn, self.environment.tables());
-        tx.events = self.events.bounds();
+        tx.events = self.events.bounds(clock::certain().is_some());
         let mut next = 0;
         loop {
             if next == group.len() {

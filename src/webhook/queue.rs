@@ -29,6 +29,8 @@ const SIGNS_OF_DEATH: u32 = 2;
 pub struct Now {
     pub wall: Millis,
     pub instant: Instant,
+    /// Whether that of the wall is WhatsApp's.
+    pub certain: bool,
 }
 
 /// Since when something is so.
@@ -37,6 +39,8 @@ struct Since {
     wall: Millis,
     /// If it began while this program ran.
     instant: Option<Instant>,
+    /// Since when it is known here.
+    known: Instant,
 }
 
 impl Since {
@@ -45,21 +49,34 @@ impl Since {
         Since {
             wall: now.wall.saturating_sub(millis),
             instant: now.instant.checked_sub(age),
+            known: now.instant,
         }
     }
 
-    fn stored(wall: Millis) -> Since {
+    fn stored(wall: Millis, now: Now) -> Since {
         Since {
             wall,
             instant: None,
+            known: now.instant,
         }
     }
 
-    /// The wall's clock may be set meanwhile, on a board that has none of its own by years.
+    /// As it is stored: what began in this run by the time of now, for the clock may have been set
+    /// since then, on a board that has none of its own by years.
+    fn to_store(self, now: Now) -> Millis {
+        match self.instant {
+            Some(_) => Since::ago(now, self.age(now)).wall,
+            None => self.wall,
+        }
+    }
+
+    /// By a clock that may be wrong nothing is older than it is known.
     fn age(self, now: Now) -> Duration {
         match self.instant {
-            Some(instant) => now.instant.saturating_duration_since(instant),
-            None => Duration::from_millis(now.wall.saturating_sub(self.wall)),
+            None if now.certain => Duration::from_millis(now.wall.saturating_sub(self.wall)),
+            began => now
+                .instant
+                .saturating_duration_since(began.unwrap_or(self.known)),
         }
     }
 }
@@ -119,7 +136,7 @@ impl Queue {
             (0, _) | (_, None) => Health::Up,
             (failures, Some(since)) => Health::Down {
                 failures,
-                since: Since::stored(since),
+                since: Since::stored(since, now),
                 // A start is an occasion to see whether the receiver is there again.
                 probe_at: now.instant,
                 given_up: progress.given_up,
@@ -138,7 +155,7 @@ impl Queue {
         self.take_in(event.number, header, header.at, now);
         if let Some(entry) = self.open.get_mut(&event.number) {
             entry.attempts = event.attempts;
-            entry.first_failed = event.first_failed.map(Since::stored);
+            entry.first_failed = event.first_failed.map(|at| Since::stored(at, now));
         }
     }
 
@@ -165,14 +182,14 @@ impl Queue {
     }
 
     /// Copies its state to where it is stored and shown.
-    pub fn show(&self, progress: &mut Progress) {
+    pub fn show(&self, progress: &mut Progress, now: Now) {
         progress.open = self
             .open
             .iter()
             .map(|(number, entry)| OpenEvent {
                 number: *number,
                 attempts: entry.attempts,
-                first_failed: entry.first_failed.map(|since| since.wall),
+                first_failed: entry.first_failed.map(|since| since.to_store(now)),
             })
             .collect();
         (progress.failures, progress.failing_since, progress.given_up) = match &self.health {
@@ -182,7 +199,7 @@ impl Queue {
                 since,
                 given_up,
                 ..
-            } => (*failures, Some(since.wall), *given_up),
+            } => (*failures, Some(since.to_store(now)), *given_up),
         };
     }
 
@@ -393,6 +410,7 @@ mod tests {
             Clock(Now {
                 wall: 1_000_000_000,
                 instant: Instant::now(),
+                certain: true,
             })
         }
 
@@ -469,7 +487,7 @@ mod tests {
         }
         assert_eq!(tried, [5, 6, 7, 8, 9, 10]);
         let mut progress = Progress::default();
-        queue.show(&mut progress);
+        queue.show(&mut progress, clock.0);
         assert_eq!((progress.failures, progress.open.len()), (7, 10));
         // It is back: everything goes.
         clock.pass(320);
@@ -477,7 +495,7 @@ mod tests {
         assert_eq!(probe, 1);
         queue.done(probe, true);
         assert_eq!(std::iter::from_fn(|| queue.next(clock.0)).count(), 4);
-        queue.show(&mut progress);
+        queue.show(&mut progress, clock.0);
         assert_eq!((progress.failures, progress.failing_since), (0, None));
     }
 
@@ -567,7 +585,7 @@ mod tests {
         before.next(clock.0);
         fails(&mut before, 7, clock.0);
         let mut progress = Progress::default();
-        before.show(&mut progress);
+        before.show(&mut progress, clock.0);
         clock.pass(990);
         let header = Header {
             kind: EventKind::Message,
@@ -578,7 +596,13 @@ mod tests {
         let mut after = Queue::new(&progress, RETRY, 1, clock.0);
         after.restore(progress.open[0], &header, clock.0);
         assert_eq!(after.next(clock.0), Some(7), "a start is an occasion");
-        assert_eq!(fails(&mut after, 7, clock.0), Failed::Later);
+        // A clock that says 2040, and nobody to ask.
+        let wrong = Now {
+            wall: clock.0.wall * 3,
+            certain: false,
+            ..clock.0
+        };
+        assert_eq!(fails(&mut after, 7, wrong), Failed::Later);
         clock.pass(20);
         after.try_now(clock.0);
         assert_eq!(after.next(clock.0), Some(7));
@@ -592,6 +616,10 @@ mod tests {
         clock.pass(10);
         after.next(clock.0);
         assert_eq!(fails(&mut after, 8, clock.0), Failed::Later);
+        // And is stored by the time of now.
+        after.show(&mut progress, clock.0);
+        let since = progress.open[0].first_failed.unwrap();
+        assert!((9_000..12_000).contains(&(clock.0.wall - since)), "{since}");
     }
 
     #[test]

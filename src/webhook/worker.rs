@@ -421,7 +421,7 @@ impl Worker {
     }
 
     fn show(&mut self) {
-        self.queue.show(&mut self.progress);
+        self.queue.show(&mut self.progress, now());
         self.position.set(Live {
             progress: self.progress.clone(),
             next_attempt: self.queue.next_attempt(),
@@ -450,5 +450,6 @@ fn now() -> Now {
     Now {
         wall: clock::now(),
         instant: Instant::now(),
+        certain: clock::certain().is_some(),
     }
 }

@@ -18,6 +18,10 @@ mod session;
 mod silence;
 mod transport;
 
+use whatsapp_rust::wacore::time::{TimeProvider, set_time_provider};
+
+use crate::clock;
+
 pub use backend::Backend;
 pub use convert::outgoing::{Context, Showing};
 pub use files::FetchFailure;
@@ -32,3 +36,23 @@ pub use session::{
 };
 pub use silence::Patience;
 pub use transport::WsTransportFactory;
+
+/// The client's module that says at each attempt, for days, that it cannot connect. The account's driver
+/// says it once, and why.
+pub const NOISY: &str = "whatsapp_rust::client::lifecycle";
+
+/// What the clients take for the time.
+struct ServerTime;
+
+impl TimeProvider for ServerTime {
+    fn now_millis(&self) -> i64 {
+        i64::try_from(clock::now()).unwrap_or(i64::MAX)
+    }
+}
+
+/// Gives the clients the server's time, which holds when the system's clock jumps. To be called before
+/// the first of them is made.
+pub fn use_server_time() {
+    // A second server of a process finds it set.
+    let _ = set_time_provider(ServerTime);
+}

@@ -16,8 +16,9 @@ use whatsapp_rust::wacore::net::{StreamingHttpResponse, UploadBody};
 use whatsapp_rust::wacore::request::RequestUtils;
 use whatsapp_rust::wacore::store::DevicePropsOverride;
 use whatsapp_rust::wacore::store::device::default_history_sync_config;
+use whatsapp_rust::wacore_binary::NodeRef;
 use whatsapp_rust::waproto::whatsapp as wa;
-use whatsapp_rust::{Client, Jid, anyhow, async_trait};
+use whatsapp_rust::{Client, Jid, NodeFilter, anyhow, async_trait};
 
 use crate::clock::{self, Millis};
 use crate::event::Message;
@@ -263,7 +264,11 @@ impl Session {
                 trouble: trouble.clone(),
                 journal: Arc::clone(&journal),
             })
-            .with_http_client(SharedHttp(wiring.http.clone()))
+            .with_http_client(SharedHttp {
+                inner: wiring.http.clone(),
+                trouble: trouble.clone(),
+                is_live: Arc::clone(&is_live),
+            })
             .with_runtime(
                 SmolRuntime::new(wiring.executor.clone(), account_id)
                     .until(stop.clone())
@@ -325,13 +330,22 @@ impl Session {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
+        let login = self.client.wait_for_node(NodeFilter::tag("success"));
         let run = async {
             match bot {
                 Some(bot) => bot.run().await,
                 None => self.client.run().await,
             }
         };
-        run.or(self.end_when_deaf()).await;
+        let told = async {
+            if let Ok(login) = login.await
+                && let Some(seconds) = told_time(login.get())
+            {
+                clock::hear(seconds.saturating_mul(1_000));
+            }
+            std::future::pending().await
+        };
+        run.or(self.end_when_deaf()).or(told).await;
         self.acks.abandon();
         self.trouble.take()
     }
@@ -568,6 +582,11 @@ pub(super) fn wire_jid(jid: &str) -> Result<Jid, String> {
     jid.parse().map_err(|e| format!("{jid:?} is no JID: {e}"))
 }
 
+/// What time it is at WhatsApp, in Unix seconds, in its word that the login is accepted.
+fn told_time(success: &NodeRef<'_>) -> Option<u64> {
+    success.get_attr("t")?.as_str().parse().ok()
+}
+
 /// A new message id, as WhatsApp Web makes them; `own` is the account's own JID.
 pub fn new_message_id(own: Option<&str>) -> String {
     let own = own.and_then(|jid| wire_jid(jid).ok());
@@ -676,8 +695,13 @@ async fn write_behind(journal: Arc<Journal>, client: Weak<Client>, is_live: Arc<
     }
 }
 
-/// One HTTP client for all sessions.
-struct SharedHttp(Arc<dyn HttpClient>);
+/// The one HTTP client of all sessions. Before the login it asks for WhatsApp's version, without which
+/// nothing connects: why that failed the session remembers.
+struct SharedHttp {
+    inner: Arc<dyn HttpClient>,
+    trouble: Trouble,
+    is_live: Arc<AtomicBool>,
+}
 
 #[async_trait]
 impl HttpClient for SharedHttp {
@@ -685,22 +709,29 @@ impl HttpClient for SharedHttp {
         &self,
         request: whatsapp_rust::http::HttpRequest,
     ) -> anyhow::Result<whatsapp_rust::http::HttpResponse> {
-        self.0.execute(request).await
+        let answer = self.inner.execute(request).await;
+        if let Err(error) = &answer
+            && !self.is_live.load(Ordering::Relaxed)
+        {
+            self.trouble
+                .note(format!("WhatsApp is out of reach: {error:#}"));
+        }
+        answer
     }
 
     fn supports_streaming(&self) -> bool {
-        self.0.supports_streaming()
+        self.inner.supports_streaming()
     }
 
     fn execute_streaming(
         &self,
         request: whatsapp_rust::http::HttpRequest,
     ) -> anyhow::Result<StreamingHttpResponse> {
-        self.0.execute_streaming(request)
+        self.inner.execute_streaming(request)
     }
 
     fn supports_upload_streaming(&self) -> bool {
-        self.0.supports_upload_streaming()
+        self.inner.supports_upload_streaming()
     }
 
     fn execute_upload(
@@ -709,6 +740,6 @@ impl HttpClient for SharedHttp {
         body: UploadBody,
         content_length: u64,
     ) -> anyhow::Result<whatsapp_rust::http::HttpResponse> {
-        self.0.execute_upload(request, body, content_length)
+        self.inner.execute_upload(request, body, content_length)
     }
 }

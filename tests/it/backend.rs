@@ -55,6 +55,8 @@ impl Subject {
 }
 
 fn open(dir: &TempDir) -> Store {
+    // Nothing is deleted for its age before WhatsApp has told the time.
+    wildcat::clock::hear(wildcat::clock::now());
     Store::open(dir.path(), Options::default()).unwrap()
 }
 

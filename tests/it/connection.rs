@@ -1,8 +1,12 @@
 //! Sessions over time: who reconnects, who does not, and what the status says.
 
+use std::os::unix::net::UnixDatagram;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
-use crate::support::{World, eventually};
+use crate::support::{Board, DEADLINE, Server, World, eventually};
 
 const ALICE: &str = "491700000001";
 const BOB: &str = "491700000002";
@@ -195,4 +199,71 @@ fn without_whatsapp_the_server_starts_and_says_so() {
     });
     assert!(words.contains("out of reach"), "{words}");
     world.get(&server, "/ping");
+}
+
+#[test]
+fn without_a_network_it_starts_says_so_once_and_connects_when_there_is_one() {
+    let world = World::new();
+    let mut options = world.options();
+    let board = Board::under(&mut options);
+    options.env[0].1 = options.env[0].1.replace("127.0.0.1", "localhost");
+    options
+        .env
+        .push(("WILDCAT_WHATSAPP_TIMEOUT".into(), "2s".into()));
+    let server = Server::start(&options);
+    world.pair(&server, "alice", ALICE);
+    let bob = world.phone(BOB, "Bob");
+    server.kill();
+
+    // A resolver that hangs, as with a route to nowhere.
+    board.names_ms.store(20_000, Ordering::SeqCst);
+    board.lookups.store(0, Ordering::SeqCst);
+    let path = world.directory.path().join("notify");
+    let manager = UnixDatagram::bind(&path).expect("a socket");
+    manager.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+    let name = path.to_str().expect("UTF-8").to_owned();
+    options.env.push(("NOTIFY_SOCKET".into(), name));
+    let began = Instant::now();
+    let server = Server::start(&options);
+    let mut message = [0; 256];
+    let length = manager.recv(&mut message).expect("it is ready");
+    assert!(message[..length].starts_with(b"READY=1"));
+    world.get(&server, "/ping");
+    world.get(&server, "/accounts/alice/chats");
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    server.wait_log("alice: reconnecting");
+
+    // Then none that answers, for as long as it takes.
+    board
+        .names_error
+        .store(i64::from(libc::EAI_AGAIN), Ordering::SeqCst);
+    board.names_ms.store(0, Ordering::SeqCst);
+    let seen = board.lookups.load(Ordering::SeqCst);
+    eventually("some attempts", || {
+        (board.lookups.load(Ordering::SeqCst) >= seen + 3).then_some(())
+    });
+    let status = eventually("the cause", || {
+        let status = world.get(&server, "/accounts/alice/status");
+        let words = status["lastError"].to_string();
+        words
+            .contains("the name cannot be resolved")
+            .then_some(status)
+    });
+    assert_eq!(status["status"], "reconnecting");
+    let log = server.log();
+    let lines: Vec<_> = log
+        .lines()
+        .filter(|l| l.contains("alice") || l.contains("ERROR"))
+        .collect();
+    assert_eq!(lines.len(), 2, "connecting, reconnecting: {lines:?}");
+
+    board.names_error.store(0, Ordering::SeqCst);
+    server.wait_log("alice: connected");
+    bob.say(ALICE, "is there anybody?");
+    let id = "the message";
+    eventually(id, || {
+        let chats = world.get(&server, "/accounts/alice/chats");
+        (chats["chats"].as_array().map(Vec::len) == Some(1)).then_some(())
+    });
 }

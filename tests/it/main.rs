@@ -2,7 +2,9 @@
 
 mod auth;
 mod backend;
+mod cards;
 mod changes;
+mod clock;
 mod command_line;
 mod connection;
 mod conversation;
@@ -22,6 +24,7 @@ mod openapi;
 mod outages;
 mod outbox;
 mod pairing;
+mod quiet;
 mod resources;
 mod space;
 mod support;

@@ -70,7 +70,7 @@ impl Driver {
         change: impl Fn(&mut AccountRecord) + Send + Sync + Clone + 'static,
     ) {
         let (id, number) = (self.id.clone(), self.number);
-        let (since, now) = (self.machine.since(), clock::now());
+        let (since, now) = (self.since, clock::now());
         let written = self
             .wiring
             .store

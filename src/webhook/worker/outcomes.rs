@@ -33,7 +33,7 @@ impl Worker {
         if was_up {
             log::warn!("webhook {}: delivery failed: {error}", self.hook.id);
         } else {
-            log::info!("webhook {}: delivery failed again: {error}", self.hook.id);
+            log::debug!("webhook {}: delivery failed again: {error}", self.hook.id);
         }
         if failed == Failed::GiveUp {
             let attempts = self.queue.attempts(number);
@@ -108,7 +108,7 @@ impl Worker {
         };
         self.shared.marks.drop_of(&self.hook.id);
         let (id, mut progress) = (self.hook.id.clone(), self.progress.clone());
-        self.queue.show(&mut progress);
+        self.queue.show(&mut progress, super::now());
         // They are dead letters from this transaction on.
         progress
             .open

@@ -6,6 +6,7 @@
 // The benchmark uses a part of it, the tests another.
 #![allow(dead_code, unused_imports)]
 
+mod board;
 pub mod disk;
 mod form;
 mod raw;
@@ -13,6 +14,7 @@ mod receiver;
 mod server;
 mod world;
 
+pub use board::Board;
 pub use form::Form;
 pub use raw::{Raw, request};
 pub use receiver::{Delivery, Receiver, Reply};
@@ -24,3 +26,11 @@ use std::time::Duration;
 /// How long anything may take before a test gives up. Machines may be slow; nothing waits this long
 /// when it works.
 pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Says that a test cannot do its work on this machine, also where it passes: what it prints by the
+/// usual macros is shown for failures only.
+pub fn not_tested(why: &str) {
+    use std::io::Write as _;
+    let name = std::thread::current().name().unwrap_or("a test").to_owned();
+    let _ = writeln!(std::io::stderr(), "{name}: NOT TESTED: {why}");
+}

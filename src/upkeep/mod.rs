@@ -1,7 +1,13 @@
 //! What keeps a server well that is left alone for years: it stays within the space that it may take,
-//! and notices when a full disk has room again.
+//! and notices when a full disk has room again, and when the clock is set.
 
-use std::time::Duration;
+mod time;
+
+use std::time::{Duration, Instant};
+
+use futures_lite::FutureExt as _;
+
+pub use time::keep as keep_time;
 
 use crate::clock::{self, Millis};
 use crate::media::Files;
@@ -33,11 +39,12 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Which messages stay at time `now` in a database that can grow to `limit` bytes.
-    fn keep(&self, now: Millis, limit: u64) -> messages::Keep {
+    /// Which messages stay in a database that can grow to `limit` bytes at time `now`, which is `None`
+    /// as long as it is not certain: nothing is too old by a clock that may be wrong.
+    fn keep(&self, now: Option<Millis>, limit: u64) -> messages::Keep {
         let most = limit / 4 * QUARTERS;
         messages::Keep {
-            since: self.age.map(|age| {
+            since: self.age.zip(now).map(|(age, now)| {
                 let age = Millis::try_from(age.as_millis()).unwrap_or(Millis::MAX);
                 now.saturating_sub(age)
             }),
@@ -51,6 +58,7 @@ pub async fn run(store: Store, files: Files, policy: Policy) {
     let mut seen = None;
     let mut rests = 0;
     loop {
+        let certain = clock::certain().is_some();
         // Even to look writes a page: that of LMDB's table of readers.
         if seen != Some(store.stats().commits) || rests >= RESTS {
             if let Err(error) = round(&store, &files, policy).await {
@@ -63,11 +71,31 @@ pub async fn run(store: Store, files: Files, policy: Policy) {
             rests = 0;
         }
         rests += 1;
-        let next = clock::now() + Millis::try_from(ROUND.as_millis()).unwrap_or(Millis::MAX);
-        while clock::now() < next {
-            smol::Timer::after(PROBE).await;
-            if store.condition().failing.is_some() && store.write(probe).await.is_ok() {
-                log::info!("storage: there is room again");
+        let next = Instant::now() + ROUND;
+        while Instant::now() < next {
+            let news = clock::news();
+            if !certain && clock::certain().is_some() {
+                // What is too old is known from now on.
+                seen = None;
+                break;
+            }
+            let failing = store.condition().failing.is_some();
+            let rest = async {
+                smol::Timer::at(match failing {
+                    true => Instant::now() + PROBE,
+                    false => next,
+                })
+                .await;
+            };
+            let refused = async {
+                match failing {
+                    true => std::future::pending().await,
+                    false => store.refused().await,
+                }
+            };
+            rest.or(refused).or(news).await;
+            if failing && store.write(probe).await.is_ok() {
+                log::info!("storage: what was refused can be stored again");
             }
         }
     }
@@ -80,7 +108,7 @@ async fn round(store: &Store, files: &Files, policy: Policy) -> Result<(), Store
     }
     let mut total = 0;
     loop {
-        let keep = policy.keep(clock::now(), store.limit());
+        let keep = policy.keep(clock::certain(), store.limit());
         if !store.read(|tx| messages::is_over(tx, keep))? {
             break;
         }
@@ -157,7 +185,7 @@ mod tests {
             bytes: None,
             media_bytes: None,
         };
-        let keep = none.keep(5_000, 1 << 30);
+        let keep = none.keep(Some(5_000), 1 << 30);
         assert_eq!(keep.since, None);
         assert_eq!(keep.bytes, Some(768 << 20));
         let some = Policy {
@@ -165,9 +193,10 @@ mod tests {
             bytes: Some(1 << 20),
             ..none
         };
-        let keep = some.keep(5_000, 1 << 30);
+        let keep = some.keep(Some(5_000), 1 << 30);
         assert_eq!((keep.since, keep.bytes), (Some(3_000), Some(1 << 20)));
-        assert_eq!(some.keep(1_000, 1 << 10).bytes, Some(768));
-        assert_eq!(some.keep(1_000, 1 << 10).since, Some(0));
+        assert_eq!(some.keep(Some(1_000), 1 << 10).bytes, Some(768));
+        assert_eq!(some.keep(Some(1_000), 1 << 10).since, Some(0));
+        assert_eq!(some.keep(None, 1 << 10).since, None, "who knows the time?");
     }
 }

@@ -1,0 +1,188 @@
+//! The only caller of the system's clocks. Everything else is told what time it is.
+//!
+//! - [`now`] is the server's time, for what is stamped, shown and stored. See [`timeline`] for how it
+//!   lives with clocks that jump.
+//! - [`ticks`] only ever goes forward, at its own pace: for pauses, paces and patience within this run.
+
+pub mod timeline;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use event_listener::{Event, EventListener};
+
+use timeline::Timeline;
+pub use timeline::{EARLIEST, Step};
+
+/// A moment, as Unix milliseconds, or a length. 64 bits on every target.
+pub type Millis = u64;
+
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+static TIME: LazyLock<Mutex<Timeline>> =
+    LazyLock::new(|| Mutex::new(Timeline::new(system(), ticks())));
+/// How many steps were taken, and the last one.
+static TAKEN: Mutex<(u64, Option<Step>)> = Mutex::new((0, None));
+/// Notified when a step is due or taken, and when the clock is doubted.
+static NEWS: Event = Event::new();
+/// A certificate was out of its time.
+static DOUBTED: AtomicBool = AtomicBool::new(false);
+
+/// The server's time in Unix milliseconds; near 0 while a board without a battery believes that it is
+/// 1970.
+pub fn now() -> Millis {
+    let (wall, ticks) = (system(), ticks());
+    let mut time = time();
+    let news = time.see(wall, ticks);
+    let now = time.at(ticks);
+    drop(time);
+    if news {
+        NEWS.notify(usize::MAX);
+    }
+    now
+}
+
+/// Milliseconds since this was first asked for. Nobody sets it.
+pub fn ticks() -> Millis {
+    Millis::try_from(START.elapsed().as_millis()).unwrap_or(Millis::MAX)
+}
+
+/// The server's time, if WhatsApp has told it in this run: what is deleted for its age is deleted by no
+/// other.
+pub fn certain() -> Option<Millis> {
+    let now = now();
+    time().is_certain().then_some(now)
+}
+
+/// Whether the clock can be right at all.
+pub fn is_set(now: Millis) -> bool {
+    now >= EARLIEST
+}
+
+/// WhatsApp has told the time.
+pub fn hear(told: Millis) {
+    if !is_set(told) {
+        return;
+    }
+    DOUBTED.store(false, Ordering::Relaxed);
+    if time().hear(told, ticks()) {
+        NEWS.notify(usize::MAX);
+    }
+}
+
+/// A certificate was out of its time: the clock may be wrong, and is looked at until it is set.
+pub fn doubt() {
+    if !DOUBTED.swap(true, Ordering::Relaxed) {
+        NEWS.notify(usize::MAX);
+    }
+}
+
+/// Whether somebody waits for the clock to be set.
+pub fn is_doubted() -> bool {
+    DOUBTED.load(Ordering::Relaxed)
+}
+
+/// The step that is due: the system's clock was set, or WhatsApp told another time. It waits until it is
+/// [taken](adopt).
+pub fn pending() -> Option<Step> {
+    let _ = now();
+    time().pending(ticks())
+}
+
+/// Takes a step that was due, and tells everybody.
+pub fn adopt(step: Step) {
+    time().adopt(step, ticks());
+    {
+        let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+        *taken = (taken.0 + 1, Some(step));
+    }
+    DOUBTED.store(false, Ordering::Relaxed);
+    NEWS.notify(usize::MAX);
+}
+
+/// How many steps were taken in this run, and the last one.
+pub fn taken() -> (u64, Option<Step>) {
+    *TAKEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Resolves with the next step after the first `seen`, and counts it there.
+pub async fn set(seen: &mut u64) -> Step {
+    loop {
+        let news = news();
+        let (count, step) = taken();
+        if let Some(step) = step.filter(|_| count != *seen) {
+            *seen = count;
+            return step;
+        }
+        news.await;
+    }
+}
+
+/// What the system's clock says, if WhatsApp's word is believed rather.
+pub fn disbelieved() -> Option<Millis> {
+    let _ = now();
+    time().disbelieved(ticks())
+}
+
+/// Resolves at the next step that is due or taken, and when the clock is doubted.
+pub fn news() -> EventListener {
+    NEWS.listen()
+}
+
+fn time() -> MutexGuard<'static, Timeline> {
+    TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What the system's clock says; 0 before 1970.
+fn system() -> Millis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    Millis::try_from(since.unwrap_or(Duration::ZERO).as_millis()).unwrap_or(Millis::MAX)
+}
+
+/// `now` as ISO 8601 in UTC with milliseconds, the form of `createdAt` and its kind:
+/// `2026-11-22T21:26:31.042Z`.
+pub fn iso8601(at: Millis) -> String {
+    let days = at / 86_400_000;
+    let ms_of_day = at % 86_400_000;
+    let (year, month, day) = civil_from_days(days as i64);
+    format!(
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z",
+        ms_of_day / 3_600_000,
+        ms_of_day / 60_000 % 60,
+        ms_of_day / 1000 % 60,
+        ms_of_day % 1000
+    )
+}
+
+/// Days since 1970-01-01 to a proleptic Gregorian date, by eras of 400 years
+/// (Howard Hinnant's `civil_from_days`).
+fn civil_from_days(days: i64) -> (i64, u32, u32) {
+    let z = days + 719_468;
+    let era = z.div_euclid(146_097);
+    let day_of_era = z.rem_euclid(146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = (day_of_year - (153 * shifted_month + 2) / 5 + 1) as u32;
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    } as u32;
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    (year, month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_gregorian() {
+        assert_eq!(iso8601(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(iso8601(951_782_400_001), "2000-02-29T00:00:00.001Z");
+        assert_eq!(iso8601(1_730_700_645_123), "2024-11-04T06:10:45.123Z");
+        assert_eq!(iso8601(4_102_444_799_999), "2099-12-31T23:59:59.999Z");
+    }
+}

@@ -14,7 +14,9 @@ mod tar;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Write};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, lchown,
+};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -186,7 +188,8 @@ fn is_known(name: &str) -> bool {
     }
 }
 
-/// Puts the backup `from` into the data directory `data`, which must be new or empty.
+/// Puts the backup `from` into the data directory `data`, which must be new or empty. What root makes there
+/// belongs to the directory's owner.
 ///
 /// # Errors
 /// See [`ArchiveError`]; [`StoreError::Locked`] if a server runs on the directory.
@@ -233,6 +236,7 @@ pub fn restore(from: &Path, data: &Path) -> Result<Copied> {
         .map_err(at(data))?;
     drop(lock);
     make_usable(data)?;
+    give_to_owner(data)?;
     Ok(copied)
 }
 
@@ -284,6 +288,26 @@ fn make_usable(data: &Path) -> Result<()> {
         store.close(CLOSE).await
     });
     Ok(done?)
+}
+
+/// Made by root for a server that runs as somebody else: all of it is that one's, as the directory is.
+fn give_to_owner(data: &Path) -> Result<()> {
+    let owner = fs::metadata(data).map_err(at(data))?;
+    let mut folders = vec![data.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).map_err(at(&folder))? {
+            let entry = entry.map_err(at(&folder))?;
+            let path = entry.path();
+            let metadata = entry.metadata().map_err(at(&path))?;
+            if metadata.uid() != owner.uid() {
+                lchown(&path, Some(owner.uid()), Some(owner.gid())).map_err(at(&path))?;
+            }
+            if metadata.is_dir() {
+                folders.push(path);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Writes an account's messages to `output`, a line of JSON each, the oldest first.

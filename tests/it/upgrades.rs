@@ -224,6 +224,48 @@ fn events(data: &Path) -> Vec<u64> {
     all.into_iter().map(|event| event.number).collect()
 }
 
+/// Root alone can do for somebody else what that one's server must be able to read; elsewhere this test does
+/// nothing.
+#[test]
+fn what_root_restores_is_its_servers() {
+    use std::os::unix::fs::{MetadataExt as _, chown};
+    const SOMEBODY: u32 = 4711;
+
+    let world = World::new();
+    let server = world.server();
+    world
+        .post(&server, "/accounts", &json!({"id": "alice"}))
+        .expect(201);
+    let data = world.options().data;
+    let (code, _, err) = command(&world, &data, &["backup", "backup.tar"]);
+    assert_eq!(code, 0, "{err}");
+    let restored = world.directory.path().join("restored");
+    std::fs::create_dir(&restored).expect("a directory");
+    if chown(&restored, Some(SOMEBODY), Some(SOMEBODY)).is_err() {
+        return;
+    }
+    let (code, _, err) = command(&world, &restored, &["restore", "backup.tar"]);
+    assert_eq!(code, 0, "{err}");
+    let (mut seen, mut folders) = (Vec::new(), vec![restored]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("listed") {
+            let path = entry.expect("an entry").path();
+            let metadata = path.symlink_metadata().expect("metadata");
+            assert_eq!(
+                (metadata.uid(), metadata.gid()),
+                (SOMEBODY, SOMEBODY),
+                "{path:?}"
+            );
+            if metadata.is_dir() {
+                folders.push(path.clone());
+            }
+            seen.push(path);
+        }
+    }
+    let has = |name: &str| seen.iter().any(|path| path.ends_with(name));
+    assert!(has("db/data.mdb") && has("wildcat.lock"), "{seen:?}");
+}
+
 #[test]
 fn a_backup_of_a_running_server_is_restored_sends_and_receives() {
     const FLOOD: usize = 400;

@@ -57,12 +57,23 @@ impl Sender {
     }
 }
 
+/// The name that such a file holds; one that people edit may have comments.
+fn hostname(text: &str) -> &str {
+    let lines = text.lines().map(str::trim);
+    let mut names = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    names.next().unwrap_or_default()
+}
+
 impl Names {
     /// The names of this machine, and `given` ones.
     pub fn of_this_machine(given: Vec<String>) -> Names {
-        // Without it there are just fewer names.
-        let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        Names::new(name.trim(), given)
+        // The kernel's word first. A service may not see it: `ProcSubset=pid`. Without either there are just
+        // fewer names.
+        let files = ["/proc/sys/kernel/hostname", "/etc/hostname"];
+        let text = files
+            .iter()
+            .find_map(|file| std::fs::read_to_string(file).ok());
+        Names::new(hostname(&text.unwrap_or_default()), given)
     }
 
     fn new(name: &str, given: Vec<String>) -> Names {
@@ -164,6 +175,13 @@ mod tests {
 
     fn names() -> Names {
         Names::new("Pi.example.net", vec!["Wildcat.example.org".to_owned()])
+    }
+
+    #[test]
+    fn a_hostname_is_the_first_line_that_is_no_comment() {
+        assert_eq!(hostname("raspberrypi\n"), "raspberrypi");
+        assert_eq!(hostname("# set by its owner\n\n pi \n"), "pi");
+        assert_eq!(hostname(""), "");
     }
 
     fn to(host: &str) -> Sender {

@@ -46,6 +46,47 @@ fn help_fits_a_screen_and_check_config_shows_where_settings_come_from() {
 }
 
 #[test]
+fn the_manual_has_what_the_help_has() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (_, help, _) = run_to_end(directory.path(), &["--help"], &[]);
+    // As it is read, without the marks of its form, and without spaces, which mean others there.
+    let manual = include_str!("../../config/wildcat.1").replace("\\-", "-");
+    let solid = |text: &str| text.split_whitespace().collect::<String>();
+    let plain = |line: &str| {
+        let line = line
+            .replace("\\fR", "")
+            .replace("\\fP", "")
+            .replace('"', "");
+        solid(line.split_once(' ').map_or("", |(_macro, rest)| rest))
+    };
+    let headings: Vec<String> = (manual.lines().zip(manual.lines().skip(1)))
+        .filter(|(before, _)| *before == ".TP")
+        .map(|(_, line)| plain(line))
+        .collect();
+    let (commands, options) = (help.split_once("Commands:\n"))
+        .and_then(|(_, rest)| rest.split_once("Options:\n"))
+        .expect("commands and options");
+    let mut named: Vec<&str> = Vec::new();
+    for line in commands.lines().chain(options.lines()) {
+        // "  key              Keys…: `key add NAME …`, `key list`…": the first column, and what is quoted.
+        let column = line
+            .strip_prefix("  ")
+            .and_then(|line| line.split("  ").next());
+        named.extend(column.filter(|column| !column.is_empty() && *column != "key"));
+        let quoted = line.split('`').skip(1).step_by(2);
+        named.extend(quoted.filter(|text| text.starts_with("key ")));
+    }
+    let named: Vec<&str> = named.iter().flat_map(|name| name.split(", ")).collect();
+    assert!(named.len() > 12, "{named:?}");
+    for name in named {
+        assert!(
+            headings.contains(&solid(name)),
+            "{name:?} is not in {headings:?}"
+        );
+    }
+}
+
+#[test]
 fn mistakes_name_file_line_and_key() {
     let directory = tempfile::tempdir().expect("a directory");
     std::fs::write(

@@ -173,7 +173,7 @@ fn the_unit_is_one_that_systemd_takes() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("wildcat.service");
     // The program is not installed where tests run.
-    let unit = unit.replace("ExecStart=/usr/local/bin/wildcat", "ExecStart=/bin/true");
+    let unit = unit.replace("ExecStart=/usr/bin/wildcat", "ExecStart=/bin/true");
     std::fs::write(&path, unit).expect("written");
     for check in [
         &["verify"][..],

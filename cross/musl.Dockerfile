@@ -1,0 +1,11 @@
+# See Cross.toml; not run where wildcat is built. cross names its own image for the target.
+ARG CROSS_BASE_IMAGE
+FROM $CROSS_BASE_IMAGE
+
+# One file that needs no libraries.
+ENV CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_RUSTFLAGS="-C target-feature=+crt-static" \
+    CARGO_TARGET_ARMV7_UNKNOWN_LINUX_MUSLEABIHF_RUSTFLAGS="-C target-feature=+crt-static" \
+    CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_RUSTFLAGS="-C target-feature=+crt-static"
+# The very core of the Pi Zero and 1, for Rust and for C. It is gcc here, which writes the name with hyphens.
+ENV CARGO_TARGET_ARM_UNKNOWN_LINUX_MUSLEABIHF_RUSTFLAGS="-C target-feature=+crt-static -C target-cpu=arm1176jzf-s" \
+    CFLAGS_arm_unknown_linux_musleabihf="-mcpu=arm1176jzf-s"

@@ -9,7 +9,7 @@ kept=${WILDCAT_CROSS_DIR:-$PWD/target/cross}
 suite=forky
 mirror=${WILDCAT_CROSS_MIRROR:-http://deb.debian.org/debian}
 # With their checksums in zig.txt.
-zig=0.17.1
+zig=0.15.2
 zigbuild=0.24.1
 
 # The static targets: who copies the one file can run it on any Linux.
@@ -105,7 +105,7 @@ inside() {
         mount -t proc proc "$root/proc"
         mount --rbind /dev "$root/dev"
         exec chroot "$root" env --ignore-environment --chdir=/source HOME=/root TERM=dumb \
-            PATH=/zig:/usr/bin:/bin CARGO_HOME=/cargo CARGO_TARGET_DIR=/out CARGO_NET_OFFLINE=true \
+            PATH=/zig:/usr/bin:/bin CARGO_ZIGBUILD_ZIG_PATH=/source/cross/zig CARGO_HOME=/cargo CARGO_TARGET_DIR=/out CARGO_NET_OFFLINE=true \
             CARGO_TERM_PROGRESS_WHEN=never "$@"
     ' inside "$kept/root" "$PWD" "$registry" "$kept/out" "$kept/zig-$zig/ziglang" "$@"
 }

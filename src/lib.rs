@@ -29,6 +29,8 @@
 //!
 //! - One thread runs everything that thinks, on one [`runtime::Executor`]. What blocks (a commit's
 //!   fsync, name resolution) leaves it and comes back as a future.
+//! - LMDB sees files of this system's word size only: others are read by `store::width`, and the old
+//!   file has its place until a new one, complete and on disk, takes it.
 //! - No `.await` while an LMDB transaction is open: transactions are synchronous closures. One write
 //!   path, [`store::Store::write`].
 //! - A state change and the event that reports it are one transaction.

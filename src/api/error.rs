@@ -378,6 +378,7 @@ fn store_status(error: &StoreError) -> StatusCode {
         StoreError::Locked { .. }
         | StoreError::Newer { .. }
         | StoreError::Older
+        | StoreError::OtherWidth { .. }
         | StoreError::Corrupt { .. }
         | StoreError::Encode { .. }
         | StoreError::Panicked(_)

@@ -194,7 +194,8 @@ impl<S: Wire> Inbound<S> {
         let mut request = parsed.request;
         let length = match &parsed.framing {
             Framing::Done => Some(0),
-            Framing::Length(length) => usize::try_from(*length).ok(),
+            // Of 4 GiB and more a 32-bit machine knows that it is too much.
+            Framing::Length(length) => Some(usize::try_from(*length).unwrap_or(usize::MAX)),
             Framing::Chunked(_) => None,
         };
         state.framing = parsed.framing;

@@ -222,6 +222,8 @@ pub fn restore(from: &Path, data: &Path) -> Result<Copied> {
         fs::remove_dir_all(&part).map_err(at(&part))?;
     }
     let copied = extract(&mut tar, from, &part)?;
+    // One of a system with the other word size.
+    store::convert(&part, Options::default())?;
     // A damaged or a newer one is told before anything is in its place.
     drop(Reader::open(&part)?);
     fs::remove_file(part.join("db/lock.mdb")).map_err(at(&part))?;

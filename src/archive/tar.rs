@@ -117,7 +117,7 @@ impl<R: Read> Reader<R> {
     /// # Errors
     /// When it is no such archive, or it is cut short.
     pub fn next(&mut self) -> io::Result<Option<(String, u64)>> {
-        let skip = self.left + self.padding as u64;
+        let skip = self.left.saturating_add(self.padding as u64);
         let skipped = io::copy(&mut (&mut self.input).take(skip), &mut io::sink())?;
         if skipped < skip {
             return Err(cut_short());
@@ -224,5 +224,13 @@ mod tests {
             assert_eq!(reader.next().unwrap(), Some(("db/data.mdb".into(), size)));
         }
         assert!(header(&"x".repeat(101), 0, 0).is_err());
+        // No file is as large as that one says.
+        let block = header("db/data.mdb", u64::MAX, 0).unwrap();
+        let mut reader = Reader::new(&block[..]);
+        assert_eq!(
+            reader.next().unwrap(),
+            Some(("db/data.mdb".into(), u64::MAX))
+        );
+        assert_eq!(reader.next().unwrap_err().to_string(), "it is cut short");
     }
 }

@@ -263,6 +263,8 @@ fn units_are_read_and_shown() {
     for text in ["", "64", "1 KB", "MiB", "1 GiB"] {
         assert!(values::size(text, 0..=usize::MAX).is_err(), "{text}");
     }
+    let said = values::size("5000 MiB", 0..=1 << 20).unwrap_err();
+    assert!(said.ends_with(" is not in 0 B to 1 MiB"), "{said}");
     assert_eq!(values::version("2.3000.0"), Ok((2, 3000, 0)));
     for text in ["2.3000", "2.3000.0.1", "a.b.c", "2..0"] {
         assert!(values::version(text).is_err(), "{text}");

@@ -44,17 +44,19 @@ pub(super) fn duration(text: &str, range: RangeInclusive<Duration>) -> Result<Du
 pub(super) fn size(text: &str, range: RangeInclusive<usize>) -> Result<usize, String> {
     let (number, unit) = split_unit(text);
     let bytes_per_unit = match unit {
-        "B" => 1,
+        "B" => 1_u64,
         "KiB" => 1 << 10,
         "MiB" => 1 << 20,
         _ => 0,
     };
     let value = number
-        .parse::<usize>()
+        .parse::<u64>()
         .ok()
         .filter(|_| bytes_per_unit > 0)
         .and_then(|number| number.checked_mul(bytes_per_unit))
         .ok_or_else(|| format!("{text:?} is not a size such as \"64 KiB\" or \"1 MiB\""))?;
+    // What a 32-bit machine cannot count is too much as on any other.
+    let value = usize::try_from(value).unwrap_or(usize::MAX);
     in_range(value, range, show_size)
 }
 

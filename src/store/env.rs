@@ -12,17 +12,20 @@ use super::error::{Room, StoreError};
 use super::events;
 use super::schema::{self, Tables};
 use super::tx::ReadTx;
+use super::width::{self, Unconverted, Width};
 
 const LOCK_FILE: &str = "wildcat.lock";
-const DB_DIR: &str = "db";
-const DATA_FILE: &str = "data.mdb";
+pub(super) const DB_DIR: &str = "db";
+pub(super) const DATA_FILE: &str = "data.mdb";
+/// LMDB's own, made anew by whoever opens first.
+pub(super) const LOCK_OF_LMDB: &str = "lock.mdb";
 
 /// Readers at the same moment, over all threads and processes: the event thread, its helpers, a backup,
 /// and some to spare. So many fit into one page of LMDB's lock file: a second page, first touched on a
 /// full disk, would be the end of the process (SIGBUS).
 const MAX_READERS: u32 = 56;
 
-const MIB: u64 = 1 << 20;
+pub(super) const MIB: u64 = 1 << 20;
 
 /// How large LMDB's map is, which is the most that the data file can grow to.
 ///
@@ -57,7 +60,7 @@ impl Options {
     }
 
     /// `map_max`, in whole pages and within what the machine can address.
-    fn limit(&self) -> u64 {
+    pub(super) fn limit(&self) -> u64 {
         let machine = if usize::BITS >= 64 { 1 << 46 } else { 1 << 30 };
         (self.map_max.min(machine)) & !(PAGE - 1)
     }
@@ -77,11 +80,11 @@ impl Options {
 /// A multiple of the page size of every machine that this runs on (64 KiB on some ARM kernels).
 const PAGE: u64 = 64 << 10;
 
-fn round_up(size: u64) -> u64 {
+pub(super) fn round_up(size: u64) -> u64 {
     size.saturating_add(PAGE - 1) & !(PAGE - 1)
 }
 
-fn to_usize(size: u64) -> Result<usize, StoreError> {
+pub(super) fn to_usize(size: u64) -> Result<usize, StoreError> {
     usize::try_from(size).map_err(|_| StoreError::Full(Room::Map { limit: size }))
 }
 
@@ -110,6 +113,8 @@ impl Environment {
         let db = path.join(DB_DIR);
         make_dir(&db)?;
         tighten(&db)?;
+        width::clear(path)?;
+        width::convert(path, options)?;
         let file = match fs::metadata(db.join(DATA_FILE)) {
             Ok(metadata) => metadata.len(),
             Err(e) if e.kind() == io::ErrorKind::NotFound => 0,
@@ -292,6 +297,14 @@ fn open_lmdb(dir: &Path, size: u64) -> Result<Env<WithoutTls>, StoreError> {
 /// writes to it.
 pub fn open_to_read(path: &Path, options: Options) -> Result<Env<WithoutTls>, StoreError> {
     let db = path.join(DB_DIR);
+    if let Some(width) = width_of(&db.join(DATA_FILE))?
+        && width != Width::OWN
+    {
+        return Err(StoreError::OtherWidth {
+            bits: width.bits(),
+            cause: Unconverted::OnlyRead,
+        });
+    }
     let mut open = EnvOpenOptions::new().read_txn_without_tls();
     // As large as it can become: a writer may make the file larger than it is now.
     open.map_size(to_usize(options.limit())?)
@@ -304,6 +317,12 @@ pub fn open_to_read(path: &Path, options: Options) -> Result<Env<WithoutTls>, St
         heed::Error::Io(e) => StoreError::io("open the database in", &db, e),
         other => other.into(),
     })
+}
+
+fn width_of(file: &Path) -> Result<Option<Width>, StoreError> {
+    File::open(file)
+        .and_then(|file| Width::of(&file))
+        .map_err(|e| StoreError::io("read", file, e))
 }
 
 /// Makes sure that the data directory exists and is ours alone; returns the held lock.
@@ -347,7 +366,7 @@ fn locked(path: &Path, mut file: File) -> StoreError {
     }
 }
 
-fn make_dir(path: &Path) -> Result<(), StoreError> {
+pub(super) fn make_dir(path: &Path) -> Result<(), StoreError> {
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -367,6 +386,21 @@ fn tighten(path: &Path) -> Result<(), StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_map_may_be_fits_the_machine() {
+        let limit = Options::default().limit();
+        // More bytes than 32 bits can count, or what fits between what else a process has.
+        let expected = if usize::BITS >= 64 { 64 << 10 } else { 1 << 10 };
+        assert_eq!(limit / MIB, expected);
+        assert_eq!(to_usize(limit).unwrap() as u64, limit);
+        let all = Options {
+            map_max: u64::MAX,
+            ..Options::default()
+        };
+        assert!(to_usize(all.limit()).is_ok());
+        assert!(all.first_size(u64::MAX).is_err());
+    }
 
     #[test]
     fn the_map_grows_in_whole_pages_up_to_its_limit() {

@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::width::Unconverted;
+
 /// Why a read, a write or opening failed.
 ///
 /// It is `Clone`, for one failed commit is the answer to every job that was in it.
@@ -29,6 +31,13 @@ pub enum StoreError {
          older one"
     )]
     Older,
+    /// The data are of a system with the other word size, whose files LMDB cannot read here.
+    #[error("the data are of a {bits}-bit system: {cause}")]
+    OtherWidth {
+        /// Of that system's words.
+        bits: u32,
+        cause: Unconverted,
+    },
     /// No room for the write; nothing of it was stored. Reads go on, and so do
     /// writes that fit, among them most deletions.
     #[error("storage is full: {0}")]
@@ -132,6 +141,7 @@ impl StoreError {
             StoreError::Locked { .. }
             | StoreError::Newer { .. }
             | StoreError::Older
+            | StoreError::OtherWidth { .. }
             | StoreError::Corrupt { .. }
             | StoreError::Encode { .. }
             | StoreError::Closed
@@ -199,7 +209,7 @@ pub(super) fn advice(error: &io::Error) -> &'static str {
 /// The same number everywhere.
 const EIO: i32 = 5;
 
-fn is_full(error: &io::Error) -> bool {
+pub(super) fn is_full(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge

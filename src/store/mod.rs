@@ -11,6 +11,8 @@
 //!   functions take a [`ReadTx`], which a job gets by [`WriteTx::view`]; writing ones a
 //!   [`WriteTx`], so several of them make one atomic step.
 //!
+//! Data of a system with the other word size are made this one's before LMDB sees them: `width`.
+//!
 //! Durability is LMDB's default: a commit returns after its sync, and a crash at any moment leaves
 //! the last commit readable. This is the only folder that imports heed.
 
@@ -30,6 +32,7 @@ mod schema;
 pub mod signal;
 mod tx;
 pub mod webhooks;
+mod width;
 mod writer;
 
 #[cfg(test)]
@@ -47,6 +50,7 @@ pub use key::Key;
 pub use reader::Reader;
 pub use schema::VERSION;
 pub use tx::{ReadTx, WriteTx};
+pub use width::{Unconverted, convert};
 pub use writer::{Condition, Failing, Job, Refusal, Stats};
 
 use env::Environment;
@@ -91,11 +95,13 @@ pub struct Store {
 impl Store {
     /// Opens the data directory `path`, creating it (0700) and what is in it (0600) as needed.
     ///
-    /// Blocks for as long as the disk takes, and for upgrades of an older layout.
+    /// Blocks for as long as the disk takes, for upgrades of an older layout, and for the conversion
+    /// of data of a system with the other word size.
     ///
     /// # Errors
     /// [`StoreError::Locked`] if another process has it open, [`StoreError::Newer`] if a later
-    /// version wrote it, and whatever the disk says.
+    /// version wrote it, [`StoreError::OtherWidth`] if it cannot be converted, and whatever the disk
+    /// says.
     pub fn open(path: &Path, options: Options) -> Result<Store, StoreError> {
         let environment = Arc::new(Environment::open(path, options)?);
         let last_event = environment.read(|tx| Ok(events::state(tx)?.last))?;

@@ -19,7 +19,8 @@ impl Reader {
     /// Opens what lies below the data directory `path`.
     ///
     /// # Errors
-    /// [`StoreError::Newer`], and whatever the disk says.
+    /// [`StoreError::Newer`], [`StoreError::OtherWidth`] for data that are not converted yet, and
+    /// whatever the disk says.
     pub fn open(path: &Path) -> Result<Reader, StoreError> {
         let env = env::open_to_read(path, Options::default())?;
         schema::check_version(&env)?;

@@ -18,7 +18,9 @@ type Upgrade = fn(&mut WriteTx<'_>) -> Result<(), StoreError>;
 /// `UPGRADES[n]` turns layout `n + 1` into `n + 2`. Each runs in a transaction of its own.
 const UPGRADES: [Upgrade; VERSION as usize - 1] = [];
 
-const VERSION_KEY: &[u8] = b"schema";
+/// The table that holds the version, and its key there.
+pub(super) const META: &str = "meta";
+pub(super) const VERSION_KEY: &[u8] = b"schema";
 
 macro_rules! tables {
     ($($(#[$doc:meta])* $name:ident,)*) => {
@@ -123,25 +125,15 @@ pub fn open_to_read(env: &Env<WithoutTls>) -> Result<Tables, StoreError> {
     Tables::new(databases.into_iter().flatten()).ok_or(StoreError::Older)
 }
 
-/// The version that the data has, unless it is newer than this program.
+/// The version that the data have, without touching them, unless it is newer than this program;
+/// `None` for a new environment.
 ///
 /// # Errors
 /// [`StoreError::Newer`].
 pub fn check_version(env: &Env<WithoutTls>) -> Result<Option<u32>, StoreError> {
-    match found_version(env)? {
-        Some(found) if found > VERSION => Err(StoreError::Newer {
-            found,
-            known: VERSION,
-        }),
-        found => Ok(found),
-    }
-}
-
-/// The version that the data has, without touching it; `None` for a new environment.
-fn found_version(env: &Env<WithoutTls>) -> Result<Option<u32>, StoreError> {
     let txn = env.read_txn()?;
     let opened = env.open_databases_and_commit(txn, |opener, txn| {
-        let meta = opener.open_database::<Bytes, Bytes>(txn, Some("meta"))?;
+        let meta = opener.open_database::<Bytes, Bytes>(txn, Some(META))?;
         Ok::<_, StoreError>(CommitOrAbort::<_, std::convert::Infallible>::Commit(meta))
     })?;
     let meta = match opened {
@@ -152,12 +144,21 @@ fn found_version(env: &Env<WithoutTls>) -> Result<Option<u32>, StoreError> {
         return Ok(None);
     };
     let txn = env.read_txn()?;
-    match meta.get(&txn, VERSION_KEY)? {
-        None => Ok(None),
-        Some(bytes) => KeyReader(bytes)
-            .u32()
-            .map(Some)
-            .ok_or_else(|| StoreError::corrupt("meta", VERSION_KEY, "not a version")),
+    meta.get(&txn, VERSION_KEY)?.map(known_version).transpose()
+}
+
+/// The version that the row says, unless it is newer than this program.
+///
+/// # Errors
+/// [`StoreError::Newer`].
+pub(super) fn known_version(row: &[u8]) -> Result<u32, StoreError> {
+    match KeyReader(row).u32() {
+        Some(found) if found > VERSION => Err(StoreError::Newer {
+            found,
+            known: VERSION,
+        }),
+        Some(found) => Ok(found),
+        None => Err(StoreError::corrupt(META, VERSION_KEY, "not a version")),
     }
 }
 

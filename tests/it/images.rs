@@ -14,7 +14,9 @@ use std::time::Duration;
 use wildcat::clock;
 use wildcat::event::{Event, Message, MessageKind};
 use wildcat::store::messages::{self, Arrival, PageQuery};
-use wildcat::store::{Options, Store, StoreError, accounts, events};
+use wildcat::store::{Options, Store, StoreError, VERSION, accounts, events};
+
+use crate::upgrades::{fixture, place};
 
 /// Commits whose writes are cut.
 const COMMITS: usize = 60;
@@ -50,6 +52,9 @@ struct Notes {
 }
 
 static NOTES: Mutex<Option<Notes>> = Mutex::new(None);
+
+/// Held by the test whose notes they are.
+static TEST: Mutex<()> = Mutex::new(());
 
 fn note(step: Step) {
     let mut notes = NOTES.lock().unwrap_or_else(PoisonError::into_inner);
@@ -325,7 +330,39 @@ fn check(
 }
 
 #[test]
+fn a_converted_database_is_on_disk_before_it_has_its_place() {
+    let _notes = TEST.lock().unwrap_or_else(PoisonError::into_inner);
+    let directory = tempfile::tempdir().expect("a directory");
+    let directory = directory.path().canonicalize().expect("a path");
+    let (data, opened) = (directory.join("data"), directory.join("opened"));
+    let other = fs::read(fixture(VERSION, 96 - usize::BITS)).expect("a fixture");
+    place(&other, &data);
+    *NOTES.lock().expect("notes") = Some(Notes {
+        // Written under that name alone: once it has its place, nothing is noted of it.
+        file: data.join("db.part/data.mdb"),
+        steps: Vec::new(),
+    });
+    let store = Store::open(&data, Options::default()).expect("converted");
+    let notes = NOTES.lock().expect("notes").take().expect("notes");
+    smol::block_on(store.close(Duration::from_secs(10))).expect("closed");
+    let mut disk = Disk::default();
+    for step in &notes.steps {
+        disk.step(step);
+    }
+    assert!(notes.steps.len() > 20 && disk.pending.is_empty());
+    // What a cut right after the renaming leaves.
+    place(&disk.synced, &opened);
+    let store = Store::open(&opened, Options::default()).expect("opened");
+    let accounts = store.read(accounts::list).expect("read");
+    assert_eq!(accounts.len(), 2);
+    let chats = store.read(|tx| messages::chats(tx, accounts[0].number, 10, 0));
+    assert_eq!(chats.expect("read").chats.len(), 1);
+    smol::block_on(store.close(Duration::from_secs(10))).expect("closed");
+}
+
+#[test]
 fn a_database_cut_off_at_any_point_opens_with_everything_that_was_confirmed() {
+    let _notes = TEST.lock().unwrap_or_else(PoisonError::into_inner);
     let directory = tempfile::tempdir().expect("a directory");
     let (steps, account) = record(&directory.path().join("recorded"));
     let opened = directory.path().join("opened");

@@ -34,3 +34,4 @@ mod two_accounts;
 mod upgrades;
 mod wear;
 mod webhooks;
+mod widths;

@@ -165,7 +165,7 @@ fn seed(data: &Path, timestamp: u64) {
 }
 
 /// Whether this user may have a file system of his own.
-fn may_mount() -> bool {
+pub fn may_mount() -> bool {
     Command::new("unshare")
         .args([
             "-rm", "mount", "-t", "tmpfs", "-o", "size=1m", "none", "/mnt",

@@ -1,8 +1,9 @@
 //! Data of earlier versions, backups, and what is made of them.
 //!
 //! `tests/fixtures/store/v<N>/data.mdb` is the database of a small server as the first version with
-//! schema N left it. Whoever raises the schema makes the next one by
-//! `cargo test --features sandbox --test it upgrades::make_the_fixture -- --ignored`.
+//! schema N left it, and `data-32.mdb` that of one on a 32-bit system. Whoever raises the schema makes
+//! the next ones by `cargo test --features sandbox --test it upgrades::make_the_fixture -- --ignored`,
+//! the second with `WILDCAT_TEST_BINARY` and `WILDCAT_TEST_RUNNER` for a 32-bit binary; see `cross/check`.
 
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -13,24 +14,27 @@ use wildcat::store::{Options, Store, VERSION, accounts, signal};
 
 use crate::media_in::base64;
 use crate::media_out::noise;
-use crate::support::{DEADLINE, Phone, Server, ServerOptions, World, eventually, run_to_end};
+use crate::support::{DEADLINE, Phone, Server, ServerOptions, World, bits, eventually, run_to_end};
 
 const ALICE: &str = "491700000001";
 const BOB: &str = "491700000002";
 const CAROL: &str = "491700000003";
 const SEND: &str = "/accounts/alice/message/send";
 
-fn fixture(version: u32) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/store/v{version}/data.mdb"))
+/// The database of a system of so many bits.
+pub fn fixture(version: u32, bits: u32) -> PathBuf {
+    let name = if bits == 32 { "data-32" } else { "data" };
+    let path = format!("tests/fixtures/store/v{version}/{name}.mdb");
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-fn place(database: &[u8], data: &Path) {
+pub fn place(database: &[u8], data: &Path) {
     std::fs::create_dir_all(data.join("db")).expect("a directory");
     std::fs::write(data.join("db/data.mdb"), database).expect("written");
 }
 
 /// A command of the binary for a data directory: exit code, standard output, standard error.
-fn command(world: &World, data: &Path, args: &[&str]) -> (i32, String, String) {
+pub fn command(world: &World, data: &Path, args: &[&str]) -> (i32, String, String) {
     let data = data.display().to_string();
     let args: Vec<&str> = args.iter().copied().chain(["--data", &data]).collect();
     run_to_end(world.directory.path(), &args, &[])
@@ -80,6 +84,12 @@ fn make_the_fixture() {
     );
     sent.expect(200);
     bob.received(1);
+    // What waits to be sent.
+    world
+        .post(&server, "/accounts/alice/disconnect", &json!({}))
+        .expect(200);
+    let waits = json!({"to": BOB, "message": "later", "queue": true});
+    world.post(&server, SEND, &waits).expect(202);
     let backup = world.directory.path().join("backup.tar");
     let (code, _, err) = command(&world, &world.options().data, &["backup", "backup.tar"]);
     assert_eq!(code, 0, "{err}");
@@ -87,19 +97,27 @@ fn make_the_fixture() {
     // The mark with its header, and the header of the database.
     let size = std::str::from_utf8(&tar[1024 + 124..1024 + 135]).expect("digits");
     let size = usize::from_str_radix(size, 8).expect("octal");
-    let path = fixture(VERSION);
+    let path = fixture(VERSION, bits());
     std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
     std::fs::write(path, &tar[1536..1536 + size]).expect("written");
 }
 
 #[test]
 fn the_data_of_every_version_open() {
-    for version in 1..=VERSION {
+    // Data of a system with other words become this one's.
+    for (version, of) in (1..=VERSION).flat_map(|version| [(version, 32), (version, 64)]) {
         let world = World::new();
         let data = world.options().data;
-        let database = std::fs::read(fixture(version)).expect("a fixture for every version");
+        let database = std::fs::read(fixture(version, of)).expect("a fixture for every version");
         place(&database, &data);
         let server = world.server();
+        let converted = format!("MiB of a {of}-bit system's data are being converted");
+        assert_eq!(
+            server.log().contains(&converted),
+            of != bits(),
+            "{}",
+            server.log()
+        );
         let all = world.get(&server, "/accounts");
         let ids: Vec<_> = all["accounts"]
             .as_array()
@@ -116,8 +134,12 @@ fn the_data_of_every_version_open() {
         );
         let path = format!("/accounts/alice/chats/{BOB}@s.whatsapp.net/messages");
         let page = world.get(&server, &path);
-        // Three in each direction, a file, and one by the API.
-        assert_eq!(page["pagination"]["total"], 8, "{page}");
+        // Three in each direction, a file, and one by the API; and what waits, in all but the oldest.
+        let waiting = if (version, of) == (1, 64) { 0 } else { 1 };
+        assert_eq!(page["pagination"]["total"], 8 + waiting, "{page}");
+        let messages = page["messages"].as_array().expect("messages");
+        let later = messages.iter().filter(|m| m["text"] == "later").count();
+        assert_eq!(later, waiting, "{page}");
         let file = page["messages"]
             .as_array()
             .expect("messages")
@@ -130,7 +152,8 @@ fn the_data_of_every_version_open() {
             "{hooks}"
         );
         let (code, out, err) = command(&world, &data, &["export", "alice"]);
-        assert_eq!((code, out.lines().count(), err.as_str()), (0, 8, ""));
+        let lines = 8 + waiting;
+        assert_eq!((code, out.lines().count(), err.as_str()), (0, lines, ""));
         server.kill();
 
         let store = Store::open(&data, Options::default()).expect("opened");
@@ -150,7 +173,7 @@ fn the_data_of_every_version_open() {
 fn a_newer_layout_is_refused_in_words_by_every_command() {
     let world = World::new();
     let data = world.options().data;
-    let mut database = std::fs::read(fixture(VERSION)).expect("a fixture");
+    let mut database = std::fs::read(fixture(VERSION, bits())).expect("a fixture");
     // The version's row, wherever LMDB has put it.
     let row = [&b"schema"[..], &VERSION.to_be_bytes()].concat();
     let found: Vec<_> = (0..database.len() - row.len())
@@ -406,7 +429,7 @@ fn what_is_no_backup_is_refused_and_leaves_nothing() {
     assert!(!data.exists());
 
     // One that was cut short.
-    let database = std::fs::read(fixture(VERSION)).expect("a fixture");
+    let database = std::fs::read(fixture(VERSION, bits())).expect("a fixture");
     place(&database, &data);
     let (code, _, err) = command(&world, &data, &["backup", "b.tar"]);
     assert_eq!(code, 0, "{err}");

@@ -35,6 +35,16 @@ pub fn released() -> Option<PathBuf> {
     std::env::var_os("WILDCAT_TEST_BINARY").map(PathBuf::from)
 }
 
+/// How many bits a word of the tested binary has: 32 or 64.
+pub fn bits() -> u32 {
+    let mut start = [0; 5];
+    std::fs::File::open(binary())
+        .and_then(|mut file| file.read_exact(&mut start))
+        .expect("the binary");
+    assert_eq!(&start[..4], b"\x7fELF");
+    u32::from(start[4]) * 32
+}
+
 /// The program, with arguments, that runs binaries of another processor: `WILDCAT_TEST_RUNNER`.
 fn runner() -> Vec<String> {
     let runner = std::env::var("WILDCAT_TEST_RUNNER").unwrap_or_default();

@@ -134,3 +134,22 @@ fn a_terminal_that_hangs_up_stops_it_cleanly_unless_nohup_says_no() {
         "by the second signal"
     );
 }
+
+#[test]
+fn threads_that_have_nothing_to_do_end() {
+    let world = World::new();
+    let server = world.server();
+    world.pair(&server, "alice", ALICE);
+    let bob = world.phone("491700000002", "Bob");
+    let body = json!({"base64": "R0lGODlhAQABAAAAACw=", "fileName": "a", "mimetype": "a/b"});
+    let id = bob.send(&json!({"to": ALICE, "document": body}));
+    eventually("its file", || {
+        let path = format!("/accounts/alice/messages/{id}/media");
+        (world.api(&server, "GET", &path, None).status == 200).then_some(())
+    });
+    // Each would wake up now and then.
+    eventually("rest", || {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", server.pid())).expect("threads");
+        (tasks.count() <= 3).then_some(())
+    });
+}

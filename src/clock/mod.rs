@@ -77,6 +77,14 @@ pub fn doubt() {
     }
 }
 
+/// A certificate of WhatsApp's own was out of its time; see [`Timeline::distrust`].
+pub fn distrust() {
+    let _ = now();
+    if time().distrust() {
+        NEWS.notify(usize::MAX);
+    }
+}
+
 /// Whether somebody waits for the clock to be set.
 pub fn is_doubted() -> bool {
     DOUBTED.load(Ordering::Relaxed)

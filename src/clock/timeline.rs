@@ -89,6 +89,17 @@ impl Timeline {
         self.choose() || first
     }
 
+    /// By what WhatsApp told and the time since, its own certificates are not good: more time has passed
+    /// than was counted, as in a machine that slept. The system's clock is believed again, if it says
+    /// otherwise. Whether that is news.
+    pub fn distrust(&mut self) -> bool {
+        if !self.strange {
+            return false;
+        }
+        self.told = None;
+        self.choose()
+    }
+
     /// Whether WhatsApp has told the time in this run.
     pub fn is_certain(&self) -> bool {
         self.told.is_some() && self.pending.is_none()
@@ -264,6 +275,22 @@ mod tests {
         assert!(time.is_certain());
         assert_eq!(time.at(0), NOW);
         assert_eq!(time.disbelieved(0), Some(NOW + YEAR / 12));
+    }
+
+    #[test]
+    fn a_machine_that_slept_believes_its_clock_once_certificates_say_so() {
+        let mut time = Timeline::new(NOW, 0);
+        time.hear(NOW, 0);
+        assert!(!time.distrust(), "there is nothing else to believe");
+        assert!(time.is_certain());
+        // A year that no tick has counted.
+        time.see(NOW + YEAR, SECOND);
+        assert_eq!(time.at(SECOND), NOW + SECOND);
+        assert!(time.distrust());
+        let step = time.pending(SECOND).expect("a step");
+        time.adopt(step, SECOND);
+        assert_eq!(time.at(SECOND), NOW + YEAR);
+        assert!(!time.is_certain());
     }
 
     #[test]

@@ -79,7 +79,12 @@ pub enum DialError {
     #[error("{target}: {host:?} cannot stand in a certificate", host = target.host)]
     BadName { target: Target },
     #[error("{target}: no TLS connection: {words}")]
-    Tls { target: Target, words: String },
+    Tls {
+        target: Target,
+        words: String,
+        /// Whether the clock may be to blame.
+        clock: bool,
+    },
     #[error("{target}: no connection within {after:?}")]
     Timeout { target: Target, after: Duration },
 }
@@ -133,12 +138,14 @@ pub async fn connect(
                 Ok(stream) => Ok(Stream::Tls(Box::new(stream))),
                 Err(error) => {
                     let now = clock::now();
-                    if tls::blames_clock(&error, now) {
+                    let blamed = tls::blames_clock(&error, now);
+                    if blamed {
                         clock::doubt();
                     }
                     Err(DialError::Tls {
                         target: target.clone(),
                         words: tls::explain(&error, now),
+                        clock: blamed,
                     })
                 }
             }

@@ -13,7 +13,9 @@ use whatsapp_rust::wacore::net::{
     DisconnectReason, Transport, TransportEvent, TransportFactory, WHATSAPP_WEB_ORIGIN,
 };
 
-use crate::net::ws::{self, Closed};
+use crate::clock;
+use crate::net::dial::DialError;
+use crate::net::ws::{self, Closed, WsError};
 
 /// Events that wait for the client. When it is busy, the server has to wait: the socket is not read.
 const EVENTS: usize = 16;
@@ -48,8 +50,11 @@ impl TransportFactory for WsTransportFactory {
     async fn create_transport(
         &self,
     ) -> Result<(Arc<dyn Transport>, async_channel::Receiver<TransportEvent>), anyhow::Error> {
-        let (sender, receiver) =
-            ws::connect(&self.url, WHATSAPP_WEB_ORIGIN, &self.tls, self.timeout).await?;
+        let opened = ws::connect(&self.url, WHATSAPP_WEB_ORIGIN, &self.tls, self.timeout).await;
+        if let Err(WsError::Dial(DialError::Tls { clock: true, .. })) = &opened {
+            clock::distrust();
+        }
+        let (sender, receiver) = opened?;
         let (events, incoming) = async_channel::bounded(EVENTS);
         // The channel is new and empty: there is room.
         let _ = events.try_send(TransportEvent::Connected);

@@ -10,6 +10,7 @@ use heed::{Env, EnvFlags, EnvOpenOptions, WithoutTls};
 
 use super::error::{Room, StoreError};
 use super::events;
+use super::map::Map;
 use super::schema::{self, Tables};
 use super::tx::ReadTx;
 use super::width::{self, Unconverted, Width};
@@ -102,6 +103,8 @@ struct Gate {
     /// `None` once closed.
     env: Option<Env<WithoutTls>>,
     readers: usize,
+    /// Its pages in memory.
+    map: Map,
     /// Released with the environment, after it.
     lock: Option<File>,
 }
@@ -142,6 +145,7 @@ impl Environment {
             gate: Mutex::new(Gate {
                 env: Some(env),
                 readers: 0,
+                map: Map::of(&db.join(DATA_FILE)),
                 lock: Some(lock),
             }),
             idle: Condvar::new(),
@@ -186,7 +190,8 @@ impl Environment {
     /// # Errors
     /// [`StoreError::Full`] at the limit.
     pub fn grow(&self) -> Result<(), StoreError> {
-        let gate = self.wait_for_readers(self.gate());
+        let mut gate = self.wait_for_readers(self.gate());
+        let gate = &mut *gate;
         let env = gate.env.as_ref().ok_or(StoreError::Closed)?;
         let current = env.info().map_size;
         let limit = self.options.limit();
@@ -204,11 +209,13 @@ impl Environment {
                 log::error!("storage: the map is lost, restart to recover: {e}");
                 std::process::abort();
             }
+            gate.map.moved();
             log::warn!("storage: cannot grow the map to {} MiB: {e}", next / MIB);
             return Err(StoreError::Full(Room::Map {
                 limit: current as u64,
             }));
         }
+        gate.map.moved();
         log::debug!("storage: map grown to {} MiB", next / MIB);
         Ok(())
     }
@@ -217,6 +224,22 @@ impl Environment {
     pub fn clear_stale_readers(&self) -> Result<usize, StoreError> {
         let env = self.writer().ok_or(StoreError::Closed)?;
         Ok(env.clear_stale_readers()?)
+    }
+
+    /// The writer has ended a transaction.
+    pub fn transaction_ended(&self) {
+        let mut gate = self.gate();
+        if gate.env.is_some() {
+            gate.map.transaction_ended();
+        }
+    }
+
+    /// Lets go of the mapped pages that the last transactions have left.
+    pub fn idle(&self) {
+        let mut gate = self.gate();
+        if gate.env.is_some() {
+            gate.map.idle();
+        }
     }
 
     /// The most that the map can grow to, in bytes.
@@ -267,6 +290,8 @@ struct Leave<'a>(&'a Environment);
 impl Drop for Leave<'_> {
     fn drop(&mut self) {
         let mut gate = self.0.gate();
+        // Still in: the environment cannot have been closed.
+        gate.map.transaction_ended();
         gate.readers -= 1;
         if gate.readers == 0 {
             self.0.idle.notify_all();

@@ -321,7 +321,11 @@ impl Writer {
             while let Ok(job) = self.jobs.recv_blocking() {
                 self.progress.set_busy(true);
                 self.group(&env, job);
-                self.progress.set_busy(!self.jobs.is_empty());
+                let rests = self.jobs.is_empty();
+                self.progress.set_busy(!rests);
+                if rests {
+                    self.environment.idle();
+                }
             }
         }
         self.environment.shut();
@@ -373,7 +377,10 @@ impl Writer {
     ) -> Result<(), StoreError> {
         loop {
             match self.attempt(env, group, take_more) {
-                Attempt::Committed => return Ok(()),
+                Attempt::Committed => {
+                    self.environment.transaction_ended();
+                    return Ok(());
+                }
                 Attempt::Again => self.progress.count(|stats| stats.reruns += 1),
                 Attempt::Failed(error) => {
                     // LMDB says it to the next one only.

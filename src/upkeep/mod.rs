@@ -71,6 +71,7 @@ pub async fn run(store: Store, files: Files, policy: Policy) {
             rests = 0;
         }
         rests += 1;
+        store.idle();
         let next = Instant::now() + ROUND;
         while Instant::now() < next {
             let news = clock::news();

@@ -21,7 +21,7 @@ use crate::store::{Store, StoreError, WriteTx, accounts, events};
 
 use super::backend::{Arrivals, Journal};
 use super::convert::{self, AutoDownload, Inbound, What};
-use super::news::SessionNews;
+use super::news::{NewsSender, SessionNews};
 
 /// Stores what comes in for one account.
 #[derive(Clone)]
@@ -32,7 +32,7 @@ pub struct Inbox {
     pub account_id: Arc<str>,
     pub auto: AutoDownload,
     /// Told what is to be done about what came in.
-    pub news: async_channel::Sender<SessionNews>,
+    pub news: NewsSender,
     /// Takes what the session decrypts, and is told of nothing else.
     pub journal: Arc<Journal>,
 }
@@ -123,13 +123,13 @@ impl Inbox {
         // Full or closed: the name is asked for with the next message, and what is to be fetched
         // or to go stands in the store.
         for group in nameless {
-            let _ = self.news.try_send(SessionNews::Nameless(group));
+            let _ = self.news.tell(SessionNews::Nameless(group));
         }
         if media {
-            let _ = self.news.try_send(SessionNews::MediaWanted);
+            let _ = self.news.tell(SessionNews::MediaWanted);
         }
         if !removed.is_empty() {
-            let _ = self.news.try_send(SessionNews::MediaRemoved(removed));
+            let _ = self.news.tell(SessionNews::MediaRemoved(removed));
         }
     }
 }

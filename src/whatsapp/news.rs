@@ -23,8 +23,42 @@ use super::session::Ack;
 
 /// News that may wait for the driver; past [`NEWS_FOR_STATE`] receipts are dropped, so that what
 /// changes the account's state always finds room.
-pub const NEWS: usize = 1024;
+const NEWS: usize = 1024;
 const NEWS_FOR_STATE: usize = NEWS - 64;
+
+/// The news of a new session: to whom they are told, and from where the driver takes them.
+pub fn news() -> (NewsSender, async_channel::Receiver<SessionNews>) {
+    // A bounded channel would set its room aside at once, some 70 KiB for each account; this one
+    // has its bound in the sender.
+    let (sender, receiver) = async_channel::unbounded();
+    (NewsSender(sender), receiver)
+}
+
+/// Takes the news of one session, [`NEWS`] at a time.
+#[derive(Clone)]
+pub struct NewsSender(async_channel::Sender<SessionNews>);
+
+/// There was no room.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Overflow;
+
+impl NewsSender {
+    /// # Errors
+    /// When nobody has taken the last [`NEWS`]. That nobody listens any more is none.
+    pub fn tell(&self, news: SessionNews) -> Result<(), Overflow> {
+        // Senders on several threads at once could go above it, by their number.
+        if self.0.len() >= NEWS && !self.0.is_closed() {
+            return Err(Overflow);
+        }
+        let _ = self.0.try_send(news);
+        Ok(())
+    }
+
+    /// Whether what can be done without should be left out.
+    fn is_scarce(&self) -> bool {
+        self.0.len() >= NEWS_FOR_STATE
+    }
+}
 
 /// What happens to a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,7 +115,7 @@ impl Trouble {
 
 /// Hears the client's events, on its thread, and passes on what matters.
 pub struct Ears {
-    pub sender: async_channel::Sender<SessionNews>,
+    pub sender: NewsSender,
     pub acks: Acks,
     pub trouble: Trouble,
     /// Whether the client has what the server kept for it, and takes each message as it comes.
@@ -94,14 +128,14 @@ pub struct Ears {
 
 impl Ears {
     fn tell(&self, news: SessionNews) {
-        if matches!(news, SessionNews::Receipt { .. }) && self.sender.len() >= NEWS_FOR_STATE {
+        if matches!(news, SessionNews::Receipt { .. }) && self.sender.is_scarce() {
             log::warn!(
                 "{}: too many receipts at once, some are not counted",
                 self.inbox.account_id
             );
             return;
         }
-        if let Err(async_channel::TrySendError::Full(_)) = self.sender.try_send(news) {
+        if self.sender.tell(news).is_err() {
             // Without its content: a QR code is a secret.
             log::error!("{}: the session's news overflow", self.inbox.account_id);
         }
@@ -345,6 +379,24 @@ fn spoken(seconds: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn so_many_news_wait_and_no_more() {
+        let (sender, receiver) = news();
+        for _ in 0..NEWS_FOR_STATE {
+            assert!(!sender.is_scarce());
+            assert_eq!(sender.tell(SessionNews::LoggedIn), Ok(()));
+        }
+        assert!(sender.is_scarce());
+        for _ in NEWS_FOR_STATE..NEWS {
+            assert_eq!(sender.tell(SessionNews::Replaced), Ok(()));
+        }
+        assert_eq!(sender.tell(SessionNews::Replaced), Err(Overflow));
+        assert_eq!(receiver.try_recv(), Ok(SessionNews::LoggedIn));
+        assert_eq!(sender.tell(SessionNews::Replaced), Ok(()));
+        drop(receiver);
+        assert_eq!(sender.tell(SessionNews::Replaced), Ok(()), "nobody listens");
+    }
 
     #[test]
     fn lengths_of_time_are_spoken() {

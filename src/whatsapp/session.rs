@@ -36,7 +36,7 @@ use super::convert::AutoDownload;
 use super::convert::outgoing::{self, Context, Showing};
 use super::history::Importer;
 use super::inbound::Inbox;
-use super::news::{Ears, NEWS, SessionNews, Trouble};
+use super::news::{Ears, SessionNews, Trouble, news};
 use super::silence::{Patience, until_deaf};
 
 /// How long a message may take, from its encryption to the server's ack. Shorter than the usual
@@ -197,12 +197,12 @@ impl Session {
         account: u32,
         account_id: &str,
     ) -> Result<(Arc<Session>, async_channel::Receiver<SessionNews>), SessionError> {
-        let (sender, news) = async_channel::bounded(NEWS);
+        let (sender, news) = news();
         let broken = sender.clone();
         let unstored = sender.clone();
         let on_failure = move |error: &StoreError| {
             // Full or closed: the session is ending anyway.
-            let _ = unstored.try_send(SessionNews::Broken(format!("the storage failed: {error}")));
+            let _ = unstored.tell(SessionNews::Broken(format!("the storage failed: {error}")));
         };
         let stop = Shutdown::new();
         let acks = Acks::default();
@@ -275,7 +275,7 @@ impl Session {
                     .on_panic(move |message| {
                         let words = format!("internal error: {message}");
                         // Full or closed: the session is ending anyway.
-                        let _ = broken.try_send(SessionNews::Broken(words));
+                        let _ = broken.tell(SessionNews::Broken(words));
                     }),
             )
             .with_inbound_durability_hook(inbox)

@@ -233,9 +233,8 @@ async fn supervise(mut driver: Driver) {
                 log::error!("{}: internal error, the session starts again", driver.id);
                 driver.run = None;
                 driver.session = None;
-                driver
-                    .feed(Input::Ended(Some("internal error".into())))
-                    .await;
+                let ended = Input::Ended(Some("internal error".into()));
+                Box::pin(driver.feed(ended)).await;
             }
         }
     }
@@ -299,26 +298,33 @@ impl Driver {
             if let Some(done) = self.leave.take() {
                 return done;
             }
-            match self.wait().await {
-                Woken::Command(command) => self.command(command).await,
-                Woken::News(news) => self.news(news).await,
-                Woken::Ended(error) => {
-                    self.run = None;
-                    self.ended(error).await;
-                    if let Phase::Stopped(_) = self.machine.phase() {
-                        // An account at rest keeps no client in memory.
-                        self.close().await;
-                    }
-                }
-                Woken::Due => {
-                    self.wake = None;
-                    self.due().await;
-                }
-                Woken::ClockSet(step) => self.clock_set(step).await,
-                Woken::Abandoned => {
+            let woken = self.wait().await;
+            // In a box of its own: a task takes for its whole life what its largest step takes, and
+            // this one waits nearly always.
+            Box::pin(self.step(woken)).await;
+        }
+    }
+
+    async fn step(&mut self, woken: Woken) {
+        match woken {
+            Woken::Command(command) => self.command(command).await,
+            Woken::News(news) => self.news(news).await,
+            Woken::Ended(error) => {
+                self.run = None;
+                self.ended(error).await;
+                if let Phase::Stopped(_) = self.machine.phase() {
+                    // An account at rest keeps no client in memory.
                     self.close().await;
-                    return async_channel::bounded(1).0;
                 }
+            }
+            Woken::Due => {
+                self.wake = None;
+                self.due().await;
+            }
+            Woken::ClockSet(step) => self.clock_set(step).await,
+            Woken::Abandoned => {
+                self.close().await;
+                self.leave = Some(async_channel::bounded(1).0);
             }
         }
     }

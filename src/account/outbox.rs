@@ -45,7 +45,9 @@ type Tries = HashMap<String, Try>;
 pub async fn run(sending: Sending, kicked: async_channel::Receiver<()>) {
     let mut tries = Tries::new();
     loop {
-        let wake = match sending.round(&mut tries).await {
+        // In a box of its own: a task takes for its whole life what its largest step takes, and this one
+        // rests nearly always.
+        let wake = match Box::pin(sending.round(&mut tries)).await {
             Ok(wake) => wake.map(|at| Duration::from_millis(at.saturating_sub(clock::ticks()))),
             Err(error) => {
                 log::error!("{}: the outbox: {error}", sending.id);

@@ -4,15 +4,16 @@
 //! can be compared between machines; times only within one run, as the ratios do.
 //!
 //! `cargo bench --features sandbox -- footprint 1 10` measures the footprint alone, with those numbers
-//! of accounts instead of 0, 1, 10 and 50; `speed`, `pages`, `memory` and `wear` are the other parts, and
-//! numbers behind `memory` are those of messages in a history. `quick` does a tenth of the work of
-//! all but the footprint. `--profile dev` measures counts without the wait for a release build.
+//! of accounts instead of 0, 1, 10, 50 and 100; `speed`, `pages`, `memory`, `wear` and `soak` are the
+//! other parts, and numbers behind `memory` are those of messages in a history. `quick` does a tenth of
+//! the work, and is idle for a tenth of the time. `--profile dev` measures counts without the wait for a release build,
+//! and with `WILDCAT_TEST_BINARY=FILE` the memory of that binary.
 
 mod footprint;
 mod load;
 mod memory;
 mod pages;
-mod process;
+mod soak;
 mod speed;
 mod stock;
 #[path = "../it/support/mod.rs"]
@@ -35,7 +36,7 @@ fn main() {
     // cargo adds `--bench`.
     let args: Vec<String> = std::env::args().skip(1).collect();
     let asked = |name: &str| args.iter().any(|arg| arg == name);
-    let parts = ["footprint", "speed", "pages", "memory", "wear"];
+    let parts = ["footprint", "speed", "pages", "memory", "wear", "soak"];
     let scale = Scale(if asked("quick") { 10 } else { 1 });
     let numbers: Vec<usize> = args.iter().filter_map(|arg| arg.parse().ok()).collect();
     // Numbers alone are those of accounts.
@@ -45,9 +46,10 @@ fn main() {
         true => usual.to_vec(),
         false => numbers.clone(),
     };
-    let kept = keep_sandbox_binary();
+    // The binary of the tests, or one that is named.
+    let kept = support::released().is_none().then(keep_sandbox_binary);
     if !named || asked("footprint") {
-        footprint::run(&or(&footprint::ACCOUNTS));
+        footprint::run(scale, &or(&footprint::ACCOUNTS));
     }
     if all || asked("speed") {
         speed::run(scale);
@@ -60,6 +62,9 @@ fn main() {
     }
     if all || asked("wear") {
         wear::run(scale);
+    }
+    if all || asked("soak") {
+        soak::run(scale);
     }
     drop(kept);
 }

@@ -1,14 +1,13 @@
-//! How far the peak of the resident memory moves when something big passes through.
+//! Memory after much, and its peaks while something big passes through.
 
-use std::io::Write as _;
-use std::net::TcpStream;
+use std::io::Write;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use crate::load::Connection;
-use crate::process::Watch;
+use crate::support::process::{Sample, Watch};
 use crate::support::{Server, World, eventually};
 use crate::{Scale, row};
 
@@ -16,6 +15,9 @@ const ALICE: &str = "491740000001";
 const BOB: &str = "491740000002";
 /// The largest file that WILDCAT 2.0 programs send.
 const FILE: usize = 52_428_800;
+/// Messages that come in, of as many people as [`PEOPLE`].
+const MESSAGES: usize = 10_000;
+const PEOPLE: usize = 10;
 /// Messages that a phone hands over after the pairing.
 pub const HISTORIES: [usize; 3] = [0, 5_000, 50_000];
 /// Chats that they are in.
@@ -27,10 +29,38 @@ const BOUNDARY: &str = "----wildcat";
 /// Prints the table, with phones that hand over so many messages.
 pub fn run(scale: Scale, histories: &[usize]) {
     println!("\n| What | Measured |\n|---|---|");
+    after_messages(scale.of(MESSAGES));
     sending(scale.of(FILE));
+    receiving(scale.of(FILE));
     for &messages in histories {
         history(scale.of(messages));
     }
+}
+
+/// What stays after many messages.
+fn after_messages(count: usize) {
+    let world = World::new();
+    let server = world.server();
+    world.pair(&server, "alice", ALICE);
+    thread::sleep(REST);
+    let watch = Watch::start(&server);
+    for n in 0..PEOPLE {
+        let from = format!("4917500{n:05}");
+        world.phone(&from, "Somebody");
+        flood(&world, &from, ALICE, count / PEOPLE);
+    }
+    let peak = watch.end(&server);
+    row(&format!("{count} messages come in"), &peak.to_string());
+    thread::sleep(REST);
+    let rested = Sample::of(&server);
+    row(&format!("after {count} messages"), &rested.to_string());
+}
+
+/// Messages at the simulator's full speed; returns when they are acknowledged.
+pub fn flood(world: &World, from: &str, to: &str, count: usize) {
+    let load = json!({"from": from, "to": to, "count": count});
+    let done = world.admin("POST", "/load", Some(&load)).expect(200);
+    assert_eq!(done["acknowledged"], count, "{done}");
 }
 
 /// A document that is as large as a file may be.
@@ -45,9 +75,43 @@ fn sending(size: usize) {
     send_document(&server, size);
     let seconds = started.elapsed().as_secs_f64();
     let what = format!("a document of {:.1} MB sent, in {seconds:.1} s", mb(size));
-    row(&what, &watch.end(&server));
+    row(&what, &watch.end(&server).to_string());
     let got = bob.received(1);
     assert_eq!(got[0]["media"]["size"], size, "{}", got[0]);
+}
+
+/// The same, from a phone, stored as it comes, and then read by a program.
+fn receiving(size: usize) {
+    let world = World::new();
+    let server = world.server_with(&[("MEDIA_AUTO_MAX_BYTES", "64MiB")]);
+    world.pair(&server, "alice", ALICE);
+    let bob = world.phone(BOB, "Bob");
+    thread::sleep(REST);
+    let watch = Watch::start(&server);
+    let document = json!({"base64": base64_noise(size), "mimetype": "application/octet-stream"});
+    let id = bob.send(&json!({"to": ALICE, "document": document}));
+    eventually("the stored file", || {
+        let listed = world.get(&server, &format!("/media?messageId={id}"));
+        (listed["media"][0]["mediaSize"] == size).then_some(())
+    });
+    let what = format!("a document of {:.1} MB received and stored", mb(size));
+    row(&what, &watch.end(&server).to_string());
+    let watch = Watch::start(&server);
+    let path = format!("/accounts/alice/messages/{id}/media");
+    let got = world.api(&server, "GET", &path, None);
+    assert_eq!((got.status, got.bytes.len()), (200, size));
+    row(
+        "the same read by a program",
+        &watch.end(&server).to_string(),
+    );
+}
+
+/// Noise as base64.
+fn base64_noise(size: usize) -> String {
+    use base64::Engine as _;
+    let mut bytes = Vec::with_capacity(size);
+    write_noise(&mut bytes, size).expect("memory");
+    base64::engine::general_purpose::STANDARD.encode(bytes)
 }
 
 /// A pairing with a phone that has a past.
@@ -79,7 +143,9 @@ fn history(messages: usize) {
         "a pairing with a history of {messages} messages, stored {:.1} s later",
         started.elapsed().as_secs_f64()
     );
-    row(&what, &watch.end(&server));
+    row(&what, &watch.end(&server).to_string());
+    thread::sleep(REST);
+    row("the same, a while later", &Sample::of(&server).to_string());
 }
 
 fn mb(bytes: usize) -> f64 {
@@ -104,7 +170,7 @@ fn send_document(server: &Server, size: usize) {
 }
 
 /// Bytes of no known format, that no compression makes fewer.
-fn write_noise(stream: &mut TcpStream, size: usize) -> std::io::Result<()> {
+fn write_noise(stream: &mut impl Write, size: usize) -> std::io::Result<()> {
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     let mut left = size;
     while left > 0 {

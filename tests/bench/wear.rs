@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::Scale;
-use crate::process::bytes_written;
 use crate::row;
+use crate::support::process::bytes_written;
 use crate::support::{Server, World, disk, eventually};
 
 const ALICE: &str = "491710000000";

@@ -9,6 +9,7 @@
 mod board;
 pub mod disk;
 mod form;
+pub mod process;
 mod raw;
 mod receiver;
 mod server;
@@ -18,7 +19,7 @@ pub use board::Board;
 pub use form::Form;
 pub use raw::{Raw, request};
 pub use receiver::{Delivery, Receiver, Reply};
-pub use server::{Server, ServerOptions, bits, run_to_end, use_binary};
+pub use server::{Server, ServerOptions, bits, released, run_to_end, use_binary};
 pub use world::{Answer, Phone, World, eventually};
 
 use std::time::Duration;

@@ -6,24 +6,36 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::support::Server;
+use super::Server;
 
-/// What the kernel says of a process.
+/// What the kernel says of a process. All sizes in bytes.
+#[derive(Debug, Clone, Copy)]
 pub struct Sample {
-    /// kB, all that is resident.
+    /// All that is resident.
     pub resident: u64,
-    /// kB of it that no file backs.
+    /// The same, with pages that other processes have, too, shared out among them.
+    pub proportional: u64,
+    /// What no file backs: heap and stacks.
     pub anonymous: u64,
-    threads: u64,
-    descriptors: usize,
+    /// Pages of the database's file.
+    pub mapped: u64,
+    pub threads: u64,
+    pub descriptors: usize,
 }
 
 impl Sample {
     pub fn of(server: &Server) -> Sample {
-        let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("/proc");
+        let read = |what: &str| {
+            fs::read_to_string(format!("/proc/{}/{what}", server.pid())).expect("/proc")
+        };
+        let (all, status, each) = (read("smaps_rollup"), read("status"), read("smaps"));
         Sample {
-            resident: field(&status, "VmRSS:"),
-            anonymous: field(&status, "RssAnon:"),
+            resident: kib(&all, "Rss:"),
+            proportional: kib(&all, "Pss:"),
+            anonymous: kib(&all, "Anonymous:"),
+            mapped: each
+                .split_once("/data.mdb")
+                .map_or(0, |(_, rest)| kib(rest, "Rss:")),
             threads: field(&status, "Threads:"),
             descriptors: fs::read_dir(format!("/proc/{}/fd", server.pid()))
                 .expect("/proc")
@@ -36,13 +48,21 @@ impl std::fmt::Display for Sample {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{:.1} MB resident ({:.1} MB anonymous), {} threads, {} descriptors",
-            self.resident as f64 / 1e3,
-            self.anonymous as f64 / 1e3,
+            "{:.2} MB resident ({:.2} MB proportional, {:.2} MB anonymous, {:.2} MB of the \
+             database), {} threads, {} descriptors",
+            self.resident as f64 / 1e6,
+            self.proportional as f64 / 1e6,
+            self.anonymous as f64 / 1e6,
+            self.mapped as f64 / 1e6,
             self.threads,
             self.descriptors
         )
     }
+}
+
+/// What is in KiB there, in bytes.
+fn kib(text: &str, name: &str) -> u64 {
+    field(text, name) * 1024
 }
 
 fn field(text: &str, name: &str) -> u64 {
@@ -53,13 +73,14 @@ fn field(text: &str, name: &str) -> u64 {
         .unwrap_or(0)
 }
 
-pub fn cpu_ticks(server: &Server) -> u64 {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", server.pid())).expect("/proc");
-    // Fields 14 and 15, counted behind the name in brackets.
-    let rest = stat.rsplit(')').next().unwrap_or_default();
-    let fields: Vec<&str> = rest.split_whitespace().collect();
-    let ticks = |n: usize| fields.get(n).and_then(|v| v.parse::<u64>().ok());
-    ticks(11).unwrap_or(0) + ticks(12).unwrap_or(0)
+/// Nanoseconds that its threads have had a CPU.
+pub fn cpu_nanos(server: &Server) -> u64 {
+    fs::read_dir(format!("/proc/{}/task", server.pid()))
+        .expect("/proc")
+        .flatten()
+        .filter_map(|task| fs::read_to_string(task.path().join("schedstat")).ok())
+        .filter_map(|stat| stat.split_whitespace().next()?.parse::<u64>().ok())
+        .sum()
 }
 
 /// Times that a thread of the process gave up the CPU to wait, and so woke up again.
@@ -100,7 +121,7 @@ impl Watch {
             let mut most = 0;
             while !stopped.load(Ordering::Relaxed) {
                 let status = fs::read_to_string(&path).unwrap_or_default();
-                most = most.max(field(&status, "RssAnon:"));
+                most = most.max(kib(&status, "RssAnon:"));
                 thread::sleep(LOOK);
             }
             most
@@ -112,19 +133,37 @@ impl Watch {
         }
     }
 
-    /// The peaks until now, and how far they are from the start.
-    pub fn end(self, server: &Server) -> String {
+    /// The peaks until now.
+    pub fn end(self, server: &Server) -> Peak {
         self.stop.store(true, Ordering::Relaxed);
         let anonymous = self.anonymous.join().expect("it only reads");
         let status = fs::read_to_string(status_path(server)).expect("/proc");
-        let peak = field(&status, "VmHWM:");
-        let mb = |kb: u64| kb as f64 / 1e3;
-        format!(
+        Peak {
+            before: self.before,
+            resident: kib(&status, "VmHWM:"),
+            anonymous,
+        }
+    }
+}
+
+/// The most that there was, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Peak {
+    pub before: Sample,
+    pub resident: u64,
+    pub anonymous: u64,
+}
+
+impl std::fmt::Display for Peak {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mb = |bytes: u64| bytes as f64 / 1e6;
+        write!(
+            f,
             "peak {:.1} MB resident ({:+.2} MB), {:.1} MB of it anonymous ({:+.2} MB)",
-            mb(peak),
-            mb(peak) - mb(self.before.resident),
-            mb(anonymous),
-            mb(anonymous) - mb(self.before.anonymous),
+            mb(self.resident),
+            mb(self.resident) - mb(self.before.resident),
+            mb(self.anonymous),
+            mb(self.anonymous) - mb(self.before.anonymous),
         )
     }
 }

@@ -81,6 +81,9 @@ impl Options {
 /// A multiple of the page size of every machine that this runs on (64 KiB on some ARM kernels).
 const PAGE: u64 = 64 << 10;
 
+/// How much larger the file may become while another process reads it.
+const READERS_GROWTH: u64 = 4 << 30;
+
 pub(super) fn round_up(size: u64) -> u64 {
     size.saturating_add(PAGE - 1) & !(PAGE - 1)
 }
@@ -330,9 +333,13 @@ pub fn open_to_read(path: &Path, options: Options) -> Result<Env<WithoutTls>, St
             cause: Unconverted::OnlyRead,
         });
     }
+    let file = db.join(DATA_FILE);
+    let length = fs::metadata(&file).map_err(|e| StoreError::io("read", &file, e))?;
+    // A writer may make the file larger while it is read, but not by so much; and not every machine
+    // has addresses for all that it could become.
+    let size = length.len().saturating_add(READERS_GROWTH) & !(PAGE - 1);
     let mut open = EnvOpenOptions::new().read_txn_without_tls();
-    // As large as it can become: a writer may make the file larger than it is now.
-    open.map_size(to_usize(options.limit())?)
+    open.map_size(to_usize(size.min(options.limit()))?)
         .max_dbs(schema::COUNT)
         .max_readers(MAX_READERS);
     // SAFETY: the flags have no safety condition.

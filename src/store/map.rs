@@ -206,8 +206,12 @@ bee00000-bee21000 rw-p 00000000 00:00 0          [stack]";
                     .map(|row| Ok(row?.1))
                     .collect::<Result<_, crate::store::StoreError>>()?;
                 assert_eq!(rows.len(), ROWS as usize);
-                assert!(rows.iter().copied().enumerate().all(is_right));
-                assert!(resident(&file) >= all);
+                // Between the two the writer may come to rest, and let go, too.
+                let all_in = (0..100).any(|_| {
+                    assert!(rows.iter().copied().enumerate().all(is_right));
+                    resident(&file) >= all
+                });
+                assert!(all_in);
                 // Another one has come and gone meanwhile.
                 store.read(|tx| tx.get(tx.tables().meta, b"test 000").map(drop))?;
                 store.idle();

@@ -4,12 +4,13 @@
 //! can be compared between machines; times only within one run, as the ratios do.
 //!
 //! `cargo bench --features sandbox -- footprint 1 10` measures the footprint alone, with those numbers
-//! of accounts instead of 0, 1, 10, 50 and 100; `speed`, `pages`, `memory`, `wear` and `soak` are the
-//! other parts, and numbers behind `memory` are those of messages in a history. `quick` does a tenth of
+//! of accounts instead of 0, 1, 10, 50 and 100; `speed`, `pages`, `memory`, `wear`, `soak` and `instructions`
+//! are the other parts, and numbers behind `memory` are those of messages in a history. `quick` does a tenth of
 //! the work, and is idle for a tenth of the time. `--profile dev` measures counts without the wait for a release build,
-//! and with `WILDCAT_TEST_BINARY=FILE` the memory of that binary.
+//! and with `WILDCAT_TEST_BINARY=FILE` the memory and the instructions of that binary.
 
 mod footprint;
+mod instructions;
 mod load;
 mod memory;
 mod pages;
@@ -36,7 +37,15 @@ fn main() {
     // cargo adds `--bench`.
     let args: Vec<String> = std::env::args().skip(1).collect();
     let asked = |name: &str| args.iter().any(|arg| arg == name);
-    let parts = ["footprint", "speed", "pages", "memory", "wear", "soak"];
+    let parts = [
+        "footprint",
+        "speed",
+        "pages",
+        "memory",
+        "wear",
+        "soak",
+        "instructions",
+    ];
     let scale = Scale(if asked("quick") { 10 } else { 1 });
     let numbers: Vec<usize> = args.iter().filter_map(|arg| arg.parse().ok()).collect();
     // Numbers alone are those of accounts.
@@ -65,6 +74,9 @@ fn main() {
     }
     if all || asked("soak") {
         soak::run(scale);
+    }
+    if all || asked("instructions") {
+        instructions::run(scale);
     }
     drop(kept);
 }

@@ -1,6 +1,6 @@
 //! The stock client in a process of its own: `tests/simulator/examples/stock.rs`.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
@@ -19,11 +19,29 @@ pub struct Stock {
 impl Stock {
     /// Builds it in the profile of this benchmark and links it to the phone of `number`.
     pub fn link(world: &World, number: &str) -> Stock {
-        let mut child = Command::new(build())
+        Stock::link_under(world, number, &[])
+    }
+
+    /// The same, run by a program with arguments.
+    pub fn link_under(world: &World, number: &str, wrapper: &[String]) -> Stock {
+        let binary = build();
+        let mut command = match wrapper.split_first() {
+            Some((program, args)) => {
+                let mut command = Command::new(program);
+                command.args(args).arg(binary);
+                command
+            }
+            None => Command::new(binary),
+        };
+        let mut child = command
             .arg(world.simulator.ws_url())
             .arg(world.directory.path().join("ca.pem"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(match wrapper {
+                [] => Stdio::inherit(),
+                _ => Stdio::piped(),
+            })
             .spawn()
             .expect("the stock client starts");
         let mut stock = Stock {
@@ -58,6 +76,19 @@ impl Stock {
     /// Waits until the client has handed over all expected messages.
     pub fn received(&mut self) {
         assert!(self.hear()["received"].is_u64());
+    }
+
+    /// Ends it; what its wrapper has said.
+    pub fn end(mut self) -> String {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(sent.expect("kill").success());
+        let mut said = String::new();
+        let stderr = self.child.stderr.take().expect("piped");
+        BufReader::new(stderr)
+            .read_to_string(&mut said)
+            .expect("text");
+        said
     }
 
     fn say(&mut self, line: &Value) {

@@ -150,7 +150,8 @@ build_tests() {
     local variables
     mapfile -t variables < <(settings "$1")
     # Named by cargo, in JSON, among much else.
-    unit_tests=$(inside env "${variables[@]}" CARGO_PROFILE_DEV_DEBUG=false cargo-zigbuild test --locked \
+    unit_tests=$(inside env "${variables[@]}" CARGO_PROFILE_DEV_DEBUG=false \
+        CARGO_PROFILE_DEV_STRIP=false cargo-zigbuild test --locked \
         --package wildcat --lib --no-run "${build_std[@]}" --target "$1" --message-format=json-render-diagnostics |
         python3 -c 'import json, sys
 for line in sys.stdin:

@@ -7,6 +7,7 @@
 //! | [`args`], [`config`] | the command line; every setting and limit |
 //! | [`runtime`] | the one executor and how it does, the signal to stop |
 //! | [`clock`] | the only caller of the system's clocks; the server's own time, which outlives their jumps |
+//! | [`pages`] | what is mapped of files, and how it is let go |
 //! | [`keys`] | the keys of the API, hashed, in their file |
 //! | [`jid`] | recipients, parsed and canonical |
 //! | [`event`] | what happened: the contract of the log, the webhooks and their readers |
@@ -63,6 +64,7 @@ pub mod jid;
 pub mod keys;
 pub mod media;
 pub mod net;
+pub mod pages;
 pub mod qr;
 pub mod runtime;
 #[cfg(feature = "sandbox")]

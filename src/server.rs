@@ -112,9 +112,8 @@ pub struct Server {
     store: Store,
     shutdown: Shutdown,
     api: smol::Task<()>,
-    /// Both end with the server.
-    _upkeep: smol::Task<()>,
-    _time: smol::Task<()>,
+    /// They end with the server.
+    _upkeep: [smol::Task<()>; 3],
     deliveries: Deliveries,
     #[cfg(feature = "fuzzing")]
     context: ApiContext,
@@ -279,6 +278,7 @@ impl Server {
         };
         let time = executor.spawn(upkeep::keep_time(store.clone()));
         let upkeep = executor.spawn(upkeep::run(store.clone(), files, policy));
+        let size = executor.spawn(upkeep::keep_small());
         Ok(Server {
             address,
             accounts,
@@ -286,8 +286,7 @@ impl Server {
             shutdown,
             api,
             deliveries,
-            _upkeep: upkeep,
-            _time: time,
+            _upkeep: [upkeep, time, size],
             #[cfg(feature = "fuzzing")]
             context,
         })

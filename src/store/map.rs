@@ -1,12 +1,12 @@
-//! The pages of the data file that are mapped into this process, and how they are let go.
+//! The pages of the data file that are mapped into this process, and when they are let go.
 //!
-//! LMDB reads through a map of its file. Each page that it touches counts as this process's memory from
-//! then on, though the system could take it back at any time: after a history of 50,000 messages that
-//! was most of all memory. So now and then they are unmapped. They stay in the system's cache; who
-//! needs one again has it mapped again, which costs a few microseconds and no disk.
+//! LMDB reads through a map of its file; after a history of 50,000 messages what it had touched was most
+//! of all memory. See [`pages`].
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use crate::pages;
 
 /// Between two times that the pages are let go while there is something to do: what was touched meanwhile
 /// is a few hundred pages at most, and the ones that are needed all the time are not mapped again more
@@ -91,13 +91,10 @@ impl Map {
     fn let_go(&self) {
         #[cfg(target_os = "linux")]
         if let Some((address, length)) = self.range {
-            let start = std::ptr::with_exposed_provenance_mut(address);
             // SAFETY: this is LMDB's map of its file, shared and without MDB_WRITEMAP: nobody writes
             // through it, so no change is lost, and whoever reads on finds the same bytes, from the
             // same file, also in the middle of a transaction.
-            let result = unsafe { libc::madvise(start, length, libc::MADV_DONTNEED) };
-            if result != 0 {
-                let error = std::io::Error::last_os_error();
+            if let Err(error) = unsafe { pages::let_go(address, length) } {
                 log::debug!("storage: the mapped pages stay: {error}");
             }
         }
@@ -106,20 +103,9 @@ impl Map {
 
 /// The address and length of the map of `file`, from its start on, in what `/proc/self/maps` says.
 fn find(maps: &str, file: &Path) -> Option<(usize, usize)> {
-    maps.lines().find_map(|line| {
-        // "7f0000000000-7f0004000000 r--s 00000000 fe:00 1234    /data/db/data.mdb"
-        let mut fields = line.splitn(6, ' ');
-        let (start, end) = fields.next()?.split_once('-')?;
-        let rights = fields.next()?;
-        let offset = fields.next()?;
-        let path = fields.nth(2)?.trim_start();
-        let is_it = rights.starts_with("r--s")
-            && offset.bytes().all(|digit| digit == b'0')
-            && Path::new(path) == file;
-        let start = usize::from_str_radix(start, 16).ok().filter(|_| is_it)?;
-        let end = usize::from_str_radix(end, 16).ok()?;
-        Some((start, end.checked_sub(start)?))
-    })
+    pages::mappings(maps)
+        .find(|part| part.file == file && part.rights == "r--s" && part.offset == 0)
+        .map(|part| (part.address, part.length))
 }
 
 #[cfg(test)]

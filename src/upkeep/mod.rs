@@ -11,6 +11,7 @@ pub use time::keep as keep_time;
 
 use crate::clock::{self, Millis};
 use crate::media::Files;
+use crate::pages;
 use crate::store::{Store, StoreError, media, messages, probe};
 
 /// Between two looks at what is to go.
@@ -50,6 +51,25 @@ impl Policy {
             }),
             bytes: Some(self.bytes.map_or(most, |bytes| bytes.min(most))),
         }
+    }
+}
+
+/// From the start to the first time that the program's pages are let go: most of what only the start
+/// needs has been needed by then.
+const STARTED: Duration = Duration::from_secs(10);
+/// Between two times.
+const STAY: Duration = Duration::from_secs(600);
+
+/// Lets go of the parts of the program that are not in use, until it is dropped.
+pub async fn keep_small() {
+    let mut next = STARTED;
+    loop {
+        smol::Timer::after(next).await;
+        if let Err(error) = pages::let_go_of_program() {
+            log::debug!("the program's pages stay: {error}");
+            return;
+        }
+        next = STAY;
     }
 }
 

@@ -134,6 +134,12 @@ settings() {
 # a stripped program does not have.
 build_std=(-Z build-std=std,panic_abort,panic_unwind -Z build-std-features=panic-unwind,optimize_for_size)
 
+# settled FOLDER: of what cargo has built there. waproto's build script writes a file and asks to be run again when
+# that changes; which it has just done, so that the next build would make that crate anew, and all that use it.
+settled() {
+    find "$1" -name whatsapp.local.desc -exec touch --date=@1 {} +
+}
+
 # build_binaries TARGET…: release binaries under out/TARGET/release, with their symbols.
 build_binaries() {
     local target options=() variables=(CARGO_PROFILE_RELEASE_STRIP=false) more
@@ -143,6 +149,7 @@ build_binaries() {
         variables+=("${more[@]}")
     done
     inside env "${variables[@]}" cargo-zigbuild build --locked --release "${build_std[@]}" "${options[@]}"
+    settled "$kept/out"
 }
 
 # build_tests TARGET: the program of the unit tests; sets `unit_tests` to its path.
@@ -159,4 +166,5 @@ for line in sys.stdin:
     if built.get("executable") and built["profile"]["test"]:
         print(built["executable"])')
     unit_tests=$kept${unit_tests}
+    settled "$kept/out"
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::media_in::base64;
 use crate::media_out::noise;
-use crate::support::{Board, Form, Server, ServerOptions, World, eventually, not_tested};
+use crate::support::{Board, Form, Phone, Server, ServerOptions, World, eventually, not_tested};
 
 const ALICE: &str = "491700000001";
 const BOB: &str = "491700000002";
@@ -26,6 +26,17 @@ fn texts(world: &World, server: &Server) -> Vec<String> {
     messages.iter().rev().map(text).collect()
 }
 
+/// Pairs alice, whom Bob has written "before".
+fn begin<'a>(world: &'a World, server: &Server) -> Phone<'a> {
+    world.pair(server, "alice", ALICE);
+    let bob = world.phone(BOB, "Bob");
+    bob.say(ALICE, "before");
+    eventually("the first message", || {
+        (texts(world, server) == ["before"]).then_some(())
+    });
+    bob
+}
+
 #[test]
 fn while_a_card_is_slow_everything_else_is_not() {
     const MESSAGES: usize = 12;
@@ -33,12 +44,7 @@ fn while_a_card_is_slow_everything_else_is_not() {
     let mut options = world.options();
     let board = Board::under(&mut options);
     let server = Server::start(&options);
-    world.pair(&server, "alice", ALICE);
-    let bob = world.phone(BOB, "Bob");
-    bob.say(ALICE, "before");
-    eventually("the first message", || {
-        (texts(&world, &server) == ["before"]).then_some(())
-    });
+    let bob = begin(&world, &server);
 
     let mark = server.log_mark();
     board.sync_ms.store(3_000, Ordering::SeqCst);
@@ -100,12 +106,7 @@ fn a_card_that_fails(break_it: impl Fn(&Board), words: &str, advice: &str) {
     let mut options = world.options();
     let board = Board::under(&mut options);
     let server = Server::start(&options);
-    world.pair(&server, "alice", ALICE);
-    let bob = world.phone(BOB, "Bob");
-    bob.say(ALICE, "before");
-    eventually("the first message", || {
-        (texts(&world, &server) == ["before"]).then_some(())
-    });
+    let bob = begin(&world, &server);
     let mark = server.log_mark();
     break_it(&board);
     let mut expected = vec!["before".to_owned()];
@@ -192,12 +193,7 @@ fn a_commit_whose_end_fails_ends_the_server_and_loses_nothing() {
     let mut options = world.options();
     let board = Board::under(&mut options);
     let mut server = Server::start(&options);
-    world.pair(&server, "alice", ALICE);
-    let bob = world.phone(BOB, "Bob");
-    bob.say(ALICE, "before");
-    eventually("the first message", || {
-        (texts(&world, &server) == ["before"]).then_some(())
-    });
+    let bob = begin(&world, &server);
     board.meta_error.store(EIO, Ordering::SeqCst);
     bob.say(ALICE, "meanwhile");
     let status = server.wait();
@@ -287,12 +283,7 @@ fn a_full_disk_takes_no_file_and_leaves_nothing_behind() {
         .map(Into::into)
         .to_vec();
     let server = Server::start(&options);
-    world.pair(&server, "alice", ALICE);
-    let bob = world.phone(BOB, "Bob");
-    bob.say(ALICE, "before");
-    eventually("the first message", || {
-        (texts(&world, &server) == ["before"]).then_some(())
-    });
+    let bob = begin(&world, &server);
     // There is room for messages, and none for a file of this size.
     let database = options.data.join("db/data.mdb");
     let room = std::fs::metadata(&database).expect("a database").len() + (2 << 20);

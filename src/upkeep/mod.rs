@@ -57,8 +57,8 @@ impl Policy {
 /// From the start to the first time that the program's pages are let go: most of what only the start
 /// needs has been needed by then.
 const STARTED: Duration = Duration::from_secs(10);
-/// Between two times.
-const STAY: Duration = Duration::from_secs(600);
+/// Between two times: what an idle server needs are some hundred pages, so that it costs it nothing that shows.
+const STAY: Duration = Duration::from_secs(60);
 
 /// Lets go of the parts of the program that are not in use, until it is dropped.
 pub async fn keep_small() {

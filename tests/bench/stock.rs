@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::load::Timed;
-use crate::support::World;
+use crate::support::{World, released};
 
 /// A linked and connected client. Killed when it is dropped.
 pub struct Stock {
@@ -17,7 +17,7 @@ pub struct Stock {
 }
 
 impl Stock {
-    /// Builds it in the profile of this benchmark and links it to the phone of `number`.
+    /// Builds it in the profile of the server beside it, and links it to the phone of `number`.
     pub fn link(world: &World, number: &str) -> Stock {
         Stock::link_under(world, number, &[])
     }
@@ -116,7 +116,12 @@ fn build() -> PathBuf {
     let mut command = Command::new(cargo);
     command.args(["build", "--locked", "--quiet", "-p", "wildcat-simulator"]);
     command.args(["--example", "stock"]);
-    if !cfg!(debug_assertions) {
+    // Beside a binary that is named, which is a release, stands one.
+    let profile = match cfg!(debug_assertions) && released().is_none() {
+        true => "debug",
+        false => "release",
+    };
+    if profile == "release" {
         command.arg("--release");
     }
     let status = command
@@ -126,6 +131,6 @@ fn build() -> PathBuf {
     assert!(status.success(), "the stock client cannot be built");
     // Benchmarks run in target/PROFILE/deps.
     let own = std::env::current_exe().expect("a path");
-    let profile = own.ancestors().nth(2).expect("target/PROFILE");
-    profile.join("examples/stock")
+    let target = own.ancestors().nth(3).expect("target");
+    target.join(profile).join("examples/stock")
 }

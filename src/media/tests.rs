@@ -41,7 +41,8 @@ impl Place {
 }
 
 fn fixtures() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/media")
+    // From the top of the sources, where tests run, and not where they were built: that can be elsewhere.
+    PathBuf::from("tests/fixtures/media")
 }
 
 fn fixture(name: &str) -> Vec<u8> {

@@ -18,7 +18,8 @@ use crate::{Scale, row};
 pub const ACCOUNTS: [usize; 5] = [0, 1, 10, 50, 100];
 /// Starts measured for the time to the first answer.
 const STARTS: usize = 20;
-/// How long a server rests before it is measured: what follows a login is done by then, and what the start needed has left memory.
+/// How long a server rests before it is measured: what follows a login is done by then, and what the start
+/// needed has left memory.
 const REST: Duration = Duration::from_secs(15);
 /// Seconds that idleness is watched: several of the client's keep-alives, which are 15 to 30 s apart.
 const IDLE: usize = 120;

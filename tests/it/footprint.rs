@@ -36,7 +36,8 @@ fn of_the_release() -> World {
 /// How long a server is watched that has nothing to do: what its start needed has left memory before that.
 const REST: Duration = Duration::from_secs(15);
 
-/// The least that was resident while it rested.
+/// The least that was resident while it rested: that is when the program's pages have just gone, and what stays is
+/// what accounts and messages take.
 fn rests(server: &Server) -> Sample {
     let end = Instant::now() + REST;
     let mut least = Sample::of(server);
@@ -100,6 +101,7 @@ fn messages_that_came_in_leave_no_memory_behind() {
     let server = world.server();
     world.pair(&server, "alice", ALICE);
     let rested = rests(&server);
+    is_at_most("just paired", rested.resident, ONE);
     world.phone(BOB, "Bob");
     let watch = Watch::start(&server);
     let load = json!({"from": BOB, "to": ALICE, "count": 2_000});

@@ -117,7 +117,10 @@ fn the_journal_gets_priorities_and_no_times() {
 #[test]
 fn a_terminal_that_hangs_up_stops_it_cleanly_unless_nohup_says_no() {
     let world = World::new();
-    let mut server = world.server();
+    let mut options = world.options();
+    // These tests may be run by nohup themselves.
+    options.wrapper = vec!["env".into(), "--default-signal=HUP".into()];
+    let mut server = Server::start(&options);
     server.signal("HUP");
     assert!(server.wait().success());
     server.wait_log("stopped");

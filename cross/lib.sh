@@ -115,6 +115,7 @@ inside() {
 # - RUSTC_BOOTSTRAP lets a released Rust build its standard library for targets that Debian has none for.
 # - musl is Zig's, so rustc must not look for its own start-up files.
 # - ARMv6: that very core, for Rust and C; all else that is called "arm" is newer.
+# - From ARMv7 on, in the instructions of 16 and 32 bits, as Debian's and Android's programs are: a quarter smaller.
 # - A program that has a fixed address on 32 bits: each use of a global costs an instruction less.
 # - Time has 64 bits on 32-bit targets, too: musl has had it so since 1.2, Rust's libc asks to be told.
 settings() {
@@ -123,6 +124,9 @@ settings() {
     if [[ $1 == arm*-musleabihf ]]; then
         flags+=' -C relocation-model=static'
         echo RUST_LIBC_UNSTABLE_MUSL_V1_2_3=1
+    fi
+    if [[ $1 == armv7-* ]]; then
+        flags+=' -C target-feature=+thumb-mode'
     fi
     if [ "$1" = arm-unknown-linux-musleabihf ]; then
         flags+=' -C target-cpu=arm1176jzf-s'

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::process::{Sample, bytes_written, cpu_nanos, wakeups};
+use crate::support::process::{Sample, bytes_made_dirty, cpu_nanos, wakeups};
 use crate::support::{World, released};
 use crate::{Scale, row};
 
@@ -145,7 +145,11 @@ fn with_accounts(scale: Scale, count: usize) -> Sample {
         &format!("{count} accounts, after a restart"),
         &rested.to_string(),
     );
-    let (nanos, switches, written) = (cpu_nanos(&server), wakeups(&server), bytes_written(&server));
+    let (nanos, switches, written) = (
+        cpu_nanos(&server),
+        wakeups(&server),
+        bytes_made_dirty(&server),
+    );
     let idle = Duration::from_secs(scale.of(IDLE) as u64);
     thread::sleep(idle);
     let seconds = (cpu_nanos(&server) - nanos) as f64 / 1e9;
@@ -156,7 +160,7 @@ fn with_accounts(scale: Scale, count: usize) -> Sample {
             "{seconds:.4} s CPU, which is {:.1} s in a day, {} wake-ups, {} B written",
             share * DAY,
             wakeups(&server) - switches,
-            bytes_written(&server) - written
+            bytes_made_dirty(&server) - written
         ),
     );
     if count > 0 {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::support::process::bytes_made_dirty;
 use crate::support::{Server, World, disk, eventually};
 
 const ALICE: &str = "491700000001";
@@ -81,9 +82,9 @@ fn nothing_is_written_while_nothing_happens() {
     let server = world.server();
     world.pair(&server, "alice", ALICE);
     let before = settled(&world);
-    let bytes = disk::bytes_written(server.pid());
+    let bytes = bytes_made_dirty(&server);
     // Between two keep-alives, which are 15 to 30 s apart.
     std::thread::sleep(Duration::from_secs(5));
     assert_eq!(disk::commits(&world.options().data), before);
-    assert_eq!(disk::bytes_written(server.pid()), bytes);
+    assert_eq!(bytes_made_dirty(&server), bytes);
 }

@@ -26,12 +26,3 @@ pub fn commits(data: &Path) -> u64 {
     });
     metas[0].max(metas[1])
 }
-
-/// Bytes that a process has written to disks so far.
-pub fn bytes_written(process: u32) -> u64 {
-    let io = std::fs::read_to_string(format!("/proc/{process}/io")).expect("/proc");
-    io.lines()
-        .find_map(|line| line.strip_prefix("write_bytes:"))
-        .and_then(|value| value.trim().parse().ok())
-        .unwrap_or(0)
-}

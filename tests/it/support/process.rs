@@ -93,9 +93,19 @@ pub fn wakeups(server: &Server) -> u64 {
         .sum()
 }
 
+/// Bytes of the pages that were made dirty, in files and through maps. Where the page cache keeps files in larger
+/// pieces, as ext4's does since Linux 6.16, the whole piece counts, though only what changed goes to the disk.
+pub fn bytes_made_dirty(server: &Server) -> u64 {
+    field(&io(server), "write_bytes:")
+}
+
+/// Bytes that were given to the kernel to be written: LMDB's pages, and little else.
 pub fn bytes_written(server: &Server) -> u64 {
-    let io = fs::read_to_string(format!("/proc/{}/io", server.pid())).expect("/proc");
-    field(&io, "write_bytes:")
+    field(&io(server), "wchar:")
+}
+
+fn io(server: &Server) -> String {
+    fs::read_to_string(format!("/proc/{}/io", server.pid())).expect("/proc")
 }
 
 /// How often memory that no file backs is looked at: the kernel keeps no peak of it.

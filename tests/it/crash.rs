@@ -333,6 +333,13 @@ fn state_after_retries(pair: &Pair<'_>) -> Value {
     })
 }
 
+/// Messages of a phone that an account may ask for a second time.
+///
+/// What comes again because its receipt was lost is known by its place in the ratchet. But a session keeps
+/// only its last five chains, so that a message from before them is as good as unreadable: it is asked for,
+/// and known by its id when it comes.
+const ASKED_AGAIN: usize = 3;
+
 fn everything_is_at_the_phones_once(pairs: &[Pair<'_>], said: &Said) {
     for pair in pairs {
         let state = state_after_retries(pair);
@@ -354,14 +361,17 @@ fn everything_is_at_the_phones_once(pairs: &[Pair<'_>], said: &Said) {
             let copy = copies.unwrap_or_else(|| panic!("{text} was taken and never came"));
             assert_eq!(copy[0]["messageId"], id);
         }
+        let mut asked_again = 0;
         for sent in state["sent"].as_array().expect("sent") {
             let receipts = sent["receipts"].as_array().expect("receipts");
-            assert!(
-                receipts.iter().all(|receipt| receipt["type"] != "retry"),
-                "{} could not read {sent}",
-                pair.account
-            );
+            if receipts.iter().any(|receipt| receipt["type"] == "retry") {
+                asked_again += 1;
+                println!("{} asked again for {sent}", pair.account);
+                let last = receipts.last().map(|receipt| &receipt["type"]);
+                assert_eq!(last, Some(&json!("delivered")), "{sent}");
+            }
         }
+        assert!(asked_again <= ASKED_AGAIN, "{asked_again} messages");
     }
 }
 

@@ -145,7 +145,7 @@ fn with_accounts(scale: Scale, count: usize) -> Sample {
         &format!("{count} accounts, after a restart"),
         &rested.to_string(),
     );
-    let (nanos, switches, written) = (
+    let (nanos, switches, dirty) = (
         cpu_nanos(&server),
         wakeups(&server),
         bytes_made_dirty(&server),
@@ -157,10 +157,10 @@ fn with_accounts(scale: Scale, count: usize) -> Sample {
     row(
         &format!("{count} accounts, idle for {} s", idle.as_secs()),
         &format!(
-            "{seconds:.4} s CPU, which is {:.1} s in a day, {} wake-ups, {} B written",
+            "{seconds:.4} s CPU, which is {:.1} s in a day, {} wake-ups, {} B of dirty pages",
             share * DAY,
             wakeups(&server) - switches,
-            bytes_made_dirty(&server) - written
+            bytes_made_dirty(&server) - dirty
         ),
     );
     if count > 0 {

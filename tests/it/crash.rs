@@ -336,8 +336,9 @@ fn state_after_retries(pair: &Pair<'_>) -> Value {
 /// Messages of a phone that an account may ask for a second time.
 ///
 /// What comes again because its receipt was lost is known by its place in the ratchet. But a session keeps
-/// only its last five chains, so that a message from before them is as good as unreadable: it is asked for,
-/// and known by its id when it comes.
+/// only its last five chains (libsignal's MAX_RECEIVER_CHAINS). A message from before them is most likely what
+/// is asked for here; that has not been proved. It is to be none:
+/// a message that is stored could be known by its id before it is decrypted.
 const ASKED_AGAIN: usize = 3;
 
 fn everything_is_at_the_phones_once(pairs: &[Pair<'_>], said: &Said) {

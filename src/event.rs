@@ -8,28 +8,46 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::{self, Millis};
 
-/// A message as it is stored, and as the API and the webhooks show it.
-///
-/// Optional fields are `null` in JSON when absent, as WILDCAT 2.0 programs expect.
+mod shown;
+
+/// A message. Its JSON is what the API and the webhooks show (`shown`); what lies in the store is
+/// [`Message::to_stored`]'s.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", remote = "Self")]
 pub struct Message {
     pub account_id: String,
     /// WhatsApp's own id (`3EB0…`), unique only within a chat and sender.
     pub message_id: String,
     /// The chat's canonical JID: the phone number's once that is known.
     pub chat_id: String,
-    /// The sender's JID, without a device: the phone number's once that is known.
-    pub from: String,
-    /// The sender's LID, where the chat goes by LIDs. Replies and reactions name the sender so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from_lid: Option<String>,
+    /// The chat's LID, where both of a person's names are known.
+    #[serde(skip)]
+    pub chat_lid: Option<String>,
+    /// A group's subject; what the account's owner, or else he himself, calls a person.
+    #[serde(skip)]
+    pub chat_name: Option<String>,
+    /// The person who wrote it, by JID without a device: the phone number's once that is known. Of
+    /// own messages the account's own.
+    #[serde(rename = "from")]
+    pub sender: String,
+    /// The sender's LID, where it is known.
+    #[serde(skip)]
+    pub sender_lid: Option<String>,
+    /// The LID under which the sender writes in this chat, if it goes by LIDs. Replies and reactions
+    /// name the sender so.
+    #[serde(rename = "fromLid", default, skip_serializing_if = "Option::is_none")]
+    pub wire_lid: Option<String>,
+    /// What the account's owner calls the sender.
+    #[serde(skip)]
+    pub sender_name: Option<String>,
     pub from_me: bool,
+    /// What the sender calls himself.
     pub push_name: Option<String>,
     /// Unix milliseconds, as WhatsApp's server dates it.
     pub timestamp: Millis,
     #[serde(rename = "type")]
     pub kind: MessageKind,
+    /// Of a medium it is `None` here; shown is its caption.
     pub text: Option<String>,
     pub caption: Option<String>,
     pub has_media: bool,
@@ -81,8 +99,12 @@ impl Message {
             account_id: account_id.into(),
             message_id: message_id.into(),
             chat_id: chat_id.into(),
-            from: String::new(),
-            from_lid: None,
+            chat_lid: None,
+            chat_name: None,
+            sender: String::new(),
+            sender_lid: None,
+            wire_lid: None,
+            sender_name: None,
             from_me: false,
             push_name: None,
             timestamp: now,
@@ -110,6 +132,32 @@ impl Message {
             error: None,
             created_at: clock::iso8601(now),
         }
+    }
+
+    /// As it lies in the store: without what is known of its chat and sender, which may change.
+    ///
+    /// # Errors
+    /// Only if serde fails, which no type in here makes it do.
+    pub fn to_stored(&self) -> serde_json::Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(1024);
+        Message::serialize(self, &mut serde_json::Serializer::new(&mut bytes))?;
+        Ok(bytes)
+    }
+
+    /// Reads what [`Message::to_stored`] has written, in this or an earlier version.
+    ///
+    /// # Errors
+    /// If it is no message.
+    pub fn from_stored(bytes: &[u8]) -> serde_json::Result<Message> {
+        let mut reader = serde_json::Deserializer::from_slice(bytes);
+        let message = Message::deserialize(&mut reader)?;
+        reader.end()?;
+        Ok(message)
+    }
+
+    /// What it says: its text, or its medium's caption.
+    pub fn words(&self) -> Option<&str> {
+        self.text.as_deref().or(self.caption.as_deref())
     }
 
     /// Takes everything out that was said; what remains is that something was.
@@ -286,6 +334,9 @@ pub struct StatusChange {
     pub account_id: String,
     pub message_id: String,
     pub chat_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chat_lid: Option<String>,
+    pub chat_name: Option<String>,
     pub status: DeliveryStatus,
     /// Who received, read or played it; `null` for the server's own word.
     pub participant: Option<String>,
@@ -297,6 +348,24 @@ pub struct StatusChange {
     pub created_at: String,
 }
 
+/// Where something was done to a message, and by whom; named as a message's own chat and sender are.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Deed {
+    pub chat_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chat_lid: Option<String>,
+    pub chat_name: Option<String>,
+    /// The chat again: an answer to `from` goes where the deed was done.
+    pub from: String,
+    /// The person who did it.
+    pub sender: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sender_lid: Option<String>,
+    pub sender_name: Option<String>,
+    pub from_me: bool,
+}
+
 /// A reaction was set, changed or, with an empty `emoji`, taken back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -304,10 +373,9 @@ pub struct ReactionChange {
     pub account_id: String,
     /// The message that is reacted to.
     pub message_id: String,
-    pub chat_id: String,
-    /// Who reacts.
-    pub from: String,
-    pub from_me: bool,
+    /// Its `sender` reacts.
+    #[serde(flatten)]
+    pub deed: Deed,
     pub emoji: String,
     pub timestamp: Millis,
     pub created_at: String,
@@ -319,10 +387,9 @@ pub struct ReactionChange {
 pub struct Deletion {
     pub account_id: String,
     pub message_id: String,
-    pub chat_id: String,
-    /// Who deleted it: its sender, or an admin of the group.
-    pub from: String,
-    pub from_me: bool,
+    /// Its `sender` has deleted the message: its author, or an admin of the group.
+    #[serde(flatten)]
+    pub deed: Deed,
     pub timestamp: Millis,
     pub created_at: String,
 }
@@ -399,8 +466,8 @@ impl Event {
             | Event::MessageSent(message)
             | Event::MessageEdited(message) => Some(&message.chat_id),
             Event::MessageStatus(change) => Some(&change.chat_id),
-            Event::MessageReaction(change) => Some(&change.chat_id),
-            Event::MessageDeleted(deletion) => Some(&deletion.chat_id),
+            Event::MessageReaction(change) => Some(&change.deed.chat_id),
+            Event::MessageDeleted(deletion) => Some(&deletion.deed.chat_id),
             Event::AccountStatus(_) | Event::AccountQr(_) => None,
         }
     }

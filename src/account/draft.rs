@@ -205,12 +205,12 @@ impl Sending {
         mentions: &[ChatJid],
     ) -> Message {
         Message {
-            from: self.own_jid().unwrap_or_default(),
+            sender: self.own_jid().unwrap_or_default(),
             from_me: true,
             quoted_message: quoted.map(|quoted| Quoted {
                 message_id: quoted.message_id.clone(),
-                participant: Some(quoted.from.clone()),
-                text: quoted.text.clone().or_else(|| quoted.caption.clone()),
+                participant: Some(quoted.sender.clone()),
+                text: quoted.words().map(str::to_owned),
                 has_media: quoted.has_media,
             }),
             mentions: mentions.iter().map(ToString::to_string).collect(),
@@ -226,7 +226,7 @@ fn target_of(message: &Message) -> Target {
         message_id: message.message_id.clone(),
         author: Some(match message.from_me {
             true => Author::Me,
-            false => Author::Them(Some(message.from.clone())),
+            false => Author::Them(Some(message.sender.clone())),
         }),
     }
 }

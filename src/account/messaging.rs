@@ -230,7 +230,7 @@ impl Accounts {
         let theirs: Vec<(String, String)> = found
             .into_iter()
             .filter(|message| !message.from_me)
-            .map(|m| (m.from_lid.unwrap_or(m.from), m.message_id))
+            .map(|m| (m.wire_lid.unwrap_or(m.sender), m.message_id))
             .collect();
         session
             .mark_read(&chat, &theirs)

@@ -465,6 +465,8 @@ fn status_change(
         account_id: message.account_id,
         message_id: message.message_id,
         chat_id: message.chat_id,
+        chat_lid: message.chat_lid,
+        chat_name: message.chat_name,
         status,
         participant,
         error: None,

@@ -486,22 +486,18 @@ pub fn report_failure(
     words: &str,
     code: Option<u16>,
 ) -> Result<(), StoreError> {
-    let chat_id = match &entry.what {
-        What::Text | What::Medium(_) => {
-            match messages::mark_failed(tx, account, &entry.message_id, words)? {
-                Some(message) => message.chat_id,
-                None => return Ok(()),
-            }
-        }
-        What::Reaction { .. } | What::Deletion { .. } => {
-            messages::canonical_jid(&tx.view(), account, &entry.to)?
-        }
-    };
+    let is_message = matches!(entry.what, What::Text | What::Medium(_));
+    if is_message && messages::mark_failed(tx, account, &entry.message_id, words)?.is_none() {
+        return Ok(());
+    }
+    let chat = messages::names(&tx.view(), account, &entry.to)?;
     let now = clock::now();
     let change = StatusChange {
         account_id: account_id.to_owned(),
         message_id: entry.message_id.clone(),
-        chat_id,
+        chat_id: chat.jid,
+        chat_lid: chat.lid,
+        chat_name: chat.title,
         status: DeliveryStatus::Failed,
         participant: None,
         error: Some(words.to_owned()),

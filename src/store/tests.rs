@@ -73,7 +73,7 @@ fn small() -> Options {
 /// An inbound text of `chat`.
 pub fn message(account: &str, chat: &str, id: &str, timestamp: u64) -> Message {
     Message {
-        from: chat.into(),
+        sender: chat.into(),
         text: Some(format!("text of {id}")),
         ..Message::empty(account, id, chat, MessageKind::Text, timestamp)
     }

@@ -12,7 +12,7 @@ use surf::HttpClient;
 use surf::http::{Error, Request, Response};
 
 use super::*;
-use crate::event::{Event, Message};
+use crate::event::{Event, Message, MessageKind};
 use crate::store::Options;
 
 /// Longer than any of these tests should take; short enough to fail in one's own lifetime.
@@ -190,13 +190,11 @@ impl World {
 }
 
 fn message(chat: &str, account: &str, text: &str) -> Message {
-    serde_json::from_value(json!({
-        "accountId": account, "messageId": text, "chatId": chat,
-        "from": "1@s.whatsapp.net", "fromMe": false, "timestamp": 1, "type": "text",
-        "text": text, "hasMedia": false, "mentions": [], "reactions": [],
-        "isForwarded": false, "edited": false, "deleted": false, "createdAt": "now",
-    }))
-    .unwrap()
+    Message {
+        sender: "1@s.whatsapp.net".to_owned(),
+        text: Some(text.to_owned()),
+        ..Message::empty(account, text, chat, MessageKind::Text, 1)
+    }
 }
 
 fn new(url: &str) -> NewWebhook {

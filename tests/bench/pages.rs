@@ -4,8 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::json;
-use wildcat::event::Message;
+use wildcat::event::{Message, MessageKind};
 use wildcat::store::{self, Store, accounts, messages};
 
 use crate::Scale;
@@ -119,23 +118,12 @@ fn seed(data: &Path, id: &'static str, count: usize, chats: usize) {
 }
 
 fn message(account: &str, n: usize, chat: &str, at: usize) -> Message {
-    serde_json::from_value(json!({
-        "accountId": account,
-        "messageId": format!("3EB0{n:016X}"),
-        "chatId": chat,
-        "from": chat,
-        "fromMe": false,
-        "pushName": "Bob",
-        "timestamp": FIRST + at as u64,
-        "type": "text",
-        "text": format!("Message {n}, as long as people's messages are, which is not very long."),
-        "hasMedia": false,
-        "mentions": [],
-        "reactions": [],
-        "isForwarded": false,
-        "edited": false,
-        "deleted": false,
-        "createdAt": "2026-01-01T00:00:00.000Z",
-    }))
-    .expect("a message")
+    let id = format!("3EB0{n:016X}");
+    let mut message = Message::empty(account, id, chat, MessageKind::Text, FIRST + at as u64);
+    message.sender = chat.to_owned();
+    message.push_name = Some("Bob".to_owned());
+    message.text = Some(format!(
+        "Message {n}, as long as people's messages are, which is not very long."
+    ));
+    message
 }

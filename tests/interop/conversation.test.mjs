@@ -49,7 +49,7 @@ test('texts from Baileys', options, async () => {
     const id = await bob.send(alice.jid, text);
     const event = await hook.about('message', id);
     assert.deepEqual(
-      [event.text, event.type, event.chatId, event.from, event.fromMe, event.pushName],
+      [event.text, event.type, event.from, event.sender, event.fromMe, event.pushName],
       [text, 'text', bobsPhone.jid, bobsPhone.jid, false, 'Bob B.'],
     );
     assert.equal((await shown(id)).text, text);
@@ -188,7 +188,7 @@ test('Baileys replies, reacts, edits and deletes', options, async () => {
   for (const emoji of ['👍', '❤️', '']) {
     await bob.sendContent(alice.jid, { react: { text: emoji, key: heard.key } });
     const event = await hook.about('message.reaction', id, (event) => event.emoji === emoji);
-    assert.deepEqual([event.from, event.fromMe, event.chatId], [bobsPhone.jid, false, bobsPhone.jid]);
+    assert.deepEqual([event.sender, event.fromMe, event.from], [bobsPhone.jid, false, bobsPhone.jid]);
     assert.deepEqual(
       (await shown(id)).reactions.map(({ from, emoji }) => [from, emoji]),
       emoji ? [[bobsPhone.jid, emoji]] : [],
@@ -201,7 +201,7 @@ test('Baileys replies, reacts, edits and deletes', options, async () => {
   assert.deepEqual([edited.text, edited.edited], ['very nice', true]);
   await bob.sendContent(alice.jid, { delete: key });
   const deleted = await hook.about('message.deleted', reply);
-  assert.deepEqual([deleted.from, deleted.chatId], [bobsPhone.jid, bobsPhone.jid]);
+  assert.deepEqual([deleted.sender, deleted.from], [bobsPhone.jid, bobsPhone.jid]);
   const gone = await shown(reply);
   assert.deepEqual([gone.deleted, gone.text], [true, null]);
 });
@@ -260,7 +260,12 @@ test("Alice's phone sees what her account sends, and the account what the phone 
   const other = await alice.send(bobsPhone.number, 'from the phone');
   await bob.receives('from the phone');
   const event = await hook.about('message', other);
-  assert.deepEqual([event.fromMe, event.chatId, event.from], [true, bobsPhone.jid, alice.jid]);
+  assert.deepEqual([event.fromMe, event.chatId, event.from, event.sender], [
+    true,
+    bobsPhone.jid,
+    bobsPhone.jid,
+    alice.jid,
+  ]);
 });
 
 test('all of it is one chat', options, async () => {

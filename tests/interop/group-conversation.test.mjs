@@ -52,14 +52,15 @@ async function bobSpeaks(group, round, phones) {
   const id = await bob.send(group, text);
   const event = await hook.about('message', id);
   assert.deepEqual(
-    [event.text, event.chatId, event.from, event.fromMe],
-    [text, group, bobsPhone.jid, false],
+    [event.text, event.chatId, event.from, event.sender, event.fromMe],
+    [text, group, group, bobsPhone.jid, false],
   );
   const image = png(50, 40, `${round}/bob`);
   const content = { image, caption: round, mimetype: 'image/png' };
   const imageId = await bob.sendContent(group, content);
   const picture = await hook.about('message', imageId);
-  assert.deepEqual([picture.type, picture.caption, picture.chatId], ['image', round, group]);
+  assert.deepEqual([picture.type, picture.caption, picture.text], ['image', round, round]);
+  assert.deepEqual([picture.chatId, picture.from, picture.sender], [group, group, bobsPhone.jid]);
   assert.ok((await fileOf(picture)).equals(image));
   for (const phone of phones) {
     assert.equal((await phone.receivesId(id)).text, text);
@@ -96,7 +97,7 @@ async function bothReact(group, { id }, { picture }) {
   assert.equal((await bob.reaction(id)).text, '👍');
   await bob.sendContent(group, { react: { text: '❤️', key: picture.key } });
   const event = await hook.about('message.reaction', picture.key.id);
-  assert.deepEqual([event.emoji, event.from, event.chatId], ['❤️', bobsPhone.jid, group]);
+  assert.deepEqual([event.emoji, event.sender, event.from], ['❤️', bobsPhone.jid, group]);
   const { reactions } = await shown(picture.key.id);
   assert.deepEqual(
     reactions.map(({ from, emoji }) => [from, emoji]),
@@ -128,7 +129,7 @@ test('a group that Baileys makes, with people who come and go', options, async (
     await aliceSpeaks(group, 'with Dave', [carol, dave]),
   );
   const thanks = await dave.send(group, 'thanks');
-  assert.equal((await hook.about('message', thanks)).from, dave.jid);
+  assert.equal((await hook.about('message', thanks)).sender, dave.jid);
 
   await changeGroup(group, { by: carol.number, leave: true });
   await settled(group, dave);
@@ -203,7 +204,7 @@ test('replies, files, edits and deletions in a group', options, async () => {
   await bob.sendContent(group, { text: 'who has my papers?', edit: key });
   assert.equal((await hook.about('message.edited', question)).text, 'who has my papers?');
   await bob.sendContent(group, { delete: key });
-  assert.equal((await hook.about('message.deleted', question)).from, bobsPhone.jid);
+  assert.equal((await hook.about('message.deleted', question)).sender, bobsPhone.jid);
   assert.equal((await shown(question)).deleted, true);
 
   await post('delete', { chatId: group, messageId: id });

@@ -466,12 +466,15 @@ test('a text comes in, at the webhook and in the chat', options, async () => {
   assert.equal(name, 'message');
   assert.ok(eventId);
   assert.deepEqual(await message(id), shown);
-  const { timestamp, createdAt, fromLid, ...rest } = shown;
+  const { timestamp, createdAt, chatLid, senderLid, ...rest } = shown;
   assert.deepEqual(rest, {
     accountId: 'mybot',
     messageId: id,
     chatId: bob.jid,
+    chatName: 'Bob',
     from: bob.jid,
+    sender: bob.jid,
+    senderName: null,
     fromMe: false,
     pushName: 'Bob',
     type: 'text',
@@ -519,6 +522,7 @@ test('files come in, and are downloaded', options, async () => {
       [type, true, kind, more.mimetype, bytes.length],
     );
     assert.deepEqual([event.caption, event.mediaFileName], [more.caption ?? null, more.fileName ?? null]);
+    assert.equal(event.text, event.caption);
 
     const whole = await api.get(event.mediaUrl, { responseType: 'arraybuffer' });
     assert.ok(whole.data.equals(bytes));
@@ -590,7 +594,7 @@ test('what others do to messages', options, async () => {
 
   await bob.sendBody({ to, react: { messageId: mine, emoji: '🎉' } });
   const reaction = await everything.about('message.reaction', mine);
-  assert.deepEqual([reaction.emoji, reaction.from, reaction.chatId], ['🎉', bob.jid, bob.jid]);
+  assert.deepEqual([reaction.emoji, reaction.sender, reaction.from], ['🎉', bob.jid, bob.jid]);
   await bob.sendBody({ to, edit: { messageId: reply, text: 'yours!' } });
   assert.equal((await everything.about('message.edited', reply)).text, 'yours!');
   const edited = await message(reply);
@@ -657,7 +661,7 @@ test('a group', options, async () => {
   const to = await createGroup('Friends', [carol.number, own.number, bob.number]);
   const hello = await carol.send(to, 'hello all');
   const event = await messages.about('message', hello);
-  assert.deepEqual([event.chatId, event.from, event.text], [to, carol.jid, 'hello all']);
+  assert.deepEqual([event.from, event.sender, event.text], [to, carol.jid, 'hello all']);
   const answer = sentId(await post('send', { to, message: 'hello Carol' }));
   for (const phone of [bob, carol]) {
     const got = await phone.receivesId(answer);

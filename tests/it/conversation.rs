@@ -53,6 +53,7 @@ fn a_message_goes_through_and_survives_power_cuts_and_lost_connections() {
     assert_eq!(delivery.body["text"], "hi alice");
     assert_eq!(delivery.body["chatId"], bob.jid());
     assert_eq!(delivery.body["from"], bob.jid());
+    assert_eq!(delivery.body["sender"], bob.jid());
     assert_eq!(delivery.body["fromMe"], false);
     assert_eq!(delivery.body["type"], "text");
     assert_eq!(delivery.body["pushName"], "Bob");

@@ -53,7 +53,8 @@ fn a_group_is_a_chat_with_its_subject_whichever_way_its_members_are_named() {
         let hello = bob.say(&team, "hello all");
         let got = until(&world, &server, &hello, |_| true);
         assert_eq!(got["chatId"], team.as_str());
-        assert_eq!(got["from"], bob.jid(), "{got}");
+        assert_eq!(got["from"], team.as_str(), "{got}");
+        assert_eq!(got["sender"], bob.jid(), "{got}");
         assert_eq!(got["pushName"], "Bob");
         let chat = eventually("the subject", || {
             let chat = world.get(&server, "/accounts/alice/chats")["chats"][0].clone();
@@ -150,7 +151,7 @@ fn members_who_leave_or_join_between_messages_and_new_devices_are_seen_to() {
     gets(&bob, "two");
     gets(&zoe, "two");
     let id = zoe.say(&team, "thanks");
-    assert_eq!(until(&world, &server, &id, |_| true)["from"], zoe.jid());
+    assert_eq!(until(&world, &server, &id, |_| true)["sender"], zoe.jid());
     change(&world, &team, &json!({"remove": [ZOE]}));
     send(&world, &server, &team, "three");
     gets(&bob, "three");

@@ -78,8 +78,9 @@ fn the_phones_past_fills_chats_and_is_no_event() {
                 .any(|m| m["reactions"][0]["emoji"].is_string())
         );
         for message in messages {
-            let from = message["from"].as_str().expect("a sender");
-            assert!(from.ends_with("@s.whatsapp.net"), "{message}");
+            let sender = message["sender"].as_str().expect("a sender");
+            assert!(sender.ends_with("@s.whatsapp.net"), "{message}");
+            assert_eq!(message["from"], id, "{message}");
         }
     }
     // A restart brings nothing of it twice, and what happens now is an event, the first.

@@ -207,7 +207,7 @@ fn text(commit: usize) -> String {
 fn message(commit: usize) -> Message {
     let id = format!("M{commit}");
     let mut message = Message::empty("alice", id, CHAT, MessageKind::Text, commit as u64);
-    message.from = CHAT.into();
+    message.sender = CHAT.into();
     message.text = Some(text(commit));
     message
 }

@@ -21,6 +21,7 @@ mod liveness;
 mod media_in;
 mod media_out;
 mod messages;
+mod naming;
 mod openapi;
 mod outages;
 mod outbox;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::chats::{self, Chat};
 use super::{Counters, Place, Result, change_at, counters, load, media, places, put_counters};
 use crate::clock::{self, Millis};
-use crate::event::{Deletion, Event, Message, Reaction, ReactionChange};
+use crate::event::{Deed, Deletion, Event, Message, Reaction, ReactionChange};
 use crate::store::key::Key;
 use crate::store::tx::{ReadTx, WriteTx, from_json};
 
@@ -110,7 +110,8 @@ pub fn apply(
     let event = match change {
         Change::Edit { .. } => Event::MessageEdited(message),
         Change::React { .. } | Change::Delete => {
-            report(account_id, &message.chat_id, target, &by, change)
+            let deed = chats::deed(&tx.view(), account, &message.chat_id, &by.from, by.from_me)?;
+            report(account_id, deed, target, &by, change)
         }
     };
     Ok(Applied {
@@ -215,15 +216,13 @@ fn apply_to(message: &mut Message, by: &By, change: &Change) -> bool {
     }
 }
 
-fn report(account_id: &str, chat: &str, target: &Target, by: &By, change: &Change) -> Event {
+fn report(account_id: &str, deed: Deed, target: &Target, by: &By, change: &Change) -> Event {
     let created_at = clock::iso8601(by.timestamp);
     match change {
         Change::React { emoji } => Event::MessageReaction(ReactionChange {
             account_id: account_id.to_owned(),
             message_id: target.message_id.clone(),
-            chat_id: chat.to_owned(),
-            from: by.from.clone(),
-            from_me: by.from_me,
+            deed,
             emoji: emoji.clone(),
             timestamp: by.timestamp,
             created_at,
@@ -231,9 +230,7 @@ fn report(account_id: &str, chat: &str, target: &Target, by: &By, change: &Chang
         Change::Edit { .. } | Change::Delete => Event::MessageDeleted(Deletion {
             account_id: account_id.to_owned(),
             message_id: target.message_id.clone(),
-            chat_id: chat.to_owned(),
-            from: by.from.clone(),
-            from_me: by.from_me,
+            deed,
             timestamp: by.timestamp,
             created_at,
         }),
@@ -274,11 +271,11 @@ fn keep_for_later(
         tx.put_json(table, &prefix.u64(counters.sequence), &early)?;
         put_counters(tx, account, &counters)?;
     }
-    let chat = chats::canonical_jid(&tx.view(), account, &target.chat)?;
     Ok(match change {
         Change::Edit { .. } => None,
         Change::React { .. } | Change::Delete => {
-            Some(report(account_id, &chat, target, by, change))
+            let deed = chats::deed(&tx.view(), account, &target.chat, &by.from, by.from_me)?;
+            Some(report(account_id, deed, target, by, change))
         }
     })
 }
@@ -314,8 +311,8 @@ fn is_by(
             !message.from_me
                 && match jid {
                     Some(jid) if !chat.is_person() => {
-                        message.from_lid.as_ref() == Some(jid)
-                            || chats::canonical_jid(tx, account, jid)? == message.from
+                        message.wire_lid.as_ref() == Some(jid)
+                            || chats::canonical_jid(tx, account, jid)? == message.sender
                     }
                     _ => true,
                 }

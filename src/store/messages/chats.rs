@@ -13,13 +13,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Counters, Place, Result, chat_prefix, counters, id_key, media, put_counters};
+use super::{
+    Counters, Place, Result, chat_prefix, counters, id_key, media, put_counters, read_message,
+};
 use crate::clock::Millis;
-use crate::event::{Message, MessageKind};
+use crate::event::{Deed, Message, MessageKind};
 use crate::jid::{ChatJid, Server};
 use crate::store::error::StoreError;
 use crate::store::key::{Key, KeyReader};
-use crate::store::tx::{ReadTx, WriteTx, from_json};
+use crate::store::tx::{ReadTx, WriteTx};
 
 /// A chat as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +49,8 @@ pub struct Chat {
 #[serde(rename_all = "camelCase")]
 pub struct ChatSummary {
     pub chat_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chat_lid: Option<String>,
     pub name: Option<String>,
     pub unread_count: u64,
     pub last_message_time: Option<Millis>,
@@ -59,6 +63,10 @@ pub struct ChatSummary {
 #[serde(rename_all = "camelCase")]
 pub struct LastMessage {
     pub message_id: String,
+    /// The chat, as in a message.
+    pub from: String,
+    pub sender: String,
+    pub sender_name: Option<String>,
     /// The text, or a medium's caption.
     pub text: Option<String>,
     #[serde(rename = "type")]
@@ -72,8 +80,13 @@ impl Chat {
         ChatJid::parse(&self.jid).is_ok_and(|jid| jid.is_person())
     }
 
-    /// Puts the message under the chat's canonical JID, and everybody in it under his: the sender,
-    /// whom it answers and mentions, and who reacted.
+    /// What it is called: by the account's owner, or else by itself.
+    pub fn title(&self) -> Option<&str> {
+        self.contact_name.as_deref().or(self.name.as_deref())
+    }
+
+    /// Puts the message under the chat's canonical JID, and each person in it under theirs (the sender,
+    /// whom it answers and mentions, and who reacted), and tells it what is known of chat and sender.
     pub fn make_canonical(
         &self,
         tx: &ReadTx<'_>,
@@ -81,8 +94,8 @@ impl Chat {
         message: &mut Message,
     ) -> Result<()> {
         message.chat_id.clone_from(&self.jid);
-        if !message.from_me && self.lid.as_ref() == Some(&message.from) {
-            message.from.clone_from(&self.jid);
+        if !message.from_me && self.lid.as_ref() == Some(&message.sender) {
+            message.sender.clone_from(&self.jid);
         }
         let quoted = message.quoted_message.as_mut();
         let others = quoted
@@ -90,15 +103,100 @@ impl Chat {
             .into_iter()
             .chain(&mut message.mentions)
             .chain(message.reactions.iter_mut().map(|r| &mut r.from));
-        for jid in std::iter::once(&mut message.from).chain(others) {
+        for jid in std::iter::once(&mut message.sender).chain(others) {
             if is_lid(jid)
                 && let Some(number) = other_jid(tx, account, jid)?
             {
                 *jid = number;
             }
         }
+        let sender = self.person(tx, account, &message.sender, message.from_me)?;
+        message.chat_lid.clone_from(&self.lid);
+        message.chat_name = self.title().map(str::to_owned);
+        message.sender_lid = sender.lid.or_else(|| message.wire_lid.clone());
+        message.sender_name = sender.name;
         Ok(())
     }
+
+    /// What is known of a person who writes here.
+    fn person(&self, tx: &ReadTx<'_>, account: u32, jid: &str, is_me: bool) -> Result<Person> {
+        if !is_me && jid == self.jid && self.is_person() {
+            return Ok(Person {
+                lid: self.lid.clone(),
+                name: self.contact_name.clone(),
+            });
+        }
+        person(tx, account, jid, is_me)
+    }
+}
+
+/// What is known of a person besides the canonical JID.
+#[derive(Debug, Default)]
+struct Person {
+    lid: Option<String>,
+    /// What the account's owner calls them.
+    name: Option<String>,
+}
+
+fn person(tx: &ReadTx<'_>, account: u32, jid: &str, is_me: bool) -> Result<Person> {
+    let lid = match is_lid(jid) {
+        true => Some(jid.to_owned()),
+        false => other_jid(tx, account, jid)?.filter(|other| is_lid(other)),
+    };
+    let name = match is_me {
+        true => None,
+        false => by_jid(tx, account, jid)?.and_then(|chat| chat.contact_name),
+    };
+    Ok(Person { lid, name })
+}
+
+/// The names of a chat.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChatNames {
+    /// The canonical JID.
+    pub jid: String,
+    pub lid: Option<String>,
+    /// See [`Chat::title`].
+    pub title: Option<String>,
+}
+
+/// The names of a chat that may not be known; `jid` is any of its JIDs.
+pub fn names(tx: &ReadTx<'_>, account: u32, jid: &str) -> Result<ChatNames> {
+    if let Some(chat) = by_jid(tx, account, jid)? {
+        return Ok(ChatNames {
+            title: chat.title().map(str::to_owned),
+            jid: chat.jid,
+            lid: chat.lid,
+        });
+    }
+    let jid = canonical_jid(tx, account, jid)?;
+    Ok(ChatNames {
+        lid: person(tx, account, &jid, true)?.lid,
+        jid,
+        title: None,
+    })
+}
+
+/// What a person did in a chat that may not be known; `sender` is canonical.
+pub fn deed(
+    tx: &ReadTx<'_>,
+    account: u32,
+    chat: &str,
+    sender: &str,
+    from_me: bool,
+) -> Result<Deed> {
+    let chat = names(tx, account, chat)?;
+    let person = person(tx, account, sender, from_me)?;
+    Ok(Deed {
+        from: chat.jid.clone(),
+        chat_id: chat.jid,
+        chat_lid: chat.lid,
+        chat_name: chat.title,
+        sender: sender.to_owned(),
+        sender_lid: person.lid,
+        sender_name: person.name,
+        from_me,
+    })
 }
 
 /// The other JID of a person, if it was learnt: of a LID the number's, of a number's the LID.
@@ -170,7 +268,7 @@ pub fn mark_read_up_to(
         let view = tx.view();
         for row in view.range_back(table, &start, prefix.after_prefix().as_deref())? {
             let (key, bytes) = row?;
-            let message: Message = from_json(table, key, bytes)?;
+            let message = read_message(table, key, bytes)?;
             later += u64::from(!message.from_me);
             if later >= chat.unread_count {
                 return Ok(false);
@@ -310,7 +408,7 @@ fn merge(tx: &mut WriteTx<'_>, account: u32, from: Chat, mut into: Chat) -> Resu
         let Some(bytes) = tx.view().get(tables.messages, key)?.map(<[u8]>::to_vec) else {
             continue;
         };
-        let message: Message = from_json(tables.messages, key, &bytes)?;
+        let message = read_message(tables.messages, key, &bytes)?;
         tx.delete(tables.messages, key)?;
         tx.delete(tables.message_ids, &id_key(account, &from, &message))?;
         let new_id = id_key(account, &into, &message);

@@ -28,8 +28,8 @@ use serde::{Deserialize, Serialize};
 
 pub use changes::{Applied, Author, By, Change, Target, apply, find_target};
 pub use chats::{
-    ChatSummary, LastMessage, canonical, canonical_jid, is_lid, is_nameless, link, mark_read,
-    mark_unread, set_contact_name, set_name, set_unread,
+    ChatNames, ChatSummary, LastMessage, canonical, canonical_jid, is_lid, is_nameless, link,
+    mark_read, mark_unread, names, set_contact_name, set_name, set_unread,
 };
 pub use pages::{ChatPage, Page, PageQuery, chats, oldest_first, page, recent};
 pub use retention::{Keep, Removed, is_over, retention_step, size};
@@ -37,7 +37,7 @@ pub use retention::{Keep, Removed, is_over, retention_step, size};
 use super::error::StoreError;
 use super::key::{Key, KeyReader};
 use super::media::{self, NewMedium};
-use super::tx::{ReadTx, WriteTx, from_json};
+use super::tx::{ReadTx, Table, WriteTx};
 use crate::clock::Millis;
 use crate::event::{DeliveryStatus, Message};
 use crate::jid::ChatJid;
@@ -135,7 +135,7 @@ fn id_key(account: u32, chat: &Chat, message: &Message) -> Key {
     } else if chat.is_person() {
         PEER
     } else {
-        message.from_lid.as_ref().unwrap_or(&message.from)
+        message.wire_lid.as_ref().unwrap_or(&message.sender)
     };
     Key::account(account)
         .text(&message.message_id)
@@ -156,8 +156,8 @@ pub fn insert(
     let tables = tx.tables();
     let mut counters = counters(&tx.view(), account)?;
     let mut chat = chats::ensure(tx, account, &message.chat_id, &mut counters)?;
-    if chats::is_lid(&message.from) && !message.from_me && !chat.is_person() {
-        message.from_lid = Some(message.from.clone());
+    if chats::is_lid(&message.sender) && !message.from_me && !chat.is_person() {
+        message.wire_lid = Some(message.sender.clone());
     }
     chat.make_canonical(&tx.view(), account, message)?;
     let id_key = id_key(account, &chat, message);
@@ -191,6 +191,7 @@ pub fn insert(
             && (newer || chat.name.is_none())
         {
             chat.name.clone_from(&message.push_name);
+            message.chat_name = chat.title().map(str::to_owned);
         }
     }
     let newest = match chat.last {
@@ -266,7 +267,7 @@ pub fn unread(tx: &ReadTx<'_>, account: u32, jid: &str, limit: usize) -> Result<
             break;
         }
         let (key, bytes) = row?;
-        let mut message: Message = from_json(table, key, bytes)?;
+        let mut message = read_message(table, key, bytes)?;
         if !message.from_me {
             chat.make_canonical(tx, account, &mut message)?;
             found.push(message);
@@ -357,7 +358,7 @@ pub fn is_new_contact(tx: &ReadTx<'_>, account: u32, jid: &str) -> Result<bool> 
         .take(UNSENT)
     {
         let (key, bytes) = row?;
-        let message: Message = from_json(table, key, bytes)?;
+        let message = read_message(table, key, bytes)?;
         let unsent = matches!(
             message.status,
             Some(DeliveryStatus::Pending | DeliveryStatus::Failed)
@@ -432,8 +433,8 @@ fn change_at(
     message.account_id = before.account_id;
     message.message_id = before.message_id;
     message.chat_id = before.chat_id;
-    message.from = before.from;
-    message.from_lid = before.from_lid;
+    message.sender = before.sender;
+    message.wire_lid = before.wire_lid;
     message.from_me = before.from_me;
     let moved = Place {
         timestamp: message.timestamp,
@@ -454,7 +455,11 @@ fn change_at(
 
 fn put_message(tx: &mut WriteTx<'_>, account: u32, place: Place, message: &Message) -> Result<()> {
     let tables = tx.tables();
-    tx.put_json(tables.messages, &place.key(account), message)?;
+    let bytes = message.to_stored().map_err(|e| StoreError::Encode {
+        table: tables.messages.name,
+        cause: e.to_string().into(),
+    })?;
+    tx.put(tables.messages, &place.key(account), &bytes)?;
     tx.put(
         tables.messages_by_time,
         &place.time_key(account),
@@ -520,9 +525,14 @@ fn load_in(tx: &ReadTx<'_>, account: u32, chat: &Chat, place: Place) -> Result<M
     let bytes = tx
         .get(table, &key)?
         .ok_or_else(|| StoreError::corrupt(table.name, &key, "an index names it, it is missing"))?;
-    let mut message: Message = from_json(table, &key, bytes)?;
+    let mut message = read_message(table, &key, bytes)?;
     chat.make_canonical(tx, account, &mut message)?;
     Ok(message)
+}
+
+/// A row of `messages`.
+fn read_message(table: Table, key: &[u8], bytes: &[u8]) -> Result<Message> {
+    Message::from_stored(bytes).map_err(|e| StoreError::corrupt(table.name, key, e))
 }
 
 fn counters(tx: &ReadTx<'_>, account: u32) -> Result<Counters> {

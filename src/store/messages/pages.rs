@@ -3,12 +3,12 @@
 use std::collections::{BinaryHeap, HashMap};
 
 use super::chats::{self, Chat, ChatSummary, LastMessage};
-use super::{Place, Result, chat_prefix, counters, load_in};
+use super::{Place, Result, chat_prefix, counters, load_in, read_message};
 use crate::clock::Millis;
 use crate::event::Message;
 use crate::store::error::StoreError;
 use crate::store::key::{Key, KeyReader};
-use crate::store::tx::{ReadTx, from_json};
+use crate::store::tx::ReadTx;
 
 /// Which messages of a chat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +70,7 @@ pub fn page(tx: &ReadTx<'_>, account: u32, jid: &str, query: PageQuery) -> Resul
         .skip(query.offset);
     for row in rows.by_ref().take(query.limit) {
         let (key, bytes) = row?;
-        let mut message: Message = from_json(table, key, bytes)?;
+        let mut message = read_message(table, key, bytes)?;
         chat.make_canonical(tx, account, &mut message)?;
         page.messages.push(message);
     }
@@ -150,6 +150,9 @@ fn summary(tx: &ReadTx<'_>, account: u32, chat: Chat) -> Result<ChatSummary> {
             };
             let message = load_in(tx, account, &chat, place)?;
             Some(LastMessage {
+                from: message.chat_id,
+                sender: message.sender,
+                sender_name: message.sender_name,
                 message_id: message.message_id,
                 text: message.text.or(message.caption),
                 kind: message.kind,
@@ -159,8 +162,9 @@ fn summary(tx: &ReadTx<'_>, account: u32, chat: Chat) -> Result<ChatSummary> {
         }
     };
     Ok(ChatSummary {
+        name: chat.title().map(str::to_owned),
         chat_id: chat.jid,
-        name: chat.contact_name.or(chat.name),
+        chat_lid: chat.lid,
         unread_count: chat.unread_count,
         last_message_time: chat.last.map(|last| last.0),
         message_count: chat.message_count,

@@ -20,7 +20,7 @@ fn inbound(chat: &str, id: &str, timestamp: u64) -> Message {
 
 fn own(chat: &str, id: &str, timestamp: u64) -> Message {
     Message {
-        from: "1111111@s.whatsapp.net".into(),
+        sender: "1111111@s.whatsapp.net".into(),
         from_me: true,
         status: Some(DeliveryStatus::Pending),
         ..message("alice", chat, id, timestamp)
@@ -90,7 +90,7 @@ fn a_message_is_stored_once_and_its_chat_sums_up() {
 fn senders_of_a_group_are_told_apart() {
     let store = TestStore::new();
     let from = |jid: &str| Message {
-        from: jid.into(),
+        sender: jid.into(),
         ..inbound(GROUP, "A", 1)
     };
     assert_eq!(add(&store, ALICE, from(PN)), Inserted::New);
@@ -278,7 +278,7 @@ fn a_lid_and_a_number_are_one_chat_whatever_came_first() {
             assert!(
                 page.messages
                     .iter()
-                    .all(|m| m.chat_id == PN && m.from == PN)
+                    .all(|m| m.chat_id == PN && m.sender == PN)
             );
             let known = store.read(|tx| canonical(tx, ALICE, jid)).unwrap();
             assert_eq!(known.as_deref(), Some(PN));
@@ -542,7 +542,7 @@ fn each_person_reacts_once_and_the_newest_counts() {
     let gone = change(&store, to(), by(PN, 13), react(""));
     match gone {
         Some(Event::MessageReaction(gone)) => {
-            assert_eq!((gone.emoji, gone.from), ("".into(), PN.into()))
+            assert_eq!((gone.emoji, gone.deed.sender), ("".into(), PN.into()))
         }
         other => panic!("{other:?}"),
     }
@@ -688,14 +688,14 @@ fn the_owners_name_for_a_person_counts_more_than_his_own() {
 fn members_of_a_group_are_known_by_number_as_soon_as_it_is_learnt() {
     let store = TestStore::new();
     let from = |id: &str| Message {
-        from: LID.into(),
+        sender: LID.into(),
         ..inbound(GROUP, id, 1)
     };
     add(&store, ALICE, from("A"));
-    assert_eq!(stored(&store, "A").from, LID);
+    assert_eq!(stored(&store, "A").sender, LID);
     store.run(|tx| link(tx, ALICE, LID, PN));
-    assert_eq!(stored(&store, "A").from, PN);
-    assert_eq!(stored(&store, "A").from_lid.as_deref(), Some(LID));
+    assert_eq!(stored(&store, "A").sender, PN);
+    assert_eq!(stored(&store, "A").wire_lid.as_deref(), Some(LID));
     assert_eq!(add(&store, ALICE, from("A")), Inserted::Duplicate);
     // A reaction names him either way.
     for (author, at) in [(LID, 5), (PN, 6)] {

@@ -226,8 +226,8 @@ fn stored(
     let kind = content::kind(base);
     let context = content::context_info(base);
     let mut message = Message {
-        from: envelope.from.clone(),
-        from_lid: (!envelope.is_person && envelope.wire_sender.ends_with("@lid"))
+        sender: envelope.from.clone(),
+        wire_lid: (!envelope.is_person && envelope.wire_sender.ends_with("@lid"))
             .then(|| envelope.wire_sender.clone()),
         from_me: envelope.from_me,
         push_name: envelope.push_name.clone(),

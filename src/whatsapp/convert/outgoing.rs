@@ -111,7 +111,7 @@ fn quotation(quoted: &Message) -> wa::Message {
 
 /// The sender as the chat knows him.
 fn wire_sender(message: &Message) -> &str {
-    message.from_lid.as_deref().unwrap_or(&message.from)
+    message.wire_lid.as_deref().unwrap_or(&message.sender)
 }
 
 /// A text.

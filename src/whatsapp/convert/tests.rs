@@ -61,7 +61,7 @@ fn a_lid_chat_is_shown_under_its_number() {
     );
     let (got, _) = message(&info, &wa::Message::text("hi"));
     assert_eq!(got.chat_id, "4917@s.whatsapp.net");
-    assert_eq!(got.from, "4917@s.whatsapp.net");
+    assert_eq!(got.sender, "4917@s.whatsapp.net");
     assert_eq!(got.text.as_deref(), Some("hi"));
     assert_eq!(got.kind, MessageKind::Text);
     assert_eq!(got.status, None);
@@ -73,8 +73,8 @@ fn a_member_of_a_group_keeps_the_lid_he_writes_under() {
     info.source.sender_alt = Some("4917@s.whatsapp.net".parse().expect("jid"));
     let (got, _) = message(&info, &wa::Message::text("hi"));
     assert_eq!(got.chat_id, GROUP);
-    assert_eq!(got.from, "4917@s.whatsapp.net");
-    assert_eq!(got.from_lid.as_deref(), Some("955@lid"));
+    assert_eq!(got.sender, "4917@s.whatsapp.net");
+    assert_eq!(got.wire_lid.as_deref(), Some("955@lid"));
     // Who answers him names him as the group does.
     let context = Context {
         mentions: &[],
@@ -365,7 +365,7 @@ fn edits_and_deletions_reach_what_their_sender_may_change() {
 fn quotes_are_of_the_kind_of_what_they_quote() {
     let quote = |kind, change: fn(&mut Message)| {
         let mut first = Message::empty("alice", "3EB0AA", ALICE, kind, 5);
-        first.from = ALICE.into();
+        first.sender = ALICE.into();
         change(&mut first);
         let context = Context {
             mentions: &[],

@@ -94,7 +94,12 @@ pub fn picture(data: &[u8]) {
         let spool = cell.get_or_init(|| {
             Spool::open(&directory("picture")).unwrap_or_else(|e| panic!("a spool: {e}"))
         });
-        for kind in [MediaKind::Image, MediaKind::Video, MediaKind::Sticker] {
+        for kind in [
+            MediaKind::Image,
+            MediaKind::Video,
+            MediaKind::Sticker,
+            MediaKind::Document,
+        ] {
             let Ok((spooled, mut file)) = spool.create() else {
                 return;
             };
@@ -105,6 +110,7 @@ pub fn picture(data: &[u8]) {
                 kind,
                 ptt: false,
                 mimetype: None,
+                came_with: None,
                 file_name: None,
             };
             // That it is refused is fine.

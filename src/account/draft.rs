@@ -147,9 +147,11 @@ impl Sending {
                     .map_err(media::MediaError::Io)?
             }
         };
-        let file_name = (wish.kind == MediaKind::Document)
-            .then(|| wish.file_name.clone())
-            .flatten();
+        // Phones do not take a document without a name.
+        let file_name = (wish.kind == MediaKind::Document).then(|| {
+            let given = wish.file_name.clone();
+            given.unwrap_or_else(|| media::usual_name(&prepared.mimetype))
+        });
         let message = Message {
             caption: caption.clone(),
             ..self.pending(

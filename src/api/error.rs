@@ -73,9 +73,15 @@ pub enum ApiError {
     TooManyReaders,
     #[error("The request body is over the limit of {limit} bytes")]
     TooLarge { limit: usize },
-    #[error("The body must be JSON, with Content-Type: application/json")]
+    #[error(
+        "The body must be JSON (Content-Type: application/json) or a form \
+         (application/x-www-form-urlencoded)"
+    )]
     UnsupportedMedia,
-    #[error("The body must be a form (multipart/form-data) or JSON (application/json)")]
+    #[error(
+        "The body must be a form (multipart/form-data, application/x-www-form-urlencoded) or JSON \
+         (application/json)"
+    )]
     UnsupportedUpload,
     /// A file that was to be fetched, in these words.
     #[error("The file at \"url\" could not be fetched: {0}")]

@@ -1,11 +1,12 @@
-//! What comes in: JSON bodies field by field, path parameters, query parameters.
+//! What comes in: JSON bodies and forms field by field, path parameters, query parameters.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use futures_lite::AsyncReadExt;
-use http_types::{Body, Mime};
-use percent_encoding::percent_decode_str;
+use http_types::Body;
+use percent_encoding::{percent_decode, percent_decode_str};
 use serde_json::{Map, Value};
 
 use super::Req;
@@ -18,7 +19,10 @@ const MAX_TEXT: usize = 65_536;
 /// The most mentions in a message; WhatsApp's largest groups have 1,024 members.
 const MAX_MENTIONS: usize = 1024;
 
-/// The JSON object of a request's body, read field by field. A field that is `null` is absent;
+/// The most fields of a form.
+pub const MAX_FIELDS: usize = 32;
+
+/// The JSON object of a request's body, or its form, read field by field. A field that is `null` is absent;
 /// fields that nobody asks for are ignored.
 #[derive(Debug)]
 pub struct Fields(Map<String, Value>);
@@ -26,30 +30,22 @@ pub struct Fields(Map<String, Value>);
 impl Fields {
     /// Reads the body; an empty one is an object without fields.
     ///
-    /// `curl -d` without a header says `application/x-www-form-urlencoded`, so the body's own
-    /// look decides there and where the type is missing.
+    /// `application/x-www-form-urlencoded` is what `curl -d` says of everything, so the body's own look
+    /// decides there.
     ///
     /// # Errors
     /// 413 over the limit (`max_json`), before the body is read if its length is announced; 415 for another
-    /// media type; 400 if it is not a JSON object.
+    /// media type; 400 if it is neither a JSON object nor a form.
     pub async fn read(req: &mut Req) -> Result<Fields, ApiError> {
         let limit = req.state().config.max_json;
-        let declared = Declared::of(req.content_type());
-        if declared == Declared::Other && req.is_empty() != Some(true) {
+        let declared = Declared::of(req);
+        let is_known = matches!(declared, Declared::Json | Declared::Form);
+        if !is_known && req.is_empty() != Some(true) {
             return Err(ApiError::UnsupportedMedia);
         }
         let body = read_body(req.take_body(), limit).await?;
-        let looks_like_json = body.iter().find(|b| !b.is_ascii_whitespace());
-        if declared == Declared::Form && !matches!(looks_like_json, None | Some(b'{' | b'[' | b'"'))
-        {
-            return Err(ApiError::UnsupportedMedia);
-        }
-        Fields::parse(&body)
-    }
-
-    /// Whether the request says that its body is JSON, or does not say.
-    pub fn is_json(req: &Req) -> bool {
-        Declared::of(req.content_type()) != Declared::Other
+        let is_form = declared == Declared::Form && looks_like_json(&body) == Some(false);
+        Fields::of_body(&body, is_form)
     }
 
     /// The fields of a form.
@@ -57,11 +53,48 @@ impl Fields {
         Fields(map)
     }
 
-    /// Reads a body; an empty one is an object without fields.
+    /// Reads a body, with or without a byte order mark; an empty one is an object without fields.
     ///
     /// # Errors
-    /// 400 if it is not a JSON object.
-    pub fn parse(body: &[u8]) -> Result<Fields, ApiError> {
+    /// 400 if it is not a JSON object, or, with `is_form`, no form.
+    pub fn of_body(body: &[u8], is_form: bool) -> Result<Fields, ApiError> {
+        let body = unmarked(body);
+        match is_form {
+            true => Fields::of_form(&body),
+            false => Fields::of_json(&body),
+        }
+    }
+
+    /// `to=49170…&message=a+b`: the fields of `application/x-www-form-urlencoded`. One that comes again is a
+    /// list, and so is one whose name ends in `[]`.
+    fn of_form(body: &[u8]) -> Result<Fields, ApiError> {
+        let decoded = |text: &[u8]| {
+            let spaced: Vec<u8> = text
+                .iter()
+                .map(|&byte| if byte == b'+' { b' ' } else { byte })
+                .collect();
+            String::from_utf8(percent_decode(&spaced).collect())
+                .map_err(|_| ApiError::Invalid("The form is not UTF-8".to_owned()))
+        };
+        let mut fields = Map::new();
+        for pair in body.trim_ascii().split(|byte| *byte == b'&') {
+            if pair.is_empty() {
+                continue;
+            }
+            let at = pair.iter().position(|byte| *byte == b'=');
+            let (name, value) = match at {
+                Some(at) => (&pair[..at], &pair[at + 1..]),
+                None => (pair, &b""[..]),
+            };
+            add_field(&mut fields, decoded(name)?, decoded(value)?);
+            if fields.len() > MAX_FIELDS {
+                return Err(too_many_fields());
+            }
+        }
+        Ok(Fields(fields))
+    }
+
+    fn of_json(body: &[u8]) -> Result<Fields, ApiError> {
         if body.iter().all(u8::is_ascii_whitespace) {
             return Ok(Fields(Map::new()));
         }
@@ -78,6 +111,23 @@ impl Fields {
 
     fn get(&self, field: &str) -> Option<&Value> {
         self.0.get(field).filter(|value| !value.is_null())
+    }
+
+    /// Takes a file out that stands in the fields as text: `base64`, or a `data:` URI at `url`.
+    pub fn take_data(&mut self) -> Option<(&'static str, String)> {
+        let is_data = |text: &str| {
+            let start = text.trim_start().as_bytes().get(..5);
+            start.is_some_and(|start| start.eq_ignore_ascii_case(b"data:"))
+        };
+        for field in ["base64", "url"] {
+            if let Some(Value::String(text)) = self.0.get_mut(field)
+                && !text.is_empty()
+                && (field == "base64" || is_data(text))
+            {
+                return Some((field, std::mem::take(text)));
+            }
+        }
+        None
     }
 
     /// Whether the field is absent or `null`.
@@ -186,7 +236,7 @@ impl Fields {
         }
     }
 
-    /// An object whose values are strings; absent is empty.
+    /// An object whose values are strings, in a form as JSON; absent is empty.
     ///
     /// # Errors
     /// 400 that names the field if it is something else.
@@ -197,6 +247,8 @@ impl Fields {
         };
         match self.get(field) {
             None => Ok(BTreeMap::new()),
+            Some(Value::String(text)) if text.is_empty() => Ok(BTreeMap::new()),
+            Some(Value::String(text)) => serde_json::from_str(text).map_err(|_| wrong()),
             Some(Value::Object(map)) => map
                 .iter()
                 .map(|(name, value)| {
@@ -311,27 +363,85 @@ fn bad_jid(field: &str) -> ApiError {
 
 /// What the `Content-Type` header makes of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Declared {
+pub enum Declared {
+    /// Or nothing is said.
     Json,
-    /// What `curl -d` says of everything; or nothing.
+    /// `application/x-www-form-urlencoded`; `curl -d` says so of everything.
     Form,
+    Multipart,
     Other,
 }
 
 impl Declared {
-    fn of(mime: Option<Mime>) -> Declared {
-        let Some(mime) = mime else {
-            return Declared::Json;
-        };
-        match (mime.basetype(), mime.subtype()) {
-            ("application", "x-www-form-urlencoded") => Declared::Form,
-            ("application" | "text", "json") | ("text", "plain") => Declared::Json,
-            // What http-types makes of a body without a type.
-            ("application", "octet-stream") => Declared::Json,
-            (_, sub) if sub.ends_with("+json") => Declared::Json,
+    pub fn of(req: &Req) -> Declared {
+        match req.header("Content-Type") {
+            Some(values) => Declared::of_text(values.last().as_str()),
+            None => Declared::Json,
+        }
+    }
+
+    fn of_text(header: &str) -> Declared {
+        let essence = header.split(';').next().unwrap_or_default();
+        match essence.trim().to_ascii_lowercase().as_str() {
+            "application/x-www-form-urlencoded" => Declared::Form,
+            "multipart/form-data" => Declared::Multipart,
+            // `octet-stream` is what http-types makes of a body without a type.
+            "" | "application/json" | "text/json" | "text/plain" | "application/octet-stream" => {
+                Declared::Json
+            }
+            other if other.ends_with("+json") => Declared::Json,
             _ => Declared::Other,
         }
     }
+}
+
+/// Whether a body begins as JSON does; `None` while nothing of it is there.
+pub fn looks_like_json(body: &[u8]) -> Option<bool> {
+    let body = unmarked(body);
+    let first = body.iter().find(|byte| !byte.is_ascii_whitespace())?;
+    Some(matches!(first, b'{' | b'[' | b'"'))
+}
+
+/// A body without its byte order mark, as UTF-8.
+fn unmarked(body: &[u8]) -> Cow<'_, [u8]> {
+    let units = |from: fn([u8; 2]) -> u16| {
+        let units = body[2..].chunks_exact(2).map(|two| from([two[0], two[1]]));
+        let text: String = char::decode_utf16(units)
+            .map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER))
+            .collect();
+        Cow::Owned(text.into_bytes())
+    };
+    match body {
+        [0xEF, 0xBB, 0xBF, rest @ ..] => Cow::Borrowed(rest),
+        [0xFF, 0xFE, ..] => units(u16::from_le_bytes),
+        [0xFE, 0xFF, ..] => units(u16::from_be_bytes),
+        _ => Cow::Borrowed(body),
+    }
+}
+
+/// A field of a form that comes again is a list, as `mentions` may; so is one whose name ends in `[]`.
+pub fn add_field(fields: &mut Map<String, Value>, name: String, text: String) {
+    let (name, is_list) = match name.strip_suffix("[]") {
+        Some(name) => (name.to_owned(), true),
+        None => (name, false),
+    };
+    match fields.get_mut(&name) {
+        None if is_list => {
+            fields.insert(name, Value::Array(vec![Value::String(text)]));
+        }
+        None => {
+            fields.insert(name, Value::String(text));
+        }
+        Some(Value::Array(items)) => items.push(Value::String(text)),
+        Some(first) => {
+            let first_value = first.take();
+            *first = Value::Array(vec![first_value, Value::String(text)]);
+        }
+    }
+}
+
+pub fn too_many_fields() -> ApiError {
+    ApiError::Invalid(format!("The form has more than {MAX_FIELDS} fields"))
 }
 
 /// Reads a whole body.
@@ -482,12 +592,93 @@ mod tests {
 
     #[test]
     fn only_json_and_what_curl_says_are_taken() {
-        let of = |text: &str| Declared::of(Some(text.parse().unwrap()));
-        assert_eq!(Declared::of(None), Declared::Json);
-        assert_eq!(of("application/json; charset=utf-8"), Declared::Json);
-        assert_eq!(of("application/vnd.api+json"), Declared::Json);
-        assert_eq!(of("application/x-www-form-urlencoded"), Declared::Form);
-        assert_eq!(of("multipart/form-data; boundary=x"), Declared::Other);
-        assert_eq!(of("application/xml"), Declared::Other);
+        for (header, declared) in [
+            ("", Declared::Json),
+            ("application/json; charset=utf-8", Declared::Json),
+            ("APPLICATION/JSON;Charset=\"UTF-8\"", Declared::Json),
+            ("application/vnd.api+json", Declared::Json),
+            ("application/problem+JSON ; a=b", Declared::Json),
+            ("text/plain;charset=UTF-8", Declared::Json),
+            ("application/x-www-form-urlencoded", Declared::Form),
+            (
+                "Application/X-WWW-Form-URLEncoded; charset=UTF-8",
+                Declared::Form,
+            ),
+            ("Multipart/Form-Data; boundary=x", Declared::Multipart),
+            ("application/xml", Declared::Other),
+            ("no type", Declared::Other),
+        ] {
+            assert_eq!(Declared::of_text(header), declared, "{header}");
+        }
+    }
+
+    #[test]
+    fn forms_are_read_as_they_are_sent() {
+        let form = |body: &[u8]| Fields::of_body(body, true);
+        let fields = form(
+            b"\xEF\xBB\xBFto=%2B49+170&message=a%26b%3D%C3%A9&ptt=on&empty&&mentions=1&mentions=2&x[]=1&y%5B%5D=2\r\n",
+        )
+        .unwrap();
+        assert_eq!(fields.string("to").unwrap(), Some("+49 170"));
+        assert_eq!(fields.text("message").unwrap(), "a&b=é");
+        assert!(fields.flag("ptt").unwrap());
+        assert_eq!(fields.string("empty").unwrap(), Some(""));
+        for (list, expected) in [
+            ("mentions", vec!["1", "2"]),
+            ("x", vec!["1"]),
+            ("y", vec!["2"]),
+        ] {
+            let list: &'static str = list;
+            assert_eq!(fields.strings(list).unwrap(), Some(expected));
+        }
+        assert!(form(b"a=%FF").is_err());
+        let many = (0..=MAX_FIELDS)
+            .map(|n| format!("f{n}=1&"))
+            .collect::<String>();
+        assert!(form(many.as_bytes()).is_err());
+        let headers = form(b"headers=%7B%22a%22%3A%22b%22%7D").unwrap();
+        assert_eq!(headers.string_map("headers").unwrap()["a"], "b");
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_read_over() {
+        let json = "{\"to\": \"é\"}";
+        let units = |big: bool| {
+            let mut bytes = if big {
+                vec![0xFE, 0xFF]
+            } else {
+                vec![0xFF, 0xFE]
+            };
+            for unit in json.encode_utf16() {
+                bytes.extend(if big {
+                    unit.to_be_bytes()
+                } else {
+                    unit.to_le_bytes()
+                });
+            }
+            bytes
+        };
+        for body in [
+            format!("\u{feff}{json}").into_bytes(),
+            units(false),
+            units(true),
+        ] {
+            assert_eq!(looks_like_json(&body), Some(true));
+            let fields = Fields::of_body(&body, false).unwrap();
+            assert_eq!(fields.string("to").unwrap(), Some("é"));
+        }
+        assert_eq!(looks_like_json(b"\xEF\xBB\xBF \n"), None);
+        assert_eq!(looks_like_json(b"\xEF\xBB\xBFto={"), Some(false));
+    }
+
+    #[test]
+    fn a_file_among_the_fields_is_taken_out() {
+        let mut both = fields(r#"{"base64": "aGk=", "url": "http://x"}"#);
+        assert_eq!(both.take_data(), Some(("base64", "aGk=".to_owned())));
+        assert_eq!(both.take_data(), None);
+        assert_eq!(both.filled("url").unwrap(), Some("http://x"));
+        let mut data = fields(r#"{"base64": "", "url": " DATA:,x"}"#);
+        assert_eq!(data.take_data(), Some(("url", " DATA:,x".to_owned())));
+        assert_eq!(fields(r#"{"base64": 5}"#).take_data(), None);
     }
 }

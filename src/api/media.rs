@@ -14,6 +14,7 @@ use super::input::{Page, param, query};
 use super::range::{self, Asked, Part};
 use crate::account::{AccountError, MediaFile, MediaFilter, MediaView};
 use crate::jid::ChatJid;
+use crate::media::extension_of;
 
 /// How many files `GET /media` lists, without a limit and at most.
 const USUAL: usize = 50;
@@ -174,7 +175,7 @@ fn disposition(file: &MediaFile) -> String {
                 .iter()
                 .map(|b| format!("{b:02x}"))
                 .collect();
-            format!("{id}{}", extension(&file.mimetype))
+            format!("{id}{}", ending(&file.mimetype))
         }
     };
     let ascii: String = name
@@ -193,22 +194,9 @@ fn disposition(file: &MediaFile) -> String {
     header
 }
 
-/// The usual ending of a file of that kind, with its dot.
-fn extension(mimetype: &str) -> &'static str {
-    match mimetype.split(';').next().unwrap_or_default().trim() {
-        "image/jpeg" => ".jpg",
-        "image/png" => ".png",
-        "image/webp" => ".webp",
-        "image/gif" => ".gif",
-        "video/mp4" => ".mp4",
-        "video/3gpp" => ".3gp",
-        "audio/ogg" => ".ogg",
-        "audio/mpeg" => ".mp3",
-        "audio/mp4" | "audio/aac" => ".m4a",
-        "application/pdf" => ".pdf",
-        "text/plain" => ".txt",
-        _ => "",
-    }
+/// The usual ending of a file of that kind, with its dot; none of what is not known.
+fn ending(mimetype: &str) -> String {
+    extension_of(mimetype).map_or_else(String::new, |extension| format!(".{extension}"))
 }
 
 #[cfg(test)]

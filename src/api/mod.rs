@@ -12,10 +12,13 @@ mod chunked;
 mod connection;
 mod error;
 mod events;
+mod fetch;
+mod file_name;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod health;
 mod http1;
+mod inflate;
 mod input;
 mod manner;
 mod media;
@@ -52,9 +55,9 @@ use crate::webhook::Deliveries;
 use answer::Answer;
 pub use auth::{AuthSettings, Gate};
 use error::ApiError;
+pub use fetch::FETCH;
 use serve::Respond;
 pub use serve::{ServerLimits, serve};
-pub use upload::FETCH;
 
 /// What the handlers work with. Cheap to clone.
 #[derive(Clone)]

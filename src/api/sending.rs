@@ -5,9 +5,11 @@ use serde::Serialize;
 use super::Req;
 use super::answer::Answer;
 use super::error::ApiError;
+use super::fetch::Wanted;
+use super::file_name;
 use super::input::{Fields, chat_param, param};
 use super::manner::{self, Begun};
-use super::upload::{self, Received, Room, Upload};
+use super::upload::{Received, Room, Upload};
 use crate::account::{AccountError, Outcome, OutgoingMedia, OutgoingText, Sent};
 use crate::media::{MediaKind, Wish};
 
@@ -147,10 +149,19 @@ async fn file(mut req: Req, endpoint: FileEndpoint) -> Result<Answer, ApiError> 
     let mentions = fields.mentions()?;
     let quoted_message_id = fields.filled("quotedMessageId")?.map(str::to_owned);
     let ptt = fields.flag("ptt")?;
-    let named = fields.filled("fileName")?.and_then(upload::file_name);
+    let named = match fields.filled("fileName")? {
+        Some(name) => Some(name),
+        // As some write it who call other programs, too.
+        None => fields.filled("filename")?,
+    };
+    let named = named.and_then(file_name::clean);
     let mimetype = fields.filled("mimetype")?.map(str::to_owned);
-    let url = fields.filled("url")?;
-    if upload.file.is_none() && url.is_none() {
+    let wanted = match upload.file {
+        // A file that came counts; an address beside it is not looked at.
+        Some(_) => None,
+        None => Wanted::of(&fields)?,
+    };
+    if upload.file.is_none() && wanted.is_none() {
         return Err(ApiError::Invalid(endpoint.missing.to_owned()));
     }
     let begun = manner::begin(&req, &id, endpoint.field, &fields, upload.file.as_ref()).await?;
@@ -158,22 +169,23 @@ async fn file(mut req: Req, endpoint: FileEndpoint) -> Result<Answer, ApiError> 
         Begun::Answered(outcome) => return answer(outcome, None),
         Begun::First(manner) => manner,
     };
-    let received = match (upload.file, url) {
+    let received = match (upload.file, wanted) {
         (Some(received), _) => received,
-        (None, Some(url)) => upload::fetch(&req.state().fetch, url, &room).await?,
+        (None, Some(wanted)) => wanted.fetch(&req.state().fetch, &room).await?,
         (None, None) => return Err(ApiError::Invalid(endpoint.missing.to_owned())),
     };
     let Received {
         file,
         name,
-        mimetype: declared,
+        mimetype: came_with,
     } = received;
     let out = OutgoingMedia {
         to,
         wish: Wish {
             kind: endpoint.kind,
             ptt,
-            mimetype: mimetype.or(declared),
+            mimetype,
+            came_with,
             file_name: named.or(name),
         },
         file,

@@ -1,8 +1,10 @@
 //! Takes one long string out of a JSON object while it passes, so that a file in base64 never is in
 //! memory as a whole. Pure.
 //!
-//! What comes in is split: the characters of the string at the top-level key `base64` go out as they
-//! are decoded, everything else stays JSON, with an empty string in that place.
+//! What comes in is split: the characters of the string at the top-level key `base64`, and of a `data:` URI at
+//! `url`, go out as they are decoded, everything else stays JSON, with an empty string in that place.
+
+use super::file_name;
 
 /// What became of the input so far.
 #[derive(Debug)]
@@ -12,9 +14,21 @@ pub struct Siphon {
     at: At,
     /// The string that may turn out to be a key.
     key: Vec<u8>,
-    /// Whether the next string at the top level is a key's value, and of the wanted key.
+    /// Whether the next string at the top level is a key's value, and what is wanted of it.
     value_of_key: bool,
-    is_wanted: bool,
+    wanted: Wanted,
+    /// The beginning of a string that may be a `data:` URI.
+    probe: Vec<u8>,
+    /// The keys whose strings were taken.
+    taken_from: Vec<&'static str>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    No,
+    Always,
+    /// As a `data:` URI.
+    IfData,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +37,8 @@ enum At {
     Outside,
     /// In a string that stays.
     Inside { escaped: bool },
+    /// At the beginning of one that is taken if it is a `data:` URI.
+    Probing,
     /// In the string that is taken.
     Taken,
     /// Behind a backslash in it.
@@ -31,7 +47,8 @@ enum At {
     TakenUnicode { left: u8, value: u32 },
 }
 
-const WANTED: &[u8] = b"base64";
+const BASE64: &str = "base64";
+const URL: &str = "url";
 
 impl Default for Siphon {
     fn default() -> Self {
@@ -40,12 +57,19 @@ impl Default for Siphon {
             at: At::Outside,
             key: Vec::new(),
             value_of_key: false,
-            is_wanted: false,
+            wanted: Wanted::No,
+            probe: Vec::new(),
+            taken_from: Vec::new(),
         }
     }
 }
 
 impl Siphon {
+    /// The keys whose strings were taken so far.
+    pub fn taken_from(&self) -> &[&'static str] {
+        &self.taken_from
+    }
+
     /// Splits `input`: what stays JSON is added to `rest`, what is taken to `taken`.
     pub fn push(&mut self, input: &[u8], rest: &mut Vec<u8>, taken: &mut Vec<u8>) {
         for &byte in input {
@@ -55,6 +79,7 @@ impl Siphon {
                     rest.push(byte);
                     self.inside(byte, escaped);
                 }
+                At::Probing => self.probing(byte, rest, taken),
                 At::Taken => match byte {
                     b'"' => {
                         rest.push(byte);
@@ -68,7 +93,8 @@ impl Siphon {
                     match byte {
                         b'u' => self.at = At::TakenUnicode { left: 4, value: 0 },
                         // Line ends in base64 mean nothing; a slash may be written so.
-                        b'n' | b'r' | b't' => {}
+                        b'n' | b'r' | b't' | b'f' => {}
+                        b'b' => taken.push(0x08),
                         _ => taken.push(byte),
                     }
                 }
@@ -98,18 +124,59 @@ impl Siphon {
             b'}' | b']' => self.depth = self.depth.saturating_sub(1),
             b':' if self.depth == 1 => {
                 self.value_of_key = true;
-                self.is_wanted = self.key == WANTED;
+                self.wanted = if self.key == BASE64.as_bytes() {
+                    Wanted::Always
+                } else if self.key == URL.as_bytes() {
+                    Wanted::IfData
+                } else {
+                    Wanted::No
+                };
             }
             b',' if self.depth == 1 => {
                 self.value_of_key = false;
-                self.is_wanted = false;
+                self.wanted = Wanted::No;
             }
-            b'"' if self.depth == 1 && self.value_of_key && self.is_wanted => self.at = At::Taken,
             b'"' => {
-                self.key.clear();
-                self.at = At::Inside { escaped: false };
+                let wanted = match self.depth == 1 && self.value_of_key {
+                    true => self.wanted,
+                    false => Wanted::No,
+                };
+                self.at = match wanted {
+                    Wanted::Always => {
+                        self.take(BASE64);
+                        At::Taken
+                    }
+                    Wanted::IfData => At::Probing,
+                    Wanted::No => {
+                        self.key.clear();
+                        At::Inside { escaped: false }
+                    }
+                };
             }
             _ => {}
+        }
+    }
+
+    fn probing(&mut self, byte: u8, rest: &mut Vec<u8>, taken: &mut Vec<u8>) {
+        self.probe.push(byte);
+        if !DATA.starts_with(&self.probe.to_ascii_lowercase()) {
+            // The last one may be the string's end.
+            self.probe.pop();
+            rest.append(&mut self.probe);
+            rest.push(byte);
+            self.at = At::Inside { escaped: false };
+            self.inside(byte, false);
+        } else if self.probe.len() == DATA.len() {
+            taken.append(&mut self.probe);
+            self.take(URL);
+            self.at = At::Taken;
+        }
+    }
+
+    /// One more than the second is an error anyway.
+    fn take(&mut self, key: &'static str) {
+        if self.taken_from.len() < 2 {
+            self.taken_from.push(key);
         }
     }
 
@@ -120,35 +187,50 @@ impl Siphon {
             _ => At::Inside { escaped: false },
         };
         // One byte more than the wanted key tells the others.
-        if self.at != At::Outside && !self.value_of_key && self.key.len() <= WANTED.len() {
+        if self.at != At::Outside && !self.value_of_key && self.key.len() <= BASE64.len() {
             self.key.push(byte);
         }
     }
 }
 
-/// Decodes base64 piece by piece: either alphabet, with or without padding and line ends, also as a
-/// `data:` URL. Pure.
+/// Decodes base64 piece by piece: either alphabet, with or without padding and line ends; also a whole `data:`
+/// URI (RFC 2397), whose content may be percent-encoded instead. Pure.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    /// What was not decoded yet, and at the start what may be a `data:` URL's head.
+    /// Characters of base64 that were not decoded yet; before, what may be a `data:` URI's head.
     pending: Vec<u8>,
-    head: Head,
+    mode: Mode,
     padded: bool,
+    /// Within a `data:` URI: a percent sign and what has come behind it.
+    escape: Vec<u8>,
+    data: Option<Data>,
 }
 
-#[derive(Debug, Default, PartialEq, Eq)]
-enum Head {
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Mode {
     #[default]
     Unknown,
-    Within,
-    Over,
+    /// Within the head of a `data:` URI.
+    Head,
+    Base64,
+    /// Base64 in a `data:` URI, where its characters may be percent-encoded.
+    EncodedBase64,
+    Percent,
+}
+
+/// What the head of a `data:` URI says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Data {
+    /// With its parameters.
+    pub mimetype: Option<String>,
+    pub name: Option<String>,
 }
 
 const DATA: &[u8] = b"data:";
-/// The longest head of a `data:` URL.
-const HEAD: usize = 256;
+/// The longest head of a `data:` URI.
+const HEAD: usize = 2 * 1024;
 
-/// This is no base64.
+/// This is no base64, and no `data:` URI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotBase64;
 
@@ -159,55 +241,118 @@ impl Decoder {
     /// [`NotBase64`].
     pub fn push(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(), NotBase64> {
         for &byte in input {
-            match self.head {
-                Head::Over => self.character(byte)?,
-                Head::Within if byte == b',' => {
-                    // What the head says is not needed.
-                    self.pending.clear();
-                    self.head = Head::Over;
-                }
-                Head::Within => {
+            match self.mode {
+                Mode::Base64 => self.character(byte)?,
+                Mode::EncodedBase64 | Mode::Percent => self.encoded(byte, out)?,
+                Mode::Head if byte == b',' => self.head_is_over()?,
+                Mode::Head => {
                     self.pending.push(byte);
                     if self.pending.len() > HEAD {
                         return Err(NotBase64);
                     }
                 }
-                Head::Unknown => {
+                Mode::Unknown if byte.is_ascii_whitespace() && self.pending.is_empty() => {}
+                Mode::Unknown => {
                     self.pending.push(byte);
-                    if !DATA.starts_with(&self.pending) {
-                        self.head = Head::Over;
-                        for byte in std::mem::take(&mut self.pending) {
-                            self.character(byte)?;
-                        }
-                    } else if self.pending == DATA {
-                        self.head = Head::Within;
+                    let so_far = self.pending.to_ascii_lowercase();
+                    if !DATA.starts_with(&so_far) {
+                        self.is_plain()?;
+                    } else if so_far == DATA {
+                        self.pending.clear();
+                        self.mode = Mode::Head;
                     }
                 }
             }
         }
         let whole = self.pending.len() / 4 * 4;
-        if self.head == Head::Over && whole > 0 {
+        if matches!(self.mode, Mode::Base64 | Mode::EncodedBase64) && whole > 0 {
             decode(&self.pending[..whole], out)?;
             self.pending.drain(..whole);
         }
         Ok(())
     }
 
-    /// The end.
+    /// The end. What a `data:` URI has said of its content, if it was one.
     ///
     /// # Errors
     /// [`NotBase64`] if what is left over is none.
-    pub fn finish(mut self, out: &mut Vec<u8>) -> Result<(), NotBase64> {
-        match self.head {
-            Head::Within => return Err(NotBase64),
-            Head::Unknown => {
-                for byte in std::mem::take(&mut self.pending) {
-                    self.character(byte)?;
+    pub fn finish(mut self, out: &mut Vec<u8>) -> Result<Option<Data>, NotBase64> {
+        match self.mode {
+            Mode::Head => return Err(NotBase64),
+            Mode::Unknown => self.is_plain()?,
+            Mode::Percent => out.append(&mut self.escape),
+            Mode::Base64 | Mode::EncodedBase64 if !self.escape.is_empty() => return Err(NotBase64),
+            Mode::Base64 | Mode::EncodedBase64 => {}
+        }
+        decode(&self.pending, out)?;
+        Ok(self.data)
+    }
+
+    /// No `data:` URI: what has come so far are characters.
+    fn is_plain(&mut self) -> Result<(), NotBase64> {
+        self.mode = Mode::Base64;
+        for byte in std::mem::take(&mut self.pending) {
+            self.character(byte)?;
+        }
+        Ok(())
+    }
+
+    fn head_is_over(&mut self) -> Result<(), NotBase64> {
+        let head = file_name::text(&std::mem::take(&mut self.pending));
+        let mut data = Data::default();
+        self.mode = Mode::Percent;
+        for (place, part) in head.split(';').map(str::trim).enumerate() {
+            let (key, value) = part.split_once('=').unwrap_or((part, ""));
+            let key = key.trim().to_ascii_lowercase();
+            match key.as_str() {
+                "" => {}
+                "base64" => self.mode = Mode::EncodedBase64,
+                "name" | "filename" | "file" => {
+                    let value = value.trim().trim_matches('"');
+                    data.name = file_name::of_encoded(value.as_bytes());
+                }
+                _ if place == 0 => data.mimetype = Some(part.to_owned()),
+                _ => {
+                    if let Some(mimetype) = &mut data.mimetype {
+                        mimetype.push_str("; ");
+                        mimetype.push_str(part);
+                    }
                 }
             }
-            Head::Over => {}
         }
-        decode(&self.pending, out)
+        self.data = Some(data);
+        Ok(())
+    }
+
+    /// A byte of a `data:` URI's content.
+    fn encoded(&mut self, byte: u8, out: &mut Vec<u8>) -> Result<(), NotBase64> {
+        if self.escape.is_empty() && byte != b'%' {
+            return self.content(byte, out);
+        }
+        self.escape.push(byte);
+        let digit = |byte: u8| char::from(byte).to_digit(16);
+        match self.escape[..] {
+            [_, high, low] => {
+                let escape = std::mem::take(&mut self.escape);
+                match (digit(high), digit(low)) {
+                    // Two digits are at most 255.
+                    (Some(high), Some(low)) => self.content((high << 4 | low) as u8, out),
+                    // A percent sign that is just that.
+                    _ => escape.iter().try_for_each(|byte| self.content(*byte, out)),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn content(&mut self, byte: u8, out: &mut Vec<u8>) -> Result<(), NotBase64> {
+        match self.mode {
+            Mode::Percent => {
+                out.push(byte);
+                Ok(())
+            }
+            _ => self.character(byte),
+        }
     }
 
     fn character(&mut self, byte: u8) -> Result<(), NotBase64> {
@@ -225,7 +370,11 @@ impl Decoder {
     }
 }
 
-fn decode(characters: &[u8], out: &mut Vec<u8>) -> Result<(), NotBase64> {
+/// Decodes characters of base64, without padding.
+///
+/// # Errors
+/// [`NotBase64`].
+pub fn decode(characters: &[u8], out: &mut Vec<u8>) -> Result<(), NotBase64> {
     use base64::Engine as _;
     use base64::alphabet::STANDARD;
     use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -296,6 +445,83 @@ mod tests {
         Ok(out)
     }
 
+    fn data(input: &str, piece: usize) -> (Vec<u8>, Data) {
+        let (mut decoder, mut out) = (Decoder::default(), Vec::new());
+        for piece in input.as_bytes().chunks(piece) {
+            decoder.push(piece, &mut out).unwrap();
+        }
+        let data = decoder.finish(&mut out).unwrap().unwrap();
+        (out, data)
+    }
+
+    #[test]
+    fn data_uris_say_type_and_name() {
+        for (input, content, mimetype, name) in [
+            ("data:,a%20b", &b"a b"[..], None, None),
+            ("data:text/plain,50%", b"50%", Some("text/plain"), None),
+            ("data:text/plain,5%zz", b"5%zz", Some("text/plain"), None),
+            (
+                "DATA:text/CSV;charset=utf-8;name=%C3%A4%20b.csv,a;b",
+                b"a;b",
+                Some("text/CSV; charset=utf-8"),
+                Some("ä b.csv"),
+            ),
+            (
+                "data:image/png;filename=\"C:\\x\\a.png\";BASE64,aGVs%0AbG8%2fPg%3D%3D",
+                b"hello?>",
+                Some("image/png"),
+                Some("a.png"),
+            ),
+            ("data:;base64,aGk", b"hi", None, None),
+            ("\n data:a/b;base64,aG k=", b"hi", Some("a/b"), None),
+        ] {
+            for piece in 1..input.len() {
+                let (out, data) = data(input, piece);
+                assert_eq!(out, content, "{input}");
+                assert_eq!(data.mimetype.as_deref(), mimetype, "{input}");
+                assert_eq!(data.name.as_deref(), name, "{input}");
+            }
+        }
+        for bad in [
+            "data:text/plain",
+            "data:;base64,a",
+            "data:;base64,aG%",
+            "data:;base64,*",
+        ] {
+            assert_eq!(decoded(bad, 2), Err(NotBase64), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_data_uri_is_taken_and_another_address_stays() {
+        for (url, expected) in [
+            ("data:a/b,c\\/d", "data:a/b,c/d"),
+            ("DaTa:,x", "DaTa:,x"),
+            ("http://x/data:", ""),
+            ("dat", ""),
+            ("", ""),
+            ("data", ""),
+            ("da\\\"ta:", ""),
+        ] {
+            let input = format!(
+                "{{\"url\": \"{url}\", \"x\": \"data:y\", \"l\": {{\"url\": \"data:z\"}}}}"
+            );
+            let mut rest_of: Value = serde_json::from_str(&input).unwrap();
+            if !expected.is_empty() {
+                rest_of["url"] = json!("");
+            }
+            for piece in 1..input.len() {
+                let (rest, taken) = split(&input, piece);
+                assert_eq!(
+                    serde_json::from_str::<Value>(&rest).unwrap(),
+                    rest_of,
+                    "{input}"
+                );
+                assert_eq!(taken, expected, "{input}");
+            }
+        }
+    }
+
     #[test]
     fn base64_in_all_its_forms() {
         for input in [
@@ -316,7 +542,7 @@ mod tests {
         assert_eq!(decoded("da", 1).unwrap(), [0x75]);
         let long = "d".repeat(100_000);
         assert_eq!(decoded(&long, 777).unwrap().len(), 75_000);
-        let endless = format!("data:{}", "x".repeat(1_000));
+        let endless = format!("data:{}", "x".repeat(10_000));
         for bad in ["a", "aGVs*", "aG==Vs", "data:x", "ü", &endless] {
             assert_eq!(decoded(bad, 3), Err(NotBase64), "{bad}");
         }

@@ -1,5 +1,5 @@
-//! Files that come in: as `multipart/form-data`, as base64 within JSON, or by a URL to fetch. Each goes
-//! to the spool piece by piece; what is in memory does not grow with it.
+//! Files that come in: as `multipart/form-data`, or as base64 or a `data:` URI within JSON. Each goes to the
+//! spool piece by piece; what is in memory does not grow with it. [`super::fetch`] has those at a URL.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -7,32 +7,28 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_lite::{AsyncRead, AsyncReadExt as _, Stream};
-use http_types::{Body, Url};
+use http_types::Body;
 use multer::Multipart;
-use serde_json::{Map, Value};
+use serde_json::Map;
 use smol::lock::Semaphore;
 
 use super::Req;
 use super::error::ApiError;
-use super::input::Fields;
-use super::siphon::{Decoder, NotBase64, Siphon};
+use super::file_name;
+use super::input::{self, Declared, Fields};
+use super::siphon::{Data, Decoder, NotBase64, Siphon};
 use crate::media::{Spool, Spooled};
 
 /// The piece in which a file is read and written, in bytes.
 const PIECE: usize = 32 * 1024;
-/// What a form may hold besides its file: fields, and bytes of one.
-const MAX_FIELDS: usize = 32;
+/// What a form may hold besides its file: fields, and bytes of each.
+const MAX_FIELDS: usize = input::MAX_FIELDS;
 const MAX_FIELD: usize = 512 * 1024;
 /// Bytes that a form may send without saying anything: the head of a part, mostly.
 const MAX_SILENCE: usize = 64 * 1024;
-/// The longest file name that is kept, in bytes.
-const MAX_NAME: usize = 255;
-/// Redirects that are followed when a file is fetched.
-const MAX_REDIRECTS: usize = 5;
 
 /// Pieces that are being written at the same time, over all clients: each takes a thread.
 static WRITES: Semaphore = Semaphore::new(4);
@@ -65,8 +61,8 @@ pub struct Room {
 }
 
 impl Upload {
-    /// Reads a request's fields and the file that its field `file_field` carries, or its `base64`;
-    /// a `url` is left for [`fetch`]. `early` sees the fields that came before the file, and may
+    /// Reads a request's fields and the file that its field `file_field` carries, its `base64`, or a `data:`
+    /// URI at `url`; any other `url` is left for [`super::fetch`]. `early` sees the fields that came before the file, and may
     /// refuse it.
     ///
     /// # Errors
@@ -78,11 +74,17 @@ impl Upload {
         file_field: &'static str,
         early: impl Fn(&Fields) -> Result<(), ApiError>,
     ) -> Result<Upload, ApiError> {
+        let declared = Declared::of(req);
         let boundary = req
             .header("Content-Type")
             .map(|values| values.last().as_str().to_owned())
             .and_then(|value| multer::parse_boundary(value).ok());
         match boundary {
+            None if declared == Declared::Multipart => Err(ApiError::Invalid(
+                "The Content-Type multipart/form-data has no boundary; \
+                 leave this header to your HTTP client"
+                    .to_owned(),
+            )),
             Some(boundary) => {
                 let body = req.take_body();
                 let slack = (MAX_FIELD * MAX_FIELDS) as u64;
@@ -92,10 +94,14 @@ impl Upload {
                 {
                     return Err(too_large(room.max_file));
                 }
-                read_form(body, boundary, room, file_field, early).await
+                let mut upload = read_form(body, boundary, room, file_field, early).await?;
+                if upload.file.is_none() {
+                    upload.file = of_fields(&mut upload.fields, false, room).await?;
+                }
+                Ok(upload)
             }
             None => {
-                if !Fields::is_json(req) {
+                if declared == Declared::Other {
                     return Err(ApiError::UnsupportedUpload);
                 }
                 let body = req.take_body();
@@ -103,14 +109,14 @@ impl Upload {
                 if body.len().is_some_and(|len| len as u64 > most) {
                     return Err(too_large(room.max_file));
                 }
-                read_json(body, room).await
+                read_text(body, declared, room).await
             }
         }
     }
 }
 
 /// A file on its way to the spool.
-struct Writing {
+pub(super) struct Writing {
     spooled: Spooled,
     file: File,
     /// What is not written yet.
@@ -120,7 +126,7 @@ struct Writing {
 }
 
 impl Writing {
-    async fn start(room: &Room) -> Result<Writing, ApiError> {
+    pub(super) async fn start(room: &Room) -> Result<Writing, ApiError> {
         let spool = room.spool.clone();
         let (spooled, file) = smol::unblock(move || spool.create())
             .await
@@ -134,7 +140,7 @@ impl Writing {
         })
     }
 
-    async fn push(&mut self, bytes: &[u8]) -> Result<(), ApiError> {
+    pub(super) async fn push(&mut self, bytes: &[u8]) -> Result<(), ApiError> {
         self.buffer.extend_from_slice(bytes);
         self.settle(PIECE).await
     }
@@ -159,13 +165,13 @@ impl Writing {
         Ok(())
     }
 
-    async fn finish(mut self) -> Result<Spooled, ApiError> {
+    pub(super) async fn finish(mut self) -> Result<Spooled, ApiError> {
         self.settle(0).await?;
         Ok(self.spooled)
     }
 }
 
-fn too_large(limit: u64) -> ApiError {
+pub(super) fn too_large(limit: u64) -> ApiError {
     ApiError::TooLarge {
         limit: usize::try_from(limit).unwrap_or(usize::MAX),
     }
@@ -190,7 +196,10 @@ async fn read_form(
     let mut ignored = 0;
     while let Some(mut field) = form.next_field().await.map_err(form_error)? {
         silence.store(0, Ordering::Relaxed);
-        let name = field.name().unwrap_or_default().to_owned();
+        // multer's own reading knows neither `filename*` nor names that are not UTF-8.
+        let disposition = field.headers().get("content-disposition");
+        let part = file_name::of_part(disposition.map_or(b"", |value| value.as_bytes()));
+        let name = part.name;
         if name == file_field {
             if file.is_some() {
                 return Err(ApiError::Field {
@@ -199,7 +208,6 @@ async fn read_form(
                 });
             }
             early(&Fields::from_map(fields.clone()))?;
-            let received_name = field.file_name().and_then(file_name);
             let mimetype = field.content_type().map(ToString::to_string);
             let mut writing = Writing::start(room).await?;
             while let Some(piece) = field.chunk().await.map_err(form_error)? {
@@ -208,12 +216,12 @@ async fn read_form(
             }
             file = Some(Received {
                 file: writing.finish().await?,
-                name: received_name,
+                name: part.file_name,
                 mimetype,
             });
             continue;
         }
-        let is_file = field.file_name().is_some();
+        let is_file = part.is_file;
         let mut text = Vec::new();
         while let Some(piece) = field.chunk().await.map_err(form_error)? {
             silence.store(0, Ordering::Relaxed);
@@ -234,9 +242,7 @@ async fn read_form(
             continue;
         }
         if fields.len() >= MAX_FIELDS {
-            return Err(ApiError::Invalid(format!(
-                "The form has more than {MAX_FIELDS} fields"
-            )));
+            return Err(input::too_many_fields());
         }
         let text = String::from_utf8(text).map_err(|_| {
             ApiError::Invalid(format!(
@@ -244,7 +250,7 @@ async fn read_form(
                 name.escape_debug()
             ))
         })?;
-        add_field(&mut fields, name, text);
+        input::add_field(&mut fields, name, text);
     }
     drop(form);
     // What stands behind the form means nothing; the body ends there.
@@ -253,20 +259,6 @@ async fn read_form(
         fields: Fields::from_map(fields),
         file,
     })
-}
-
-/// A field that comes again is a list, as `mentions` may.
-fn add_field(fields: &mut Map<String, Value>, name: String, text: String) {
-    match fields.get_mut(&name) {
-        None => {
-            fields.insert(name, Value::String(text));
-        }
-        Some(Value::Array(items)) => items.push(Value::String(text)),
-        Some(first) => {
-            let first_value = first.take();
-            *first = Value::Array(vec![first_value, Value::String(text)]);
-        }
-    }
 }
 
 /// multer's errors: mistakes of the sender, but for those of the connection.
@@ -317,21 +309,32 @@ impl Stream for Pieces<'_> {
     }
 }
 
-async fn read_json(mut body: Body, room: &Room) -> Result<Upload, ApiError> {
+/// Reads JSON, taking the file out as it comes; or a form of one line, as a whole.
+async fn read_text(mut body: Body, declared: Declared, room: &Room) -> Result<Upload, ApiError> {
     let (mut siphon, mut decoder) = (Siphon::default(), Decoder::default());
     let (mut rest, mut taken, mut decoded) = (Vec::new(), Vec::new(), Vec::new());
     let mut writing: Option<Writing> = None;
-    let not_base64 = |_: NotBase64| ApiError::Field {
-        field: "base64",
-        expected: "base64",
-    };
+    let mut is_form = declared == Declared::Form;
+    let mut has_begun = false;
     let mut piece = vec![0; PIECE];
     loop {
         let read = body.read(&mut piece).await?;
         if read == 0 {
             break;
         }
-        siphon.push(&piece[..read], &mut rest, &mut taken);
+        if is_form && !has_begun {
+            // What `curl -d` says is a form may be JSON.
+            let mut seen = rest.clone();
+            seen.extend_from_slice(&piece[..read]);
+            if let Some(looks_like_json) = input::looks_like_json(&seen) {
+                has_begun = true;
+                is_form = !looks_like_json;
+            }
+        }
+        match is_form {
+            true => rest.extend_from_slice(&piece[..read]),
+            false => siphon.push(&piece[..read], &mut rest, &mut taken),
+        }
         if rest.len() > room.max_json {
             return Err(ApiError::TooLarge {
                 limit: room.max_json,
@@ -340,7 +343,8 @@ async fn read_json(mut body: Body, room: &Room) -> Result<Upload, ApiError> {
         if taken.is_empty() {
             continue;
         }
-        decoder.push(&taken, &mut decoded).map_err(not_base64)?;
+        let bad = |_| not_base64(&siphon);
+        decoder.push(&taken, &mut decoded).map_err(bad)?;
         taken.clear();
         let writing = match &mut writing {
             Some(writing) => writing,
@@ -349,133 +353,69 @@ async fn read_json(mut body: Body, room: &Room) -> Result<Upload, ApiError> {
         writing.push(&decoded).await?;
         decoded.clear();
     }
-    let fields = Fields::parse(&rest)?;
+    let mut fields = Fields::of_body(&rest, is_form)?;
+    if siphon.taken_from().len() > 1 {
+        return Err(ApiError::Field {
+            field: "base64",
+            expected: "given once, and without a data: URI in \"url\" beside it",
+        });
+    }
     let file = match writing {
         Some(mut writing) => {
-            decoder.finish(&mut decoded).map_err(not_base64)?;
+            let bad = |_| not_base64(&siphon);
+            let data = decoder.finish(&mut decoded).map_err(bad)?;
             writing.push(&decoded).await?;
-            Some(Received {
-                file: writing.finish().await?,
-                name: None,
-                mimetype: None,
-            })
+            Some(received(writing, data).await?)
         }
-        None => None,
+        None => of_fields(&mut fields, is_form, room).await?,
     };
     Ok(Upload { fields, file })
 }
 
-/// Fetches a file from a web server, following redirects.
-///
-/// # Errors
-/// 400 in words: for a bad address, for a server that cannot be reached or says no; 413 for a file
-/// over the limit.
-pub async fn fetch(
-    client: &surf::Client,
-    address: &str,
+/// A file that stands in the fields themselves, where they were read as a whole.
+async fn of_fields(
+    fields: &mut Fields,
+    is_form: bool,
     room: &Room,
-) -> Result<Received, ApiError> {
-    let failed = |words: String| ApiError::Fetch(words);
-    let mut url = web_url(address)?;
-    for _ in 0..=MAX_REDIRECTS {
-        let request = surf::Request::new(http_types::Method::Get, url.clone());
-        let mut response = client.send(request).await.map_err(|error| {
-            match error.downcast_ref::<crate::net::http::HttpError>() {
-                Some(crate::net::http::HttpError::TooLarge { .. }) => too_large(room.max_file),
-                _ => failed(error.to_string()),
-            }
-        })?;
-        let status = response.status();
-        if status.is_redirection()
-            && let Some(location) = response.header("Location")
-        {
-            let location = url
-                .join(location.last().as_str())
-                .map_err(|e| failed(format!("a redirect that leads nowhere: {e}")))?;
-            url = web_url(location.as_str())?;
-            continue;
-        }
-        if !status.is_success() {
-            return Err(failed(format!("the server answered {status}")));
-        }
-        let mimetype = response
-            .content_type()
-            .map(|mime| mime.essence().to_owned());
-        let name = url
-            .path_segments()
-            .and_then(|mut segments| segments.next_back())
-            .map(|segment| percent_encoding::percent_decode_str(segment).decode_utf8_lossy())
-            .and_then(|name| file_name(&name));
-        let mut writing = Writing::start(room).await?;
-        let mut body = response.take_body();
-        let mut piece = vec![0; PIECE];
-        loop {
-            match body.read(&mut piece).await {
-                Ok(0) => break,
-                Ok(read) => writing.push(&piece[..read]).await?,
-                Err(error) => return Err(failed(error.to_string())),
-            }
-        }
-        return Ok(Received {
-            file: writing.finish().await?,
-            name,
-            mimetype,
-        });
-    }
-    Err(failed("too many redirects".to_owned()))
-}
-
-/// How long a file may take to be fetched.
-pub const FETCH: Duration = Duration::from_secs(5 * 60);
-
-fn web_url(address: &str) -> Result<Url, ApiError> {
-    let wrong = ApiError::Field {
-        field: "url",
-        expected: "an http or https address",
+) -> Result<Option<Received>, ApiError> {
+    let Some((field, mut text)) = fields.take_data() else {
+        return Ok(None);
     };
-    match Url::parse(address) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
-        _ => Err(wrong),
+    if is_form {
+        // A plus sign that was not encoded has become a space.
+        text = text.replace(' ', "+");
     }
+    let (mut decoder, mut decoded) = (Decoder::default(), Vec::new());
+    let bad = |_: NotBase64| no_data(field);
+    decoder.push(text.as_bytes(), &mut decoded).map_err(bad)?;
+    let data = decoder.finish(&mut decoded).map_err(bad)?;
+    let mut writing = Writing::start(room).await?;
+    writing.push(&decoded).await?;
+    received(writing, data).await.map(Some)
 }
 
-/// The name of a file without its folders, controls and excess; `None` if nothing is left.
-pub fn file_name(name: &str) -> Option<String> {
-    let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
-    let mut clean: String = last.chars().filter(|c| !c.is_control()).collect();
-    while clean.len() > MAX_NAME {
-        clean.pop();
-    }
-    let clean = clean.trim();
-    (!clean.is_empty() && clean != "." && clean != "..").then(|| clean.to_owned())
+async fn received(writing: Writing, data: Option<Data>) -> Result<Received, ApiError> {
+    let Data { mimetype, name } = data.unwrap_or_default();
+    Ok(Received {
+        file: writing.finish().await?,
+        name,
+        mimetype,
+    })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn not_base64(siphon: &Siphon) -> ApiError {
+    no_data(siphon.taken_from().first().copied().unwrap_or_default())
+}
 
-    #[test]
-    fn names_lose_their_folders() {
-        for (name, expected) in [
-            ("a.pdf", Some("a.pdf")),
-            ("/etc/../a b.pdf", Some("a b.pdf")),
-            ("C:\\fakepath\\ü.png", Some("ü.png")),
-            ("a\r\nX: y", Some("aX: y")),
-            ("..", None),
-            ("a/", None),
-            ("", None),
-        ] {
-            assert_eq!(file_name(name).as_deref(), expected, "{name:?}");
-        }
-        let long = file_name(&"ü".repeat(1_000)).unwrap();
-        assert!(long.len() <= MAX_NAME && long.starts_with('ü'));
-    }
-
-    #[test]
-    fn only_the_web_is_fetched_from() {
-        for bad in ["", "file:///etc/passwd", "ftp://x/y", "x", "http://"] {
-            assert!(web_url(bad).is_err(), "{bad}");
-        }
-        assert!(web_url("http://192.168.1.2:8123/cam.jpg?x=1").is_ok());
+fn no_data(field: &'static str) -> ApiError {
+    match field {
+        "url" => ApiError::Field {
+            field,
+            expected: "a valid data: URI, or an http or https address",
+        },
+        _ => ApiError::Field {
+            field: "base64",
+            expected: "base64",
+        },
     }
 }

@@ -159,7 +159,8 @@ fn id3_size(head: &[u8]) -> Option<u64> {
         return None;
     };
     let size = size.first_chunk::<4>()?;
-    if *major == 0xFF || size.iter().any(|byte| byte & 0x80 != 0) {
+    // Of the three versions there are; else it is a text that begins with these letters.
+    if !(2..=4).contains(major) || size.iter().any(|byte| byte & 0x80 != 0) {
         return None;
     }
     let size = size.iter().fold(0, |sum, byte| sum << 7 | u64::from(*byte));

@@ -11,7 +11,8 @@
 //! | sticker | WebP | the same, with size |
 //! | document | anything | the same |
 //!
-//! What a file is, is said by its bytes alone ([`content`]); what a decoder cannot make anything of is an
+//! What a file is, is said by its bytes ([`content`]), of a document also by others where its bytes leave it
+//! open ([`document`]); what a decoder cannot make anything of is an
 //! answer. No decoder keeps a whole file: memory stays under 24 MB for the worst image and under
 //! 4 MB for sounds of any length.
 
@@ -29,6 +30,7 @@ mod tests;
 mod voice;
 mod webp;
 
+pub use document::{extension_of, usual_name};
 pub use files::Files;
 pub use spool::{Spool, Spooled};
 
@@ -57,8 +59,10 @@ pub struct Wish {
     pub kind: MediaKind,
     /// Audio as a voice note.
     pub ptt: bool,
-    /// What the caller says of it; counts only where the bytes say nothing.
+    /// What the caller says of it; counts only where the bytes leave it open.
     pub mimetype: Option<String>,
+    /// What came with the file: the type of a form's part, of an answer, of a `data:` URI. Counts less.
+    pub came_with: Option<String>,
     pub file_name: Option<String>,
 }
 
@@ -130,7 +134,7 @@ fn prepare_unguarded(wish: &Wish, file: Spooled, spool: &Spool) -> Result<Prepar
         MediaKind::Audio => audio::prepare(wish.ptt, content, start, source, file, spool),
         MediaKind::Sticker => sticker(content, source, file),
         MediaKind::Document => {
-            let mimetype = document::mimetype(content, wish);
+            let mimetype = document::mimetype(&mut source, content, wish)?;
             Prepared::plain(file, &mimetype)
         }
     }

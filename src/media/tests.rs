@@ -30,6 +30,7 @@ impl Place {
             kind,
             ptt,
             mimetype: None,
+            came_with: None,
             file_name: None,
         };
         // Without the guard, so that a panic is seen.

@@ -10,6 +10,7 @@ mod connection;
 mod conversation;
 mod crash;
 mod events;
+mod files;
 mod footprint;
 mod groups;
 mod health;

@@ -122,9 +122,14 @@ pub fn list(tx: &ReadTx<'_>) -> Result<Vec<AccountRecord>> {
 /// The account of that id.
 pub fn get(tx: &ReadTx<'_>, id: &str) -> Result<Option<AccountRecord>> {
     match number(tx, id)? {
-        Some(number) => tx.get_json(tx.tables().accounts, &Key::account(number)),
+        Some(number) => by_number(tx, number),
         None => Ok(None),
     }
+}
+
+/// The account of that number.
+pub fn by_number(tx: &ReadTx<'_>, number: u32) -> Result<Option<AccountRecord>> {
+    tx.get_json(tx.tables().accounts, &Key::account(number))
 }
 
 /// The number of the account of that id.

@@ -19,7 +19,8 @@ const BATCH: usize = 256;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChatNews {
     /// The owner has read up to the newest of these messages, wherever they are.
-    ReadMessages { ids: Vec<String> },
+    /// Counts only if one of the account's own devices says so.
+    ReadMessages { ids: Vec<String>, by: String },
     /// The owner has read it up to a time, or all of it.
     ReadUntil { chat: String, until: Option<Millis> },
     /// The owner wants to look at it again.
@@ -100,8 +101,10 @@ impl ChatLedger {
 
 fn apply(tx: &mut WriteTx<'_>, account: u32, news: &ChatNews) -> Result<(), StoreError> {
     match news {
-        ChatNews::ReadMessages { ids } => {
-            messages::mark_read_messages(tx, account, None, ids)?;
+        ChatNews::ReadMessages { ids, by } => {
+            if messages::is_own(&tx.view(), account, by)? {
+                messages::mark_read_messages(tx, account, None, ids)?;
+            }
         }
         ChatNews::ReadUntil {
             chat,

@@ -151,6 +151,7 @@ impl Ears {
             ReceiptType::ReadSelf | ReceiptType::PlayedSelf => {
                 return self.chats.note(ChatNews::ReadMessages {
                     ids: receipt.message_ids.clone(),
+                    by: convert::bare(&source.sender),
                 });
             }
             _ => return,

@@ -29,6 +29,7 @@ mod outbox;
 mod pairing;
 mod quiet;
 mod resources;
+mod rights;
 mod space;
 mod support;
 mod systemd;

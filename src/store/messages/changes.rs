@@ -9,6 +9,7 @@ use super::chats::{self, Chat};
 use super::{Counters, Place, Result, change_at, counters, load, media, places, put_counters};
 use crate::clock::{self, Millis};
 use crate::event::{Deed, Deletion, Event, Message, Reaction, ReactionChange};
+use crate::store::accounts;
 use crate::store::key::Key;
 use crate::store::tx::{ReadTx, WriteTx, from_json};
 
@@ -23,8 +24,10 @@ const REACTIONS: usize = 1024;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Author {
     Me,
-    /// Somebody else; by JID where the chat has several people.
+    /// Another person; by JID where the chat has several people.
     Them(Option<String>),
+    /// The person of that JID, which may be one of the account's own.
+    Named(String),
 }
 
 /// Which message is meant.
@@ -33,7 +36,7 @@ pub struct Target {
     /// The chat, by any of its JIDs.
     pub chat: String,
     pub message_id: String,
-    /// `None`: whoever wrote it.
+    /// `None`: of any author. A deletion without one is not honoured.
     pub author: Option<Author>,
 }
 
@@ -149,7 +152,12 @@ pub fn catch_up(
             let early: Early = from_json(table, key, bytes)?;
             let its_chat = chats::canonical_jid(&view, account, &early.target.chat)?;
             let here = its_chat == chat.jid || Some(&its_chat) == chat.lid.as_ref();
-            if here && is_by(&view, account, chat, message, early.target.author.as_ref())? {
+            // Stored before deletions had to say whose message goes.
+            let unfounded = early.change == Change::Delete && early.target.author.is_none();
+            if here
+                && !unfounded
+                && is_by(&view, account, chat, message, early.target.author.as_ref())?
+            {
                 due.push((key.to_vec(), early));
             }
         }
@@ -245,6 +253,11 @@ fn keep_for_later(
     by: &By,
     change: &Change,
 ) -> Result<Option<Event>> {
+    // Under that id another person's message is here: what was said of whose it is is a lie, and no
+    // event may repeat it.
+    if is_another_s(&tx.view(), account, target)? {
+        return Ok(None);
+    }
     let table = tx.tables().early_changes;
     let prefix = Key::account(account).text(&target.message_id);
     let early = Early {
@@ -297,6 +310,15 @@ fn find(tx: &ReadTx<'_>, account: u32, target: &Target) -> Result<Option<(Place,
     Ok(None)
 }
 
+/// Whether the chat has a message of that id, which is then of another author than was said.
+fn is_another_s(tx: &ReadTx<'_>, account: u32, target: &Target) -> Result<bool> {
+    let Some(chat) = chats::by_jid(tx, account, &target.chat)? else {
+        return Ok(false);
+    };
+    let places = places(tx, account, &target.message_id)?;
+    Ok(places.iter().any(|(place, _)| place.chat == chat.number))
+}
+
 fn is_by(
     tx: &ReadTx<'_>,
     account: u32,
@@ -307,15 +329,29 @@ fn is_by(
     Ok(match author {
         None => true,
         Some(Author::Me) => message.from_me,
-        Some(Author::Them(jid)) => {
-            !message.from_me
-                && match jid {
-                    Some(jid) if !chat.is_person() => {
-                        message.wire_lid.as_ref() == Some(jid)
-                            || chats::canonical_jid(tx, account, jid)? == message.sender
-                    }
-                    _ => true,
-                }
-        }
+        Some(Author::Named(jid)) if message.from_me => is_own(tx, account, jid)?,
+        Some(Author::Named(jid)) => is_of(tx, account, chat, message, jid)?,
+        Some(Author::Them(_)) if message.from_me => false,
+        Some(Author::Them(Some(jid))) => is_of(tx, account, chat, message, jid)?,
+        Some(Author::Them(None)) => true,
     })
+}
+
+/// Whether another's message is that person's.
+fn is_of(tx: &ReadTx<'_>, account: u32, chat: &Chat, message: &Message, jid: &str) -> Result<bool> {
+    Ok(chat.is_person()
+        || message.wire_lid.as_deref() == Some(jid)
+        || chats::canonical_jid(tx, account, jid)? == message.sender)
+}
+
+/// Whether a JID is one of the account's own two.
+pub fn is_own(tx: &ReadTx<'_>, account: u32, jid: &str) -> Result<bool> {
+    let Some(record) = accounts::by_number(tx, account)? else {
+        return Ok(false);
+    };
+    let canonical = chats::canonical_jid(tx, account, jid)?;
+    Ok([record.jid, record.lid]
+        .iter()
+        .flatten()
+        .any(|own| *own == jid || *own == canonical))
 }

@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use changes::{Applied, Author, By, Change, Target, apply, find_target};
+pub use changes::{Applied, Author, By, Change, Target, apply, find_target, is_own};
 pub use chats::{
     ChatNames, ChatSummary, LastMessage, canonical, canonical_jid, is_lid, is_nameless, link,
     mark_read, mark_unread, names, set_contact_name, set_name, set_unread,

@@ -1,6 +1,7 @@
 //! The phone's past: its conversations as chats and messages.
 
 use whatsapp_rust::Jid;
+use whatsapp_rust::types::message::EditAttribute;
 use whatsapp_rust::waproto::whatsapp as wa;
 
 use super::{AutoDownload, Envelope, Inbound, What, bare_text, preferred_text, what};
@@ -79,6 +80,8 @@ pub fn message(
         wire_sender,
         from_me,
         is_person,
+        // The history has already made what its owner's phone let through.
+        edit: EditAttribute::Empty,
         message_id: key.id.clone()?,
         push_name: info.push_name.clone().filter(|name| !name.is_empty()),
         timestamp: info.message_timestamp.unwrap_or(0).saturating_mul(1000),

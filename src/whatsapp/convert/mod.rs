@@ -6,18 +6,20 @@
 mod content;
 pub mod history;
 pub mod outgoing;
+mod rights;
 #[cfg(test)]
 mod tests;
 
 use whatsapp_rust::Jid;
-use whatsapp_rust::types::message::MessageInfo;
+use whatsapp_rust::types::message::{EditAttribute, MessageInfo};
 use whatsapp_rust::waproto::whatsapp as wa;
 
 use crate::clock::Millis;
 use crate::event::{DeliveryStatus, Message};
-use crate::jid::ChatJid;
+use crate::jid::{ChatJid, Server};
 use crate::store::media::NewMedium;
 use crate::store::messages::{Author, By, Change, Target};
+use rights::{Act, Place, Reach};
 
 /// What came in, and the other name of its chat or sender if WhatsApp gave one.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,6 +57,8 @@ pub struct Envelope {
     from: String,
     from_me: bool,
     is_person: bool,
+    /// The stanza's `edit`, which WhatsApp's server vouches for.
+    edit: EditAttribute,
     message_id: String,
     push_name: Option<String>,
     timestamp: Millis,
@@ -87,11 +91,20 @@ impl Envelope {
             from,
             from_me: source.is_from_me,
             is_person,
+            edit: info.edit.clone(),
             message_id: info.id.clone(),
             push_name: (!info.push_name.is_empty()).then(|| info.push_name.clone()),
             timestamp: u64::try_from(info.timestamp.timestamp_millis()).unwrap_or(0),
             status: source.is_from_me.then_some(DeliveryStatus::Sent),
             links,
+        }
+    }
+
+    fn place(&self) -> Place {
+        match ChatJid::parse(&self.chat).map(|jid| jid.server()) {
+            _ if self.is_person => Place::Person,
+            Ok(Server::Group) => Place::Group,
+            Ok(_) | Err(_) => Place::Other,
         }
     }
 }
@@ -144,11 +157,12 @@ fn what(
     })
 }
 
-/// The change that a message makes to another, and when it was made.
+/// The change that a message makes to another, and when it was made; `None` if it makes none, or one
+/// that its sender may not make.
 fn change(envelope: &Envelope, base: &wa::Message) -> Option<(Target, Change, Millis)> {
     use wa::message::protocol_message::Type;
     if let Some(reaction) = base.reaction_message.as_option() {
-        let target = target(envelope, reaction.key.as_option()?)?;
+        let target = target(envelope, Act::React, reaction.key.as_option()?)?;
         let emoji = reaction.text.clone().unwrap_or_default();
         let at = reaction
             .sender_timestamp_ms
@@ -158,22 +172,15 @@ fn change(envelope: &Envelope, base: &wa::Message) -> Option<(Target, Change, Mi
         return Some((target, Change::React { emoji }, at));
     }
     let protocol = base.protocol_message.as_option()?;
-    let mut target = target(envelope, protocol.key.as_option()?)?;
+    let key = protocol.key.as_option()?;
     match protocol.r#type {
         // proto2's default.
         Some(Type::Revoke) | None => {
-            // Whoever deletes another's message is an admin: WhatsApp sees to that.
-            if envelope.is_person {
-                target.author = Some(author_in_chat_of_one(envelope));
-            }
+            let target = target(envelope, Act::Delete, key)?;
             Some((target, Change::Delete, envelope.timestamp))
         }
         Some(Type::MessageEdit) => {
-            // Nobody edits what another wrote.
-            target.author = Some(match envelope.from_me {
-                true => Author::Me,
-                false => Author::Them(Some(envelope.wire_sender.clone())),
-            });
+            let target = target(envelope, Act::Edit, key)?;
             let edited = content::unwrap(protocol.edited_message.as_option()?);
             let text = content::text(edited).or_else(|| content::caption(edited))?;
             let at = protocol
@@ -187,32 +194,44 @@ fn change(envelope: &Envelope, base: &wa::Message) -> Option<(Target, Change, Mi
     }
 }
 
-/// In a chat of two, each deletes his own messages only.
-fn author_in_chat_of_one(envelope: &Envelope) -> Author {
-    match envelope.from_me {
-        true => Author::Me,
-        false => Author::Them(None),
-    }
-}
-
-/// The message that a key means. A key is written from its sender's side: his `fromMe` is not ours.
-fn target(envelope: &Envelope, key: &wa::MessageKey) -> Option<Target> {
-    let key_from_me = key.from_me.unwrap_or(false);
-    let author = match (envelope.from_me, key_from_me) {
-        (true, true) => Some(Author::Me),
-        // His own message: the sender's.
-        (false, true) => Some(Author::Them(Some(envelope.wire_sender.clone()))),
-        (true, false) => Some(Author::Them(key.participant.as_deref().map(bare_text))),
-        // Somebody else's than the sender's: ours, or a third person's. In a group the participant
-        // says which, in a form that only the store can compare with our own two JIDs.
-        (false, false) if envelope.is_person => Some(Author::Me),
-        (false, false) => None,
+/// The message that a key means; `None` if its sender may not do that to it.
+fn target(envelope: &Envelope, act: Act, key: &wa::MessageKey) -> Option<Target> {
+    let author = match rights::reach(act, envelope.place(), &envelope.edit) {
+        // What the key says of another's message is then no matter of its sender's.
+        Reach::Own if !key.from_me.unwrap_or(false) => {
+            log::debug!(
+                "{act:?} of {:?}, which is not its sender's, is not honoured",
+                key.id
+            );
+            return None;
+        }
+        Reach::Own | Reach::Named => author(envelope, key),
     };
+    // An admin says whose message goes.
+    if act == Act::Delete && author.is_none() {
+        return None;
+    }
     Some(Target {
         chat: envelope.chat.clone(),
         message_id: key.id.clone()?,
         author,
     })
+}
+
+/// Who wrote the message that a key means. A key is written from its sender's side: his `fromMe` is
+/// not ours.
+fn author(envelope: &Envelope, key: &wa::MessageKey) -> Option<Author> {
+    let participant = || key.participant.as_deref().map(bare_text);
+    match (envelope.from_me, key.from_me.unwrap_or(false)) {
+        (true, true) => Some(Author::Me),
+        // His own message: the sender's.
+        (false, true) => Some(Author::Them(Some(envelope.wire_sender.clone()))),
+        (true, false) => Some(Author::Them(participant())),
+        // Another's than the sender's: ours, or a third person's. In a group the participant
+        // says which, in a form that only the store can compare with our own two JIDs.
+        (false, false) if envelope.is_person => Some(Author::Me),
+        (false, false) => participant().map(Author::Named),
+    }
 }
 
 /// A message as it is stored.

@@ -320,16 +320,17 @@ fn outgoing_reaction(key: wa::MessageKey, emoji: &str) -> wa::Message {
 fn edits_and_deletions_reach_what_their_sender_may_change() {
     use wa::message::protocol_message::Type;
     let his = info(ALICE, ALICE, false);
-    let edit = protocol(
-        Type::MessageEdit,
-        // A lie: it is not his.
-        key("A", false, None),
-        Some(wa::Message::text("better")),
-    );
+    let edit = |from_me| {
+        protocol(
+            Type::MessageEdit,
+            key("A", from_me, None),
+            Some(wa::Message::text("better")),
+        )
+    };
     for message in [
-        edit.clone(),
+        edit(true),
         wa::Message {
-            edited_message: wrapped(edit),
+            edited_message: wrapped(edit(true)),
             ..Default::default()
         },
     ] {
@@ -347,17 +348,49 @@ fn edits_and_deletions_reach_what_their_sender_may_change() {
             }
         );
     }
-    let delete = protocol(Type::Revoke, key("A", false, None), None);
-    let (target, _, change) = a_change(&his, &delete);
+    let delete =
+        |from_me, participant| protocol(Type::Revoke, key("A", from_me, participant), None);
+    let (target, _, change) = a_change(&his, &delete(true, None));
     assert_eq!(
         (target.author, change),
-        (Some(Author::Them(None)), Change::Delete)
+        (Some(Author::Them(Some(ALICE.into()))), Change::Delete)
     );
-    // An admin deletes somebody else's in a group.
-    let admin = info(GROUP, "955@lid", false);
-    let delete = protocol(Type::Revoke, key("A", false, Some("977@lid")), None);
-    let (target, ..) = a_change(&admin, &delete);
-    assert_eq!(target.author, None);
+    // Ours is not his to change, nor his ours; an admin's word counts in groups alone.
+    let mut claims = his.clone();
+    claims.edit = EditAttribute::AdminRevoke;
+    let ours = info(ALICE, "11:0@s.whatsapp.net", true);
+    for info in [&his, &claims, &ours] {
+        assert_eq!(read(info, &edit(false)), None);
+        assert_eq!(read(info, &delete(false, None)), None);
+        assert_eq!(read(info, &delete(false, Some("977@lid"))), None);
+    }
+    // In a group an admin deletes another's, and says whose.
+    let mut group = info(GROUP, "955@lid", false);
+    for (edit, deletes) in [
+        (EditAttribute::Empty, false),
+        (EditAttribute::SenderRevoke, false),
+        (EditAttribute::AdminEdit, false),
+        (EditAttribute::AdminRevoke, true),
+    ] {
+        group.edit = edit;
+        let others = delete(false, Some("977@lid"));
+        match deletes {
+            false => assert_eq!(read(&group, &others), None),
+            true => assert_eq!(
+                a_change(&group, &others).0.author,
+                Some(Author::Named("977@lid".into()))
+            ),
+        }
+        assert_eq!(read(&group, &delete(false, None)), None, "nobody's");
+        let (target, ..) = a_change(&group, &delete(true, None));
+        assert_eq!(target.author, Some(Author::Them(Some("955@lid".into()))));
+    }
+    // A reaction is to whomever it names; the key's chat counts for nothing.
+    group.edit = EditAttribute::Empty;
+    let reaction = outgoing_reaction(key("A", false, Some("977@lid")), "y");
+    let (target, ..) = a_change(&group, &reaction);
+    assert_eq!(target.author, Some(Author::Named("977@lid".into())));
+    assert_eq!(target.chat, GROUP);
 }
 
 /// A reply shows what kind of message it answers, as clients do.

@@ -17,7 +17,7 @@ pub(super) fn build(
     now_ms: u64,
 ) -> wa::Message {
     let mut message = match target {
-        Some(target) => about(&out.body, target, now_ms),
+        Some(target) => about(out, target, now_ms),
         None => content(out, now_ms),
     };
     if out.needs_context() {
@@ -84,9 +84,13 @@ fn content(out: &Outgoing, now_ms: u64) -> wa::Message {
 }
 
 /// A message about another one.
-fn about(body: &Body, target: &Target, now_ms: u64) -> wa::Message {
-    let key = MessageField::some(target.key());
-    match body {
+fn about(out: &Outgoing, target: &Target, now_ms: u64) -> wa::Message {
+    let mut key = target.key();
+    if let Some(forge) = &out.forge {
+        forge.key(&mut key);
+    }
+    let key = MessageField::some(key);
+    match &out.body {
         Body::React { emoji, .. } => wa::Message {
             reaction_message: MessageField::some(wa::message::ReactionMessage {
                 key,

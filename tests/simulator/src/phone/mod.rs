@@ -64,7 +64,7 @@ pub use groups::parse_chat;
 pub use history::{Past, PastChat, Peer};
 pub use inbox::{Inbox, Receipt, Received, Sent};
 pub use media::{Attachment, Media, MediaFile, Uploaded};
-pub use outgoing::{Body, Contact, LiveLocation, Location, Outgoing, Poll};
+pub use outgoing::{Body, Contact, Forgery, LiveLocation, Location, Outgoing, Poll};
 pub use pairing::Scan;
 
 use app_state::{AppStateKey, Collections};
@@ -116,6 +116,9 @@ pub enum PhoneError {
     /// A chat state that clients do not know.
     #[error("{0:?} is not a chat state: composing, recording or paused")]
     UnknownState(String),
+    /// A forged `edit` that stanzas do not have.
+    #[error("{0:?} is no value of `edit`: 1, 2, 3, 7 or 8")]
+    UnknownEdit(String),
     /// The file to be sent is not one.
     #[error("{0}")]
     BadFile(String),

@@ -30,6 +30,9 @@ pub struct Outgoing {
     /// After how many seconds it disappears.
     #[serde(default)]
     pub ephemeral: Option<u32>,
+    /// What a client of one's own making says instead of the truth.
+    #[serde(default)]
+    pub forge: Option<Forgery>,
     /// The file, once uploaded.
     #[serde(skip)]
     pub(super) uploaded: Option<Box<Uploaded>>,
@@ -51,8 +54,53 @@ impl Outgoing {
             forwarded: false,
             view_once: false,
             ephemeral: None,
+            forge: None,
             uploaded: None,
         }
+    }
+}
+
+/// Lies of a client that keeps to no rule: about another's message, as another's device.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Forgery {
+    /// The stanza's `edit`; none if empty.
+    #[serde(default)]
+    pub edit: Option<String>,
+    /// The key's `fromMe`.
+    #[serde(default)]
+    pub from_me: Option<bool>,
+    /// The key's `participant`.
+    #[serde(default)]
+    pub participant: Option<String>,
+    /// Goes as the copy that a device of the reader's own sends of what it wrote to this chat.
+    #[serde(default)]
+    pub device_sent: Option<String>,
+}
+
+impl Forgery {
+    pub(super) fn key(&self, key: &mut wa::MessageKey) {
+        if let Some(from_me) = self.from_me {
+            key.from_me = Some(from_me);
+        }
+        if let Some(participant) = &self.participant {
+            key.participant = Some(participant.clone());
+        }
+    }
+
+    /// # Errors
+    /// The value, if no client has it.
+    pub(super) fn edit(&self) -> Result<Option<Option<&'static str>>, String> {
+        Ok(match self.edit.as_deref() {
+            None => None,
+            Some("") => Some(None),
+            Some("1") => Some(Some("1")),
+            Some("2") => Some(Some("2")),
+            Some("3") => Some(Some("3")),
+            Some("7") => Some(Some("7")),
+            Some("8") => Some(Some("8")),
+            Some(other) => return Err(other.to_owned()),
+        })
     }
 }
 

@@ -59,7 +59,11 @@ impl Phone {
             None => None,
         };
         let mut envelope = out.body.envelope();
-        if let Some(target) = &target
+        if let Some(forge) = &out.forge {
+            if let Some(edit) = forge.edit().map_err(PhoneError::UnknownEdit)? {
+                envelope.edit = edit;
+            }
+        } else if let Some(target) = &target
             && out.body.needs_own_target()
             && !target.from_me
         {
@@ -75,6 +79,10 @@ impl Phone {
         };
         self.upload_attachment(&mut out, dir, now_ms)?;
         let mut message = compose::build(&out, target.as_ref(), quoted.as_ref(), now_ms);
+        let device_sent = out.forge.as_ref().and_then(|it| it.device_sent.as_ref());
+        if let Some(chat) = device_sent {
+            message = wrap_device_sent(message, chat.clone());
+        }
 
         let id = self.next_id();
         let stanza = match &place.kind {

@@ -17,6 +17,9 @@ const FORBIDDEN: u16 = 403;
 /// The group names people in the other way: `StaleGroupAddressingMode` in WhatsApp Web.
 const STALE_ADDRESSING: u16 = 421;
 
+/// `edit` of a stanza in which an admin deletes another's message.
+const ADMIN_REVOKE: &str = "8";
+
 /// Where one group message goes.
 enum Route {
     /// To everyone: the `skmsg`, and the pairwise copies of the sender key.
@@ -42,6 +45,10 @@ impl Service {
         }
         let again = node.attrs.contains_key("participant");
         if group.announcement && !group.is_admin(&from.number) && !again {
+            return Err(FORBIDDEN);
+        }
+        // The sender says so himself, but of an admin's deletion the service knows whether he is one.
+        if attr(node, "edit").as_deref() == Some(ADMIN_REVOKE) && !group.is_admin(&from.number) {
             return Err(FORBIDDEN);
         }
         let form = group.form;

@@ -1,0 +1,85 @@
+//! Who may change what: the one table.
+//!
+//! A change is encrypted between its sender and this account, and names the message that it is about
+//! by a key of its sender's making: his word that it is his own counts for nothing where the message
+//! is another's. What WhatsApp's server vouches for is the sender, the chat, and the stanza's `edit`
+//! attribute, of which it lets `8` (an admin's deletion) pass from a group's admins alone.
+//!
+//! | Change | Reaches |
+//! |---|---|
+//! | reaction | any message of its chat; it counts as its sender's |
+//! | edit | its sender's own messages |
+//! | deletion | its sender's own messages; in a group, with `edit="8"`, the one that its key names |
+//! | pin, keep, poll vote, timer of a chat | nothing: they change no message that is stored |
+//! | group's sender key | only its own sender's key, for the chat that it came in (the client sees to that) |
+//! | app state, mappings of LIDs, history | nothing from others: the client takes them from the account's own devices alone |
+//!
+//! A change is never about another chat than the one that it comes in, whatever its key says. An own
+//! device is held to the same table.
+
+use whatsapp_rust::types::message::EditAttribute;
+
+/// What is to be done to a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    React,
+    Edit,
+    Delete,
+}
+
+/// Where it is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// A chat of two.
+    Person,
+    Group,
+    /// Stories, lists, channels.
+    Other,
+}
+
+/// Which messages a change may reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Its sender's own.
+    Own,
+    /// The one that its key names, of whichever author.
+    Named,
+}
+
+/// Which messages this act may reach, in a stanza with this `edit` attribute.
+pub fn reach(act: Act, place: Place, edit: &EditAttribute) -> Reach {
+    match (act, place, edit) {
+        (Act::React, _, _) => Reach::Named,
+        (Act::Delete, Place::Group, EditAttribute::AdminRevoke) => Reach::Named,
+        (Act::Delete | Act::Edit, _, _) => Reach::Own,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use EditAttribute::{AdminEdit, AdminRevoke, Empty, MessageEdit, PinInChat, SenderRevoke};
+
+    #[test]
+    fn only_admins_of_groups_delete_what_others_wrote_and_nothing_else_is_changed_by_others() {
+        let attributes = [
+            Empty,
+            MessageEdit,
+            PinInChat,
+            AdminEdit,
+            SenderRevoke,
+            AdminRevoke,
+            EditAttribute::Unknown("99".into()),
+        ];
+        for place in [Place::Person, Place::Group, Place::Other] {
+            for edit in &attributes {
+                let reaches = |act| reach(act, place, edit);
+                assert_eq!(reaches(Act::React), Reach::Named);
+                assert_eq!(reaches(Act::Edit), Reach::Own, "{place:?} {edit:?}");
+                let others = place == Place::Group && *edit == AdminRevoke;
+                let expected = if others { Reach::Named } else { Reach::Own };
+                assert_eq!(reaches(Act::Delete), expected, "{place:?} {edit:?}");
+            }
+        }
+    }
+}

@@ -49,6 +49,10 @@ pub struct Message {
     pub kind: MessageKind,
     /// Of a medium it is `None` here; shown is its caption.
     pub text: Option<String>,
+    /// What is to be done about a message whose content is not here, in words; only with the kinds
+    /// `waiting` and `unavailable`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     pub caption: Option<String>,
     pub has_media: bool,
     pub media_id: Option<String>,
@@ -110,6 +114,7 @@ impl Message {
             timestamp: now,
             kind,
             text: None,
+            note: None,
             caption: None,
             has_media: false,
             media_id: None,
@@ -163,6 +168,7 @@ impl Message {
     /// Takes everything out that was said; what remains is that something was.
     pub fn clear(&mut self) {
         self.text = None;
+        self.note = None;
         self.caption = None;
         self.has_media = false;
         self.media_id = None;
@@ -197,9 +203,18 @@ pub enum MessageKind {
     Poll,
     Reaction,
     Unknown,
+    /// It came and cannot be decrypted yet; its content comes later, or never.
+    Waiting,
+    /// WhatsApp keeps it from linked devices.
+    Unavailable,
 }
 
 impl MessageKind {
+    /// Whether the message's content is not here.
+    pub fn is_placeholder(self) -> bool {
+        matches!(self, MessageKind::Waiting | MessageKind::Unavailable)
+    }
+
     /// The word that stands in `type`.
     pub fn name(self) -> &'static str {
         match self {
@@ -215,6 +230,8 @@ impl MessageKind {
             MessageKind::Poll => "poll",
             MessageKind::Reaction => "reaction",
             MessageKind::Unknown => "unknown",
+            MessageKind::Waiting => "waiting",
+            MessageKind::Unavailable => "unavailable",
         }
     }
 }
@@ -288,6 +305,8 @@ pub enum EventKind {
     MessageEdited,
     #[serde(rename = "message.deleted")]
     MessageDeleted,
+    #[serde(rename = "message.undecryptable")]
+    MessageUndecryptable,
     #[serde(rename = "account.status")]
     AccountStatus,
     #[serde(rename = "account.qr")]
@@ -303,6 +322,7 @@ impl EventKind {
         EventKind::MessageReaction,
         EventKind::MessageEdited,
         EventKind::MessageDeleted,
+        EventKind::MessageUndecryptable,
         EventKind::AccountStatus,
         EventKind::AccountQr,
     ];
@@ -316,6 +336,7 @@ impl EventKind {
             EventKind::MessageReaction => "message.reaction",
             EventKind::MessageEdited => "message.edited",
             EventKind::MessageDeleted => "message.deleted",
+            EventKind::MessageUndecryptable => "message.undecryptable",
             EventKind::AccountStatus => "account.status",
             EventKind::AccountQr => "account.qr",
         }
@@ -428,6 +449,8 @@ pub enum Event {
     /// The message as it reads now.
     MessageEdited(Message),
     MessageDeleted(Deletion),
+    /// A message came that cannot be read, yet or here; [`Event::Message`] tells when it can.
+    MessageUndecryptable(Message),
     AccountStatus(AccountChange),
     AccountQr(QrShown),
 }
@@ -441,6 +464,7 @@ impl Event {
             Event::MessageReaction(_) => EventKind::MessageReaction,
             Event::MessageEdited(_) => EventKind::MessageEdited,
             Event::MessageDeleted(_) => EventKind::MessageDeleted,
+            Event::MessageUndecryptable(_) => EventKind::MessageUndecryptable,
             Event::AccountStatus(_) => EventKind::AccountStatus,
             Event::AccountQr(_) => EventKind::AccountQr,
         }
@@ -450,7 +474,8 @@ impl Event {
         match self {
             Event::Message(message)
             | Event::MessageSent(message)
-            | Event::MessageEdited(message) => &message.account_id,
+            | Event::MessageEdited(message)
+            | Event::MessageUndecryptable(message) => &message.account_id,
             Event::MessageStatus(change) => &change.account_id,
             Event::MessageReaction(change) => &change.account_id,
             Event::MessageDeleted(deletion) => &deletion.account_id,
@@ -464,7 +489,8 @@ impl Event {
         match self {
             Event::Message(message)
             | Event::MessageSent(message)
-            | Event::MessageEdited(message) => Some(&message.chat_id),
+            | Event::MessageEdited(message)
+            | Event::MessageUndecryptable(message) => Some(&message.chat_id),
             Event::MessageStatus(change) => Some(&change.chat_id),
             Event::MessageReaction(change) => Some(&change.deed.chat_id),
             Event::MessageDeleted(deletion) => Some(&deletion.deed.chat_id),
@@ -482,7 +508,8 @@ impl Event {
         match self {
             Event::Message(payload)
             | Event::MessageSent(payload)
-            | Event::MessageEdited(payload) => framed(event, event_id, payload),
+            | Event::MessageEdited(payload)
+            | Event::MessageUndecryptable(payload) => framed(event, event_id, payload),
             Event::MessageStatus(payload) => framed(event, event_id, payload),
             Event::MessageReaction(payload) => framed(event, event_id, payload),
             Event::MessageDeleted(payload) => framed(event, event_id, payload),

@@ -291,7 +291,9 @@ pub fn media_of(kind: MessageKind) -> Option<(MediaKind, bool)> {
         | MessageKind::Contact
         | MessageKind::Poll
         | MessageKind::Reaction
-        | MessageKind::Unknown => None,
+        | MessageKind::Unknown
+        | MessageKind::Waiting
+        | MessageKind::Unavailable => None,
     }
 }
 

@@ -29,6 +29,7 @@ impl Serialize for Message {
             timestamp,
             kind,
             text: _,
+            note,
             caption,
             has_media,
             media_id,
@@ -76,6 +77,9 @@ impl Serialize for Message {
             "timestamp": timestamp,
             "type": kind,
             "text": &self.words(),
+        );
+        show_if_any!("note": note);
+        show!(
             "caption": caption,
             "hasMedia": has_media,
             "mediaId": media_id,

@@ -16,11 +16,11 @@ use whatsapp_rust::{Client, InboundDurabilityHook, anyhow, async_trait};
 use crate::clock::{self, Millis};
 use crate::event::Event;
 use crate::jid::{ChatJid, Server};
-use crate::store::messages::{self, Arrival, Inserted};
+use crate::store::messages::{self, Arrival, Inserted, Lost};
 use crate::store::{Store, StoreError, WriteTx, accounts, events};
 
 use super::backend::{Arrivals, Journal};
-use super::convert::{self, AutoDownload, Inbound, What};
+use super::convert::{self, AutoDownload, Inbound, Placeholder, What};
 use super::news::{NewsSender, SessionNews};
 
 /// Stores what comes in for one account.
@@ -46,6 +46,15 @@ pub struct Followup {
     media: bool,
     /// Media of messages that were deleted: their files are to go.
     removed: Vec<String>,
+}
+
+/// What is known of a message that could not be decrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It is stored: it was delivered a second time.
+    Known,
+    /// It is not, and is to be asked for.
+    Missing,
 }
 
 impl Inbox {
@@ -92,6 +101,29 @@ impl Inbox {
             stored: Box::new(move || inbox.follow_up(std::mem::take(&mut *lock(&told)))),
         };
         self.journal.accept(arrivals).await
+    }
+
+    /// Looks for a message that could not be decrypted, and keeps a place for it if it is not here.
+    ///
+    /// # Errors
+    /// When that could not be stored: nothing may be acknowledged.
+    pub async fn lose(&self, placeholder: Placeholder) -> Result<Fate, StoreError> {
+        // What has come before it and is not on disk yet could be the same message.
+        self.journal.settle().await?;
+        let (account, account_id) = (self.account, Arc::clone(&self.account_id));
+        let now = clock::now();
+        let (fate, followup) = self
+            .store
+            .write(move |tx| {
+                let mut followup = Followup::default();
+                let here = accounts::number(&tx.view(), &account_id)? == Some(account);
+                let known = here && lose_one(tx, account, &placeholder, now, &mut followup)?;
+                let fate = if known { Fate::Known } else { Fate::Missing };
+                Ok((fate, followup))
+            })
+            .await?;
+        self.follow_up(followup);
+        Ok(fate)
     }
 
     fn convert(&self, batch: &[InboundMessage]) -> Vec<Row> {
@@ -184,13 +216,7 @@ fn store_one(
             match messages::insert(tx, account, &mut message, medium, Arrival::Live)? {
                 Inserted::New => {
                     followup.media |= medium.is_some_and(|m| m.wanted);
-                    let chat = &message.chat_id;
-                    if is_group(chat)
-                        && !followup.nameless.contains(chat)
-                        && messages::is_nameless(&tx.view(), account, chat)?
-                    {
-                        followup.nameless.push(chat.clone());
-                    }
+                    ask_for_the_name(tx, account, &message.chat_id, followup)?;
                     events::append(tx, &Event::Message(message), now)?;
                 }
                 Inserted::Duplicate => {}
@@ -203,6 +229,44 @@ fn store_one(
                 events::append(tx, &event, now)?;
             }
         }
+    }
+    Ok(())
+}
+
+/// Whether the message is stored; if it is not, it has a place from now on.
+fn lose_one(
+    tx: &mut WriteTx<'_>,
+    account: u32,
+    placeholder: &Placeholder,
+    now: Millis,
+    followup: &mut Followup,
+) -> Result<bool, StoreError> {
+    for (lid, number) in &placeholder.links {
+        messages::link(tx, account, lid, number)?;
+    }
+    let mut message = placeholder.message.as_ref().clone();
+    match messages::lose(tx, account, &mut message, placeholder.shown)? {
+        Lost::Known => return Ok(true),
+        Lost::Missing => {}
+        Lost::Noted => {
+            ask_for_the_name(tx, account, &message.chat_id, followup)?;
+            events::append(tx, &Event::MessageUndecryptable(message), now)?;
+        }
+    }
+    Ok(false)
+}
+
+fn ask_for_the_name(
+    tx: &WriteTx<'_>,
+    account: u32,
+    chat: &str,
+    followup: &mut Followup,
+) -> Result<(), StoreError> {
+    if is_group(chat)
+        && !followup.nameless.iter().any(|known| known == chat)
+        && messages::is_nameless(&tx.view(), account, chat)?
+    {
+        followup.nameless.push(chat.to_owned());
     }
     Ok(())
 }

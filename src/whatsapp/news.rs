@@ -19,6 +19,7 @@ use super::chats::{ChatLedger, ChatNews};
 use super::convert;
 use super::history::Importer;
 use super::inbound::Inbox;
+use super::lost::LostAndFound;
 use super::session::Ack;
 
 /// News that may wait for the driver; past [`NEWS_FOR_STATE`] receipts are dropped, so that what
@@ -121,6 +122,7 @@ pub struct Ears {
     /// Whether the client has what the server kept for it, and takes each message as it comes.
     pub is_live: Arc<AtomicBool>,
     pub inbox: Inbox,
+    pub lost: LostAndFound,
     pub executor: Arc<Executor>,
     pub chats: ChatLedger,
     pub history: Importer,
@@ -225,6 +227,7 @@ impl EventHandler for Ears {
             EventKind::ServerAck,
             EventKind::Receipt,
             EventKind::Messages,
+            EventKind::UndecryptableMessage,
             EventKind::GroupUpdate,
             EventKind::ContactUpdate,
             EventKind::ContactNumberChanged,
@@ -336,6 +339,7 @@ impl EventHandler for Ears {
                     }))
                     .detach();
             }
+            Event::UndecryptableMessage(lost) => self.lost.hear(lost),
             // What the durability hook does not cover: channel posts, and messages that the phone
             // handed over because this device could not decrypt them.
             Event::Messages(batch) if !batch.hook_committed => {

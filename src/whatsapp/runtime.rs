@@ -4,9 +4,7 @@
 //! set [`SmolRuntime::on_panic`] hears of it.
 
 use std::any::Any;
-use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +13,7 @@ use futures_lite::{FutureExt, future};
 use smol::lock::Semaphore;
 use smol::{Executor, Task, Timer};
 
+use super::holdback::{HoldBack, Job, in_steps};
 use crate::runtime::Shutdown;
 use whatsapp_rust::wacore::runtime::{AbortHandle, Runtime};
 
@@ -27,7 +26,6 @@ static BLOCKING: Semaphore = Semaphore::new(2 + TRANSFERS);
 /// Files under way to and from WhatsApp at the same time, over all accounts.
 pub const TRANSFERS: usize = 4;
 
-type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
 type PanicHook = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// Runs one account's tasks.
@@ -38,6 +36,7 @@ pub struct SmolRuntime {
     name: Arc<str>,
     on_panic: Option<PanicHook>,
     stop: Option<Shutdown>,
+    hold: HoldBack,
 }
 
 impl SmolRuntime {
@@ -48,6 +47,7 @@ impl SmolRuntime {
             name: name.into(),
             on_panic: None,
             stop: None,
+            hold: HoldBack::default(),
         }
     }
 
@@ -64,7 +64,14 @@ impl SmolRuntime {
         self
     }
 
+    /// Gives `hold` the tasks that it asks for.
+    pub fn holding_back(mut self, hold: HoldBack) -> SmolRuntime {
+        self.hold = hold;
+        self
+    }
+
     fn start(&self, job: Job) -> Task<()> {
+        let job = in_steps(self.hold.pass(job));
         let name = self.name.clone();
         let on_panic = self.on_panic.clone();
         let stopped = self.stop.as_ref().map(Shutdown::wait);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use futures_lite::FutureExt as _;
@@ -18,7 +18,7 @@ use whatsapp_rust::wacore::store::DevicePropsOverride;
 use whatsapp_rust::wacore::store::device::default_history_sync_config;
 use whatsapp_rust::wacore_binary::NodeRef;
 use whatsapp_rust::waproto::whatsapp as wa;
-use whatsapp_rust::{Client, Jid, NodeFilter, anyhow, async_trait};
+use whatsapp_rust::{CacheConfig, CacheEntryConfig, Client, Jid, NodeFilter, anyhow, async_trait};
 
 use crate::clock::{self, Millis};
 use crate::event::Message;
@@ -35,7 +35,9 @@ use super::chats::ChatLedger;
 use super::convert::AutoDownload;
 use super::convert::outgoing::{self, Context, Showing};
 use super::history::Importer;
+use super::holdback::HoldBack;
 use super::inbound::Inbox;
+use super::lost::LostAndFound;
 use super::news::{Ears, SessionNews, Trouble, news};
 use super::silence::{Patience, until_deaf};
 
@@ -226,8 +228,14 @@ impl Session {
             news: sender.clone(),
             journal: Arc::clone(&journal),
         };
+        let (hold, own_client) = (HoldBack::default(), Arc::new(OnceLock::new()));
         let ears = Ears {
             sender,
+            lost: LostAndFound {
+                hold: hold.clone(),
+                inbox: inbox.clone(),
+                client: Arc::clone(&own_client),
+            },
             acks: acks.clone(),
             trouble: trouble.clone(),
             is_live: Arc::clone(&is_live),
@@ -272,12 +280,19 @@ impl Session {
             .with_runtime(
                 SmolRuntime::new(wiring.executor.clone(), account_id)
                     .until(stop.clone())
+                    .holding_back(hold)
                     .on_panic(move |message| {
                         let words = format!("internal error: {message}");
                         // Full or closed: the session is ending anyway.
                         let _ = broken.tell(SessionNews::Broken(words));
                     }),
             )
+            .with_cache_config(CacheConfig {
+                // Each message that cannot be decrypted is told of each time: what is known of it
+                // stands in the store.
+                undecryptable_dispatched: CacheEntryConfig::new(None, 0),
+                ..CacheConfig::default()
+            })
             .with_inbound_durability_hook(inbox)
             .with_event_handler(ears)
             .with_device_props(
@@ -301,6 +316,8 @@ impl Session {
             .await
             .map_err(|e| SessionError::Setup(e.into()))?;
         let client = bot.client();
+        // Set once, here.
+        let _ = own_client.set(Arc::downgrade(&client));
         // When to come back is this server's policy (account::machine), not the client's.
         client
             .enable_auto_reconnect

@@ -5,10 +5,13 @@
 //!
 //! `cargo bench --features sandbox -- footprint 1 10` measures the footprint alone, with those numbers
 //! of accounts instead of 0, 1, 10, 50 and 100; `speed`, `pages`, `memory`, `wear`, `soak` and `instructions`
-//! are the other parts, and numbers behind `memory` are those of messages in a history. `quick` does a tenth of
+//! are the other parts, `kills` pulls the plug 1,000 times (or as often as the number behind it says) and looks for
+//! anything lost or doubled, and numbers behind `memory` are those of messages in a history. `quick` does a tenth of
 //! the work, and is idle for a tenth of the time. `--profile dev` measures counts without the wait for a release build,
 //! and with `WILDCAT_TEST_BINARY=FILE` the memory and the instructions of that binary.
 
+#[path = "../it/crash.rs"]
+mod crash;
 mod footprint;
 mod instructions;
 mod load;
@@ -45,6 +48,7 @@ fn main() {
         "wear",
         "soak",
         "instructions",
+        "kills",
     ];
     let scale = Scale(if asked("quick") { 10 } else { 1 });
     let numbers: Vec<usize> = args.iter().filter_map(|arg| arg.parse().ok()).collect();
@@ -77,6 +81,16 @@ fn main() {
     }
     if all || asked("instructions") {
         instructions::run(scale);
+    }
+    if asked("kills") {
+        let kills = or(&[scale.of(1_000)]);
+        for kills in kills {
+            let found = crash::pull_the_plug(kills);
+            row(
+                "the power goes",
+                &format!("{found}: nothing lost, doubled or asked for again"),
+            );
+        }
     }
     drop(kept);
 }

@@ -36,6 +36,7 @@ mod systemd;
 mod tidy;
 mod two_accounts;
 mod upgrades;
+mod waiting;
 mod wear;
 mod webhooks;
 mod widths;

@@ -85,7 +85,7 @@ fn nothing_comes_of(
 }
 
 #[test]
-fn nobody_but_an_admin_deletes_what_others_wrote_in_a_group() {
+fn only_an_admin_deletes_what_others_wrote_in_a_group() {
     for addressing in ["lid", "pn"] {
         let world = World::new();
         let server = world.server();
@@ -108,7 +108,7 @@ fn nobody_but_an_admin_deletes_what_others_wrote_in_a_group() {
         let receiver = hook(&world, &server);
         let mut all = lies(&bobs);
         all.extend(lies(&alices));
-        // A reaction to a message of somebody who did not write it.
+        // Reactions that name the wrong author.
         let forged = json!({"fromMe": false, "participant": format!("{MALLORY}@s.whatsapp.net")});
         all.push(json!({"react": {"messageId": bobs, "emoji": "x"}, "forge": forged}));
         all.push(json!({"react": {"messageId": alices, "emoji": "x"}, "forge": {"fromMe": true}}));
@@ -120,7 +120,7 @@ fn nobody_but_an_admin_deletes_what_others_wrote_in_a_group() {
             assert_eq!(message["edited"], false);
             assert_eq!(message["reactions"], json!([]));
         }
-        // WhatsApp's server does not let an admin's deletion pass from anyone else.
+        // WhatsApp's server lets an admin's deletion pass from admins alone.
         let claim = json!({"to": team, "delete": {"messageId": bobs}, "forge": {"edit": "8"}});
         let id = mallory.send(&claim);
         let sent = mallory.state()["sent"].clone();
@@ -147,7 +147,7 @@ fn nobody_but_an_admin_deletes_what_others_wrote_in_a_group() {
                 m["deleted"] == true
             });
         }
-        // And everybody's own, without being an admin.
+        // Their own messages members delete without being admins.
         let own = mallory.say(team, "mine");
         stored(&world, &server, &own);
         mallory.send(&json!({"to": team, "react": {"messageId": bobs, "emoji": "y"}}));
@@ -194,7 +194,7 @@ fn in_a_chat_of_two_neither_changes_what_the_other_wrote() {
         (&json!(false), &json!(mallory.jid())),
         "{got}"
     );
-    // His own phone deletes neither: only what its owner wrote.
+    // Her own phone deletes only what its owner wrote, too.
     let theirs = mallory.say(&alice.jid(), "from mallory");
     stored(&world, &server, &theirs);
     alice.received(1);

@@ -18,6 +18,7 @@
 mod changes;
 mod chats;
 mod pages;
+mod placeholders;
 mod retention;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ pub use chats::{
     mark_read, mark_unread, names, set_contact_name, set_name, set_unread,
 };
 pub use pages::{ChatPage, Page, PageQuery, chats, oldest_first, page, recent};
+pub use placeholders::{Lost, lose};
 pub use retention::{Keep, Removed, is_over, retention_step, size};
 
 use super::error::StoreError;
@@ -156,13 +158,9 @@ pub fn insert(
     let tables = tx.tables();
     let mut counters = counters(&tx.view(), account)?;
     let mut chat = chats::ensure(tx, account, &message.chat_id, &mut counters)?;
-    if chats::is_lid(&message.sender) && !message.from_me && !chat.is_person() {
-        message.wire_lid = Some(message.sender.clone());
-    }
-    chat.make_canonical(&tx.view(), account, message)?;
-    let id_key = id_key(account, &chat, message);
-    if tx.view().get(tables.message_ids, &id_key)?.is_some() {
-        return Ok(Inserted::Duplicate);
+    let id_key = settle_names(&tx.view(), account, &chat, message)?;
+    if let Some(place) = place_of(&tx.view(), &chat, &id_key)? {
+        return placeholders::fill(tx, account, &chat, place, message, medium);
     }
     counters.sequence += 1;
     counters.messages += 1;
@@ -200,6 +198,32 @@ pub fn insert(
     };
     chats::put(tx, account, &mut chat, Some(newest))?;
     Ok(Inserted::New)
+}
+
+/// Puts everybody in a message under the names that its chat knows; the key of its row in `message_ids`.
+fn settle_names(tx: &ReadTx<'_>, account: u32, chat: &Chat, message: &mut Message) -> Result<Key> {
+    if chats::is_lid(&message.sender) && !message.from_me && !chat.is_person() {
+        message.wire_lid = Some(message.sender.clone());
+    }
+    chat.make_canonical(tx, account, message)?;
+    Ok(id_key(account, chat, message))
+}
+
+/// Where a message of a chat lies, by the key of its row in `message_ids`.
+fn place_of(tx: &ReadTx<'_>, chat: &Chat, id_key: &Key) -> Result<Option<Place>> {
+    let table = tx.tables().message_ids;
+    let Some(value) = tx.get(table, id_key)? else {
+        return Ok(None);
+    };
+    let mut value = KeyReader(value);
+    match (value.u64(), value.u64()) {
+        (Some(timestamp), Some(sequence)) => Ok(Some(Place {
+            chat: chat.number,
+            timestamp,
+            sequence,
+        })),
+        _ => Err(StoreError::corrupt(table.name, id_key, "not a place")),
+    }
 }
 
 /// Says that the account's owner has read up to the newest of these messages, in each chat that has

@@ -617,6 +617,69 @@ fn what_comes_before_its_message_waits_for_it() {
 }
 
 #[test]
+fn what_is_said_of_anothers_message_neither_changes_it_nor_waits_nor_is_told() {
+    let store = TestStore::new();
+    let record = store
+        .run(|tx| accounts::create(tx, "alice", None, "auth_alice".into(), 1))
+        .expect("an account");
+    assert_eq!(record.number, ALICE);
+    store.run(|tx| {
+        accounts::update(tx, "alice", |a| {
+            a.jid = Some("1111111@s.whatsapp.net".into());
+            a.lid = Some("11@lid".into());
+        })
+    });
+    const ZOE: &str = "2@s.whatsapp.net";
+    add(
+        &store,
+        ALICE,
+        Message {
+            sender: PN.into(),
+            ..inbound(GROUP, "A", 1)
+        },
+    );
+    add(&store, ALICE, own(GROUP, "B", 2));
+    store.run(|tx| link(tx, ALICE, LID, PN));
+    let them = |jid: &str| Some(Author::Them(Some(jid.into())));
+    let named = |jid: &str| Some(Author::Named(jid.into()));
+    for (id, author, what) in [
+        ("A", them(ZOE), Change::Delete),
+        ("A", named(ZOE), Change::Delete),
+        ("A", named("11@lid"), Change::Delete),
+        ("A", Some(Author::Me), Change::Delete),
+        ("B", named(PN), react("x")),
+        ("B", them(ZOE), edit("new")),
+    ] {
+        let to = target(GROUP, id, author);
+        assert_eq!(change(&store, to.clone(), by(ZOE, 9), what), None, "{to:?}");
+    }
+    let left = store.read(|tx| Ok(tx.prefix(tx.tables().early_changes, &[])?.count()));
+    assert_eq!(left.unwrap(), 0);
+    // Named as the group names them, by either of their names.
+    for (id, names) in [
+        ("A", [PN, LID]),
+        ("B", ["11@lid", "1111111@s.whatsapp.net"]),
+    ] {
+        for (name, emoji) in names.into_iter().zip(["x", "y"]) {
+            let to = target(GROUP, id, Some(Author::Named(name.into())));
+            assert!(
+                change(&store, to, by(ZOE, 10), react(emoji)).is_some(),
+                "{name}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_deletion_that_waited_without_an_author_is_not_honoured() {
+    let store = TestStore::new();
+    // As versions before kept what anyone in a group said.
+    change(&store, target(GROUP, "A", None), by(PN, 9), Change::Delete);
+    add(&store, ALICE, inbound(GROUP, "A", 10));
+    assert!(!stored(&store, "A").deleted);
+}
+
+#[test]
 fn changes_without_a_message_are_bounded() {
     let store = TestStore::new();
     for n in 0..100u64 {

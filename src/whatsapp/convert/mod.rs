@@ -11,11 +11,12 @@ mod rights;
 mod tests;
 
 use whatsapp_rust::Jid;
-use whatsapp_rust::types::message::{EditAttribute, MessageInfo};
+use whatsapp_rust::types::events::{DecryptFailMode, UnavailableType, UndecryptableMessage};
+use whatsapp_rust::types::message::{EditAttribute, MessageCategory, MessageInfo};
 use whatsapp_rust::waproto::whatsapp as wa;
 
 use crate::clock::Millis;
-use crate::event::{DeliveryStatus, Message};
+use crate::event::{DeliveryStatus, Message, MessageKind};
 use crate::jid::{ChatJid, Server};
 use crate::store::media::NewMedium;
 use crate::store::messages::{Author, By, Change, Target};
@@ -100,6 +101,26 @@ impl Envelope {
         }
     }
 
+    /// A message without content.
+    fn message(&self, account_id: &str, kind: MessageKind, now: Millis) -> Message {
+        Message {
+            sender: self.from.clone(),
+            wire_lid: (!self.is_person && self.wire_sender.ends_with("@lid"))
+                .then(|| self.wire_sender.clone()),
+            from_me: self.from_me,
+            push_name: self.push_name.clone(),
+            timestamp: self.timestamp,
+            status: self.status,
+            ..Message::empty(
+                account_id,
+                self.message_id.as_str(),
+                self.chat.as_str(),
+                kind,
+                now,
+            )
+        }
+    }
+
     fn place(&self) -> Place {
         match ChatJid::parse(&self.chat).map(|jid| jid.server()) {
             _ if self.is_person => Place::Person,
@@ -127,6 +148,51 @@ pub fn inbound(
 ) -> Option<Inbound> {
     let envelope = Envelope::of(info);
     what(account_id, envelope, message, auto, now)
+}
+
+/// What stands for a message that could not be decrypted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Placeholder {
+    pub message: Box<Message>,
+    /// Whether people are to see it: not what changes another message, nor what speaks to devices.
+    pub shown: bool,
+    pub links: Vec<(String, String)>,
+}
+
+const WAITING: &str = "This message cannot be decrypted yet. It was asked for again, and appears \
+                       here when it comes. The phone may show it.";
+const VIEW_ONCE: &str = "A view-once message: WhatsApp shows it on the phone alone. Open it there.";
+const PHONE_ONLY: &str = "WhatsApp gives this message to the phone alone. Open it there.";
+
+/// What stands for a message that the client could not decrypt; `None` if it has no id.
+pub fn placeholder(
+    account_id: &str,
+    lost: &UndecryptableMessage,
+    now: Millis,
+) -> Option<Placeholder> {
+    let info = &*lost.info;
+    if info.id.is_empty() {
+        return None;
+    }
+    // Of some, linked devices get an empty copy.
+    let withheld = lost.is_unavailable && lost.unavailable_type.is_unrecoverable_fanout();
+    let (kind, note) = match lost.unavailable_type {
+        UnavailableType::ViewOnce if withheld => (MessageKind::Unavailable, VIEW_ONCE),
+        _ if withheld => (MessageKind::Unavailable, PHONE_ONLY),
+        _ => (MessageKind::Waiting, WAITING),
+    };
+    let envelope = Envelope::of(info);
+    let message = Message {
+        note: Some(note.to_owned()),
+        ..envelope.message(account_id, kind, now)
+    };
+    Some(Placeholder {
+        message: Box::new(message),
+        shown: lost.decrypt_fail_mode == DecryptFailMode::Show
+            && info.category != MessageCategory::Peer
+            && info.edit == EditAttribute::Empty,
+        links: envelope.links,
+    })
 }
 
 /// What a message in its envelope means.
@@ -245,12 +311,6 @@ fn stored(
     let kind = content::kind(base);
     let context = content::context_info(base);
     let mut message = Message {
-        sender: envelope.from.clone(),
-        wire_lid: (!envelope.is_person && envelope.wire_sender.ends_with("@lid"))
-            .then(|| envelope.wire_sender.clone()),
-        from_me: envelope.from_me,
-        push_name: envelope.push_name.clone(),
-        timestamp: envelope.timestamp,
         text: content::text(base),
         caption: content::caption(base),
         quoted_message: context.and_then(content::quoted),
@@ -258,14 +318,7 @@ fn stored(
             .map(|c| c.mentioned_jid.iter().map(|j| bare_text(j)).collect())
             .unwrap_or_default(),
         is_forwarded: context.and_then(|c| c.is_forwarded).unwrap_or(false),
-        status: envelope.status,
-        ..Message::empty(
-            account_id,
-            envelope.message_id.as_str(),
-            envelope.chat.as_str(),
-            kind,
-            now,
-        )
+        ..envelope.message(account_id, kind, now)
     };
     content::add_details(&mut message, base);
     let medium = content::medium(base).map(|found| {

@@ -102,7 +102,11 @@ fn quotation(quoted: &Message) -> wa::Message {
                 name: quoted.text.clone(),
             });
         }
-        MessageKind::Text | MessageKind::Reaction | MessageKind::Unknown => {
+        MessageKind::Text
+        | MessageKind::Reaction
+        | MessageKind::Unknown
+        | MessageKind::Waiting
+        | MessageKind::Unavailable => {
             return wa::Message::text(quoted.text.as_deref().unwrap_or_default());
         }
     }

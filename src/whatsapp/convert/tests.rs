@@ -381,11 +381,15 @@ fn edits_and_deletions_reach_what_their_sender_may_change() {
                 Some(Author::Named("977@lid".into()))
             ),
         }
-        assert_eq!(read(&group, &delete(false, None)), None, "nobody's");
+        assert_eq!(
+            read(&group, &delete(false, None)),
+            None,
+            "without an author"
+        );
         let (target, ..) = a_change(&group, &delete(true, None));
         assert_eq!(target.author, Some(Author::Them(Some("955@lid".into()))));
     }
-    // A reaction is to whomever it names; the key's chat counts for nothing.
+    // A reaction is to a message of the author that it names; the key's chat counts for nothing.
     group.edit = EditAttribute::Empty;
     let reaction = outgoing_reaction(key("A", false, Some("977@lid")), "y");
     let (target, ..) = a_change(&group, &reaction);

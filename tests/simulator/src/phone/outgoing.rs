@@ -30,6 +30,10 @@ pub struct Outgoing {
     /// After how many seconds it disappears.
     #[serde(default)]
     pub ephemeral: Option<u32>,
+    /// Linked devices of the reader's get an empty copy, of this kind: `view_once`, `hosted`, `bot`,
+    /// or empty for a plain one.
+    #[serde(default)]
+    pub unavailable: Option<String>,
     /// What a client of one's own making says instead of the truth.
     #[serde(default)]
     pub forge: Option<Forgery>,
@@ -54,6 +58,7 @@ impl Outgoing {
             forwarded: false,
             view_once: false,
             ephemeral: None,
+            unavailable: None,
             forge: None,
             uploaded: None,
         }

@@ -5,7 +5,7 @@ use wacore::messages::{MessageUtils, wrap_device_sent};
 use wacore::proto_helpers::MessageExt as _;
 use wacore::send::{media_type_from_message, should_hide_decrypt_fail, stanza_type_from_message};
 use wacore_binary::builder::NodeBuilder;
-use wacore_binary::{Jid, JidExt as _, Node};
+use wacore_binary::{Jid, JidExt as _, Node, NodeContent};
 use wacore_libsignal::crypto::CryptographicHash;
 use waproto::buffa::MessageField;
 use waproto::whatsapp as wa;
@@ -96,6 +96,10 @@ impl Phone {
             PlaceKind::Person(number) => {
                 self.person_stanza(&id, &place.to, number, &mut message, envelope, dir)?
             }
+        };
+        let stanza = match &out.unavailable {
+            Some(kind) => withheld(stanza, kind),
+            None => stanza,
         };
         self.inbox.push_sent(&id, &place.to, &out.body, now_ms);
         if let Some(uploaded) = &out.uploaded {
@@ -467,6 +471,24 @@ impl Phone {
             ..Default::default()
         }
     }
+}
+
+/// The stanza of a message that linked devices are not to get.
+fn withheld(mut stanza: Node, kind: &str) -> Node {
+    let mut mark = NodeBuilder::new("unavailable");
+    match kind {
+        "" => {}
+        "hosted" => mark = mark.attr("hosted", "true"),
+        kind => mark = mark.attr("type", kind),
+    }
+    let mut marks = vec![mark.build()];
+    if kind == "bot" {
+        marks.push(NodeBuilder::new("bot").build());
+    }
+    if let Some(NodeContent::Nodes(children)) = &mut stanza.content {
+        children.extend(marks);
+    }
+    stanza
 }
 
 /// A number or the JID of a person, without its device.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use wacore_binary::Node;
+use wacore_binary::{Node, NodeContent};
 
 use super::login::{LoginFailure, Stage};
 use super::{ConnId, Service};
@@ -12,6 +12,11 @@ use crate::media::auth_in;
 
 /// Faults that can wait at one time.
 const MAX_FAULTS: usize = 64;
+/// Requests to send again that can be held back at one time.
+const MAX_HELD: usize = 1024;
+/// Where a garbled message is wrong, in bytes from its end: behind that are at most ten bytes of ids and
+/// a MAC of eight.
+const FROM_THE_END: usize = 20;
 
 /// What goes wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +31,12 @@ pub enum FaultKind {
     DeliverTwice,
     /// Two messages change places.
     Reorder,
+    /// Messages reach linked devices with a wrong bit in what is encrypted.
+    Garble,
+    /// Requests to send a message again reach the phone that is asked only once this is over.
+    HoldRetries,
+    /// Receipts of a client are lost on their way.
+    LoseReceipts,
     /// Messages are refused with this error.
     RefuseSends(u16),
     /// Uploads to the media service go wrong.
@@ -74,6 +85,8 @@ pub(super) struct Faults {
     waiting: Vec<Fault>,
     /// A message that a later one overtakes.
     held: Option<(DeviceAddr, Node)>,
+    /// Requests to send a message again that wait, the oldest first.
+    retries: Vec<(DeviceAddr, Node)>,
 }
 
 impl Faults {
@@ -151,6 +164,27 @@ impl Faults {
         .is_some()
     }
 
+    fn garbles(&mut self, number: &str) -> bool {
+        self.take(number, |kind| (*kind == FaultKind::Garble).then_some(()))
+            .is_some()
+    }
+
+    pub(super) fn loses_receipt(&mut self, number: &str) -> bool {
+        self.take(number, |kind| {
+            (*kind == FaultKind::LoseReceipts).then_some(())
+        })
+        .is_some()
+    }
+
+    fn holds_retry(&mut self, number: &str) -> bool {
+        self.retries.len() < MAX_HELD
+            && self
+                .take(number, |kind| {
+                    (*kind == FaultKind::HoldRetries).then_some(())
+                })
+                .is_some()
+    }
+
     fn reorders(&mut self, number: &str) -> bool {
         self.take(number, |kind| (*kind == FaultKind::Reorder).then_some(()))
             .is_some()
@@ -189,8 +223,19 @@ impl Service {
     /// Removes all faults, and delivers what one of them held back.
     pub fn clear_faults(&mut self) {
         self.faults.waiting.clear();
-        if let Some((to, node)) = self.faults.held.take() {
+        let held = self.faults.held.take();
+        let retries = std::mem::take(&mut self.faults.retries);
+        for (to, node) in held.into_iter().chain(retries) {
             self.post(&to, node);
+        }
+    }
+
+    /// Posts a request to send a message again, as soon as no fault holds it back.
+    pub(super) fn post_retry(&mut self, to: &DeviceAddr, node: Node) {
+        if self.faults.holds_retry(&to.number) {
+            self.faults.retries.push((to.clone(), node));
+        } else {
+            self.post(to, node);
         }
     }
 
@@ -261,7 +306,10 @@ impl Service {
     }
 
     /// Posts a message for a device as the faults that hit the recipient will have it.
-    pub(super) fn post_message(&mut self, to: &DeviceAddr, node: Node) {
+    pub(super) fn post_message(&mut self, to: &DeviceAddr, mut node: Node) {
+        if to.device != 0 && self.faults.garbles(&to.number) {
+            garble(&mut node);
+        }
         if self.faults.held.is_none() && to.device != 0 && self.faults.reorders(&to.number) {
             self.faults.held = Some((to.clone(), node));
             return;
@@ -278,6 +326,23 @@ impl Service {
             && let Some((to, node)) = self.faults.held.take()
         {
             self.post(&to, node);
+        }
+    }
+}
+
+/// Turns a bit of everything that is encrypted in a message: of the ciphertext, or of a group message's
+/// signature. What comes behind them in a message that opens a session is its sender's business alone,
+/// and what comes before would make it one of another kind.
+fn garble(node: &mut Node) {
+    let Some(NodeContent::Nodes(children)) = &mut node.content else {
+        return;
+    };
+    for child in children.iter_mut().filter(|child| child.tag == "enc") {
+        if let Some(NodeContent::Bytes(bytes)) = &mut child.content {
+            let at = bytes.len().saturating_sub(FROM_THE_END);
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte ^= 1;
+            }
         }
     }
 }

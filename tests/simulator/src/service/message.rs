@@ -264,7 +264,10 @@ impl Service {
                 builder = builder.attr(alternative, self.user_jid(&from.number, form.other()));
             }
         }
-        let mut children = target.encs.clone();
+        let mut children = match is_withheld(node, &target.addr) {
+            true => Vec::new(),
+            false => target.encs.clone(),
+        };
         let opens = children
             .iter()
             .any(|enc| attr(enc, "type").as_deref() == Some("pkmsg"));
@@ -273,6 +276,8 @@ impl Service {
                 // These are for the service, or are in `encs` already.
                 "enc" | "participants" | "tctoken" => {}
                 "device-identity" if !opens => {}
+                // The phone has the message itself.
+                "unavailable" if target.addr.device == 0 => {}
                 _ => children.push(child.clone()),
             }
         }
@@ -338,6 +343,11 @@ pub(super) fn copy_key(
 ) -> String {
     let count = count.unwrap_or_default();
     format!("{}|{id}|{}|{count}", label(from), label(to))
+}
+
+/// Whether a device gets an empty copy of a message: `<unavailable/>` instead of what is encrypted.
+pub(super) fn is_withheld(node: &Node, from: &DeviceAddr) -> bool {
+    from.device != 0 && node.get_optional_child("unavailable").is_some()
 }
 
 /// Media whose `<enc>` does not say of which kind it is: WhatsApp takes it and delivers it to nobody.

@@ -9,6 +9,9 @@ use crate::directory::DeviceAddr;
 
 impl Service {
     pub(super) fn receipt(&mut self, from: &DeviceAddr, node: &Node) {
+        if from.device != 0 && self.faults.loses_receipt(&from.number) {
+            return;
+        }
         if attr(node, "type").as_deref() == Some("retry") {
             self.count_retry(from, node);
         }
@@ -31,7 +34,7 @@ impl Service {
                 // Only the device that encrypted the message can do so again.
                 self.expect_again(&target, &attr(node, "id").unwrap_or_default(), from);
                 let copy = self.receipt_copy(from, node, form, true);
-                self.post(&target, copy);
+                self.post_retry(&target, copy);
             }
             // Clients may name themselves; it is the phone that has the file.
             Some("server-error") if target.number == from.number => {

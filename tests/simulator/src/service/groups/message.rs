@@ -8,7 +8,7 @@ use wacore_binary::{Jid, Node};
 
 use super::Group;
 use crate::directory::DeviceAddr;
-use crate::service::message::{INVALID, NOT_FOUND, copy_key};
+use crate::service::message::{INVALID, NOT_FOUND, copy_key, is_withheld};
 use crate::service::node::{attr, jid_attr};
 use crate::service::{Form, Service, now_secs};
 
@@ -47,7 +47,7 @@ impl Service {
         if group.announcement && !group.is_admin(&from.number) && !again {
             return Err(FORBIDDEN);
         }
-        // The sender says so himself, but of an admin's deletion the service knows whether he is one.
+        // The attribute is the sender's, and the service knows the group's admins.
         if attr(node, "edit").as_deref() == Some(ADMIN_REVOKE) && !group.is_admin(&from.number) {
             return Err(FORBIDDEN);
         }
@@ -68,7 +68,7 @@ impl Service {
         match route {
             Route::Again(target, encs) => {
                 if devices.contains(&target) {
-                    let copy = self.group_delivery(from, node, to, form, encs);
+                    let copy = self.group_delivery(from, &target, node, (to, form), encs);
                     self.deliver_once(from, &id, &target, copy);
                 }
                 Ok(None)
@@ -78,7 +78,7 @@ impl Service {
                 for target in devices.iter().filter(|target| *target != from) {
                     let mut encs = keys.remove(target).unwrap_or_default();
                     encs.push(shared.clone());
-                    let copy = self.group_delivery(from, node, to, form, encs);
+                    let copy = self.group_delivery(from, target, node, (to, form), encs);
                     self.deliver_once(from, &id, target, copy);
                 }
                 Ok(phash)
@@ -148,11 +148,15 @@ impl Service {
     fn group_delivery(
         &self,
         from: &DeviceAddr,
+        target: &DeviceAddr,
         node: &Node,
-        group: &Jid,
-        form: Form,
+        (group, form): (&Jid, Form),
         encs: Vec<Node>,
     ) -> Node {
+        let encs = match is_withheld(node, target) {
+            true => Vec::new(),
+            false => encs,
+        };
         let alternative = match form {
             Form::Lid => "participant_pn",
             Form::Pn => "participant_lid",
@@ -180,6 +184,7 @@ impl Service {
             match &*child.tag {
                 "enc" | "participants" | "tctoken" => {}
                 "device-identity" if !opens => {}
+                "unavailable" if target.device == 0 => {}
                 _ => children.push(child.clone()),
             }
         }

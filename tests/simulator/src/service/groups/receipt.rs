@@ -23,7 +23,7 @@ impl Service {
                 // Only the device that encrypted the message can do so again.
                 self.expect_again(&author, &attr(node, "id").unwrap_or_default(), from);
                 let copy = self.group_receipt_copy(from, node, to, form, true);
-                self.post(&author, copy);
+                self.post_retry(&author, copy);
             }
             _ if author.number == from.number => {
                 let copy = self.group_receipt_copy(from, node, to, form, true);

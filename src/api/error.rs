@@ -75,7 +75,7 @@ pub enum ApiError {
     TooLarge { limit: usize },
     #[error(
         "The body must be JSON (Content-Type: application/json) or a form \
-         (application/x-www-form-urlencoded)"
+         (application/x-www-form-urlencoded, multipart/form-data)"
     )]
     UnsupportedMedia,
     #[error(

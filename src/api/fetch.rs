@@ -111,7 +111,8 @@ impl Wanted {
                 continue;
             }
             if !status.is_success() {
-                return Err(failed(refusal(&response)));
+                let has_password = headers.iter().any(|(name, _)| name == "authorization");
+                return Err(failed(refusal(&response, has_password)));
             }
             let disposition = header(&response, "content-disposition");
             let name = disposition
@@ -186,7 +187,7 @@ fn failed(words: String) -> ApiError {
 }
 
 /// What a server that gives no file says.
-fn refusal(response: &surf::Response) -> String {
+fn refusal(response: &surf::Response, has_password: bool) -> String {
     let status = response.status();
     let asks = header(response, "www-authenticate").unwrap_or_default();
     let asks = file_name::text(&asks).trim().to_ascii_lowercase();
@@ -195,6 +196,9 @@ fn refusal(response: &surf::Response) -> String {
             "the server answered {status}: it asks for Digest authentication; Basic is all that is \
              spoken here"
         ),
+        401 if has_password => {
+            format!("the server answered {status}: it does not take the password that it was sent")
+        }
         401 => format!(
             "the server answered {status}; user and password may stand in the URL \
              (http://user:password@host/), or \"headers\" may have an Authorization"

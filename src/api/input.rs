@@ -39,9 +39,12 @@ impl Fields {
     pub async fn read(req: &mut Req) -> Result<Fields, ApiError> {
         let limit = req.state().config.max_json;
         let declared = Declared::of(req);
-        let is_known = matches!(declared, Declared::Json | Declared::Form);
-        if !is_known && req.is_empty() != Some(true) {
-            return Err(ApiError::UnsupportedMedia);
+        match declared {
+            Declared::Multipart => return super::upload::fields_of_form(req).await,
+            Declared::Other if req.is_empty() != Some(true) => {
+                return Err(ApiError::UnsupportedMedia);
+            }
+            Declared::Json | Declared::Form | Declared::Other => {}
         }
         let body = read_body(req.take_body(), limit).await?;
         let is_form = declared == Declared::Form && looks_like_json(&body) == Some(false);

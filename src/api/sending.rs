@@ -276,7 +276,7 @@ pub async fn read(mut req: Req) -> Result<Answer, ApiError> {
 }
 
 impl super::ApiContext {
-    fn room(&self) -> Room {
+    pub(super) fn room(&self) -> Room {
         Room {
             spool: self.spool.clone(),
             max_file: self.config.max_file,

@@ -74,36 +74,25 @@ impl Upload {
         file_field: &'static str,
         early: impl Fn(&Fields) -> Result<(), ApiError>,
     ) -> Result<Upload, ApiError> {
-        let declared = Declared::of(req);
-        let boundary = req
-            .header("Content-Type")
-            .map(|values| values.last().as_str().to_owned())
-            .and_then(|value| multer::parse_boundary(value).ok());
-        match boundary {
-            None if declared == Declared::Multipart => Err(ApiError::Invalid(
-                "The Content-Type multipart/form-data has no boundary; \
-                 leave this header to your HTTP client"
-                    .to_owned(),
-            )),
-            Some(boundary) => {
+        match Declared::of(req) {
+            Declared::Multipart => {
+                let boundary = boundary(req)?;
                 let body = req.take_body();
-                let slack = (MAX_FIELD * MAX_FIELDS) as u64;
+                let slack = (room.max_json + MAX_SILENCE * MAX_FIELDS) as u64;
                 if body
                     .len()
                     .is_some_and(|len| len as u64 > room.max_file + slack)
                 {
                     return Err(too_large(room.max_file));
                 }
-                let mut upload = read_form(body, boundary, room, file_field, early).await?;
+                let field = Some(file_field);
+                let mut upload = read_form(body, boundary, room, field, early).await?;
                 if upload.file.is_none() {
                     upload.file = of_fields(&mut upload.fields, false, room).await?;
                 }
                 Ok(upload)
             }
-            None => {
-                if declared == Declared::Other {
-                    return Err(ApiError::UnsupportedUpload);
-                }
+            declared @ (Declared::Json | Declared::Form) => {
                 let body = req.take_body();
                 let most = room.max_file / 3 * 4 + room.max_file / 32 + room.max_json as u64;
                 if body.len().is_some_and(|len| len as u64 > most) {
@@ -111,8 +100,33 @@ impl Upload {
                 }
                 read_text(body, declared, room).await
             }
+            Declared::Other => Err(ApiError::UnsupportedUpload),
         }
     }
+}
+
+/// Reads the fields of a `multipart/form-data` where no file is wanted. One that comes is read over.
+///
+/// # Errors
+/// As [`Upload::read`].
+pub async fn fields_of_form(req: &mut Req) -> Result<Fields, ApiError> {
+    let boundary = boundary(req)?;
+    let mut room = req.state().room();
+    room.max_file = room.max_json as u64;
+    let upload = read_form(req.take_body(), boundary, &room, None, |_| Ok(())).await?;
+    Ok(upload.fields)
+}
+
+fn boundary(req: &Req) -> Result<String, ApiError> {
+    let header = req.header("Content-Type").map(|values| values.last());
+    let boundary = header.and_then(|value| multer::parse_boundary(value.as_str()).ok());
+    boundary.ok_or_else(|| {
+        ApiError::Invalid(
+            "The Content-Type multipart/form-data has no boundary; \
+             leave this header to your HTTP client"
+                .to_owned(),
+        )
+    })
 }
 
 /// A file on its way to the spool.
@@ -181,7 +195,7 @@ async fn read_form(
     mut body: Body,
     boundary: String,
     room: &Room,
-    file_field: &'static str,
+    file_field: Option<&'static str>,
     early: impl Fn(&Fields) -> Result<(), ApiError>,
 ) -> Result<Upload, ApiError> {
     let silence = Arc::new(AtomicUsize::new(0));
@@ -193,17 +207,17 @@ async fn read_form(
     let mut form = Multipart::new(pieces, boundary);
     let mut fields = Map::new();
     let mut file = None;
-    let mut ignored = 0;
+    let (mut ignored, mut texts) = (0, 0);
     while let Some(mut field) = form.next_field().await.map_err(form_error)? {
         silence.store(0, Ordering::Relaxed);
         // multer's own reading knows neither `filename*` nor names that are not UTF-8.
         let disposition = field.headers().get("content-disposition");
         let part = file_name::of_part(disposition.map_or(b"", |value| value.as_bytes()));
         let name = part.name;
-        if name == file_field {
+        if let Some(field_name) = file_field.filter(|field| *field == name) {
             if file.is_some() {
                 return Err(ApiError::Field {
-                    field: file_field,
+                    field: field_name,
                     expected: "one file",
                 });
             }
@@ -236,6 +250,12 @@ async fn read_form(
             text.extend_from_slice(&piece);
             if text.len() > MAX_FIELD {
                 return Err(ApiError::TooLarge { limit: MAX_FIELD });
+            }
+            texts += piece.len();
+            if texts > room.max_json {
+                return Err(ApiError::TooLarge {
+                    limit: room.max_json,
+                });
             }
         }
         if is_file {

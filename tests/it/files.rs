@@ -420,7 +420,7 @@ fn a_password_goes_to_its_server_and_to_no_other() {
     assert_eq!(bob.received(3)[0]["media"]["fileName"], "a.pdf");
 
     for (path, words) in [
-        ("/basic", "http://user:password@host/"),
+        ("/basic", "does not take the password"),
         ("/digest", "Digest"),
     ] {
         let answer = send(path, Value::Null).expect(400);
@@ -428,6 +428,10 @@ fn a_password_goes_to_its_server_and_to_no_other() {
         assert!(said.contains("401") && said.contains(words), "{said}");
         assert!(!said.contains("p@ss") && !said.contains("p%40ss"), "{said}");
     }
+    let without = json!({"to": BOB, "url": format!("{}/basic", web.base)});
+    let answer = world.post(&server, DOCUMENT, &without).expect(400);
+    let said = answer["error"].as_str().expect("words");
+    assert!(said.contains("http://user:password@host/"), "{said}");
     for headers in [
         json!({"Host": "evil.example"}),
         json!({"Transfer-Encoding": "chunked"}),
@@ -485,6 +489,12 @@ fn forms_of_one_line_are_taken_and_no_page_of_others_may_send_them() {
     ] {
         plain("send", kind, json.as_bytes()).expect(200);
     }
+    let parts = format!(
+        "--X\r\nContent-Disposition: form-data; name=\"to\"\r\n\r\n{BOB}\r\n--X\r\nContent-Disposition: \
+         form-data; name=\"message\"\r\n\r\nparts\r\n--X--\r\n"
+    );
+    let kind = "multipart/form-data; boundary=X";
+    plain("send", kind, parts.as_bytes()).expect(200);
     let reply = format!("to={BOB}&message=again&quotedMessageId={id}");
     plain("reply", form, reply.as_bytes()).expect(200);
     let reaction = format!("to={BOB}&messageId={id}&emoji=%F0%9F%91%8D");
@@ -502,9 +512,17 @@ fn forms_of_one_line_are_taken_and_no_page_of_others_may_send_them() {
     let marked = format!("\u{feff}{{\"to\": \"{BOB}\", \"base64\": \"{base64}\"}}");
     plain("send/document", "application/json", marked.as_bytes()).expect(200);
 
-    let all = bob.received(12);
+    let all = bob.received(13);
     let texts: Vec<&str> = all.iter().filter_map(|got| got["text"].as_str()).collect();
-    for text in ["one & two!", "café", "marked", "json", "again", "a file"] {
+    for text in [
+        "one & two!",
+        "café",
+        "marked",
+        "json",
+        "parts",
+        "again",
+        "a file",
+    ] {
         assert!(texts.contains(&text), "{text}: {texts:?}");
     }
     let files: Vec<&Value> = all

@@ -78,6 +78,8 @@ pub struct LiveState {
     /// Since when the status holds, and the same by [`clock::ticks`].
     pub since: Millis,
     pub ticks: Millis,
+    /// Since when an account that was never paired cannot reach WhatsApp, by [`clock::ticks`].
+    pub cut_off_since: Option<Millis>,
     pub qr: Option<String>,
     pub last_error: Option<String>,
     pub paired: bool,
@@ -158,6 +160,7 @@ pub fn start(
             active: false,
             since: record.status_since,
             ticks: machine.since(),
+            cut_off_since: None,
             qr: None,
             last_error: machine.last_error().map(str::to_owned),
             paired: machine.paired(),
@@ -622,6 +625,11 @@ impl Driver {
                 })
                 .await;
             }
+            Action::Warn(words) => log::warn!(
+                "{}: WhatsApp cannot be reached, so there is no QR code to scan yet; it goes on \
+                 trying: {words}",
+                self.id
+            ),
             Action::ShowQr(code) => {
                 let first = !std::mem::replace(&mut self.qr_shown, true);
                 console::show_qr(&self.id, &code, first);
@@ -667,6 +675,7 @@ impl Driver {
         live.active = !matches!(self.machine.phase(), Phase::Stopped(_));
         live.since = self.since;
         live.ticks = self.machine.since();
+        live.cut_off_since = self.machine.cut_off_since();
         live.no_room = self.for_room.then(|| self.no_room()).flatten();
         live.qr = self.machine.qr().map(str::to_owned);
         live.last_error = self.machine.last_error().map(str::to_owned);

@@ -50,10 +50,13 @@ fn problem(live: &LiveState, ticks: Millis, patience: Millis) -> Option<String> 
             Some(error) => format!("logged out: {error}"),
             None => "logged out".to_owned(),
         }),
-        // One that was never paired waits for its phone, unless it cannot even reach WhatsApp.
-        Status::Connecting | Status::Reconnecting if !live.paired && error.is_none() => None,
         Status::Connecting | Status::Reconnecting => {
-            let away = ticks.saturating_sub(live.ticks);
+            let since = match live.paired {
+                true => live.ticks,
+                // It waits for its phone, unless it cannot even reach WhatsApp.
+                false => live.cut_off_since?,
+            };
+            let away = ticks.saturating_sub(since);
             (away >= patience).then(|| {
                 let seconds = away / 1000;
                 match error {
@@ -75,6 +78,7 @@ mod tests {
             active: true,
             since: 0,
             ticks: 100_000,
+            cut_off_since: None,
             qr: None,
             last_error: last_error.map(str::to_owned),
             paired,
@@ -94,8 +98,10 @@ mod tests {
             let live = live(status, true, Some("words"));
             assert_eq!(problem(&live, 1 << 40, 0), None, "{status:?}");
         }
-        let waits = live(Status::Connecting, false, None);
-        assert_eq!(problem(&waits, 1 << 40, 0), None);
+        for error in [None, Some("of an attempt before")] {
+            let waits = live(Status::Connecting, false, error);
+            assert_eq!(problem(&waits, 1 << 40, 0), None);
+        }
     }
 
     #[test]
@@ -106,8 +112,15 @@ mod tests {
             problem(&lost, 220_000, 120_000).as_deref(),
             Some("not connected for 120 s: no route")
         );
-        let unpaired = live(Status::Connecting, false, Some("no route"));
-        assert!(problem(&unpaired, 220_000, 120_000).is_some());
+        let unpaired = LiveState {
+            cut_off_since: Some(150_000),
+            ..live(Status::Connecting, false, Some("no route"))
+        };
+        assert_eq!(problem(&unpaired, 269_999, 120_000), None);
+        assert_eq!(
+            problem(&unpaired, 270_000, 120_000).as_deref(),
+            Some("not connected for 120 s: no route")
+        );
         let starts = live(Status::Connecting, true, None);
         assert_eq!(
             problem(&starts, 101_000, 0).as_deref(),

@@ -103,6 +103,8 @@ pub enum Action {
     Ended(Ending),
     /// Show this QR code, once.
     ShowQr(String),
+    /// Tell the owner that an account that was never paired cannot reach WhatsApp, for this reason.
+    Warn(String),
 }
 
 /// What ended an account's sessions until somebody asks for a new one, in words.
@@ -129,6 +131,8 @@ pub struct Machine {
     /// What the running session has said of why it will end.
     verdict: Option<Verdict>,
     last_error: Option<String>,
+    /// Since when an account that was never paired cannot reach WhatsApp.
+    cut_off_since: Option<Millis>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,6 +158,7 @@ impl Machine {
             qr_sets: 0,
             verdict: None,
             last_error,
+            cut_off_since: None,
         }
     }
 
@@ -171,6 +176,12 @@ impl Machine {
 
     pub fn last_error(&self) -> Option<&str> {
         self.last_error.as_deref()
+    }
+
+    /// Since when an account that was never paired fails to reach WhatsApp; `None` while it does, and
+    /// for a paired one, whose status says it.
+    pub fn cut_off_since(&self) -> Option<Millis> {
+        self.cut_off_since
     }
 
     /// The QR code on show.
@@ -233,6 +244,23 @@ impl Machine {
         };
         if self.status() != before {
             self.since = now;
+        }
+        self.note_cut_off(now, actions)
+    }
+
+    /// An account that was never paired is `connecting` whether its phone is waited for or the network:
+    /// the first failure to reach WhatsApp is told once, and not again before it was reached.
+    fn note_cut_off(&mut self, now: Millis, mut actions: Vec<Action>) -> Vec<Action> {
+        match (&self.phase, &self.last_error) {
+            (Phase::Waiting { .. }, Some(words)) if !self.paired => {
+                if self.cut_off_since.is_none() {
+                    self.cut_off_since = Some(now);
+                    actions.push(Action::Warn(words.clone()));
+                }
+            }
+            // The next attempt is under way: nothing is known of it yet.
+            (Phase::Connecting { qr: None }, Some(_)) if !self.paired => {}
+            _ => self.cut_off_since = None,
         }
         actions
     }
@@ -304,6 +332,8 @@ impl Machine {
         match &mut self.phase {
             Phase::Connecting { qr } if !self.paired => {
                 *qr = Some(code.clone());
+                // WhatsApp gave it: whatever kept it away is over.
+                self.last_error = None;
                 vec![Action::ShowQr(code)]
             }
             Phase::Stopped(_)
@@ -687,9 +717,53 @@ mod tests {
     fn an_unpaired_account_without_network_keeps_trying() {
         let mut m = fresh();
         m.on(Input::Connect, 1, 0.0);
-        m.on(Input::Ended(Some("no route to host".into())), 2, 0.0);
+        let out_of_reach = || Input::Ended(Some("no route to host".into()));
+        assert_eq!(
+            m.on(out_of_reach(), 2, 0.0),
+            vec![
+                Action::Wake(2 + FIRST_PAUSE),
+                Action::Warn("no route to host".into())
+            ]
+        );
         assert_eq!(m.status(), Status::Connecting);
         assert_eq!(m.last_error(), Some("no route to host"));
-        assert_eq!(m.on(Input::Due, 2 + FIRST_PAUSE, 0.0), vec![Action::Run]);
+        assert_eq!(m.cut_off_since(), Some(2));
+        let mut now = 2 + FIRST_PAUSE;
+        for failures in 1..20 {
+            assert_eq!(m.on(Input::Due, now, 0.0), vec![Action::Run]);
+            let next = now + 1 + pause(failures + 1, 0.0);
+            assert_eq!(
+                m.on(out_of_reach(), now + 1, 0.0),
+                vec![Action::Wake(next)],
+                "it was told before"
+            );
+            assert_eq!(m.cut_off_since(), Some(2));
+            now = next;
+        }
+
+        // A code: WhatsApp is there, and what was wrong is over.
+        m.on(Input::Due, now, 0.0);
+        m.on(Input::Qr("a".into()), now + 1, 0.0);
+        assert_eq!((m.last_error(), m.cut_off_since()), (None, None));
+        m.on(Input::QrExhausted, now + 2, 0.0);
+        m.on(Input::Ended(None), now + 3, 0.0);
+        assert_eq!((m.last_error(), m.cut_off_since()), (None, None));
+        // Lost again: told again.
+        let told = m.on(out_of_reach(), now + 4, 0.0);
+        assert!(
+            matches!(told[..], [Action::Wake(_), Action::Warn(_)]),
+            "{told:?}"
+        );
+        assert_eq!(m.cut_off_since(), Some(now + 4));
+    }
+
+    #[test]
+    fn a_paired_account_that_loses_whatsapp_says_so_by_its_status() {
+        let mut m = connected();
+        assert_eq!(
+            m.on(Input::Ended(None), 5, 0.0),
+            vec![Action::Wake(5 + FIRST_PAUSE)]
+        );
+        assert_eq!(m.cut_off_since(), None);
     }
 }

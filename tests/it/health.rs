@@ -84,3 +84,53 @@ fn it_says_what_is_wrong_of_each_account() {
         (written() == before).then_some(())
     });
 }
+
+#[test]
+fn a_code_that_waits_to_be_scanned_is_healthy_and_what_kept_it_away_is_said_once() {
+    let world = World::new();
+    let server = world.server_with(&[("HEALTH_PATIENCE", "1s")]);
+    world.simulator.lose_power(Cut::Reset).expect("power");
+    let body = json!({"id": "alice"});
+    world.post(&server, "/accounts", &body).expect(201);
+    let cut_off = eventually("the trouble", || {
+        let answer = world.api(&server, "GET", "/health", None);
+        (answer.status == 503).then(|| answer.json())
+    });
+    let words = cut_off["error"].as_str().expect("words");
+    assert!(
+        words.starts_with("account alice: not connected for ") && words.contains("out of reach"),
+        "{words}"
+    );
+    let status = world.get(&server, "/accounts/alice/status");
+    assert_eq!(status["status"], "connecting");
+    let reason = status["lastError"].as_str().expect("a reason").to_owned();
+
+    let mark = server.log_mark();
+    world.simulator.restore_power().expect("power");
+    server.wait_log_from(mark, "alice: a QR code waits");
+    let status = world.get(&server, "/accounts/alice/status");
+    assert_eq!(
+        (&status["hasQR"], &status["lastError"]),
+        (&json!(true), &json!(null))
+    );
+    let health = world.get(&server, "/health");
+    assert_eq!(
+        health["accounts"][0]["problem"],
+        json!(null),
+        "a code on show is healthy: {health}"
+    );
+    let log = server.log();
+    let warnings: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains(" WARN ") && line.contains("alice"))
+        .collect();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(
+        warnings[0].contains("alice: WhatsApp cannot be reached") && warnings[0].contains(&reason),
+        "{warnings:?} and {reason}"
+    );
+    world
+        .scan(ALICE, "alice", status["qr"].as_str().expect("a code"))
+        .expect_success();
+    server.wait_log_from(mark, "alice: connected");
+}

@@ -1,9 +1,16 @@
-//! Recipients: JIDs and phone numbers as people write them, parsed into one canonical form.
+//! Recipients: JIDs, and phone numbers as people write them, read into one canonical form.
 //!
 //! Only the shapes of the contract are known here; whether a number is on WhatsApp is WhatsApp's to
 //! say. The canonical form never carries a device: `491701234567@s.whatsapp.net`.
+//!
+//! [`ChatJid::parse`] reads what WhatsApp and the store say, to the letter. [`ChatJid::typed`] reads what
+//! people type, paste and let spreadsheets make of it ([`written`]).
+
+mod written;
 
 use std::fmt;
+
+pub use written::{NotANumber, other_form, phone_digits};
 
 /// The user part of `status@broadcast`.
 const STATUS_USER: &str = "status";
@@ -39,28 +46,51 @@ impl Server {
     }
 }
 
-/// The text is neither a JID nor a phone number.
+/// The text is no JID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("neither a WhatsApp JID nor a phone number")]
+#[error("not a WhatsApp JID")]
 pub struct InvalidJid;
 
 impl ChatJid {
-    /// Reads a JID or a phone number.
-    ///
-    /// Accepted: `<digits>@s.whatsapp.net` (also as `@c.us`), `<digits>[-<digits>]@g.us`,
-    /// `<digits>@lid`, `<digits>@broadcast`, `status@broadcast`, `<digits>@newsletter`; or 7 to 15
-    /// digits with an optional `+`, spaces, hyphens and brackets. A device (`:3`) is cut off.
+    /// Reads a JID as WhatsApp writes it: `<digits>@s.whatsapp.net` (also as `@c.us`),
+    /// `<digits>[-<digits>]@g.us`, `<digits>@lid`, `<digits>@broadcast`, `status@broadcast`,
+    /// `<digits>@newsletter`. A device (`:3`) is cut off.
     ///
     /// # Errors
     /// [`InvalidJid`] for anything else.
     pub fn parse(text: &str) -> Result<ChatJid, InvalidJid> {
-        let text = text.trim();
-        match text.split_once('@') {
-            Some((user, server)) => Self::from_parts(user, server),
-            None => phone_digits(text).map(|user| ChatJid {
-                user,
-                server: Server::Person,
-            }),
+        let (user, server) = text.split_once('@').ok_or(InvalidJid)?;
+        Self::from_parts(user, server)
+    }
+
+    /// Reads a recipient as people write it: a JID, with whatever invisible characters were copied
+    /// along, or a phone number ([`phone_digits`]), which may also stand before `@s.whatsapp.net`.
+    ///
+    /// # Errors
+    /// [`NotANumber`], with what is wrong as far as that shows.
+    pub fn typed(text: &str) -> Result<ChatJid, NotANumber> {
+        let text = written::visible(text);
+        let Some((user, server)) = text.split_once('@') else {
+            return phone_digits(&text).map(ChatJid::person);
+        };
+        let server = server.to_ascii_lowercase();
+        let jid = Self::from_parts(user, &server);
+        match (jid, server.as_str()) {
+            // No number starts with a 0: all but `0`, which is WhatsApp's own account, was typed.
+            (Ok(jid), "s.whatsapp.net" | "c.us")
+                if jid.user.len() > 1 && jid.user.starts_with('0') =>
+            {
+                phone_digits(&jid.user).map(ChatJid::person)
+            }
+            (Err(InvalidJid), "s.whatsapp.net" | "c.us") => phone_digits(user).map(ChatJid::person),
+            (jid, _) => jid.map_err(|InvalidJid| NotANumber::Malformed),
+        }
+    }
+
+    fn person(user: String) -> ChatJid {
+        ChatJid {
+            user,
+            server: Server::Person,
         }
     }
 
@@ -120,28 +150,6 @@ impl fmt::Display for ChatJid {
     }
 }
 
-/// A phone number as people write it, reduced to its 7 to 15 digits (E.164's limit).
-///
-/// # Errors
-/// [`InvalidJid`] if it has other characters or another length.
-pub fn phone_digits(text: &str) -> Result<String, InvalidJid> {
-    let text = text.trim();
-    let number = text.strip_prefix('+').unwrap_or(text);
-    let mut digits = String::with_capacity(15);
-    for c in number.chars() {
-        match c {
-            '0'..='9' => digits.push(c),
-            ' ' | '-' | '(' | ')' => {}
-            _ => return Err(InvalidJid),
-        }
-    }
-    if (7..=15).contains(&digits.len()) {
-        Ok(digits)
-    } else {
-        Err(InvalidJid)
-    }
-}
-
 fn is_digits(text: &str, most: usize) -> bool {
     !text.is_empty() && text.len() <= most && text.bytes().all(|b| b.is_ascii_digit())
 }
@@ -149,12 +157,6 @@ fn is_digits(text: &str, most: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn canonical(text: &str) -> String {
-        ChatJid::parse(text)
-            .unwrap_or_else(|e| panic!("{text}: {e}"))
-            .to_string()
-    }
 
     #[test]
     fn every_form_of_the_contract_is_read() {
@@ -165,8 +167,7 @@ mod tests {
                 "919876543210@s.whatsapp.net",
             ),
             ("919876543210@c.us", "919876543210@s.whatsapp.net"),
-            ("+49 (170) 123-4567", "491701234567@s.whatsapp.net"),
-            ("4917012", "4917012@s.whatsapp.net"),
+            ("0@s.whatsapp.net", "0@s.whatsapp.net"),
             ("123456789-1234567890@g.us", "123456789-1234567890@g.us"),
             ("120363017953516826@g.us", "120363017953516826@g.us"),
             ("955000000177@lid", "955000000177@lid"),
@@ -177,8 +178,45 @@ mod tests {
                 "120363144038483540@newsletter",
             ),
         ] {
-            assert_eq!(canonical(text), jid, "{text}");
+            for read in [ChatJid::parse(text).ok(), ChatJid::typed(text).ok()] {
+                let read = read.unwrap_or_else(|| panic!("{text}"));
+                assert_eq!(read.to_string(), jid, "{text}");
+            }
         }
+    }
+
+    #[test]
+    fn what_people_add_to_a_jid_is_read_over() {
+        for (text, jid) in [
+            (
+                " 919876543210@s.whatsapp.net\n",
+                "919876543210@s.whatsapp.net",
+            ),
+            (
+                "\u{202a}919876543210@S.WhatsApp.net\u{202c}",
+                "919876543210@s.whatsapp.net",
+            ),
+            (
+                "\u{feff}120363017953516826@g.us\u{200b}",
+                "120363017953516826@g.us",
+            ),
+            ("+49 170 1234567@c.us", "491701234567@s.whatsapp.net"),
+            ("٤٩١٧٠١٢٣٤٥٦٧@s.whatsapp.net", "491701234567@s.whatsapp.net"),
+        ] {
+            let read = ChatJid::typed(text).unwrap_or_else(|e| panic!("{text}: {e}"));
+            assert_eq!(read.to_string(), jid, "{text}");
+            assert_eq!(
+                ChatJid::parse(text),
+                Err(InvalidJid),
+                "typed, not WhatsApp's"
+            );
+        }
+        let read = ChatJid::typed("00491701234567@s.whatsapp.net").map(|jid| jid.to_string());
+        assert_eq!(read.as_deref(), Ok("491701234567@s.whatsapp.net"));
+        assert_eq!(
+            ChatJid::typed("01701234567@s.whatsapp.net"),
+            Err(NotANumber::LeadingZero)
+        );
     }
 
     #[test]
@@ -188,11 +226,6 @@ mod tests {
             "@",
             "@s.whatsapp.net",
             "abc@s.whatsapp.net",
-            "123456",
-            "1234567890123456",
-            "12345678a",
-            "49170 1234567 x1",
-            "++491701234567",
             "491701234567@example.com",
             "491701234567@s.whatsapp.net@lid",
             "491701234567:@s.whatsapp.net",
@@ -200,9 +233,10 @@ mod tests {
             "1-2-3@g.us",
             "-1@g.us",
             "status@g.us",
-            "４９１７０１２３４５@s.whatsapp.net",
         ] {
             assert_eq!(ChatJid::parse(text), Err(InvalidJid), "{text}");
+            assert_eq!(ChatJid::typed(text), Err(NotANumber::Malformed), "{text}");
         }
+        assert_eq!(ChatJid::parse("491701234567"), Err(InvalidJid));
     }
 }

@@ -8,7 +8,6 @@ use super::error::ApiError;
 use super::input::{Fields, param};
 use crate::account::Status;
 use crate::clock;
-use crate::jid::phone_digits;
 
 pub async fn status(req: Req) -> Result<Answer, ApiError> {
     Answer::ok(&req.state().accounts.status(&param(&req, "id"))?)
@@ -47,14 +46,11 @@ struct Code {
 
 pub async fn pair_code(mut req: Req) -> Result<Answer, ApiError> {
     let fields = Fields::read(&mut req).await?;
-    if fields.is_missing("phone") {
-        return Err(ApiError::Invalid("phone is required".to_owned()));
-    }
-    let phone =
-        phone_digits(fields.string("phone")?.unwrap_or_default()).map_err(|_| ApiError::Field {
-            field: "phone",
-            expected: "a phone number of 7 to 15 digits, with the country's code",
-        })?;
+    let phone = match fields.is_missing("phone") {
+        true => None,
+        false => fields.phone("phone")?,
+    };
+    let phone = phone.ok_or_else(|| ApiError::Invalid("phone is required".to_owned()))?;
     let id = param(&req, "id");
     let code = req.state().accounts.pair_code(&id, &phone).await?;
     Answer::ok(&Code {

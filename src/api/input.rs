@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::Req;
 use super::error::ApiError;
-use crate::jid::ChatJid;
+use crate::jid::{ChatJid, NotANumber, phone_digits};
 
 /// A text's longest form, in characters.
 const MAX_TEXT: usize = 65_536;
@@ -268,8 +268,39 @@ impl Fields {
     /// # Errors
     /// 400 in the contract's words.
     pub fn recipient(&self, field: &'static str) -> Result<ChatJid, ApiError> {
-        let text = self.string(field)?.unwrap_or_default();
-        ChatJid::parse(text).map_err(|_| bad_jid(field))
+        let text = self.written(field)?.unwrap_or_default();
+        ChatJid::typed(&text).map_err(|error| bad_recipient(field, error))
+    }
+
+    /// A phone number with its country code, as digits; absent is `None`.
+    ///
+    /// # Errors
+    /// 400 that names the field.
+    pub fn phone(&self, field: &'static str) -> Result<Option<String>, ApiError> {
+        let Some(text) = self.written(field)? else {
+            return Ok(None);
+        };
+        match phone_digits(&text) {
+            Ok(digits) => Ok(Some(digits)),
+            Err(NotANumber::LeadingZero) => Err(leading_zero(field)),
+            Err(NotANumber::Malformed) => Err(ApiError::Field {
+                field,
+                expected: "a phone number of 7 to 15 digits, with the country code",
+            }),
+        }
+    }
+
+    /// A JID or a phone number as it was written: as a string or, as spreadsheets and templates have
+    /// numbers, as a whole number.
+    fn written(&self, field: &'static str) -> Result<Option<Cow<'_, str>>, ApiError> {
+        self.get(field)
+            .map(|value| {
+                as_written(value).ok_or(ApiError::Field {
+                    field,
+                    expected: "a JID or a phone number, as a string or a whole number",
+                })
+            })
+            .transpose()
     }
 
     /// A list of people; absent is empty. In a form it is one field for each, or the list as JSON,
@@ -279,22 +310,29 @@ impl Fields {
     /// 400 in the contract's words; 400 that names the field if there are over 1,024.
     pub fn mentions(&self) -> Result<Vec<ChatJid>, ApiError> {
         const FIELD: &str = "mentions";
-        let parse = |text: &str| ChatJid::parse(text).map_err(|_| bad_jid(FIELD));
+        let wrong = || ApiError::Field {
+            field: FIELD,
+            expected: "a list of JIDs and phone numbers",
+        };
+        let parse = |text: &str| ChatJid::typed(text).map_err(|error| bad_recipient(FIELD, error));
+        let parse_all = |items: &[Value]| -> Result<Vec<ChatJid>, ApiError> {
+            items
+                .iter()
+                .map(|item| parse(&as_written(item).ok_or_else(wrong)?))
+                .collect()
+        };
         let found: Vec<ChatJid> = match self.get(FIELD) {
-            Some(Value::String(text)) => match serde_json::from_str::<Vec<String>>(text) {
-                Ok(list) => list.iter().map(|t| parse(t)).collect::<Result<_, _>>()?,
-                Err(_) => text
+            None => Vec::new(),
+            Some(Value::Array(items)) => parse_all(items)?,
+            Some(Value::String(text)) => match serde_json::from_str(text) {
+                Ok(Value::Array(items)) => parse_all(&items)?,
+                Ok(_) | Err(_) => text
                     .split(',')
                     .filter(|part| !part.trim().is_empty())
                     .map(parse)
                     .collect::<Result<_, _>>()?,
             },
-            _ => self
-                .strings(FIELD)?
-                .unwrap_or_default()
-                .into_iter()
-                .map(parse)
-                .collect::<Result<_, _>>()?,
+            Some(value) => vec![parse(&as_written(value).ok_or_else(wrong)?)?],
         };
         if found.len() > MAX_MENTIONS {
             return Err(ApiError::Field {
@@ -356,12 +394,32 @@ impl Fields {
     }
 }
 
+/// A string, or a whole number's digits.
+fn as_written(value: &Value) -> Option<Cow<'_, str>> {
+    match value {
+        Value::String(text) => Some(Cow::Borrowed(text)),
+        Value::Number(number) => Some(Cow::Owned(number.as_u64()?.to_string())),
+        _ => None,
+    }
+}
+
 /// The contract's words for a recipient that is none.
-fn bad_jid(field: &str) -> ApiError {
-    ApiError::Invalid(format!(
-        "Invalid WhatsApp JID format for \"{field}\" field. \
-         Expected format: 1234567890@s.whatsapp.net or 123456789@g.us"
-    ))
+fn bad_recipient(field: &'static str, error: NotANumber) -> ApiError {
+    match error {
+        NotANumber::Malformed => ApiError::Invalid(format!(
+            "Invalid WhatsApp JID format for \"{field}\" field. \
+             Expected format: 1234567890@s.whatsapp.net or 123456789@g.us"
+        )),
+        NotANumber::LeadingZero => leading_zero(field),
+    }
+}
+
+/// Which country a number belongs to that is written as it is dialled there is not known.
+fn leading_zero(field: &'static str) -> ApiError {
+    ApiError::Field {
+        field,
+        expected: "a phone number with the country code, without the leading 0",
+    }
 }
 
 /// What the `Content-Type` header makes of a body.
@@ -474,7 +532,18 @@ pub fn param(req: &Req, name: &str) -> String {
 /// # Errors
 /// 400 in the contract's words.
 pub fn chat_param(req: &Req) -> Result<ChatJid, ApiError> {
-    ChatJid::parse(&param(req, "chatId")).map_err(|_| bad_jid("chatId"))
+    const FIELD: &str = "chatId";
+    ChatJid::typed(&param(req, FIELD)).map_err(|error| bad_recipient(FIELD, error))
+}
+
+/// A chat from the query, canonical; an absent or empty one is `None`.
+///
+/// # Errors
+/// 400 in the contract's words.
+pub fn chat_query(req: &Req, name: &'static str) -> Result<Option<ChatJid>, ApiError> {
+    query(req, name)
+        .map(|text| ChatJid::typed(&text).map_err(|error| bad_recipient(name, error)))
+        .transpose()
 }
 
 /// A query parameter, decoded; an empty one is absent.
@@ -591,6 +660,77 @@ mod tests {
             "Invalid WhatsApp JID format for \"to\" field. Expected format: \
              1234567890@s.whatsapp.net or 123456789@g.us"
         );
+    }
+
+    #[test]
+    fn recipients_may_be_whole_numbers() {
+        let recipient = |json: &str| fields(json).recipient("to").map(|jid| jid.to_string());
+        for json in [
+            r#"{"to": 491701234567}"#,
+            r#"{"to": "491701234567"}"#,
+            r#"{"to": "+49 (0) 170 1234567"}"#,
+        ] {
+            assert_eq!(recipient(json).unwrap(), "491701234567@s.whatsapp.net");
+        }
+        let phone = |json: &str| fields(json).phone("to");
+        assert_eq!(
+            phone(r#"{"to": 491701234567}"#).unwrap().as_deref(),
+            Some("491701234567")
+        );
+        assert_eq!(phone("{}").unwrap(), None);
+        for (json, words) in [
+            (r#"{"to": 1.5}"#, "as a string or a whole number"),
+            (r#"{"to": -491701234567}"#, "as a string or a whole number"),
+            (r#"{"to": true}"#, "as a string or a whole number"),
+            (
+                r#"{"to": ["491701234567"]}"#,
+                "as a string or a whole number",
+            ),
+            (r#"{"to": "0170 1234567"}"#, "without the leading 0"),
+            (r#"{"to": "0170"}"#, "without the leading 0"),
+        ] {
+            for error in [
+                fields(json).recipient("to").unwrap_err(),
+                phone(json).unwrap_err(),
+            ] {
+                let told = error.to_string();
+                assert!(told.contains(words) && told.contains("\"to\""), "{told}");
+            }
+        }
+        assert!(recipient(r#"{"to": 123}"#).is_err());
+        assert!(recipient(r#"{"to": 120363017953516826}"#).is_err());
+    }
+
+    #[test]
+    fn mentions_come_in_every_form() {
+        for json in [
+            r#"{"mentions": ["+49 170 1234567", 491711111111]}"#,
+            r#"{"mentions": "[491701234567, \"491711111111@c.us\"]"}"#,
+            r#"{"mentions": "0049 170 1234567, \u200e491711111111"}"#,
+        ] {
+            let found = fields(json).mentions().unwrap();
+            let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+            assert_eq!(
+                found,
+                ["491701234567@s.whatsapp.net", "491711111111@s.whatsapp.net"],
+                "{json}"
+            );
+        }
+        for json in [
+            r#"{"mentions": 491701234567}"#,
+            r#"{"mentions": "491701234567"}"#,
+        ] {
+            assert_eq!(fields(json).mentions().unwrap().len(), 1, "{json}");
+        }
+        for json in [
+            r#"{"mentions": [true]}"#,
+            r#"{"mentions": {}}"#,
+            r#"{"mentions": ["0170 1234567"]}"#,
+            r#"{"mentions": "me"}"#,
+        ] {
+            let error = fields(json).mentions().unwrap_err();
+            assert!(error.to_string().contains("mentions"), "{error}");
+        }
     }
 
     #[test]

@@ -10,10 +10,9 @@ use super::Req;
 use super::answer::Answer;
 use super::auth::Caller;
 use super::error::ApiError;
-use super::input::{Page, param, query};
+use super::input::{Page, chat_query, param, query};
 use super::range::{self, Asked, Part};
 use crate::account::{AccountError, MediaFile, MediaFilter, MediaView};
-use crate::jid::ChatJid;
 use crate::media::extension_of;
 
 /// How many files `GET /media` lists, without a limit and at most.
@@ -29,16 +28,7 @@ struct MediaList {
 
 pub async fn list(req: Req) -> Result<Answer, ApiError> {
     let page = Page::of(&req, USUAL, MOST)?;
-    let chat_id = query(&req, "chatId")
-        .map(|text| {
-            ChatJid::parse(&text)
-                .map(|jid| jid.to_string())
-                .map_err(|_| ApiError::Field {
-                    field: "chatId",
-                    expected: "a JID or a phone number",
-                })
-        })
-        .transpose()?;
+    let chat_id = chat_query(&req, "chatId")?.map(|jid| jid.to_string());
     let filter = MediaFilter {
         account_id: Caller::of(&req).narrow(query(&req, "accountId"))?,
         chat_id,

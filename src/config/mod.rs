@@ -414,7 +414,7 @@ fn build(read: &mut Reader<'_>) -> Config {
             auto_connect: read.flag("whatsapp.auto_connect"),
             admin_number: read.text("whatsapp.admin_number", |text| match text {
                 "" => Ok(None),
-                text => ChatJid::parse(text)
+                text => ChatJid::typed(text)
                     .map(Some)
                     .map_err(|error| format!("{text:?} is {error}")),
             }),

@@ -95,7 +95,7 @@ fn a_member_of_a_group_keeps_the_lid_he_writes_under() {
 fn replies_and_mentions_survive_the_way_out_and_in() {
     let info = info(ALICE, "49170:2@s.whatsapp.net", false);
     let (first, _) = message(&info, &wa::Message::text("question"));
-    let mentions = [ChatJid::parse("491711111111").expect("jid")];
+    let mentions = [ChatJid::parse("491711111111@s.whatsapp.net").expect("jid")];
     let context = Context {
         mentions: &mentions,
         quoted: Some(&first),

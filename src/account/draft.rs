@@ -7,7 +7,7 @@ use crate::event::{DeliveryStatus, Message, MessageKind, Quoted};
 use crate::jid::ChatJid;
 use crate::media::{self, MediaKind, Prepared};
 use crate::store::media::{NewMedium, Remote};
-use crate::store::messages::{Author, Target};
+use crate::store::messages::{self, Author, Target};
 use crate::store::outbox::{FileFacts, Outgoing, Upload, What};
 use crate::whatsapp::SendFailure;
 
@@ -198,6 +198,19 @@ impl Sending {
         }
     }
 
+    /// The JIDs of people as WhatsApp has named them, as far as it did.
+    fn numbers_of(&self, people: &[ChatJid]) -> Vec<String> {
+        let account = self.account;
+        let of = |jid: &ChatJid| {
+            let jid = jid.to_string();
+            let known = self
+                .store()
+                .read(|tx| messages::number_of(tx, account, &jid));
+            known.unwrap_or(jid)
+        };
+        people.iter().map(of).collect()
+    }
+
     fn pending(
         &self,
         message_id: &str,
@@ -215,7 +228,7 @@ impl Sending {
                 text: quoted.words().map(str::to_owned),
                 has_media: quoted.has_media,
             }),
-            mentions: mentions.iter().map(ToString::to_string).collect(),
+            mentions: self.numbers_of(mentions),
             status: Some(DeliveryStatus::Pending),
             ..Message::empty(&*self.id, message_id, to.to_string(), kind, clock::now())
         }

@@ -9,7 +9,7 @@ use crate::store::media::{self as media_rows, Medium};
 use crate::store::messages::{self, Target};
 use crate::store::outbox::{self, Stage};
 use crate::store::{ReadTx, StoreError, accounts as records};
-use crate::whatsapp::{FetchFailure, SendFailure, Session};
+use crate::whatsapp::{FetchFailure, SendFailure, Session, unwritable};
 
 use super::Accounts;
 use super::draft::Draft;
@@ -50,6 +50,7 @@ impl Accounts {
         manner: Manner,
     ) -> Result<Outcome, AccountError> {
         let handle = self.handle(id)?;
+        writable(&out.to, false)?;
         let way = self.look_ahead(&handle, manner.queue)?;
         let quoted = self.quoted(&handle, out.quoted_message_id.as_deref())?;
         let way = self.way(&handle, way, &out.to, manner.queue)?;
@@ -69,6 +70,7 @@ impl Accounts {
         manner: Manner,
     ) -> Result<Outcome, AccountError> {
         let handle = self.handle(id)?;
+        writable(&out.to, false)?;
         let way = self.look_ahead(&handle, manner.queue)?;
         let quoted = self.quoted(&handle, out.quoted_message_id.as_deref())?;
         let way = self.way(&handle, way, &out.to, manner.queue)?;
@@ -89,6 +91,8 @@ impl Accounts {
         manner: Manner,
     ) -> Result<Outcome, AccountError> {
         let handle = self.handle(id)?;
+        writable(&chat, true)?;
+        let chat = self.found_as(&handle, chat)?;
         let way = self.look_ahead(&handle, manner.queue)?;
         let target = self.target(&handle, &chat, message_id)?;
         let way = self.way(&handle, way, &chat, manner.queue)?;
@@ -113,6 +117,8 @@ impl Accounts {
         manner: Manner,
     ) -> Result<Outcome, AccountError> {
         let handle = self.handle(id)?;
+        writable(&chat, false)?;
+        let chat = self.found_as(&handle, chat)?;
         let way = self.look_ahead(&handle, manner.queue)?;
         let target = self.target(&handle, &chat, message_id)?;
         if !target.from_me && chat.is_person() {
@@ -216,6 +222,7 @@ impl Accounts {
     ) -> Result<(), AccountError> {
         let handle = self.handle(id)?;
         let session = connected(&handle)?;
+        let chat = self.found_as(&handle, chat)?;
         let (account, jid) = (handle.number, chat.to_string());
         let store = &self.0.wiring.store;
         let found = if message_ids.is_empty() {
@@ -406,6 +413,14 @@ impl Accounts {
             .ok_or(AccountError::QuotedNotFound)
     }
 
+    /// The JID under which the chat of a person is found who was named in either form of the number.
+    fn found_as(&self, handle: &Handle, chat: ChatJid) -> Result<ChatJid, AccountError> {
+        let (account, text) = (handle.number, chat.to_string());
+        let store = &self.0.wiring.store;
+        let found = store.read(|tx| messages::found_as(tx, account, &text))?;
+        Ok(ChatJid::parse(&found).unwrap_or(chat))
+    }
+
     fn target(
         &self,
         handle: &Handle,
@@ -436,7 +451,10 @@ fn stored_media(
     let chat = filter
         .chat_id
         .as_deref()
-        .map(|jid| messages::canonical_jid(tx, account, jid))
+        .map(|jid| {
+            let found = messages::found_as(tx, account, jid)?;
+            messages::canonical_jid(tx, account, &found)
+        })
         .transpose()?;
     let most = filter.limit.saturating_add(filter.skip);
     let found = media_rows::list(tx, account, most, 0, |medium| {
@@ -490,6 +508,14 @@ fn connected(handle: &Handle) -> Result<Arc<Session>, AccountError> {
             ..
         } => Err(AccountError::Store(error)),
         LiveState { status, .. } => Err(AccountError::NotConnected { status }),
+    }
+}
+
+/// Refuses what WhatsApp need not be asked about.
+fn writable(to: &ChatJid, is_reaction: bool) -> Result<(), AccountError> {
+    match unwritable(to, is_reaction) {
+        Some(words) => Err(AccountError::Unwritable(words)),
+        None => Ok(()),
     }
 }
 

@@ -12,8 +12,10 @@ mod messaging;
 mod once;
 mod outbox;
 mod pace;
+mod progress;
 mod queue;
 mod reach;
+mod recipient;
 mod sending;
 mod types;
 
@@ -25,10 +27,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock;
-use crate::event::{DeliveryStatus, Event, StatusChange};
 use crate::store::accounts::{self as records, AccountRecord, Wanted};
-use crate::store::{StoreError, WriteTx, events, media as media_rows, messages, purge};
-use crate::whatsapp::Wiring;
+use crate::store::{StoreError, media as media_rows, purge};
+use crate::whatsapp::{SessionError, Wiring};
 
 use driver::{Command, Handle, LiveState};
 use media::Fetcher;
@@ -354,7 +355,14 @@ impl Accounts {
         let code = session
             .pairing_code(phone)
             .await
-            .map_err(|e| AccountError::Session(e.to_string()))?;
+            .map_err(|error| match error {
+                SessionError::PairingRefused { code, words } => {
+                    AccountError::PairingRefused { code, words }
+                }
+                SessionError::Setup(_) | SessionError::PairingCode(_) => {
+                    AccountError::Session(error.to_string())
+                }
+            })?;
         Ok(PairCode {
             code: code.code,
             expires_at: code.expires_at,
@@ -444,37 +452,6 @@ impl Accounts {
             })
             .detach();
     }
-}
-
-/// Moves an own message on to `status` and reports that, if it is a step forward.
-fn status_change(
-    tx: &mut WriteTx<'_>,
-    account: u32,
-    message_id: &str,
-    status: DeliveryStatus,
-    participant: Option<&str>,
-) -> Result<(), StoreError> {
-    let Some(message) = messages::set_status(tx, account, message_id, status)? else {
-        return Ok(());
-    };
-    let participant = participant
-        .map(|jid| messages::canonical_jid(&tx.view(), account, jid))
-        .transpose()?;
-    let now = clock::now();
-    let change = StatusChange {
-        account_id: message.account_id,
-        message_id: message.message_id,
-        chat_id: message.chat_id,
-        chat_lid: message.chat_lid,
-        chat_name: message.chat_name,
-        status,
-        participant,
-        error: None,
-        code: None,
-        created_at: clock::iso8601(now),
-    };
-    events::append(tx, &Event::MessageStatus(change), now)?;
-    Ok(())
 }
 
 fn view(record: AccountRecord, live: &LiveState) -> AccountView {

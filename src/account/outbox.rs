@@ -18,9 +18,10 @@ use crate::whatsapp::{SendFailure, Session};
 use super::Accounts;
 use super::draft::{media_of, remote_of};
 use super::driver::Flight;
+use super::progress;
 use super::queue::{Picker, TRIES, Try};
 use super::reach;
-use super::sending::{Sending, Verdict, is_final, report_failure};
+use super::sending::{Sending, Verdict, is_final};
 use super::types::{AccountError, OutboxEntry, OutboxView};
 
 /// Entries that are looked at in one go.
@@ -86,6 +87,9 @@ impl Sending {
         loop {
             match self.next(tries)? {
                 Next::Rest(until) => return Ok(until),
+                Next::Expired(entry) if self.is_there(&entry).is_some() => {
+                    self.end_as_sent(tries, &entry).await?;
+                }
                 Next::Expired(entry) => {
                     let words = match entry.stage {
                         Stage::Queued => EXPIRED,
@@ -190,6 +194,9 @@ impl Sending {
         message: Option<&Message>,
         session: &Session,
     ) -> Result<(), StoreError> {
+        if self.is_there(&entry).is_some() {
+            return self.end_as_sent(tries, &entry).await;
+        }
         let verdict = match self.hand_over(&mut entry, message, session).await? {
             None => return Ok(()),
             Some(Ok(())) => self.attempt(session, &entry, message).await,
@@ -211,7 +218,11 @@ impl Sending {
                 tries.remove(&entry.message_id);
                 self.failed(&entry, &words, None, true).await?;
             }
-            Verdict::NotSent(words) => {
+            Verdict::Later { code, words } if tried.times >= TRIES => {
+                tries.remove(&entry.message_id);
+                self.failed(&entry, &words, Some(code), false).await?;
+            }
+            Verdict::NotSent(words) | Verdict::Later { words, .. } => {
                 log::info!("{}: a queued message did not go yet: {words}", self.id);
                 tries.insert(entry.message_id, tried);
             }
@@ -219,6 +230,19 @@ impl Sending {
                 tries.insert(entry.message_id, tried);
             }
         }
+        Ok(())
+    }
+
+    /// Ends an entry whose message a receipt has shown to be at WhatsApp: there is nothing to repeat.
+    async fn end_as_sent(&self, tries: &mut Tries, entry: &Entry) -> Result<(), StoreError> {
+        tries.remove(&entry.message_id);
+        let account = self.account;
+        let message = self
+            .store()
+            .read(|tx| messages::get_own(tx, account, &entry.message_id))?;
+        let timestamp = message.as_ref().map_or(entry.created_at, |m| m.timestamp);
+        self.sent(entry, timestamp).await?;
+        self.file_was_sent(entry, message.as_ref()).await;
         Ok(())
     }
 
@@ -339,7 +363,7 @@ impl Sending {
                 };
                 idempotency::answer(tx, account, key, &answer)?;
             }
-            report_failure(tx, account, &id, &done, words, None)?;
+            progress::failed(tx, account, &id, &done, words, None)?;
             Ok(true)
         });
         let ended = ended.await?;
@@ -414,7 +438,7 @@ impl Accounts {
                     Some(_) => {}
                 }
                 rows::remove(tx, account, &done.message_id)?;
-                report_failure(tx, account, &account_id, &done, CANCELLED, None)?;
+                progress::failed(tx, account, &account_id, &done, CANCELLED, None)?;
                 Ok(Ok(()))
             });
             cancelled.await??;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::clock::{self, Millis};
-use crate::event::{DeliveryStatus, Event, Message, StatusChange};
+use crate::event::Message;
 use crate::jid::ChatJid;
 use crate::media::Prepared;
 use crate::store::idempotency::{self, Answer, Known};
@@ -20,6 +20,7 @@ use super::draft::{Draft, New, media_of};
 use super::driver::{Flight, Live};
 use super::media::Fetcher;
 use super::once;
+use super::progress;
 use super::reach;
 use super::types::{AccountError, Manner, Once, Outcome, SendingLimits, Sent};
 
@@ -52,6 +53,8 @@ pub enum Verdict {
     Acked(Millis),
     /// WhatsApp does not take it.
     Refused { code: Option<u16>, words: String },
+    /// It is surely not at WhatsApp, which may take it later.
+    Later { code: u16, words: String },
     /// It may be at WhatsApp or not.
     Unknown,
     /// It is surely not at WhatsApp, for lack of a connection.
@@ -216,25 +219,20 @@ impl Sending {
                 }
                 What::Text | What::Medium(_) => None,
             };
-            let is_new = messages::is_new_contact(tx, account, &entry.to)?;
-            Ok((quoted, target.filter(|target| !target.deleted), is_new))
+            Ok((quoted, target.filter(|target| !target.deleted)))
         });
-        let (quoted, target, is_new) = match read {
+        let (quoted, target) = match read {
             Ok(read) => read,
             Err(error) => return Verdict::NotSent(error.to_string()),
         };
-        if is_new && session.is_on_whatsapp(&to).await == Some(false) {
-            return Verdict::Refused {
-                code: None,
-                words: format!("{} is not on WhatsApp", to.user()),
-            };
-        }
-        let mentions: Vec<ChatJid> = message
-            .map(|m| m.mentions.iter())
-            .into_iter()
-            .flatten()
-            .filter_map(|jid| ChatJid::parse(jid).ok())
-            .collect();
+        let to = match self.recipient(session, &to).await {
+            Ok(to) => to,
+            Err(verdict) => return verdict,
+        };
+        let mentions = match message {
+            Some(message) => self.mentioned(session, &message.mentions).await,
+            None => Vec::new(),
+        };
         let context = Context {
             mentions: &mentions,
             quoted: quoted.as_ref(),
@@ -270,6 +268,7 @@ impl Sending {
             Ok(Ack { timestamp }) => Verdict::Acked(timestamp.unwrap_or_else(clock::now)),
             Err(SendFailure::NotConnected) => Verdict::NotConnected,
             Err(SendFailure::Refused { code, words }) => Verdict::Refused { code, words },
+            Err(SendFailure::Later { code, words }) => Verdict::Later { code, words },
             Err(SendFailure::NoAck) => Verdict::Unknown,
             Err(SendFailure::Other(words)) => Verdict::NotSent(words),
         }
@@ -290,7 +289,10 @@ impl Sending {
                 }))
             }
             Verdict::Unknown => {
-                let answer = accepted(entry.expires_at);
+                let answer = match self.is_there(entry) {
+                    Some(timestamp) => Answer::Sent(timestamp),
+                    None => accepted(entry.expires_at),
+                };
                 let counts = match entry.once.clone() {
                     Some(key) => {
                         let (account, answer) = (self.account, answer.clone());
@@ -303,6 +305,14 @@ impl Sending {
                     None => None,
                 };
                 once::outcome(counts.unwrap_or(answer), message_id)
+            }
+            Verdict::Later { code, words } => {
+                self.tell_failed(entry, &words, Some(code), false).await;
+                Err(AccountError::Refused {
+                    code: Some(code),
+                    text: words,
+                    message_id,
+                })
             }
             Verdict::Refused { code, words } => {
                 self.tell_failed(entry, &words, code, is_final(code)).await;
@@ -324,6 +334,16 @@ impl Sending {
         }
     }
 
+    /// The time of an entry's message, if a receipt has shown that it is at WhatsApp.
+    pub fn is_there(&self, entry: &Entry) -> Option<Millis> {
+        let account = self.account;
+        let message = self
+            .store()
+            .read(|tx| messages::get_own(tx, account, &entry.message_id));
+        let message = message.ok().flatten()?;
+        progress::has_left(message.status).then_some(message.timestamp)
+    }
+
     /// WhatsApp has it: stored with its event and the end of its entry.
     pub async fn sent(&self, entry: &Entry, timestamp: Millis) -> Result<(), StoreError> {
         let (account, id) = (self.account, Arc::clone(&self.id));
@@ -343,11 +363,7 @@ impl Sending {
             }
             let change = match &done.what {
                 What::Text | What::Medium(_) => {
-                    if let Some(message) =
-                        messages::mark_sent(tx, account, &done.message_id, timestamp)?
-                    {
-                        events::append(tx, &Event::MessageSent(message), clock::now())?;
-                    }
+                    progress::acked(tx, account, &done.message_id, timestamp)?;
                     return Ok(None);
                 }
                 What::Reaction { target, emoji } => (
@@ -412,7 +428,7 @@ impl Sending {
                         reach::refused(state.strikes, state.paused_until, first_pause, now);
                 })?;
             }
-            report_failure(tx, account, &id, &done, &words, code)
+            progress::failed(tx, account, &id, &done, &words, code)
         });
         stored.await?;
         self.remove_waiting(&entry.message_id).await;
@@ -475,37 +491,6 @@ impl From<AccountRefusal> for AccountError {
             },
         }
     }
-}
-
-/// Says that a message failed, where it stands and as an event.
-pub fn report_failure(
-    tx: &mut WriteTx<'_>,
-    account: u32,
-    account_id: &str,
-    entry: &Entry,
-    words: &str,
-    code: Option<u16>,
-) -> Result<(), StoreError> {
-    let is_message = matches!(entry.what, What::Text | What::Medium(_));
-    if is_message && messages::mark_failed(tx, account, &entry.message_id, words)?.is_none() {
-        return Ok(());
-    }
-    let chat = messages::names(&tx.view(), account, &entry.to)?;
-    let now = clock::now();
-    let change = StatusChange {
-        account_id: account_id.to_owned(),
-        message_id: entry.message_id.clone(),
-        chat_id: chat.jid,
-        chat_lid: chat.lid,
-        chat_name: chat.title,
-        status: DeliveryStatus::Failed,
-        participant: None,
-        error: Some(words.to_owned()),
-        code,
-        created_at: clock::iso8601(now),
-    };
-    events::append(tx, &Event::MessageStatus(change), now)?;
-    Ok(())
 }
 
 /// The answer to a key whose message is in the outbox, if none was given before.

@@ -332,6 +332,16 @@ pub enum AccountError {
         text: String,
         message_id: String,
     },
+    /// Nothing can be sent to such a recipient, in words.
+    #[error("{0}")]
+    Unwritable(&'static str),
+    /// WhatsApp gives no code for linking with a phone number, in words.
+    #[error("{words}")]
+    PairingRefused {
+        /// Its own code.
+        code: u16,
+        words: &'static str,
+    },
     /// WhatsApp has refused messages to new contacts, and is not asked again for a while.
     #[error(
         "WhatsApp does not let this account write to new contacts now; the next one can be tried \

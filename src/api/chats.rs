@@ -99,6 +99,7 @@ pub async fn messages(req: Req) -> Result<Answer, ApiError> {
         after: number(&req, "after")?,
     };
     let found = read_account(&req, |tx, account| {
+        let chat = messages::found_as(tx, account, &chat)?;
         messages::page(tx, account, &chat, wanted)
     })?;
     Answer::ok(&MessageList::new(page, found))

@@ -12,6 +12,11 @@ use crate::store::StoreError;
 /// When a client may ask again that found too many waiting, in seconds.
 const READERS_PAUSE: u64 = 5;
 
+/// When something may be asked of WhatsApp again that says that it was asked too much, in seconds.
+const WHATSAPP_PAUSE: u64 = 60;
+/// WhatsApp's own code for that.
+const TOO_MUCH: u16 = 429;
+
 /// Why a request was not done. Its `Display` is the answer's `error`.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
@@ -200,6 +205,15 @@ impl ApiError {
             }) => {
                 put("code", Value::from(*code));
                 put("messageId", Value::from(message_id.as_str()));
+                if *code == Some(TOO_MUCH) {
+                    put("retryAfter", Value::from(WHATSAPP_PAUSE));
+                }
+            }
+            ApiError::Account(AccountError::PairingRefused { code, .. }) => {
+                put("code", Value::from(*code));
+                if *code == TOO_MUCH {
+                    put("retryAfter", Value::from(WHATSAPP_PAUSE));
+                }
             }
             ApiError::Account(
                 AccountError::NotFound
@@ -208,6 +222,7 @@ impl ApiError {
                 | AccountError::MessageNotFound
                 | AccountError::NoMedia
                 | AccountError::NotOwnMessage
+                | AccountError::Unwritable(_)
                 | AccountError::OutboxFull { .. }
                 | AccountError::NotInOutbox
                 | AccountError::AlreadySending
@@ -273,6 +288,16 @@ impl ApiError {
         {
             response.insert_header("Retry-After", retry_after.to_string());
         }
+        if let ApiError::Account(
+            AccountError::Refused {
+                code: Some(TOO_MUCH),
+                ..
+            }
+            | AccountError::PairingRefused { code: TOO_MUCH, .. },
+        ) = &self
+        {
+            response.insert_header("Retry-After", WHATSAPP_PAUSE.to_string());
+        }
         if status == StatusCode::Unauthorized {
             // Makes browsers ask for it, and take the key as the password.
             response.insert_header("WWW-Authenticate", "Basic realm=\"wildcat\"");
@@ -336,7 +361,8 @@ fn account_status(error: &AccountError) -> StatusCode {
         AccountError::AlreadyExists
         | AccountError::NotConnected { .. }
         | AccountError::NotPaired { .. }
-        | AccountError::NotOwnMessage => StatusCode::BadRequest,
+        | AccountError::NotOwnMessage
+        | AccountError::Unwritable(_) => StatusCode::BadRequest,
         AccountError::Media(error) => media_status(error),
         AccountError::MediaUnavailable(_) => StatusCode::InternalServerError,
         AccountError::AlreadyPaired { .. }
@@ -350,8 +376,16 @@ fn account_status(error: &AccountError) -> StatusCode {
         // Its 5xx are its own trouble; everything else it holds against the request.
         AccountError::Refused {
             code: Some(500..), ..
-        } => StatusCode::InternalServerError,
-        AccountError::Refused { .. } => StatusCode::BadRequest,
+        }
+        | AccountError::PairingRefused { code: 500.., .. } => StatusCode::InternalServerError,
+        AccountError::Refused {
+            code: Some(TOO_MUCH),
+            ..
+        }
+        | AccountError::PairingRefused { code: TOO_MUCH, .. } => StatusCode::TooManyRequests,
+        AccountError::Refused { .. } | AccountError::PairingRefused { .. } => {
+            StatusCode::BadRequest
+        }
         AccountError::Session(_) => StatusCode::InternalServerError,
         AccountError::ShuttingDown => StatusCode::ServiceUnavailable,
         AccountError::Store(error) => store_status(error),

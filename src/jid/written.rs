@@ -354,9 +354,9 @@ mod tests {
             }
             text.push_str(random.choice(WRONG).unwrap_or(&"a"));
             text.push('1');
-            let link = text.contains("wa.me/");
-            let tel = text.starts_with("tel:");
-            if !(link && text.contains(['/', '#'])) && !(tel && text.contains(';')) {
+            // What follows a number in these is not of the number.
+            let ends_before = text.contains("wa.me/") || text.starts_with("tel:");
+            if !ends_before {
                 assert!(phone_digits(&text).is_err(), "{text:?}");
             }
         }

@@ -15,6 +15,7 @@ mod http;
 mod inbound;
 mod lost;
 mod news;
+mod refusal;
 mod runtime;
 mod session;
 mod silence;
@@ -31,9 +32,10 @@ pub use http::SurfHttpClient;
 #[cfg(feature = "fuzzing")]
 pub use inbound::fuzzing;
 pub use news::SessionNews;
+pub use refusal::unwritable;
 pub use runtime::{SmolRuntime, TRANSFERS};
 pub use session::{
-    Ack, Content, MediaPolicy, PairingCode, SendFailure, Session, SessionError, Wiring,
+    Ack, Content, MediaPolicy, PairingCode, SendFailure, Session, SessionError, Standing, Wiring,
     new_message_id,
 };
 pub use silence::Patience;

@@ -10,9 +10,10 @@ use whatsapp_rust::bot::Bot;
 use whatsapp_rust::bytes::Bytes;
 use whatsapp_rust::http::HttpClient;
 use whatsapp_rust::pair_code::PairCodeOptions;
-use whatsapp_rust::send::{SendError, SendOptions};
+use whatsapp_rust::send::SendOptions;
 use whatsapp_rust::transport::{Transport, TransportEvent, TransportFactory};
 use whatsapp_rust::wacore::net::{StreamingHttpResponse, UploadBody};
+use whatsapp_rust::wacore::pair_code::PairCodeRejection;
 use whatsapp_rust::wacore::request::RequestUtils;
 use whatsapp_rust::wacore::store::DevicePropsOverride;
 use whatsapp_rust::wacore::store::device::default_history_sync_config;
@@ -39,6 +40,7 @@ use super::holdback::HoldBack;
 use super::inbound::Inbox;
 use super::lost::LostAndFound;
 use super::news::{Ears, SessionNews, Trouble, news};
+use super::refusal;
 use super::silence::{Patience, until_deaf};
 
 /// How long a message may take, from its encryption to the server's ack. Shorter than the usual
@@ -155,6 +157,9 @@ pub enum SendFailure {
     /// The server refused it, with its code.
     #[error("{words}")]
     Refused { code: Option<u16>, words: String },
+    /// Nothing was sent: the server is in trouble, or was asked too much, by its code.
+    #[error("{words}")]
+    Later { code: u16, words: String },
     /// It was on its way, and no ack came: it may have arrived or not.
     #[error("no acknowledgement")]
     NoAck,
@@ -170,6 +175,19 @@ pub enum SessionError {
     Setup(#[source] anyhow::Error),
     #[error("no pairing code: {0}")]
     PairingCode(String),
+    /// WhatsApp gives no pairing code for this number, or not now, by its code.
+    #[error("{words}")]
+    PairingRefused { code: u16, words: &'static str },
+}
+
+/// What WhatsApp says of a person that was asked about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// Not on WhatsApp.
+    Absent,
+    /// On WhatsApp, under this JID: in some countries a number has two forms, and the one that WhatsApp
+    /// names is the one that is reached.
+    Present { jid: ChatJid, lid: Option<ChatJid> },
 }
 
 /// A client for one account. It can be run again after a run has ended, unless it is
@@ -445,7 +463,10 @@ impl Session {
             self.client
                 .pair_with_code(options)
                 .await
-                .map_err(|e| failed(e.to_string()))
+                .map_err(|e| match e.rejection() {
+                    Some(rejection) => pairing_refused(rejection),
+                    None => failed(e.to_string()),
+                })
         };
         let code = code
             .or(async {
@@ -473,9 +494,17 @@ impl Session {
         if !self.is_ready() {
             return Err(SendFailure::NotConnected);
         }
+        let is_reaction = matches!(content, Content::Reaction { .. });
+        if let Some(words) = refusal::unwritable(to, is_reaction) {
+            return Err(SendFailure::Refused {
+                code: None,
+                words: words.to_owned(),
+            });
+        }
         let message = content.into_message(to);
         let chat = to.to_string();
-        let is_group = to.server() == Server::Group;
+        let server = to.server();
+        let is_group = server == Server::Group;
         let to = wire_jid(&chat).map_err(SendFailure::Other)?;
         let waiter = self.acks.expect(id);
         let sent = async {
@@ -486,7 +515,7 @@ impl Session {
                     SendOptions::default().with_message_id(id.to_owned()),
                 )
                 .await
-                .map_err(send_failure)?;
+                .map_err(|error| refusal::of(&error, server))?;
             Ok(waiter.wait().await)
         };
         let verdict = sent
@@ -503,16 +532,13 @@ impl Session {
         }
         match verdict {
             Some(Ok(ack)) => Ok(ack),
-            Some(Err(code)) => Err(SendFailure::Refused {
-                code,
-                words: refusal_words(code),
-            }),
+            Some(Err(code)) => Err(refusal::refused(code, server)),
             None => Err(SendFailure::NoAck),
         }
     }
 
-    /// Whether WhatsApp knows a person; `None` if it does not say, or for what is no person.
-    pub async fn is_on_whatsapp(&self, person: &ChatJid) -> Option<bool> {
+    /// Asks WhatsApp for a person; `None` if it does not say, or for what is no person.
+    pub async fn look_up(&self, person: &ChatJid) -> Option<Standing> {
         let jid = wire_jid(&person.to_string()).ok()?;
         if !person.is_person() || !self.is_ready() {
             return None;
@@ -523,16 +549,33 @@ impl Session {
             smol::Timer::after(LOOKUP_TIMEOUT).await;
             Err("no answer in time".to_owned())
         });
-        match answer.await {
-            Ok(found) => found
-                .first()
-                .filter(|found| found.contact_error.is_none())
-                .map(|found| found.is_registered),
+        let found = match answer.await {
+            Ok(found) => found.into_iter().next()?,
             Err(error) => {
                 log::debug!("whether a number is on WhatsApp is not known: {error}");
-                None
+                return None;
+            }
+        };
+        if found.contact_error.is_some() {
+            return None;
+        }
+        if !found.is_registered {
+            return Some(Standing::Absent);
+        }
+        let (mut jid, mut lid) = (person.clone(), None);
+        for known in [Some(found.jid), found.pn_jid, found.lid]
+            .into_iter()
+            .flatten()
+            .filter_map(|known| ChatJid::parse(&known.to_non_ad().to_string()).ok())
+        {
+            match known.server() {
+                // Who was asked for by a LID is reached by it.
+                Server::Person if person.server() == Server::Person => jid = known,
+                Server::Lid => lid = Some(known),
+                Server::Person | Server::Group | Server::Broadcast | Server::Newsletter => {}
             }
         }
+        Some(Standing::Present { jid, lid })
     }
 
     /// A group's subject, asked of WhatsApp's server; `None` if it does not tell.
@@ -578,7 +621,10 @@ impl Session {
             self.client
                 .mark_as_read(&to, sender.as_ref(), &ids)
                 .await
-                .map_err(|e| SendFailure::Other(e.to_string()))?;
+                .map_err(|error| {
+                    log::debug!("not marked as read: {error}");
+                    SendFailure::Other("WhatsApp could not be told that messages were read".into())
+                })?;
         }
         Ok(())
     }
@@ -610,36 +656,25 @@ pub fn new_message_id(own: Option<&str>) -> String {
     RequestUtils::message_id_at(own.as_ref(), clock::now() / 1000)
 }
 
-fn send_failure(error: SendError) -> SendFailure {
-    // Here alone: it makes thiserror's own methods ambiguous.
-    use whatsapp_rust::ErrorChainExt as _;
-    match error {
-        SendError::NotLoggedIn => SendFailure::NotConnected,
-        // What is asked before anything is sent.
-        SendError::Iq(e) if e.is_transport_unavailable() => SendFailure::NotConnected,
-        // A stanza whose write failed may have left all the same.
-        other if other.is_transport_unavailable() => SendFailure::NoAck,
-        other => SendFailure::Other(other.to_string()),
-    }
-}
-
-/// The server's refusal of a message, in words.
-fn refusal_words(code: Option<u16>) -> String {
-    match code {
-        // WhatsApp's own codes, as its web client names them.
-        Some(463) => "WhatsApp refused the message: this account may not write to new contacts \
-                      now (463)"
-            .into(),
-        Some(475) => "WhatsApp refused the message: this account has begun as many new chats as \
-                      it may for now (475)"
-            .into(),
-        Some(404) => "WhatsApp refused the message: it does not know the recipient (404)".into(),
-        Some(403) => "WhatsApp refused the message: this account may not write there (403)".into(),
-        Some(479) => "WhatsApp refused the message: it was not encrypted for the recipient's \
-                      current devices (479)"
-            .into(),
-        Some(code) => format!("WhatsApp refused the message (code {code})"),
-        None => "WhatsApp refused the message".into(),
+/// Why there is no pairing code.
+fn pairing_refused(rejection: PairCodeRejection) -> SessionError {
+    let words = match rejection {
+        PairCodeRejection::BadRequest => {
+            "WhatsApp gives no code for this number: it is wrong, or was tried too often (400)"
+        }
+        PairCodeRejection::Forbidden => "WhatsApp gives no code for this number (403)",
+        PairCodeRejection::RateOverlimit => {
+            "WhatsApp gives no code now: too many were asked for (429)"
+        }
+        PairCodeRejection::FeatureNotAvailable => {
+            "WhatsApp does not link this account by phone number: scan the QR code (452)"
+        }
+        PairCodeRejection::InternalServerError => "WhatsApp cannot make a code now (500)",
+        PairCodeRejection::Unknown(_) => "WhatsApp gives no code",
+    };
+    SessionError::PairingRefused {
+        code: u16::try_from(rejection.code()).unwrap_or(500),
+        words,
     }
 }
 

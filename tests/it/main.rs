@@ -28,6 +28,7 @@ mod outages;
 mod outbox;
 mod pairing;
 mod quiet;
+mod recipients;
 mod resources;
 mod rights;
 mod space;

@@ -1,5 +1,8 @@
 //! The outbox: what cannot go now goes later, once, in order; and what WhatsApp refuses is told.
 
+use std::io::Write as _;
+use std::net::TcpStream;
+
 use serde_json::{Value, json};
 
 use crate::media_out::{noise, sha256};
@@ -458,4 +461,84 @@ fn a_number_that_is_not_on_whatsapp_is_told_so() {
     // Nobody is paused for that.
     let listed = world.get(&server, OUTBOX);
     assert_eq!(listed["newContactsPausedUntil"], json!(null));
+}
+
+/// The events of one message, oldest first: what each is, and the status that it tells.
+fn told(world: &World, server: &Server, id: &str) -> Vec<(String, String)> {
+    let log = world.get(server, "/events?after=0&limit=1000");
+    let events = log["events"].as_array().expect("events");
+    let of = |event: &Value, field: &str| event[field].as_str().unwrap_or_default().to_owned();
+    events
+        .iter()
+        .filter(|event| event["messageId"] == id)
+        .map(|event| (of(event, "event"), of(event, "status")))
+        .collect()
+}
+
+#[test]
+fn a_receipt_that_overtakes_the_ack_comes_behind_message_sent() {
+    let world = World::new();
+    let server = world.server();
+    world.pair(&server, "alice", ALICE);
+    let bob = world.phone(BOB, "Bob");
+    let sent_then = |words: &[&str]| -> Vec<(String, String)> {
+        let mut all = vec![("message.sent".to_owned(), words[0].to_owned())];
+        let rest = words[1..].iter();
+        all.extend(rest.map(|status| ("message.status".to_owned(), (*status).to_owned())));
+        all
+    };
+    let until = |server: &Server, id: &str, count: usize| {
+        eventually("the events", || {
+            let told = told(&world, server, id);
+            (told.len() >= count).then_some(told)
+        })
+    };
+
+    // In its turn.
+    let id = id_of(&send(&world, &server, BOB, "in order").expect(200));
+    assert_eq!(until(&server, &id, 2), sent_then(&["sent", "delivered"]));
+
+    // The receipt first: the phone has the message long before the server says that it has it.
+    world.fault(&json!({"kind": "delay-acks", "ms": 1000, "count": 1}));
+    let late = send(&world, &server, BOB, "overtaken").expect(200);
+    let id = id_of(&late);
+    bob.post("read", &json!({"chat": ALICE, "messageIds": [id]}));
+    assert_eq!(
+        until(&server, &id, 3),
+        sent_then(&["sent", "delivered", "read"])
+    );
+    // The server's time is the message's in the end.
+    let shown = message(&world, &server, &id);
+    assert_eq!(shown["timestamp"], late["timestamp"], "{shown}");
+
+    // The ack never comes, and the power goes: the receipt says enough, and nothing is sent again.
+    world.fault(&json!({"kind": "withhold-acks"}));
+    let mark = bob.all_received().len();
+    let body = json!({"to": BOB, "message": "without an ack"}).to_string();
+    let address = server.base().trim_start_matches("http://").to_owned();
+    let mut caller = TcpStream::connect(&address).expect("connected");
+    write!(
+        caller,
+        "POST {SEND} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .expect("written");
+    let waiting = id_of(&bob.received(mark + 1)[mark]);
+    assert_eq!(
+        until(&server, &waiting, 2),
+        sent_then(&["sent", "delivered"])
+    );
+    server.kill();
+    world.fault(&json!({"kind": "clear"}));
+    let server = world.server();
+    eventually("an empty outbox", || {
+        (world.get(&server, OUTBOX)["count"] == 0).then_some(())
+    });
+    assert_eq!(
+        told(&world, &server, &waiting),
+        sent_then(&["sent", "delivered"])
+    );
+    assert_eq!(message(&world, &server, &waiting)["status"], "delivered");
+    assert_eq!(bob.all_received().len(), mark + 1);
 }

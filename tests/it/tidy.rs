@@ -134,6 +134,23 @@ fn only_the_clock_reads_the_time_of_day() {
     }
 }
 
+/// `message.sent` comes once and before every `message.status`, because one place appends both.
+#[test]
+fn one_place_says_how_far_own_messages_have_come() {
+    for (name, text) in sources() {
+        let code = code(&text);
+        let appends = [
+            "Event::MessageSent(message)",
+            "Event::MessageStatus(change)",
+        ];
+        let tells = code.contains("events::append") && appends.iter().any(|e| code.contains(e));
+        assert!(
+            !tells || name == "account/progress.rs" || is_test_file(&name),
+            "{name} appends events about own messages"
+        );
+    }
+}
+
 #[test]
 fn one_executor_and_no_pools() {
     for (name, text) in sources() {

@@ -8,6 +8,7 @@ use crate::store::{Store, StoreError, accounts, events, messages, signal};
 use crate::whatsapp::SessionNews;
 
 use super::Driver;
+use crate::account::progress;
 
 /// Groups that are remembered as asked for their subject.
 const ASKED: usize = 1024;
@@ -120,7 +121,7 @@ impl Driver {
             .write(move |tx| {
                 for (ids, status, by) in &receipts {
                     for id in ids {
-                        super::super::status_change(tx, account, id, *status, Some(by))?;
+                        progress::received(tx, account, id, *status, by)?;
                     }
                 }
                 Ok(())

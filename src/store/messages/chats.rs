@@ -6,19 +6,21 @@
 //!   both lead to the same chat once [`link`] has said that they are the same. A row counts only as
 //!   long as its chat says the same: a JID that passed on keeps its row, the chat may be gone.
 //! - `people`: LID (text) → the JID of its phone number, and back, for everyone whose number was ever
-//!   learnt, with a chat or without. It outlives the pairing.
+//!   learnt, with a chat or without. Also the JID of a number in the form that WhatsApp does not use
+//!   → the one that it does, see [`answers_as`]. It outlives the pairing.
 //! - `chats`: chat number (u64) → [`Chat`], JSON.
-//! - `chats_by_time`: the last message's timestamp (u64), chat number → nothing. Only chats with
-//!   messages are in it.
+//! - `chats_by_time`: the last message's timestamp (u64), chat number → nothing: the chats that are
+//!   listed. Those without messages are not, nor those with nothing but own ones that failed.
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Counters, Place, Result, chat_prefix, counters, id_key, media, put_counters, read_message,
+    Counters, Place, Result, UNSENT, chat_prefix, counters, id_key, media, put_counters,
+    read_message,
 };
 use crate::clock::Millis;
-use crate::event::{Deed, Message, MessageKind};
-use crate::jid::{ChatJid, Server};
+use crate::event::{Deed, DeliveryStatus, Message, MessageKind};
+use crate::jid::{ChatJid, Server, other_form};
 use crate::store::error::StoreError;
 use crate::store::key::{Key, KeyReader};
 use crate::store::tx::{ReadTx, WriteTx};
@@ -40,8 +42,11 @@ pub struct Chat {
     pub contact_name: Option<String>,
     pub unread_count: u64,
     pub message_count: u64,
-    /// Timestamp and sequence of the newest message.
+    /// Timestamp and sequence of the newest message; `None` for a chat that is not listed.
     pub last: Option<(Millis, u64)>,
+    /// Whether nothing was ever in it but own messages that failed, or are on their way.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only_failed: bool,
 }
 
 /// A chat as the API shows it.
@@ -212,12 +217,101 @@ fn other_jid(tx: &ReadTx<'_>, account: u32, jid: &str) -> Result<Option<String>>
 
 /// The one JID of a person, group, list or channel, as far as it is known.
 pub fn canonical_jid(tx: &ReadTx<'_>, account: u32, jid: &str) -> Result<String> {
-    let number = if is_lid(jid) {
-        other_jid(tx, account, jid)?
-    } else {
-        None
+    if is_lid(jid) {
+        return Ok(other_jid(tx, account, jid)?.unwrap_or_else(|| jid.to_owned()));
+    }
+    number_of(tx, account, jid)
+}
+
+/// The JID that WhatsApp uses for a number, if it named another form of it; else the JID itself.
+pub fn number_of(tx: &ReadTx<'_>, account: u32, jid: &str) -> Result<String> {
+    let named = match is_number(jid) {
+        true => other_jid(tx, account, jid)?.filter(|named| is_number(named)),
+        false => None,
     };
-    Ok(number.unwrap_or_else(|| jid.to_owned()))
+    Ok(named.unwrap_or_else(|| jid.to_owned()))
+}
+
+/// Whether something was learnt of a number's JID: its LID, or the form that WhatsApp uses.
+pub fn is_known_person(tx: &ReadTx<'_>, account: u32, jid: &str) -> Result<bool> {
+    Ok(other_jid(tx, account, jid)?.is_some())
+}
+
+/// The JID by which the chat of a person is found, if only the other form of the number has one. For
+/// looking up: whom a message goes to is WhatsApp's to say.
+pub fn found_as(tx: &ReadTx<'_>, account: u32, jid: &str) -> Result<String> {
+    if by_jid(tx, account, jid)?.is_none()
+        && let Ok(typed) = ChatJid::parse(jid)
+        && typed.server() == Server::Person
+        && let Some(other) = other_form(typed.user())
+    {
+        let other = format!("{other}@s.whatsapp.net");
+        if by_jid(tx, account, &other)?.is_some() {
+            return Ok(other);
+        }
+    }
+    Ok(jid.to_owned())
+}
+
+/// WhatsApp says that the number `typed` is reached as `number`, which may be the same: one chat from
+/// now on, under `number`, that both find. A number that has a LID of its own stays what it is.
+pub fn answers_as(tx: &mut WriteTx<'_>, account: u32, typed: &str, number: &str) -> Result<()> {
+    if !is_number(typed) || !is_number(number) {
+        return Ok(());
+    }
+    let view = tx.view();
+    if other_jid(&view, account, typed)?.is_some_and(|other| is_lid(&other)) {
+        return Ok(());
+    }
+    let key = Key::account(account).text(typed);
+    tx.put(tx.tables().people, &key, number.as_bytes())?;
+    if typed == number {
+        return Ok(());
+    }
+    let view = tx.view();
+    let Some(from) = by_own_jid(&view, account, typed)? else {
+        return Ok(());
+    };
+    let lid = other_jid(&view, account, number)?.filter(|other| is_lid(other));
+    let mut chat = match by_own_jid(&view, account, number)? {
+        Some(into) if into.message_count < from.message_count => merge(tx, account, into, from)?,
+        Some(into) => merge(tx, account, from, into)?,
+        None => from,
+    };
+    number.clone_into(&mut chat.jid);
+    chat.lid = lid.or(chat.lid);
+    tx.delete(tx.tables().chat_ids, &key)?;
+    put_jid(tx, account, number, chat.number)?;
+    if let Some(lid) = &chat.lid {
+        put_jid(tx, account, lid, chat.number)?;
+    }
+    put_row(tx, account, &chat)
+}
+
+/// Takes a chat out of the list in which nothing is but own messages that failed. What is in it is
+/// found as before, by its chat and by its id.
+pub fn unlist_if_failed(tx: &mut WriteTx<'_>, account: u32, number: u64) -> Result<()> {
+    let mut chat = of(&tx.view(), account, number)?;
+    if !chat.only_failed || chat.last.is_none() {
+        return Ok(());
+    }
+    let table = tx.tables().messages;
+    {
+        let view = tx.view();
+        // Those before have failed, or the chat would not be marked so; of those that are on their way
+        // the last to fail finds the others.
+        for row in view
+            .prefix_back(table, chat_prefix(account, number))?
+            .take(UNSENT)
+        {
+            let (key, bytes) = row?;
+            let message = read_message(table, key, bytes)?;
+            if message.status != Some(DeliveryStatus::Failed) {
+                return Ok(());
+            }
+        }
+    }
+    put(tx, account, &mut chat, None)
 }
 
 /// The chat's canonical JID, if `jid` is one of a known chat.
@@ -438,7 +532,7 @@ fn merge(tx: &mut WriteTx<'_>, account: u32, from: Chat, mut into: Chat) -> Resu
     tx.delete(tables.chats, &chat_prefix(account, from.number))?;
     let mut counters = counters(&tx.view(), account)?;
     counters.messages = counters.messages.saturating_sub(twice);
-    if from.message_count > 0 && into.message_count > 0 {
+    if from.last.is_some() {
         counters.chats = counters.chats.saturating_sub(1);
     }
     put_counters(tx, account, &counters)?;
@@ -446,7 +540,11 @@ fn merge(tx: &mut WriteTx<'_>, account: u32, from: Chat, mut into: Chat) -> Resu
     into.unread_count += from.unread_count;
     into.name = into.name.or(from.name);
     into.contact_name = into.contact_name.or(from.contact_name);
-    let last = newest(&tx.view(), account, into.number)?;
+    let last = match from.last.or(into.last) {
+        Some(_) => newest(&tx.view(), account, into.number)?,
+        None => None,
+    };
+    into.only_failed &= from.only_failed;
     put(tx, account, &mut into, last)?;
     Ok(into)
 }
@@ -487,13 +585,15 @@ fn create(tx: &mut WriteTx<'_>, account: u32, jid: &str, counters: &mut Counters
         unread_count: 0,
         message_count: 0,
         last: None,
+        only_failed: true,
     };
     put_jid(tx, account, jid, chat.number)?;
     put_row(tx, account, &chat)?;
     Ok(chat)
 }
 
-/// Stores the chat with `last` as its newest message, in the order of chats, too.
+/// Stores the chat with `last` as its newest message, in the order of chats, too, and counts it among
+/// the listed ones. Counters that were read before are not to be stored after it.
 pub fn put(
     tx: &mut WriteTx<'_>,
     account: u32,
@@ -509,6 +609,14 @@ pub fn put(
         if let Some(after) = after {
             tx.put(table, &time_key(account, after, chat.number), &[])?;
         }
+    }
+    if before.is_some() != after.is_some() {
+        let mut counters = counters(&tx.view(), account)?;
+        counters.chats = match after {
+            Some(_) => counters.chats.saturating_add(1),
+            None => counters.chats.saturating_sub(1),
+        };
+        put_counters(tx, account, &counters)?;
     }
     chat.last = last;
     put_row(tx, account, chat)
@@ -575,6 +683,11 @@ fn put_jid(tx: &mut WriteTx<'_>, account: u32, jid: &str, number: u64) -> Result
         &Key::account(account).text(jid),
         &number.to_be_bytes(),
     )
+}
+
+/// Whether the JID is a phone number's.
+fn is_number(jid: &str) -> bool {
+    ChatJid::parse(jid).is_ok_and(|jid| jid.server() == Server::Person)
 }
 
 /// Whether the JID is a LID.

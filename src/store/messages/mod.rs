@@ -29,8 +29,9 @@ use serde::{Deserialize, Serialize};
 
 pub use changes::{Applied, Author, By, Change, Target, apply, find_target, is_own};
 pub use chats::{
-    ChatNames, ChatSummary, LastMessage, canonical, canonical_jid, is_lid, is_nameless, link,
-    mark_read, mark_unread, names, set_contact_name, set_name, set_unread,
+    ChatNames, ChatSummary, LastMessage, answers_as, canonical, canonical_jid, found_as,
+    is_known_person, is_lid, is_nameless, link, mark_read, mark_unread, names, number_of,
+    set_contact_name, set_name, set_unread,
 };
 pub use pages::{ChatPage, Page, PageQuery, chats, oldest_first, page, recent};
 pub use placeholders::{Lost, lose};
@@ -164,7 +165,6 @@ pub fn insert(
     }
     counters.sequence += 1;
     counters.messages += 1;
-    counters.chats += u64::from(chat.message_count == 0);
     let place = Place {
         chat: chat.number,
         timestamp: message.timestamp,
@@ -179,6 +179,8 @@ pub fn insert(
     put_message(tx, account, place, message)?;
     put_counters(tx, account, &counters)?;
     chat.message_count += 1;
+    let is_on_its_way = message.from_me && message.status == Some(DeliveryStatus::Pending);
+    chat.only_failed &= is_on_its_way;
     if !message.from_me {
         if arrival == Arrival::Live {
             chat.unread_count += 1;
@@ -194,7 +196,9 @@ pub fn insert(
     }
     let newest = match chat.last {
         Some(last) => last.max((place.timestamp, place.sequence)),
-        None => (place.timestamp, place.sequence),
+        // A chat that was not listed may have messages all the same.
+        None => chats::newest(&tx.view(), account, chat.number)?
+            .unwrap_or((place.timestamp, place.sequence)),
     };
     chats::put(tx, account, &mut chat, Some(newest))?;
     Ok(Inserted::New)
@@ -349,14 +353,21 @@ pub fn mark_failed(
     message_id: &str,
     words: &str,
 ) -> Result<Option<Message>> {
-    change_found(tx, account, message_id, true, |message| {
+    let Some((place, id_key)) = find(&tx.view(), account, message_id, true)? else {
+        return Ok(None);
+    };
+    let failed = change_at(tx, account, place, &id_key, |message| {
         let forward = is_forward(message.status, DeliveryStatus::Failed);
         if forward {
             message.status = Some(DeliveryStatus::Failed);
             message.error = Some(words.to_owned());
         }
         forward
-    })
+    })?;
+    if failed.is_some() {
+        chats::unlist_if_failed(tx, account, place.chat)?;
+    }
+    Ok(failed)
 }
 
 /// An own message, newest of that id.
@@ -470,7 +481,14 @@ fn change_at(
         tx.put(tables.message_ids, id_key, &moved.id_value())?;
     }
     put_message(tx, account, moved, &message)?;
-    if moved != place {
+    // Something is at WhatsApp: the chat is one.
+    let is_back = chat.only_failed
+        && !matches!(
+            message.status,
+            Some(DeliveryStatus::Pending | DeliveryStatus::Failed)
+        );
+    if moved != place || is_back {
+        chat.only_failed &= !is_back;
         let newest = chats::newest(&tx.view(), account, chat.number)?;
         chats::put(tx, account, &mut chat, newest)?;
     }

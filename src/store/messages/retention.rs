@@ -143,10 +143,10 @@ fn remove(tx: &mut WriteTx<'_>, account: u32, place: Place, removed: &mut Remove
     chat.message_count = chat.message_count.saturating_sub(1);
     // Who has not looked at it for so long has at most what is left before him.
     chat.unread_count = chat.unread_count.min(chat.message_count);
-    let newest = chats::newest(&tx.view(), account, chat.number)?;
-    if newest.is_none() {
-        counters.chats = counters.chats.saturating_sub(1);
-    }
+    let newest = match chat.last {
+        Some(_) => chats::newest(&tx.view(), account, chat.number)?,
+        None => None,
+    };
     put_counters(tx, account, &counters)?;
     chats::put(tx, account, &mut chat, newest)?;
     removed.messages += 1;

@@ -859,3 +859,139 @@ fn media_come_with_their_messages_and_go_with_them() {
         []
     );
 }
+
+fn fail(store: &TestStore, id: &'static str) {
+    let failed = store.run(move |tx| mark_failed(tx, ALICE, id, "refused"));
+    assert!(failed.is_some(), "{id}");
+}
+
+#[test]
+fn a_chat_in_which_everything_failed_is_not_listed_and_its_messages_are_found() {
+    let store = TestStore::new();
+    let listed = |store: &TestStore| -> Vec<(String, u64)> {
+        let page = store.read(|tx| chats(tx, ALICE, 100, 0)).unwrap();
+        assert_eq!(page.total as usize, page.chats.len());
+        let row = |chat: &ChatSummary| (chat.chat_id.clone(), chat.message_count);
+        page.chats.iter().map(row).collect()
+    };
+    for id in ["A", "B"] {
+        add(&store, ALICE, own(PN, id, 10));
+    }
+    assert_eq!(
+        listed(&store),
+        [(PN.to_owned(), 2)],
+        "they are on their way"
+    );
+    fail(&store, "A");
+    assert_eq!(listed(&store), [(PN.to_owned(), 2)], "B still is");
+    fail(&store, "B");
+    assert_eq!(listed(&store), []);
+    assert_eq!(ids(&all(&store, PN)), ["B", "A"]);
+    let found = store.read(|tx| get(tx, ALICE, "A")).unwrap().unwrap();
+    assert_eq!(found.status, Some(DeliveryStatus::Failed));
+    let store = store.reopen();
+    // Once more, in vain.
+    add(&store, ALICE, own(PN, "C", 20));
+    assert_eq!(listed(&store), [(PN.to_owned(), 3)]);
+    fail(&store, "C");
+    assert_eq!(listed(&store), []);
+    // A receipt shows that one did arrive.
+    let proved = store.run(|tx| set_status(tx, ALICE, "C", DeliveryStatus::Delivered));
+    assert!(proved.is_some());
+    assert_eq!(listed(&store), [(PN.to_owned(), 3)]);
+    // From then on it is a chat, whatever fails in it.
+    add(&store, ALICE, own(PN, "D", 30));
+    fail(&store, "D");
+    assert_eq!(listed(&store), [(PN.to_owned(), 4)]);
+
+    // Unlisted chats in merges, in both directions, and under retention.
+    add(&store, ALICE, own(LID, "E", 40));
+    fail(&store, "E");
+    assert_eq!(listed(&store).len(), 1);
+    store.run(|tx| link(tx, ALICE, LID, PN));
+    assert_eq!(listed(&store), [(PN.to_owned(), 5)]);
+    const OTHER: &str = "4917000001@s.whatsapp.net";
+    add(&store, ALICE, own("1@lid", "F", 50));
+    fail(&store, "F");
+    add(&store, ALICE, own(OTHER, "G", 60));
+    fail(&store, "G");
+    store.run(move |tx| link(tx, ALICE, "1@lid", OTHER));
+    assert_eq!(listed(&store).len(), 1);
+    assert_eq!(ids(&all(&store, OTHER)), ["G", "F"]);
+    add(&store, ALICE, inbound("1@lid", "H", 70));
+    assert_eq!(listed(&store).len(), 2);
+    let newest = all_chats(&store).remove(0);
+    assert_eq!(
+        (newest.last_message_time, newest.message_count),
+        (Some(70), 3)
+    );
+}
+
+#[test]
+fn two_forms_of_a_number_are_one_chat_once_whatsapp_has_said_which_counts() {
+    const REAL: &str = "5511987654321@s.whatsapp.net";
+    const TYPED: &str = "551187654321@s.whatsapp.net";
+    let store = TestStore::new();
+    let jid_of = |store: &TestStore, jid: &'static str| {
+        let found = store.read(|tx| {
+            let found = found_as(tx, ALICE, jid)?;
+            canonical_jid(tx, ALICE, &found)
+        });
+        found.unwrap()
+    };
+    // Nothing is known: each is itself.
+    assert_eq!(jid_of(&store, TYPED), TYPED);
+    // A chat under one of them is found by the other, which is not taken for it elsewhere.
+    add(&store, ALICE, inbound(REAL, "A", 1));
+    assert_eq!(jid_of(&store, TYPED), REAL);
+    let number = store.read(|tx| number_of(tx, ALICE, TYPED)).unwrap();
+    assert_eq!(number, TYPED);
+    assert!(store.read(|tx| is_new_contact(tx, ALICE, TYPED)).unwrap());
+    // What waits under the typed one moves along with WhatsApp's answer.
+    add(&store, ALICE, own(TYPED, "B", 2));
+    assert_eq!(all_chats(&store).len(), 2);
+    store.run(|tx| answers_as(tx, ALICE, TYPED, REAL));
+    let store = store.reopen();
+    for jid in [TYPED, REAL] {
+        assert_eq!(ids(&all(&store, jid)), ["B", "A"], "{jid}");
+        assert!(!store.read(|tx| is_new_contact(tx, ALICE, jid)).unwrap());
+    }
+    assert_eq!(all_chats(&store).len(), 1);
+    assert_eq!(all_chats(&store)[0].chat_id, REAL);
+    let target = Target {
+        chat: TYPED.into(),
+        message_id: "A".into(),
+        author: None,
+    };
+    assert!(
+        store
+            .read(|tx| find_target(tx, ALICE, &target))
+            .unwrap()
+            .is_some()
+    );
+    // The LID is learnt later, and leads to the same chat.
+    store.run(|tx| link(tx, ALICE, LID, REAL));
+    for (n, jid) in [LID, TYPED, REAL].into_iter().enumerate() {
+        let message = Message {
+            message_id: format!("C{n}"),
+            ..inbound(jid, "", 10 + n as u64)
+        };
+        add(&store, ALICE, message);
+    }
+    assert_eq!(all_chats(&store).len(), 1);
+    assert_eq!(all(&store, TYPED).total, 5);
+    // A number with a LID of its own is somebody else, whatever is said of it.
+    store.run(|tx| {
+        link(tx, ALICE, "2@lid", TYPED)?;
+        answers_as(tx, ALICE, TYPED, REAL)
+    });
+    assert_eq!(jid_of(&store, "2@lid"), TYPED);
+    assert_eq!(all(&store, TYPED).total, 0);
+    // An answer that names the number itself is remembered, and a LID is learnt beside it.
+    const SELF: &str = "525512345678@s.whatsapp.net";
+    assert!(!store.read(|tx| is_known_person(tx, ALICE, SELF)).unwrap());
+    store.run(|tx| answers_as(tx, ALICE, SELF, SELF));
+    assert!(store.read(|tx| is_known_person(tx, ALICE, SELF)).unwrap());
+    store.run(|tx| link(tx, ALICE, "3@lid", SELF));
+    assert_eq!(jid_of(&store, "3@lid"), SELF);
+}

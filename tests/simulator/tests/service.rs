@@ -523,3 +523,65 @@ fn app_state_patches_are_numbered_and_conflicts_answered() {
         );
     });
 }
+
+/// What WhatsApp says of a number that is asked for as it is dialled: whether it is registered, and the
+/// JID that it has.
+async fn dialled(raw: &mut Raw, number: &str) -> (String, String) {
+    let contact = leaf("contact", format!("+{number}").as_bytes());
+    let user = NodeBuilder::new("user").children([contact]).build();
+    let question = NodeBuilder::new("usync")
+        .attr("sid", "1")
+        .attr("mode", "query")
+        .attr("context", "interactive")
+        .attr("index", "0")
+        .attr("last", "true")
+        .children([
+            NodeBuilder::new("query")
+                .children([NodeBuilder::new("contact").build()])
+                .build(),
+            NodeBuilder::new("list").children([user]).build(),
+        ])
+        .build();
+    let answer = raw
+        .ask(iq("usync", "get").children([question]).build())
+        .await;
+    let user = answer
+        .get_optional_child_by_tag(&["usync", "list", "user"])
+        .expect("a user");
+    let contact = user.get_optional_child("contact").expect("an answer");
+    (text(contact, "type"), text(user, "jid"))
+}
+
+#[test]
+fn a_number_that_is_dialled_in_its_other_form_is_named_as_it_is_registered() {
+    smol::block_on(async {
+        let sim = simulator();
+        let mut alice = Device::new(1);
+        alice.pair(&sim, ALICE).await;
+        let mut raw = alice.connect(&sim, ALICE).await;
+        for (registered, other) in [
+            ("5511987654321", "551187654321"),
+            ("552187654321", "5521987654321"),
+            ("5215512345678", "525512345678"),
+            ("525512345679", "5215512345679"),
+            ("5491112345678", "541112345678"),
+            ("541112345679", "5491112345679"),
+        ] {
+            let jid = format!("{registered}@s.whatsapp.net");
+            let (said, _) = dialled(&mut raw, other).await;
+            assert_eq!(said, "out", "nobody has it yet");
+            post(&sim, "phones", json!({"number": registered})).await;
+            for number in [registered, other] {
+                assert_eq!(
+                    dialled(&mut raw, number).await,
+                    ("in".to_owned(), jid.clone())
+                );
+            }
+        }
+        let (said, jid) = dialled(&mut raw, "491799999999").await;
+        assert_eq!(
+            (said.as_str(), jid.as_str()),
+            ("out", "491799999999@s.whatsapp.net")
+        );
+    });
+}

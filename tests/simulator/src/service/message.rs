@@ -48,6 +48,14 @@ impl Service {
             .filter(|id| !id.is_empty())
             .ok_or(INVALID)?;
         let to = jid_attr(node, "to").ok_or(INVALID)?;
+        let is_known = match to.is_group() {
+            true => self.group(&to).is_some(),
+            // There are no channels here.
+            false => self.addr_of_jid(&to).is_some(),
+        };
+        if !is_known {
+            return Err(NOT_FOUND);
+        }
         if !names_its_media(node) {
             log::warn!("{}: media of an unnamed kind is dropped", label(from));
             return Ok(None);

@@ -11,6 +11,34 @@ use crate::service::{Form, Service};
 /// People that one request may ask about.
 const MAX_USERS: usize = 2000;
 
+/// The other way in which the same subscriber is dialled, in the countries whose numbers have changed
+/// while accounts kept theirs: Brazil put a 9 before mobile numbers, Mexico dropped a 1 behind its
+/// country code, Argentina has a 9 there from abroad only. An account is registered in one form, and
+/// WhatsApp answers for both.
+fn other_form(digits: &str) -> Option<String> {
+    // (country code, digits before the one that may be there, that one, digits behind it)
+    for (country, area, extra, subscriber) in
+        [("55", 2, "9", 8), ("52", 0, "1", 10), ("54", 0, "9", 10)]
+    {
+        let Some(rest) = digits.strip_prefix(country) else {
+            continue;
+        };
+        let Some((area, rest)) = rest.split_at_checked(area) else {
+            continue;
+        };
+        match rest.strip_prefix(extra) {
+            Some(short) if short.len() == subscriber => {
+                return Some(format!("{country}{area}{short}"));
+            }
+            _ if rest.len() == subscriber => {
+                return Some(format!("{country}{area}{extra}{rest}"));
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
 /// Someone who is asked about.
 struct Asked {
     /// The JID to answer with: in the form of the question.
@@ -93,12 +121,21 @@ impl Service {
         }
         let contact = user.get_optional_child("contact")?.content_as_string()?;
         let digits: String = contact.chars().filter(char::is_ascii_digit).collect();
-        let jid = Jid::pn(digits.as_str());
+        // Who is asked for by number is named by the number that is registered.
+        let number = self.registered(&digits);
         Some(Asked {
             form: Form::Pn,
-            number: self.number_of_jid(&jid),
-            jid,
+            jid: Jid::pn(number.as_deref().unwrap_or(&digits)),
+            number,
         })
+    }
+
+    /// The registered number that a dialled one leads to: itself, or its other form.
+    fn registered(&self, digits: &str) -> Option<String> {
+        [Some(digits.to_owned()), other_form(digits)]
+            .into_iter()
+            .flatten()
+            .find(|number| self.number_of_jid(&Jid::pn(number.as_str())).is_some())
     }
 
     fn usync_protocol(&self, tag: &str, user: &Node, asked: &Asked) -> Option<Node> {

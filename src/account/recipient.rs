@@ -1,0 +1,125 @@
+//! Whom a message goes to: the JID that WhatsApp has for the number that was typed.
+//!
+//! In some countries a number has two forms ([`other_form`]), and WhatsApp reaches a person by one of
+//! them. It tells which when it is asked whether the number is registered; the answer is kept in the
+//! store, where both forms find the chat from then on.
+
+use crate::jid::{ChatJid, Server, other_form};
+use crate::store::messages;
+use crate::store::{StoreError, accounts as records};
+use crate::whatsapp::{Session, Standing};
+
+use super::sending::{Sending, Verdict};
+
+/// Mentioned people of one message that WhatsApp is asked about, one after the other; further ones are
+/// mentioned as they were typed.
+const LOOK_UPS: usize = 16;
+
+/// What the store says of a recipient.
+struct Known {
+    /// The JID that WhatsApp named before, or the one that was typed.
+    jid: ChatJid,
+    /// Whether nothing was ever exchanged with this person.
+    is_new: bool,
+    /// Whether WhatsApp may have it in another form.
+    is_unsure: bool,
+}
+
+impl Sending {
+    fn known(&self, typed: &ChatJid) -> Result<Known, StoreError> {
+        let (account, text) = (self.account, typed.to_string());
+        let (jid, is_new, is_known) = self.store().read(|tx| {
+            let jid = messages::number_of(tx, account, &text)?;
+            let is_new = messages::is_new_contact(tx, account, &jid)?;
+            let is_known = messages::is_known_person(tx, account, &jid)?;
+            Ok((jid, is_new, is_known))
+        })?;
+        let jid = ChatJid::parse(&jid).unwrap_or_else(|_| typed.clone());
+        Ok(Known {
+            is_unsure: !is_known && has_other_form(&jid),
+            jid,
+            is_new,
+        })
+    }
+
+    /// The JID to send to, asked of WhatsApp where that is not known; a verdict for a number that it
+    /// does not have.
+    pub async fn recipient(&self, session: &Session, typed: &ChatJid) -> Result<ChatJid, Verdict> {
+        let known = self
+            .known(typed)
+            .map_err(|error| Verdict::NotSent(error.to_string()))?;
+        if !known.is_new && !known.is_unsure {
+            return Ok(known.jid);
+        }
+        match session.look_up(&known.jid).await {
+            Some(Standing::Absent) if known.is_new => Err(Verdict::Refused {
+                code: None,
+                words: format!("{} is not on WhatsApp", typed.user()),
+            }),
+            Some(Standing::Present { jid, lid }) => {
+                self.remember(&known.jid, &jid, lid.as_ref())
+                    .await
+                    .map_err(|error| Verdict::NotSent(error.to_string()))?;
+                Ok(jid)
+            }
+            Some(Standing::Absent) | None => Ok(known.jid),
+        }
+    }
+
+    /// The JIDs of people who are mentioned.
+    pub async fn mentioned(&self, session: &Session, typed: &[String]) -> Vec<ChatJid> {
+        let mut asked = 0;
+        let mut found = Vec::with_capacity(typed.len());
+        for jid in typed.iter().filter_map(|jid| ChatJid::parse(jid).ok()) {
+            let Ok(known) = self.known(&jid) else {
+                found.push(jid);
+                continue;
+            };
+            if !known.is_unsure || asked == LOOK_UPS {
+                found.push(known.jid);
+                continue;
+            }
+            asked += 1;
+            let named = match session.look_up(&known.jid).await {
+                Some(Standing::Present { jid, lid }) => {
+                    // What cannot be kept is asked again next time.
+                    let _ = self.remember(&known.jid, &jid, lid.as_ref()).await;
+                    jid
+                }
+                Some(Standing::Absent) | None => known.jid,
+            };
+            found.push(named);
+        }
+        found
+    }
+
+    /// Keeps WhatsApp's answer, so that it is asked once.
+    async fn remember(
+        &self,
+        typed: &ChatJid,
+        named: &ChatJid,
+        lid: Option<&ChatJid>,
+    ) -> Result<(), StoreError> {
+        if typed == named && !has_other_form(typed) {
+            return Ok(());
+        }
+        let (account, id) = (self.account, self.id.clone());
+        let (typed, named) = (typed.to_string(), named.to_string());
+        let lid = lid.map(ChatJid::to_string);
+        self.store()
+            .write(move |tx| {
+                if records::number(&tx.view(), &id)? != Some(account) {
+                    return Ok(());
+                }
+                if let Some(lid) = &lid {
+                    messages::link(tx, account, lid, &named)?;
+                }
+                messages::answers_as(tx, account, &typed, &named)
+            })
+            .await
+    }
+}
+
+fn has_other_form(jid: &ChatJid) -> bool {
+    jid.server() == Server::Person && other_form(jid.user()).is_some()
+}

@@ -120,6 +120,12 @@ impl Wanted {
                 .or_else(|| file_name::of_url(&url))
                 .or_else(|| file_name::of_url(&first));
             let mimetype = content_type(&response);
+            if mimetype.as_deref().is_some_and(is_endless) {
+                return Err(failed(
+                    "it is a stream without an end; cameras have another address for single pictures"
+                        .to_owned(),
+                ));
+            }
             let file = read(&mut response, mimetype.as_deref(), room).await?;
             return Ok(Received {
                 file,
@@ -217,6 +223,12 @@ fn header(response: &surf::Response, name: &str) -> Option<Vec<u8>> {
 fn content_type(response: &surf::Response) -> Option<String> {
     let value = file_name::text(&header(response, "content-type")?);
     Some(value.trim().to_owned()).filter(|value| !value.is_empty())
+}
+
+/// What cameras send as a film: one picture after another.
+fn is_endless(mimetype: &str) -> bool {
+    let start = mimetype.get(.."multipart/x-mixed-replace".len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case("multipart/x-mixed-replace"))
 }
 
 /// Whether what is for the server of one address may be shown to that of another: the same one, or the same

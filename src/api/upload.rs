@@ -264,12 +264,19 @@ async fn read_form(
         if fields.len() >= MAX_FIELDS {
             return Err(input::too_many_fields());
         }
-        let text = String::from_utf8(text).map_err(|_| {
-            ApiError::Invalid(format!(
-                "The form's field \"{}\" is not UTF-8",
-                name.escape_debug()
-            ))
-        })?;
+        let text = match String::from_utf8(text) {
+            Ok(text) => text,
+            // A name is read as that of a part would be.
+            Err(error) if matches!(name.as_str(), "fileName" | "filename") => {
+                file_name::text(error.as_bytes())
+            }
+            Err(_) => {
+                return Err(ApiError::Invalid(format!(
+                    "The form's field \"{}\" is not UTF-8",
+                    name.escape_debug()
+                )));
+            }
+        };
         input::add_field(&mut fields, name, text);
     }
     drop(form);

@@ -326,6 +326,7 @@ fn what_servers_give_is_unpacked_and_named() {
                 answer
             }
             "/bomb" => whole("Content-Encoding: gzip\r\n", &gzip(&vec![0; 40 << 20])),
+            "/film" => b"HTTP/1.1 200 OK\r\nContent-Type: Multipart/X-Mixed-Replace; boundary=x\r\n\r\n--x\r\n".to_vec(),
             "/brotli" => whole("Content-Encoding: br\r\n", b"abc"),
             "/cut" => whole("Content-Encoding: gzip\r\n", &gzip(&given)[..20]),
             "/tgz" => whole(
@@ -355,7 +356,11 @@ fn what_servers_give_is_unpacked_and_named() {
     let got = bob.received(good.len() + 1).remove(good.len());
     assert_eq!(got["media"]["sha256"], sha256(&gzip(&content)), "{got}");
     send("/bomb").expect(413);
-    for (path, words) in [("/brotli", "packed as br"), ("/cut", "cannot be unpacked")] {
+    for (path, words) in [
+        ("/film", "stream without an end"),
+        ("/brotli", "packed as br"),
+        ("/cut", "cannot be unpacked"),
+    ] {
         let answer = send(path).expect(400);
         let said = answer["error"].as_str().expect("words");
         assert!(said.contains(words), "{path}: {said}");

@@ -280,7 +280,7 @@ fn decide<'w>(bytes: &Bytes, wish: &'w Wish) -> Cow<'w, str> {
     let by_name_first = by_name.is_some_and(|name| {
         came_with.is_some_and(|said| {
             let said = essence(said);
-            said == "text/plain"
+            (said == "text/plain" && name != said)
                 || ANY_ZIP.contains(&said.as_str())
                 || (said == "application/vnd.ms-excel" && name.starts_with("text/"))
         })
@@ -375,8 +375,8 @@ const USUAL: &[&str] = &[
     "xls", "ppt", "msg", "pub", "vsd", "docx", "docm", "dotx", "dotm", "xlsx", "xlsm", "xltx",
     "xltm", "xlsb", "pptx", "pptm", "ppsx", "ppsm", "potx", "odt", "ods", "odp", "odg", "odf",
     "ott", "epub", "mobi", "pages", "numbers", "key", "vsdx", "xps", "zip", "rar", "7z", "tar",
-    "gz", "bz2", "xz", "apk", "jar", "ipa", "exe", "sh", "torrent", "ttf", "otf", "woff", "woff2",
-    "p12", "crt", "cbz", "3mf", "usdz", "stl", "dxf", "parquet", "sql", "swf",
+    "gz", "bz2", "xz", "apk", "jar", "ipa", "sh", "torrent", "ttf", "otf", "woff", "woff2", "p12",
+    "crt", "cbz", "3mf", "usdz", "stl", "dxf", "parquet", "sql", "swf",
 ];
 
 /// Types under other names than those of [`by_extension`].

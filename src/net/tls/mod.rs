@@ -89,18 +89,20 @@ fn add_extra(roots: &mut RootCertStore, path: &Path) -> Result<Vec<Known>, Strin
     }
     let mut known = Vec::with_capacity(certificates.len());
     for certificate in certificates {
-        let facts = certificate::read(&certificate)
-            .ok_or("holds a broken certificate: it is not X.509 in DER")?;
-        // The key of a server may not vouch for others.
-        if facts.is_authority {
+        let facts = certificate::read(&certificate);
+        // The key of a server may not vouch for others. Of an odd certificate, as old authorities have, not
+        // all can be read that would make it a server's.
+        if facts.as_ref().is_none_or(|facts| facts.is_authority) {
             roots
                 .add(certificate.clone())
                 .map_err(|error| format!("holds a broken certificate: {error}"))?;
         }
-        known.push(Known {
-            der: certificate,
-            facts,
-        });
+        if let Some(facts) = facts {
+            known.push(Known {
+                der: certificate,
+                facts,
+            });
+        }
     }
     Ok(known)
 }

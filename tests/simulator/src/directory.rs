@@ -9,6 +9,7 @@
 use waproto::whatsapp::DeviceProps;
 
 use crate::media::MediaStore;
+use crate::service::Place;
 
 /// One device of one person. `device` 0 is the phone itself.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -54,6 +55,10 @@ pub trait Directory {
     /// Whether the phone of a number shall pretend that it cannot upload a file anew: the result that it
     /// answers with (`MediaRetryNotification.ResultType`).
     fn refused_media_retry(&mut self, number: &str) -> Option<u16>;
+    /// The path that a lie names instead of the true one, if one is wanted of the phone of a number.
+    fn forged_path(&mut self, _number: &str, _place: Place) -> Option<String> {
+        None
+    }
     /// The LID user part of a number, if that number exists.
     fn lid_of(&self, number: &str) -> Option<String>;
     /// The number behind a LID user part.

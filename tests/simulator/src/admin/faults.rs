@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{AdminError, Answer};
 use crate::media::Missing;
-use crate::service::{Fault, FaultKind, LoginFailure, Service, TransferFault};
+use crate::service::{Fault, FaultKind, LoginFailure, Place, Service, TransferFault};
 
 /// The longest delay a fault may make.
 const MAX_DELAY_MS: u64 = 600_000;
@@ -21,8 +21,14 @@ pub(super) struct Request {
     number: Option<String>,
     /// For so many events; until cleared if absent.
     count: Option<u64>,
-    /// Milliseconds of `delay-acks` and `latency`.
+    /// Milliseconds of `delay-acks` and `latency`, and between two bytes of `drip-downloads`.
     ms: Option<u64>,
+    /// How many bytes `overlong-downloads` adds.
+    bytes: Option<u64>,
+    /// Where `redirect-downloads` leads on this machine.
+    port: Option<u16>,
+    /// What `forge-history-path`, `forge-app-state-path` and `forge-retry-path` name.
+    path: Option<String>,
     /// The code of `refuse-sends` and `stream-error`, the HTTP status of `refuse-uploads` and
     /// `refuse-downloads` and `expire-media`, the result of `refuse-media-retry`, the sub-reason of `login-failure`.
     code: Option<u16>,
@@ -55,8 +61,17 @@ enum Kind {
     RefuseDownloads,
     BreakDownloads,
     CorruptDownloads,
+    OverlongDownloads,
+    EndlessDownloads,
+    DripDownloads,
+    StallDownloads,
+    RedirectDownloads,
+    StallUploads,
     ExpireMedia,
     RefuseMediaRetry,
+    ForgeHistoryPath,
+    ForgeAppStatePath,
+    ForgeRetryPath,
     LoginFailure,
     Latency,
 }
@@ -125,7 +140,23 @@ fn lasting(body: &Request) -> Result<FaultKind, AdminError> {
         Kind::RefuseDownloads => FaultKind::Downloads(TransferFault::Refuse(status(body)?)),
         Kind::BreakDownloads => FaultKind::Downloads(TransferFault::Break),
         Kind::CorruptDownloads => FaultKind::Downloads(TransferFault::Corrupt),
+        Kind::OverlongDownloads => {
+            FaultKind::Downloads(TransferFault::Overlong(required(body.bytes, "bytes")?))
+        }
+        Kind::EndlessDownloads => FaultKind::Downloads(TransferFault::Endless),
+        Kind::DripDownloads => {
+            let pause = u64::try_from(delay(body)?.as_millis()).unwrap_or(MAX_DELAY_MS);
+            FaultKind::Downloads(TransferFault::Drip(pause))
+        }
+        Kind::StallDownloads => FaultKind::Downloads(TransferFault::Stall),
+        Kind::RedirectDownloads => {
+            FaultKind::Downloads(TransferFault::Redirect(required(body.port, "port")?))
+        }
+        Kind::StallUploads => FaultKind::Uploads(TransferFault::Stall),
         Kind::RefuseMediaRetry => FaultKind::RefuseMediaRetry(retry_result(body)?),
+        Kind::ForgeHistoryPath => forged(body, Place::History)?,
+        Kind::ForgeAppStatePath => forged(body, Place::AppState)?,
+        Kind::ForgeRetryPath => forged(body, Place::Retry)?,
         Kind::LoginFailure => FaultKind::FailLogin(LoginFailure {
             reason: required(body.reason, "reason")?,
             code: body.code,
@@ -136,6 +167,12 @@ fn lasting(body: &Request) -> Result<FaultKind, AdminError> {
             return Err(AdminError::Bad("this fault happens at once".to_owned()));
         }
     })
+}
+
+fn forged(body: &Request, place: Place) -> Result<FaultKind, AdminError> {
+    let path = body.path.clone();
+    let path = path.ok_or_else(|| AdminError::Bad("this fault needs \"path\"".to_owned()))?;
+    Ok(FaultKind::ForgePath(place, path))
 }
 
 /// The HTTP status of a refusal.

@@ -3,17 +3,17 @@
 //! Files are read and written in pieces, without a thread of their own: they are local, and other
 //! connections get their turn between two pieces.
 
-use std::fs::File;
 use std::io::{self, ErrorKind, Seek as _, SeekFrom, Write as _};
 use std::rc::Rc;
 
 use futures_lite::AsyncReadExt as _;
 use futures_lite::future::yield_now;
-use futures_lite::io::{AssertAsync, BufReader};
+use futures_lite::io::BufReader;
 use http_types::{Body, Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::Hub;
+use super::faulty::{self, Faulty};
 use crate::media::{self, Blob, Hash, Kind, MAX_FILE, MediaRef, Missing, Spool};
 use crate::service::{TransferFault, now_secs};
 
@@ -213,11 +213,15 @@ async fn take_in(
             .with(|service| service.media_mut().take_partial(hash, offset))
             .ok_or(Refusal::BadOffset)?,
     };
+    let half = announced.unwrap_or(2) / 2;
     let end = match fault {
-        Some(TransferFault::Break) => announced.unwrap_or(2) / 2,
+        Some(TransferFault::Break | TransferFault::Stall) => half,
         _ => u64::MAX,
     };
     let outcome = fill(&mut spool, request, end).await;
+    if fault == Some(TransferFault::Stall) {
+        faulty::stall().await;
+    }
     let missing = announced.is_some_and(|len| spool.len() < offset + len);
     match outcome {
         Ok(()) if !missing => {}
@@ -291,53 +295,31 @@ fn faulty_response(
         Some(Range::Part(first, end)) => (StatusCode::PartialContent, first, end),
         Some(Range::Bad) => return Err(Refusal::BadRange(len)),
     };
+    if let Some(TransferFault::Redirect(port)) = fault {
+        let mut response = Response::new(StatusCode::Found);
+        response.insert_header("location", format!("https://127.0.0.1:{port}/elsewhere"));
+        return Ok(response);
+    }
     let mut file = blob.open()?;
     file.seek(SeekFrom::Start(first))?;
     let part = last - first;
-    let reader = Faulty {
-        file: io::Read::take(file, part),
-        at: 0,
-        end: match fault {
-            Some(TransferFault::Break) => part / 2,
-            _ => u64::MAX,
-        },
-        corrupt: fault == Some(TransferFault::Corrupt),
+    let announced = match fault {
+        Some(TransferFault::Overlong(more)) => Some(part.saturating_add(more)),
+        Some(TransferFault::Endless) => None,
+        _ => Some(part),
     };
-    let reader = BufReader::with_capacity(PIECE, AssertAsync::new(reader));
+    let reader = Faulty::new(io::Read::take(file, part), part, fault);
+    let reader = BufReader::with_capacity(PIECE, reader);
     let mut response = Response::new(status);
-    // A file has at most `MAX_FILE` bytes, which every `usize` holds.
-    let part = usize::try_from(part).unwrap_or(usize::MAX);
-    response.set_body(Body::from_reader(reader, Some(part)));
+    // Without a length the body goes out in chunks.
+    let announced = announced.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+    response.set_body(Body::from_reader(reader, announced));
     response.set_content_type(http_types::mime::BYTE_STREAM);
     response.insert_header("accept-ranges", "bytes");
     if status == StatusCode::PartialContent {
         response.insert_header("content-range", format!("bytes {first}-{}/{len}", last - 1));
     }
     Ok(response)
-}
-
-/// A file that breaks off, or comes with a wrong bit in its first byte.
-struct Faulty {
-    file: io::Take<File>,
-    at: u64,
-    end: u64,
-    corrupt: bool,
-}
-
-impl io::Read for Faulty {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let left = self.end - self.at;
-        if left == 0 {
-            return Err(ErrorKind::ConnectionAborted.into());
-        }
-        let most = usize::try_from(left).map_or(buf.len(), |left| left.min(buf.len()));
-        let n = self.file.read(&mut buf[..most])?;
-        if self.corrupt && self.at == 0 && n > 0 {
-            buf[0] ^= 1;
-        }
-        self.at += n as u64;
-        Ok(n)
-    }
 }
 
 #[derive(Debug, PartialEq, Eq)]

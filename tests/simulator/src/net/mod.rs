@@ -1,6 +1,7 @@
 //! The edge: sockets, TLS, WebSocket, HTTP. What is decided, [`crate::service`] decides.
 
 mod chat;
+mod faulty;
 mod media;
 mod power;
 mod stream;

@@ -45,6 +45,8 @@ pub enum FaultKind {
     Downloads(TransferFault),
     /// Phones answer requests to upload a file anew with this result.
     RefuseMediaRetry(u16),
+    /// A phone, or the service, names this path instead of the one where the file lies.
+    ForgePath(Place, String),
     /// Logins fail.
     FailLogin(LoginFailure),
     /// Everything to clients comes late.
@@ -60,6 +62,27 @@ pub enum TransferFault {
     Break,
     /// One bit is wrong. (Of an upload the service would see it: that is a refusal.)
     Corrupt,
+    /// So many bytes come behind the file's own.
+    Overlong(u64),
+    /// The file comes in chunks, and what follows it has no end.
+    Endless,
+    /// One byte comes each time that so many milliseconds have passed.
+    Drip(u64),
+    /// Half of it comes, or is taken; then nothing more, and the connection stays open.
+    Stall,
+    /// The answer is a redirect to this port of this machine.
+    Redirect(u16),
+}
+
+/// What a forged path belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// A piece of the history.
+    History,
+    /// A snapshot of the app state.
+    AppState,
+    /// The answer to a request to upload a file anew.
+    Retry,
 }
 
 /// A fault that waits for its events.
@@ -124,6 +147,13 @@ impl Faults {
     pub(super) fn refused_media_retry(&mut self, number: &str) -> Option<u16> {
         self.take(number, |kind| match kind {
             FaultKind::RefuseMediaRetry(code) => Some(*code),
+            _ => None,
+        })
+    }
+
+    pub(super) fn forged_path(&mut self, number: &str, place: Place) -> Option<String> {
+        self.take(number, |kind| match kind {
+            FaultKind::ForgePath(of, path) if *of == place => Some(path.clone()),
             _ => None,
         })
     }

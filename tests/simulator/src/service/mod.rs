@@ -41,7 +41,7 @@ use crate::media::MediaStore;
 use crate::phone::Phone;
 
 pub use account::Account;
-pub use faults::{Fault, FaultKind, TransferFault};
+pub use faults::{Fault, FaultKind, Place, TransferFault};
 pub use groups::{Change, GroupError, Setting};
 pub use login::LoginFailure;
 pub use node::Form;
@@ -547,6 +547,10 @@ impl Directory for Service {
 
     fn refused_media_retry(&mut self, number: &str) -> Option<u16> {
         self.faults.refused_media_retry(number)
+    }
+
+    fn forged_path(&mut self, number: &str, place: Place) -> Option<String> {
+        self.faults.forged_path(number, place)
     }
 
     fn lid_of(&self, number: &str) -> Option<String> {

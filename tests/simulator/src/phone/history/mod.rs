@@ -18,6 +18,7 @@ use waproto::whatsapp::message::protocol_message::Type as ProtocolType;
 
 use super::{Phone, PhoneError};
 use crate::directory::{DeviceAddr, Directory};
+use crate::service::Place;
 
 pub use past::{Past, PastChat, Peer};
 
@@ -311,7 +312,9 @@ impl Phone {
             oldest_msg_in_chunk_timestamp_sec: i64::try_from(oldest).ok(),
             ..Default::default()
         };
-        if chunk.inline && payload.len() <= MAX_INLINE {
+        let fits = chunk.inline && payload.len() <= MAX_INLINE;
+        let forged = dir.forged_path(&self.number, Place::History);
+        if fits && forged.is_none() {
             notification.initial_hist_bootstrap_inline_payload = Some(payload);
         } else {
             let file = self.upload(
@@ -324,7 +327,8 @@ impl Phone {
             notification.file_length = Some(file.len);
             notification.file_enc_sha256 = Some(file.stored.sha256.to_vec());
             notification.media_key = Some(file.key().to_vec());
-            notification.direct_path = Some(file.stored.direct_path.clone());
+            notification.direct_path =
+                Some(forged.unwrap_or_else(|| file.stored.direct_path.clone()));
         }
         let message = protocol(wa::message::ProtocolMessage {
             r#type: Some(ProtocolType::HISTORY_SYNC_NOTIFICATION),

@@ -57,6 +57,10 @@ pub struct Attachment {
     pub gif: bool,
     /// Whether a sticker moves.
     pub animated: bool,
+    /// What the message says of the file's length, whatever is true.
+    pub file_length: Option<u64>,
+    /// Where the message says that the file lies, whatever is true.
+    pub direct_path: Option<String>,
 }
 
 /// The messages that have a file.

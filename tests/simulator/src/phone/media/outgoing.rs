@@ -11,16 +11,21 @@ const THUMBNAIL: &[u8] = include_bytes!("thumbnail.jpg");
 const WAVEFORM: usize = 64;
 
 macro_rules! file_message {
-    ($kind:ident, $up:expr, $mimetype:expr, $now:expr, { $($field:ident: $value:expr),* $(,)? }) => {
+    ($kind:ident, $file:expr, $up:expr, $mimetype:expr, $now:expr, { $($field:ident: $value:expr),* $(,)? }) => {
         MessageField::some(wa::message::$kind {
             url: Some($up.stored.url.clone()),
-            direct_path: Some($up.stored.direct_path.clone()),
+            direct_path: Some(
+                $file
+                    .direct_path
+                    .clone()
+                    .unwrap_or_else(|| $up.stored.direct_path.clone()),
+            ),
             mimetype: Some($mimetype),
             media_key: Some($up.key().to_vec()),
             media_key_timestamp: Some($now),
             file_sha256: Some($up.sha256.to_vec()),
             file_enc_sha256: Some($up.stored.sha256.to_vec()),
-            file_length: Some($up.len),
+            file_length: Some($file.file_length.unwrap_or($up.len)),
             $($field: $value,)*
             ..Default::default()
         })
@@ -48,7 +53,7 @@ pub(in crate::phone) fn fill(
     let mut message = wa::Message::default();
     match kind {
         FileKind::Image => {
-            message.image_message = file_message!(ImageMessage, up, mimetype, now, {
+            message.image_message = file_message!(ImageMessage, file, up, mimetype, now, {
                 caption: file.caption.clone(),
                 width: Some(file.width.unwrap_or(640)),
                 height: Some(file.height.unwrap_or(480)),
@@ -57,7 +62,7 @@ pub(in crate::phone) fn fill(
             });
         }
         FileKind::Video => {
-            message.video_message = file_message!(VideoMessage, up, mimetype, now, {
+            message.video_message = file_message!(VideoMessage, file, up, mimetype, now, {
                 caption: file.caption.clone(),
                 width: Some(file.width.unwrap_or(640)),
                 height: Some(file.height.unwrap_or(480)),
@@ -69,7 +74,7 @@ pub(in crate::phone) fn fill(
             });
         }
         FileKind::Audio => {
-            message.audio_message = file_message!(AudioMessage, up, mimetype, now, {
+            message.audio_message = file_message!(AudioMessage, file, up, mimetype, now, {
                 seconds: Some(file.seconds.unwrap_or(1)),
                 ptt: Some(file.ptt),
                 waveform: file.ptt.then(|| waveform(up)),
@@ -79,7 +84,7 @@ pub(in crate::phone) fn fill(
         }
         FileKind::Document => {
             let name = file.file_name.clone().unwrap_or_else(|| "file".to_owned());
-            message.document_message = file_message!(DocumentMessage, up, mimetype, now, {
+            message.document_message = file_message!(DocumentMessage, file, up, mimetype, now, {
                 title: Some(name.clone()),
                 file_name: Some(name),
                 caption: file.caption.clone(),
@@ -87,7 +92,7 @@ pub(in crate::phone) fn fill(
             });
         }
         FileKind::Sticker => {
-            message.sticker_message = file_message!(StickerMessage, up, mimetype, now, {
+            message.sticker_message = file_message!(StickerMessage, file, up, mimetype, now, {
                 width: Some(file.width.unwrap_or(512)),
                 height: Some(file.height.unwrap_or(512)),
                 is_animated: Some(file.animated),

@@ -16,6 +16,7 @@ use waproto::whatsapp::media_retry_notification::ResultType;
 use crate::directory::Directory;
 use crate::media::Kind;
 use crate::phone::{Phone, attr, child_bytes};
+use crate::service::Place;
 
 const INFO: &[u8] = b"WhatsApp Media Retry Notification";
 /// The code of `<error>` when the phone does not have the message.
@@ -89,7 +90,8 @@ impl Phone {
                     .media()
                     .put(kind, file.blob.clone(), &self.number, now_ms / 1000);
                 answer.result = Some(ResultType::SUCCESS);
-                answer.direct_path = Some(stored.direct_path);
+                let forged = dir.forged_path(&self.number, Place::Retry);
+                answer.direct_path = Some(forged.unwrap_or(stored.direct_path));
             }
         }
         self.seal_retry(&file.key, id, &answer.encode_to_vec())

@@ -17,7 +17,7 @@ use crate::directory::DeviceAddr;
 use crate::phone::Action;
 use crate::service::account::{Collection, MAX_PATCHES};
 use crate::service::node::{self, attr, num_attr};
-use crate::service::{Service, node::bytes, now_ms};
+use crate::service::{Place, Service, node::bytes, now_ms};
 
 /// The collections there are.
 const NAMES: [&str; 5] = [
@@ -203,9 +203,10 @@ impl Service {
         let file = stored
             .inspect_err(|e| log::warn!("the snapshot cannot be stored: {e}"))
             .ok()?;
+        let forged = self.faults.forged_path(number, Place::AppState);
         let reference = ExternalBlobReference {
             media_key: Some(file.key().to_vec()),
-            direct_path: Some(file.stored.direct_path.clone()),
+            direct_path: Some(forged.unwrap_or_else(|| file.stored.direct_path.clone())),
             file_size_bytes: Some(file.stored.len),
             file_sha256: Some(file.sha256.to_vec()),
             file_enc_sha256: Some(file.stored.sha256.to_vec()),

@@ -297,3 +297,60 @@ fn messages_of_every_kind_come_in_by_their_names() {
         }
     }
 }
+
+#[test]
+fn what_a_browser_would_run_is_an_attachment() {
+    let world = World::new();
+    let server = world.server();
+    let alice = world.pair(&server, "alice", ALICE);
+    let bob = world.phone(BOB, "Bob");
+    let page = base64(b"<script>alert(1)</script>");
+    for (mimetype, kind, way) in [
+        ("image/png", "image/png", "inline"),
+        (
+            "text/plain; charset=utf-8",
+            "text/plain; charset=utf-8",
+            "inline",
+        ),
+        ("text/html", "text/html", "attachment"),
+        (
+            "Text/HTML; charset=utf-8",
+            "Text/HTML; charset=utf-8",
+            "attachment",
+        ),
+        ("image/svg+xml", "image/svg+xml", "attachment"),
+        (
+            "application/xhtml+xml",
+            "application/xhtml+xml",
+            "attachment",
+        ),
+        ("text/javascript", "text/javascript", "attachment"),
+        (
+            "multipart/x-mixed-replace; boundary=x",
+            "multipart/x-mixed-replace; boundary=x",
+            "attachment",
+        ),
+        (
+            "image/png, text/html",
+            "application/octet-stream",
+            "attachment",
+        ),
+        ("no type", "application/octet-stream", "attachment"),
+    ] {
+        let file = json!({"base64": page, "mimetype": mimetype, "fileName": "x"});
+        let id = bob.send(&json!({"to": alice.jid(), "document": file}));
+        let got = message(&world, &server, &id);
+        let by_message = got["mediaUrl"].as_str().expect("a URL").to_owned();
+        let by_id = format!("/media/{}", got["mediaId"].as_str().expect("an id"));
+        for path in [by_message, by_id] {
+            let served = fetch(&world, &server, &path, &[]);
+            assert_eq!(served.status, 200, "{mimetype}");
+            assert_eq!(served.header("content-type"), Some(kind), "{mimetype}");
+            let disposition = served.header("content-disposition").expect("a disposition");
+            assert_eq!(disposition, format!("{way}; filename=\"x\""), "{mimetype}");
+            assert_eq!(served.header("x-content-type-options"), Some("nosniff"));
+            let policy = served.header("content-security-policy").expect("a policy");
+            assert!(policy.starts_with("sandbox;"), "{policy}");
+        }
+    }
+}

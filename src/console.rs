@@ -19,7 +19,8 @@ static CODE_ABOVE: Mutex<Option<(String, usize)>> = Mutex::new(None);
 
 /// Starts the log. Libraries speak up from `debug` on; below that their lines could name people. Errors
 /// they say at every level, but for the `noisy` module.
-pub fn init_log(level: LevelFilter, noisy: &str) {
+/// The lines of the `telling` module hold secrets: they are left out at every level.
+pub fn init_log(level: LevelFilter, noisy: &str, telling: &str) {
     let mut builder = env_logger::Builder::new();
     builder.filter_module("wildcat", level);
     if level >= LevelFilter::Debug {
@@ -28,6 +29,7 @@ pub fn init_log(level: LevelFilter, noisy: &str) {
         builder.filter_level(level.min(LevelFilter::Error));
         builder.filter_module(noisy, LevelFilter::Off);
     }
+    builder.filter_module(telling, LevelFilter::Off);
     let journal = is_journal();
     builder.format(move |out, record| {
         let target = record.target();

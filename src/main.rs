@@ -12,7 +12,7 @@ use wildcat::args::{self, Command, KeyCommand};
 use wildcat::config::{self, Config, Loaded, Origin, Overrides};
 use wildcat::keys::{self, KeyError};
 use wildcat::runtime::Signals;
-use wildcat::whatsapp::NOISY;
+use wildcat::whatsapp::{NOISY, TELLING};
 use wildcat::{RunError, clock, console};
 
 /// What the shell sees when arguments or settings are wrong.
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
             copying(export(&loaded.config.storage.path, &account))
         }),
         Command::Run(overrides) => with_config(&overrides, |loaded| {
-            console::init_log(loaded.config.log.level, NOISY);
+            console::init_log(loaded.config.log.level, NOISY, TELLING);
             finish(listen_to_signals().and_then(|stop| wildcat::run(&loaded.config, stop)))
         }),
         Command::Sandbox(overrides) => sandbox(&overrides),

@@ -35,7 +35,11 @@ pub fn run(overrides: &Overrides, stop: impl Future<Output = ()>) -> Result<(), 
     std::fs::write(&ca, simulator.ca_pem()).map_err(|e| failed(&e))?;
     let settings = settings(overrides, &simulator, &directory.0, &ca);
     let loaded = config::load(&settings, std::env::vars_os())?;
-    console::init_log(loaded.config.log.level, crate::whatsapp::NOISY);
+    console::init_log(
+        loaded.config.log.level,
+        crate::whatsapp::NOISY,
+        crate::whatsapp::TELLING,
+    );
 
     let executor = Arc::new(Executor::new());
     let pulse = Arc::new(Pulse::default());

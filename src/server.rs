@@ -13,7 +13,7 @@ use crate::api::{self, ApiConfig, ApiContext, AuthSettings, Gate, ServerLimits};
 use crate::clock;
 use crate::config::{Config, ConfigErrors, Download};
 use crate::jid::ChatJid;
-use crate::media::{Files, Spool};
+use crate::media::{Files, Space, Spool};
 use crate::net;
 use crate::runtime::{Executor, Pulse, Shutdown, drive, spawn_guarded};
 use crate::store::events::{self, Keep};
@@ -154,6 +154,7 @@ impl Server {
             .map_err(listen_error)?;
         let address = listener.local_addr().map_err(listen_error)?;
 
+        let space = Space::default();
         let wiring = Wiring {
             store: store.clone(),
             executor: Arc::clone(&executor),
@@ -184,16 +185,21 @@ impl Server {
                     tls.clone(),
                     Arc::clone(&executor),
                 ),
+                config.media.patience,
             )),
             version: config.whatsapp.version,
             device_name: config.whatsapp.device_name.clone(),
             spool: spool.clone(),
             files: files.clone(),
+            space: space.clone(),
             media: MediaPolicy {
                 auto_max_bytes: match config.media.download {
                     Download::Auto => config.media.auto_max_bytes,
                     Download::OnDemand => 0,
                 },
+                max_bytes: MAX_MEDIUM as u64,
+                leaves_room: config.media.max_bytes.is_none(),
+                unannounced_max_bytes: config.limits.max_file,
             },
             history_days: config.history.days,
             patience: Patience {
@@ -246,6 +252,7 @@ impl Server {
         let context = ApiContext {
             accounts: accounts.clone(),
             store: store.clone(),
+            space: space.clone(),
             deliveries: deliveries.clone(),
             spool,
             fetch,
@@ -277,7 +284,7 @@ impl Server {
             media_bytes: config.media.max_bytes,
         };
         let time = executor.spawn(upkeep::keep_time(store.clone()));
-        let upkeep = executor.spawn(upkeep::run(store.clone(), files, policy));
+        let upkeep = executor.spawn(upkeep::run(store.clone(), files, policy, space));
         let size = executor.spawn(upkeep::keep_small());
         Ok(Server {
             address,

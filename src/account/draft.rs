@@ -12,6 +12,7 @@ use crate::store::outbox::{FileFacts, Outgoing, Upload, What};
 use crate::whatsapp::SendFailure;
 
 use super::sending::{Sending, Way};
+use super::slots;
 use super::types::{AccountError, OutgoingMedia, OutgoingText};
 
 /// Files that are decoded and converted at the same time: what takes memory and a whole core is done one
@@ -114,7 +115,6 @@ impl Sending {
             mentions,
             quoted_message_id: _,
         } = out;
-        let slot = self.fetcher.slots.acquire().await;
         let (wish, prepared) = {
             let turn = PREPARING.acquire().await;
             let spool = spool.clone();
@@ -128,15 +128,18 @@ impl Sending {
         };
         let prepared = prepared?;
         let upload = match way {
-            Way::Now(session) => Some(
-                session
-                    .upload(wish.kind, prepared.file.path(), &spool)
-                    .await
-                    .map_err(|failure| self.upload_failed(failure))?,
-            ),
+            Way::Now(session) => {
+                let slots = &self.fetcher.slots;
+                let _slot = slots.take(slots::Kind::Upload, self.account).await;
+                Some(
+                    session
+                        .upload(wish.kind, prepared.file.path(), &spool)
+                        .await
+                        .map_err(|failure| self.upload_failed(failure))?,
+                )
+            }
             Way::Later(_) => None,
         };
-        drop(slot);
         let sha256 = match &upload {
             Some(upload) => upload.file_sha256,
             None => {

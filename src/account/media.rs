@@ -4,14 +4,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_lite::FutureExt as _;
-use smol::lock::Semaphore;
-
 use crate::clock::{self, Millis};
 use crate::media::{Spooled, sha256_of};
+use crate::runtime::Shutdown;
 use crate::store::StoreError;
 use crate::store::media::{self as rows, Medium, Wanted};
-use crate::whatsapp::{FetchFailure, Session, TRANSFERS, Wiring};
+use crate::whatsapp::{FetchFailure, MediaPolicy, Session, Wiring};
+use futures_lite::FutureExt as _;
+
+use super::slots::{Kind, Slot, Slots};
 
 /// How long a medium that could not be fetched rests before the next try, by the tries so far; after
 /// the last one it is only fetched when it is asked for.
@@ -29,16 +30,24 @@ const LOOK: usize = 64;
 /// How a fetch ended.
 type Ended = Result<(), FetchFailure>;
 
-/// Who waits for which medium (account and number).
-type UnderWay = HashMap<(u32, u64), Vec<async_channel::Sender<Ended>>>;
+/// What is fetched (account and number).
+type UnderWay = HashMap<(u32, u64), Fetch>;
+
+/// One that is fetched.
+#[derive(Default)]
+struct Fetch {
+    waiters: Vec<async_channel::Sender<Ended>>,
+    /// Triggered when a client waits for it.
+    asked: Shutdown,
+}
 
 /// Fetches media, each once at a time. Clones share it.
 #[derive(Clone)]
 pub struct Fetcher {
     pub wiring: Wiring,
     under_way: Arc<Mutex<UnderWay>>,
-    /// Files that move at the same time, in both directions, over all accounts.
-    pub slots: Arc<Semaphore>,
+    /// For files that move at the same time.
+    pub slots: Slots,
 }
 
 /// When a medium is to be tried again; `None`: not by itself.
@@ -52,11 +61,11 @@ impl Fetcher {
         Fetcher {
             wiring,
             under_way: Arc::default(),
-            slots: Arc::new(Semaphore::new(TRANSFERS)),
+            slots: Slots::new(),
         }
     }
 
-    /// Fetches a medium and stores it. Goes on if the caller leaves.
+    /// Fetches a medium that a client waits for, and stores it. Goes on if the caller leaves.
     ///
     /// # Errors
     /// See [`FetchFailure`].
@@ -67,12 +76,28 @@ impl Fetcher {
         number: u64,
         medium: Medium,
     ) -> Ended {
+        self.fetch_as(Kind::Asked, session, account, number, medium)
+            .await
+    }
+
+    /// One that a client asks for while it waits for a place unasked takes a place of those that are waited for.
+    async fn fetch_as(
+        &self,
+        kind: Kind,
+        session: Arc<Session>,
+        account: u32,
+        number: u64,
+        medium: Medium,
+    ) -> Ended {
         let (sender, ended) = async_channel::bounded(1);
-        let first = {
+        let (first, asked) = {
             let mut under_way = self.lock();
-            let waiters = under_way.entry((account, number)).or_default();
-            waiters.push(sender);
-            waiters.len() == 1
+            let fetch = under_way.entry((account, number)).or_default();
+            fetch.waiters.push(sender);
+            if kind == Kind::Asked {
+                fetch.asked.trigger();
+            }
+            (fetch.waiters.len() == 1, fetch.asked.clone())
         };
         if first {
             let fetcher = self.clone();
@@ -84,12 +109,16 @@ impl Fetcher {
                         fetcher: &fetcher,
                         key: (account, number),
                     };
-                    let result = fetcher.fetch_now(&session, account, number, medium).await;
-                    for waiter in fetcher
-                        .lock()
-                        .remove(&(account, number))
-                        .unwrap_or_default()
-                    {
+                    let _slot = fetcher.place(kind, account, &asked).await;
+                    let kind = match asked.is_triggered() {
+                        true => Kind::Asked,
+                        false => kind,
+                    };
+                    let result = fetcher
+                        .fetch_now(kind, &session, account, number, medium)
+                        .await;
+                    let fetch = fetcher.lock().remove(&(account, number));
+                    for waiter in fetch.unwrap_or_default().waiters {
                         // It may have left.
                         let _ = waiter.try_send(result.clone());
                     }
@@ -102,16 +131,29 @@ impl Fetcher {
             .unwrap_or_else(|_| Err(FetchFailure::Other("internal error".into())))
     }
 
+    /// A place of that kind, or, once a client waits, of those for what clients wait for.
+    async fn place(&self, kind: Kind, account: u32, asked: &Shutdown) -> Slot {
+        let promoted = async {
+            asked.wait().await;
+            self.slots.take(Kind::Asked, account).await
+        };
+        match kind {
+            Kind::Unasked => self.slots.take(kind, account).or(promoted).await,
+            Kind::Upload | Kind::Asked => promoted.await,
+        }
+    }
+
     async fn fetch_now(
         &self,
+        kind: Kind,
         session: &Session,
         account: u32,
         number: u64,
         medium: Medium,
     ) -> Ended {
-        let _slot = self.slots.acquire().await;
         let failed = |e: &dyn std::fmt::Display| FetchFailure::Other(e.to_string());
-        let (file, moved_to) = session.fetch(&medium, &self.wiring.spool).await?;
+        let policy = for_kind(self.wiring.media, kind);
+        let (file, moved_to) = session.fetch(&medium, policy, &self.wiring.spool).await?;
         let files = self.wiring.files.clone();
         let size = smol::unblock(move || {
             let size = file.size()?;
@@ -120,6 +162,7 @@ impl Fetcher {
         })
         .await
         .map_err(|e| failed(&e))?;
+        self.wiring.space.file_came();
         let now = clock::now();
         let known = self
             .wiring
@@ -158,6 +201,7 @@ impl Fetcher {
 
     /// Says that a medium's file is here.
     async fn is_kept(&self, account: u32, number: u64) {
+        self.wiring.space.file_came();
         let now = clock::now();
         let stored = self.wiring.store.write(move |tx| {
             if let Some(mut medium) = rows::get(&tx.view(), account, number)? {
@@ -280,7 +324,12 @@ impl Fetcher {
                 .await?;
             return Ok(None);
         };
-        let failure = match self.fetch(session.clone(), account, number, medium).await {
+        if !self.has_room(medium.size).await {
+            log::debug!("a medium is not fetched while the disk is all but full");
+            return self.later(account, wanted).await.map(Some);
+        }
+        let fetched = self.fetch_as(Kind::Unasked, session.clone(), account, number, medium);
+        let failure = match fetched.await {
             Ok(()) => return Ok(None),
             Err(failure) => failure,
         };
@@ -309,6 +358,31 @@ impl Fetcher {
         Ok(due)
     }
 
+    /// Whether a file of `size` bytes leaves half of the room that files are to leave: the oldest go within a minute.
+    async fn has_room(&self, size: u64) -> bool {
+        if !self.wiring.media.leaves_room {
+            return true;
+        }
+        let files = self.wiring.files.clone();
+        // Where that cannot be known, the write tells.
+        smol::unblock(move || files.disk())
+            .await
+            .map_or(true, |disk| {
+                disk.free.saturating_sub(size) >= disk.reserve() / 2
+            })
+    }
+
+    /// Looks at one again soon, without counting this as a try; returns when.
+    async fn later(&self, account: u32, wanted: Wanted) -> Result<Millis, StoreError> {
+        let due = next_try(1, clock::now()).unwrap_or_default();
+        let again = Wanted { due, ..wanted };
+        self.wiring
+            .store
+            .write(move |tx| rows::want(tx, account, again))
+            .await?;
+        Ok(due)
+    }
+
     /// The SHA-256 of a file.
     ///
     /// # Errors
@@ -321,6 +395,17 @@ impl Fetcher {
         self.under_way
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is fetched unasked is no larger than its setting says, whether its message says how large it is or not.
+fn for_kind(policy: MediaPolicy, kind: Kind) -> MediaPolicy {
+    match kind {
+        Kind::Upload | Kind::Asked => policy,
+        Kind::Unasked => MediaPolicy {
+            unannounced_max_bytes: policy.auto_max_bytes.min(policy.unannounced_max_bytes),
+            ..policy
+        },
     }
 }
 

@@ -17,6 +17,7 @@ mod queue;
 mod reach;
 mod recipient;
 mod sending;
+mod slots;
 mod types;
 
 pub use health::AccountHealth;

@@ -22,6 +22,7 @@ use super::progress;
 use super::queue::{Picker, TRIES, Try};
 use super::reach;
 use super::sending::{Sending, Verdict, is_final};
+use super::slots;
 use super::types::{AccountError, OutboxEntry, OutboxView};
 
 /// Entries that are looked at in one go.
@@ -316,7 +317,8 @@ impl Sending {
         let Some((kind, _)) = media_of(message.kind).filter(|_| there) else {
             return Err(refused(FILE_LOST));
         };
-        let _slot = self.fetcher.slots.acquire().await;
+        let slots = &self.fetcher.slots;
+        let _slot = slots.take(slots::Kind::Upload, self.account).await;
         session
             .upload(kind, &path, &self.fetcher.wiring.spool)
             .await

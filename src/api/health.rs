@@ -43,6 +43,7 @@ struct Health {
     time: String,
     accounts: Vec<OfAccount>,
     storage: OfStorage,
+    media: OfMedia,
     event_thread: OfEventThread,
     webhooks: OfWebhooks,
 }
@@ -64,6 +65,16 @@ struct OfStorage {
     healthy: bool,
     problem: Option<String>,
     /// Since when nothing can be stored.
+    since: Option<String>,
+}
+
+/// For information: the files of messages can be fetched again, and messages come in.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OfMedia {
+    /// Whether the oldest files go because the disk has too little room.
+    making_room: bool,
+    /// Since when they do.
     since: Option<String>,
 }
 
@@ -133,6 +144,7 @@ fn report(context: &ApiContext, caller: &Caller) -> Health {
         longest_ms: ms(beat.longest),
     };
     let (hooks, behind) = context.deliveries.backlog();
+    let short_since = context.space.short_since();
     Health {
         healthy: storage.healthy
             && event_thread.healthy
@@ -140,6 +152,10 @@ fn report(context: &ApiContext, caller: &Caller) -> Health {
         time: clock::iso8601(now),
         accounts,
         storage,
+        media: OfMedia {
+            making_room: short_since.is_some(),
+            since: short_since.map(clock::iso8601),
+        },
         event_thread,
         webhooks: OfWebhooks { hooks, behind },
     }

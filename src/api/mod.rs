@@ -47,7 +47,7 @@ use smol::lock::Semaphore;
 
 use crate::account::Accounts;
 use crate::config::Envelope;
-use crate::media::Spool;
+use crate::media::{Space, Spool};
 use crate::runtime::Pulse;
 use crate::runtime::Shutdown;
 use crate::store::Store;
@@ -64,6 +64,8 @@ pub use serve::{ServerLimits, serve};
 pub struct ApiContext {
     pub accounts: Accounts,
     pub store: Store,
+    /// Whether files go because the disk has too little room.
+    pub space: Space,
     pub deliveries: Deliveries,
     /// Where files that come in go.
     pub spool: Spool,

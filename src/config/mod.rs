@@ -127,8 +127,10 @@ pub struct Media {
     pub download: Download,
     /// Bytes.
     pub auto_max_bytes: u64,
-    /// Bytes of all files together; `None`: as many as fit.
+    /// Bytes of all files together; `None`: as many as the disk has room for.
     pub max_bytes: Option<u64>,
+    /// How long a transfer may move too little.
+    pub patience: Duration,
 }
 
 /// When the files of messages are fetched.
@@ -400,6 +402,9 @@ fn build(read: &mut Reader<'_>) -> Config {
                 values::size(text, 1 << 10..=512 << 20).map(|bytes| bytes as u64)
             }),
             max_bytes: read.text("media.max_bytes", values::bound),
+            patience: read.text("media.patience", |text| {
+                values::duration(text, SECOND..=10 * MINUTE)
+            }),
         },
         history: History {
             days: read.number("history.days", 0..=3_650),
@@ -575,6 +580,7 @@ impl Config {
                     download,
                     auto_max_bytes,
                     max_bytes: media_max_bytes,
+                    patience: media_patience,
                 },
             history: History { days },
             whatsapp:
@@ -659,6 +665,7 @@ impl Config {
             ("media.download", quoted(download)),
             ("media.auto_max_bytes", file_bytes(auto_max_bytes)),
             ("media.max_bytes", bound(media_max_bytes)),
+            ("media.patience", seconds(media_patience)),
             ("history.days", days.to_string()),
             ("whatsapp.url", quoted(url.as_str())),
             ("whatsapp.version", quoted(&version)),

@@ -13,7 +13,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::Spooled;
+use super::{Disk, Spooled};
 use crate::clock;
 
 /// Held from the choice of a name in `history` until a file has it.
@@ -135,12 +135,38 @@ impl Files {
         Ok(removed)
     }
 
+    /// How full the disk is that all of this lies on.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn disk(&self) -> io::Result<Disk> {
+        let stat = rustix::fs::statvfs(&*self.data)?;
+        Ok(Disk {
+            total: stat.f_blocks.saturating_mul(stat.f_frsize),
+            free: stat.f_bavail.saturating_mul(stat.f_frsize),
+        })
+    }
+
     /// The media (account and number) that have to go, those first that were stored first, so that
     /// the rest take at most `bytes`.
     ///
     /// # Errors
     /// What the disk says.
     pub fn oldest_over(&self, bytes: u64) -> io::Result<Vec<(u32, u64)>> {
+        self.oldest(|total| total.saturating_sub(bytes))
+    }
+
+    /// The media that have to go, those first that were stored first, so that `bytes` become free; all, if
+    /// they have less.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn oldest_worth(&self, bytes: u64) -> io::Result<Vec<(u32, u64)>> {
+        self.oldest(|_| bytes)
+    }
+
+    /// The media that were stored first and together have as many bytes as `much` says of all.
+    fn oldest(&self, much: impl FnOnce(u64) -> u64) -> io::Result<Vec<(u32, u64)>> {
         let mut found = Vec::new();
         let mut total: u64 = 0;
         for account in numbered::<u32>(&self.data.join("media"))? {
@@ -156,11 +182,12 @@ impl Files {
         }
         found.sort_unstable();
         let mut doomed = Vec::new();
+        let mut left = much(total);
         for (_, account, number, size) in found {
-            if total <= bytes {
+            if left == 0 {
                 break;
             }
-            total = total.saturating_sub(size);
+            left = left.saturating_sub(size);
             doomed.push((account, number));
         }
         Ok(doomed)
@@ -275,6 +302,12 @@ mod tests {
         assert_eq!(files.oldest_over(299).unwrap(), [(1, 2)]);
         assert_eq!(files.oldest_over(100).unwrap(), [(1, 2), (2, 1)]);
         assert_eq!(files.oldest_over(0).unwrap(), [(1, 2), (2, 1), (1, 1)]);
+        assert_eq!(files.oldest_worth(0).unwrap(), []);
+        assert_eq!(files.oldest_worth(1).unwrap(), [(1, 2)]);
+        assert_eq!(files.oldest_worth(101).unwrap(), [(1, 2), (2, 1)]);
+        assert_eq!(files.oldest_worth(u64::MAX).unwrap().len(), 3);
+        let disk = files.disk().unwrap();
+        assert!(0 < disk.free && disk.free <= disk.total, "{disk:?}");
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod files;
 mod image;
 mod iso;
 mod ogg;
+mod space;
 mod spool;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ mod webp;
 
 pub use document::{extension_of, usual_name};
 pub use files::Files;
+pub use space::{Disk, Space, SpaceNews};
 pub use spool::{Spool, Spooled};
 
 use std::fs::File;

@@ -10,7 +10,7 @@ use futures_lite::FutureExt as _;
 pub use time::keep as keep_time;
 
 use crate::clock::{self, Millis};
-use crate::media::Files;
+use crate::media::{Files, Space, SpaceNews};
 use crate::pages;
 use crate::store::{Store, StoreError, media, messages, probe};
 
@@ -35,7 +35,7 @@ pub struct Policy {
     pub age: Option<Duration>,
     /// Bytes that messages may take in the database.
     pub bytes: Option<u64>,
-    /// Bytes that files may take.
+    /// Bytes that files may take; `None`: as many as leave some of the disk free.
     pub media_bytes: Option<u64>,
 }
 
@@ -73,12 +73,15 @@ pub async fn keep_small() {
     }
 }
 
-/// Works until it is dropped, or the storage is closed.
-pub async fn run(store: Store, files: Files, policy: Policy) {
+/// Works until it is dropped, or the storage is closed. `space` is told how full the disk is.
+pub async fn run(store: Store, files: Files, policy: Policy, space: Space) {
     let mut seen = None;
     let mut rests = 0;
     loop {
         let certain = clock::certain().is_some();
+        let mut grown = space.files();
+        // Others fill the disk, too: it is looked at also while nothing is stored.
+        make_room(&store, &files, policy, &space).await;
         // Even to look writes a page: that of LMDB's table of readers.
         if seen != Some(store.stats().commits) || rests >= RESTS {
             if let Err(error) = round(&store, &files, policy).await {
@@ -114,7 +117,22 @@ pub async fn run(store: Store, files: Files, policy: Policy) {
                     false => store.refused().await,
                 }
             };
-            rest.or(refused).or(news).await;
+            let file_came = async {
+                match policy.media_bytes {
+                    Some(_) => std::future::pending().await,
+                    None => (&mut grown).await,
+                }
+                true
+            };
+            let turn = rest.or(refused).or(news);
+            let turn = async {
+                turn.await;
+                false
+            };
+            if turn.or(file_came).await {
+                grown = space.files();
+                make_room(&store, &files, policy, &space).await;
+            }
             if failing && store.write(probe).await.is_ok() {
                 log::info!("storage: what was refused can be stored again");
             }
@@ -149,8 +167,7 @@ async fn round(store: &Store, files: &Files, policy: Policy) -> Result<(), Store
     Ok(())
 }
 
-/// Removes the oldest files. Their messages stay, and a file is fetched again for who asks for it, as
-/// long as WhatsApp has it.
+/// Removes the oldest files beyond so many bytes.
 async fn shrink_media(store: &Store, files: &Files, bytes: u64) -> Result<(), StoreError> {
     let looking = files.clone();
     let doomed = match smol::unblock(move || looking.oldest_over(bytes)).await {
@@ -160,6 +177,58 @@ async fn shrink_media(store: &Store, files: &Files, bytes: u64) -> Result<(), St
             return Ok(());
         }
     };
+    remove_oldest(store, files, &doomed).await?;
+    if !doomed.is_empty() {
+        log::info!("{} of the oldest files removed", doomed.len());
+    }
+    Ok(())
+}
+
+/// Removes the oldest files while the disk has too little room, unless a number of bytes bounds them.
+async fn make_room(store: &Store, files: &Files, policy: Policy, space: &Space) {
+    if policy.media_bytes.is_some() {
+        return;
+    }
+    let looking = files.clone();
+    let looked = smol::unblock(move || {
+        let disk = looking.disk()?;
+        let doomed = match disk.missing() {
+            0 => Vec::new(),
+            bytes => looking.oldest_worth(bytes)?,
+        };
+        Ok::<_, std::io::Error>((disk, doomed))
+    });
+    let (disk, doomed) = match looked.await {
+        Ok(looked) => looked,
+        Err(error) => {
+            log::debug!("the disk could not be measured: {error}");
+            return;
+        }
+    };
+    match space.look(disk, clock::now()) {
+        SpaceNews::Began => log::warn!(
+            "the disk has {} MiB free, and files of messages leave {} MiB of it free: from now on the oldest files \
+             go; make room on the disk, or set media.max_bytes",
+            disk.free >> 20,
+            disk.reserve() >> 20
+        ),
+        SpaceNews::Ended => log::info!("the disk has room for files of messages again"),
+        SpaceNews::Nothing => {}
+    }
+    match remove_oldest(store, files, &doomed).await {
+        Ok(()) if doomed.is_empty() => {}
+        Ok(()) => log::debug!("{} of the oldest files removed", doomed.len()),
+        Err(error) => log::debug!("the oldest files remain for now: {error}"),
+    }
+}
+
+/// Removes files. Their messages stay, and a file is fetched again for a client that asks for it, as long as
+/// WhatsApp has it.
+async fn remove_oldest(
+    store: &Store,
+    files: &Files,
+    doomed: &[(u32, u64)],
+) -> Result<(), StoreError> {
     for step in doomed.chunks(STEP) {
         let gone = step.to_vec();
         store
@@ -172,9 +241,6 @@ async fn shrink_media(store: &Store, files: &Files, bytes: u64) -> Result<(), St
             .await?;
         remove_files(files, step.to_vec()).await;
         smol::Timer::after(PAUSE).await;
-    }
-    if !doomed.is_empty() {
-        log::info!("{} of the oldest files removed", doomed.len());
     }
     Ok(())
 }

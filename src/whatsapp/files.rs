@@ -6,9 +6,8 @@ use std::io::{BufReader, BufWriter, Read, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 use whatsapp_rust::anyhow;
-use whatsapp_rust::download::{DownloadParams, MediaType};
+use whatsapp_rust::download::MediaType;
 use whatsapp_rust::features::{MediaRetryResult, MediaReuploadRequest};
-use whatsapp_rust::http::HttpStatusError;
 use whatsapp_rust::upload::UploadResponse;
 use whatsapp_rust::wacore::upload::{EncryptedMediaInfo, UploadSource, encrypt_media_streaming};
 
@@ -16,7 +15,12 @@ use crate::media::{MediaKind, Spool, Spooled};
 use crate::store::media::{Medium, Remote};
 use crate::store::outbox::Upload;
 
-use super::session::{SendFailure, Session, wire_jid};
+use super::download::NotFetched;
+use super::remote;
+use super::session::{MediaPolicy, SendFailure, Session, wire_jid};
+
+/// A message without a file, or with a path that leads elsewhere.
+const NO_FILE: &str = "the message names no file at WhatsApp's media servers";
 
 /// Why a medium was not fetched.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -57,63 +61,43 @@ impl Session {
             .map_err(|e| SendFailure::Other(format!("WhatsApp did not take the file: {e:#}")))
     }
 
-    /// Fetches a medium from WhatsApp's media servers into the spool, its hashes checked. A link
-    /// that has expired is asked for again at the phone; the new one is returned, too.
+    /// Fetches a medium from WhatsApp's media servers into the spool, its MAC checked, and not more of it than
+    /// its message announced. A link that has expired is asked for again at the phone; the new one is returned,
+    /// too.
     ///
     /// # Errors
     /// See [`FetchFailure`].
     pub async fn fetch(
         &self,
         medium: &Medium,
+        policy: MediaPolicy,
         spool: &Spool,
     ) -> Result<(Spooled, Option<String>), FetchFailure> {
         let Some(remote) = &medium.remote else {
-            return Err(FetchFailure::Gone("the message names no file".into()));
+            return Err(FetchFailure::Gone(NO_FILE.into()));
         };
+        let most = most(medium.size, policy).map_err(FetchFailure::Gone)?;
         if !self.is_ready() {
             return Err(FetchFailure::NotConnected);
         }
-        let mut expired = remote.direct_path.is_empty();
-        if !expired {
-            match self
-                .fetch_from(&remote.direct_path, medium, remote, spool)
-                .await
-            {
+        // An earlier version of this server has stored what senders wrote.
+        let path = remote.direct_path.as_str();
+        if !path.is_empty() {
+            if !remote::is_path(path) {
+                return Err(FetchFailure::Gone(NO_FILE.into()));
+            }
+            match self.download(path, medium, remote, most, spool).await {
                 Ok(file) => return Ok((file, None)),
-                Err(error) if is_expired(&error) => expired = true,
-                Err(error) => return Err(FetchFailure::Other(format!("{error:#}"))),
+                Err(failure) if failure.is_expired() => {}
+                Err(failure) => return Err(fetch_failure(failure)),
             }
         }
-        debug_assert!(expired);
         let path = self.ask_again(medium, remote).await?;
         let file = self
-            .fetch_from(&path, medium, remote, spool)
+            .download(&path, medium, remote, most, spool)
             .await
-            .map_err(|e| FetchFailure::Other(format!("{e:#}")))?;
+            .map_err(fetch_failure)?;
         Ok((file, Some(path)))
-    }
-
-    async fn fetch_from(
-        &self,
-        direct_path: &str,
-        medium: &Medium,
-        remote: &Remote,
-        spool: &Spool,
-    ) -> anyhow::Result<Spooled> {
-        let params = DownloadParams::encrypted(
-            direct_path,
-            &remote.media_key,
-            &medium.sha256,
-            &remote.file_enc_sha256,
-            medium.size,
-            media_type_of(&medium.kind),
-        );
-        let spool = spool.clone();
-        let (file, writer) = smol::unblock(move || spool.create()).await?;
-        self.client
-            .download_from_params_to_writer(&params, writer)
-            .await?;
-        Ok(file)
     }
 
     /// Asks the phone to upload a medium anew; returns where it lies then.
@@ -138,7 +122,13 @@ impl Session {
             .await
             .map_err(|e| FetchFailure::Other(format!("the phone was asked again: {e}")))?;
         match answer {
-            MediaRetryResult::Success { direct_path, .. } => Ok(direct_path),
+            MediaRetryResult::Success { direct_path, .. } if remote::is_path(&direct_path) => {
+                Ok(direct_path)
+            }
+            MediaRetryResult::Success { .. } => Err(FetchFailure::Gone(
+                "the phone was asked for the file again, and named a place that is not at WhatsApp's media servers"
+                    .into(),
+            )),
             MediaRetryResult::NotFound => Err(FetchFailure::Gone(
                 "neither WhatsApp nor the phone has the file any more".into(),
             )),
@@ -173,23 +163,29 @@ fn media_type(kind: MediaKind) -> MediaType {
     }
 }
 
-/// Of the kind that a stored medium has.
-fn media_type_of(kind: &str) -> MediaType {
-    match kind {
-        "image" => MediaType::Image,
-        "video" => MediaType::Video,
-        "audio" => MediaType::Audio,
-        "sticker" => MediaType::Sticker,
-        _ => MediaType::Document,
+/// Bytes that a file may have as it is stored at WhatsApp; in words, if its message announces too many.
+fn most(announced: u64, policy: MediaPolicy) -> Result<u64, String> {
+    let size = match announced {
+        // The message does not say.
+        0 => policy.unannounced_max_bytes,
+        size => size,
+    };
+    if size > policy.max_bytes {
+        return Err(format!(
+            "it has {size} bytes, and at most {} are fetched",
+            policy.max_bytes
+        ));
     }
+    Ok(remote::encrypted_size(size))
 }
 
-/// Whether the media servers know the file no more; 401 and 403 were tried with a new token.
-fn is_expired(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<HttpStatusError>())
-        .any(|answer| matches!(answer.status, 403 | 404 | 410))
+fn fetch_failure(failure: NotFetched) -> FetchFailure {
+    match failure {
+        NotFetched::TooLong(_) => FetchFailure::Gone(
+            "it is longer than its message says, and was not fetched to its end".into(),
+        ),
+        other => FetchFailure::Other(other.to_string()),
+    }
 }
 
 /// Encrypts a file into the spool, piece by piece.
@@ -222,5 +218,27 @@ impl UploadSource for EncryptedFile {
         let mut file = File::open(self.file.path())?;
         file.seek(SeekFrom::Start(offset))?;
         Ok(Box::new(file))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_may_have_what_its_message_says() {
+        let policy = MediaPolicy {
+            auto_max_bytes: 10,
+            max_bytes: 1_000,
+            unannounced_max_bytes: 500,
+            leaves_room: true,
+        };
+        assert_eq!(most(1, policy), Ok(26));
+        assert_eq!(most(1_000, policy), Ok(1_018));
+        assert_eq!(most(0, policy), Ok(522));
+        for absurd in [1_001, u64::MAX] {
+            let words = most(absurd, policy).unwrap_err();
+            assert!(words.ends_with("at most 1000 are fetched"), "{words}");
+        }
     }
 }

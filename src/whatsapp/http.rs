@@ -20,24 +20,32 @@ use whatsapp_rust::wacore::net::{
     HttpClient, HttpRequest, HttpResponse, StreamingHttpResponse, UploadBody,
 };
 
-/// How long a media transfer may stand still.
-const STALLED: Duration = Duration::from_secs(30);
+use super::pace::Pace;
+
+/// How long the head of an answer may take.
+const ANSWER: Duration = Duration::from_secs(30);
 /// The piece in which a medium is read, in bytes.
 const PIECE: usize = 16 * 1024;
 /// How much of the answer to an upload is read, in bytes.
 const MAX_UPLOAD_ANSWER: usize = 64 * 1024;
 
-/// Sends wacore's requests. Time and size limits are those of the clients.
+/// Sends wacore's requests. Time and size limits are those of the clients; besides, files must move.
 #[derive(Debug, Clone)]
 pub struct SurfHttpClient {
     client: surf::Client,
     media: surf::Client,
+    patience: Duration,
 }
 
 impl SurfHttpClient {
-    /// `client` for what is small and soon there, `media` for files.
-    pub fn new(client: surf::Client, media: surf::Client) -> SurfHttpClient {
-        SurfHttpClient { client, media }
+    /// `client` for what is small and soon there, `media` for files, which end if they move too little in the time
+    /// `patience`.
+    pub fn new(client: surf::Client, media: surf::Client, patience: Duration) -> SurfHttpClient {
+        SurfHttpClient {
+            client,
+            media,
+            patience,
+        }
     }
 }
 
@@ -74,13 +82,14 @@ impl HttpClient for SurfHttpClient {
                 .map_err(surf::Error::into_inner)
         };
         let mut response = block_on(answer.or(async {
-            smol::Timer::after(STALLED).await;
-            Err(anyhow!("no answer within {STALLED:?}"))
+            smol::Timer::after(ANSWER).await;
+            Err(anyhow!("no answer within {ANSWER:?}"))
         }))?;
         Ok(StreamingHttpResponse {
             status_code: response.status().into(),
             body: Box::new(Download {
                 body: Mutex::new(response.take_body()),
+                pace: Pace::new(self.patience),
             }),
         })
     }
@@ -97,11 +106,9 @@ impl HttpClient for SurfHttpClient {
         content_length: u64,
     ) -> anyhow::Result<HttpResponse> {
         let length = usize::try_from(content_length).context("the file is too large")?;
-        let started = Instant::now();
         let moved = Arc::new(AtomicU64::new(0));
         let reader = Upload {
             body: Mutex::new(body),
-            started,
             moved: moved.clone(),
         };
         let mut request = translated(request)?;
@@ -125,19 +132,7 @@ impl HttpClient for SurfHttpClient {
                 body,
             })
         };
-        let stalled = async {
-            loop {
-                let last = Duration::from_millis(moved.load(Ordering::Relaxed));
-                let idle = started.elapsed().saturating_sub(last);
-                match STALLED.checked_sub(idle) {
-                    Some(left) if !left.is_zero() => {
-                        smol::Timer::after(left).await;
-                    }
-                    _ => return Err(anyhow!("the upload stood still for {STALLED:?}")),
-                }
-            }
-        };
-        block_on(exchange.or(stalled))
+        block_on(exchange.or(too_slow(&moved, content_length, self.patience)))
     }
 }
 
@@ -169,37 +164,68 @@ fn translated(request: HttpRequest) -> anyhow::Result<surf::Request> {
     Ok(request)
 }
 
+/// Ends when an upload of `length` bytes moves too little, or its answer does not come, within `window`.
+async fn too_slow<T>(moved: &AtomicU64, length: u64, window: Duration) -> anyhow::Result<T> {
+    let mut pace = Pace::new(window);
+    let mut before = 0;
+    loop {
+        smol::Timer::after(window).await;
+        let now = moved.load(Ordering::Relaxed);
+        if now < length {
+            pace.note(now - before, window)
+                .context("the upload was too slow")?;
+        } else if now == before {
+            // A window has begun and ended since the last byte went.
+            return Err(anyhow!("no answer to the upload within {window:?}"));
+        }
+        before = now;
+    }
+}
+
 /// A body that is read on a thread that may block. The lock is never waited for: it only says that
 /// nobody reads it at the same time.
 struct Download {
     body: Mutex<surf::Body>,
+    pace: Pace,
 }
 
 impl Read for Download {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let body = self.body.get_mut().unwrap_or_else(PoisonError::into_inner);
-        block_on(body.read(out).or(async {
-            smol::Timer::after(STALLED).await;
-            Err(io::ErrorKind::TimedOut.into())
-        }))
+        loop {
+            let started = Instant::now();
+            let left = self.pace.left();
+            let read = async { Some(body.read(out).await) };
+            let over = async {
+                smol::Timer::after(left).await;
+                None
+            };
+            let read = block_on(read.or(over)).transpose()?;
+            // The end is not too slow.
+            if read != Some(0) {
+                let count = read.unwrap_or(0) as u64;
+                self.pace
+                    .note(count, started.elapsed())
+                    .map_err(|slow| io::Error::new(io::ErrorKind::TimedOut, slow))?;
+            }
+            if let Some(count) = read {
+                return Ok(count);
+            }
+        }
     }
 }
 
-/// A file on its way out, which notes when it was last read from. The lock as above.
+/// A file on its way out, which counts the bytes that were read. The lock as above.
 struct Upload {
     body: Mutex<UploadBody>,
-    started: Instant,
-    /// Milliseconds since the start.
     moved: Arc<AtomicU64>,
 }
 
 impl Read for Upload {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let at = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.moved.store(at, Ordering::Relaxed);
-        self.body
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner)
-            .read(out)
+        let body = self.body.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let count = body.read(out)?;
+        self.moved.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
     }
 }

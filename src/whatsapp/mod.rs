@@ -8,14 +8,18 @@ mod acks;
 mod backend;
 mod chats;
 mod convert;
+mod download;
 mod files;
+mod guard;
 mod history;
 mod holdback;
 mod http;
 mod inbound;
 mod lost;
 mod news;
+mod pace;
 mod refusal;
+mod remote;
 mod runtime;
 mod session;
 mod silence;
@@ -33,7 +37,7 @@ pub use http::SurfHttpClient;
 pub use inbound::fuzzing;
 pub use news::SessionNews;
 pub use refusal::unwritable;
-pub use runtime::{SmolRuntime, TRANSFERS};
+pub use runtime::{SmolRuntime, UPLOADS};
 pub use session::{
     Ack, Content, MediaPolicy, PairingCode, SendFailure, Session, SessionError, Standing, Wiring,
     new_message_id,
@@ -44,6 +48,9 @@ pub use transport::WsTransportFactory;
 /// The client's module that says at each attempt, for days, that it cannot connect. The account's driver
 /// says it once, and why.
 pub const NOISY: &str = "whatsapp_rust::client::lifecycle";
+
+/// The client's module that says with each warning the address of a file, and the media token in it.
+pub const TELLING: &str = "whatsapp_rust::download";
 
 /// What the clients take for the time.
 struct ServerTime;

@@ -20,11 +20,13 @@ use whatsapp_rust::wacore::runtime::{AbortHandle, Runtime};
 /// Blocking jobs (making prekeys, key derivation, unpacking history) under way at the same time, over
 /// all accounts. The pool behind [`smol::unblock`] starts a thread for each job that finds none idle,
 /// up to 500, and ends one after half a second of idleness; this keeps it small. Media hold their
-/// place for as long as they take to move, so there are some beyond theirs.
-static BLOCKING: Semaphore = Semaphore::new(2 + TRANSFERS);
+/// place for as long as they take to move, so there are some beyond theirs: for what is sent, and for what the
+/// clients fetch for themselves (history, app state).
+static BLOCKING: Semaphore = Semaphore::new(2 + UPLOADS + OWN_DOWNLOADS);
 
-/// Files under way to and from WhatsApp at the same time, over all accounts.
-pub const TRANSFERS: usize = 4;
+/// Files under way to WhatsApp at the same time, over all accounts.
+pub const UPLOADS: usize = 4;
+const OWN_DOWNLOADS: usize = 4;
 
 type PanicHook = Arc<dyn Fn(&str) + Send + Sync>;
 

@@ -12,7 +12,6 @@ use whatsapp_rust::http::HttpClient;
 use whatsapp_rust::pair_code::PairCodeOptions;
 use whatsapp_rust::send::SendOptions;
 use whatsapp_rust::transport::{Transport, TransportEvent, TransportFactory};
-use whatsapp_rust::wacore::net::{StreamingHttpResponse, UploadBody};
 use whatsapp_rust::wacore::pair_code::PairCodeRejection;
 use whatsapp_rust::wacore::request::RequestUtils;
 use whatsapp_rust::wacore::store::DevicePropsOverride;
@@ -24,7 +23,7 @@ use whatsapp_rust::{CacheConfig, CacheEntryConfig, Client, Jid, NodeFilter, anyh
 use crate::clock::{self, Millis};
 use crate::event::Message;
 use crate::jid::{ChatJid, Server};
-use crate::media::{Files, Spool};
+use crate::media::{Files, Space, Spool};
 use crate::runtime::{Executor, Shutdown};
 use crate::store::outbox::{FileFacts, Upload};
 use crate::store::{Store, StoreError};
@@ -35,6 +34,7 @@ use super::backend::{Backend, Journal};
 use super::chats::ChatLedger;
 use super::convert::AutoDownload;
 use super::convert::outgoing::{self, Context, Showing};
+use super::guard::GuardedHttp;
 use super::history::Importer;
 use super::holdback::HoldBack;
 use super::inbound::Inbox;
@@ -77,6 +77,8 @@ pub struct Wiring {
     pub spool: Spool,
     /// Where the media of messages stay.
     pub files: Files,
+    /// Told when one came.
+    pub space: Space,
     pub media: MediaPolicy,
     /// How many days of the phone's past a new pairing asks for; 0 for none.
     pub history_days: u32,
@@ -90,6 +92,12 @@ pub struct MediaPolicy {
     /// The largest one, in bytes, that is fetched when its message comes; 0 for none. Own ones that
     /// are sent are kept up to the same size.
     pub auto_max_bytes: u64,
+    /// The largest one, in bytes, that is fetched at all.
+    pub max_bytes: u64,
+    /// Bytes that one may have whose message does not say how many it has.
+    pub unannounced_max_bytes: u64,
+    /// Whether none is fetched unasked while the disk is all but full.
+    pub leaves_room: bool,
 }
 
 /// The server took a message.
@@ -194,6 +202,8 @@ pub enum Standing {
 /// [spent](Session::is_spent).
 pub struct Session {
     pub(super) client: Arc<Client>,
+    /// As the client has it.
+    pub(super) http: GuardedHttp,
     /// The first run goes through the bot, which starts the client's helpers.
     first_run: Mutex<Option<Bot>>,
     journal: Arc<Journal>,
@@ -283,6 +293,7 @@ impl Session {
                 .spawn(smol::unblock(move || history.read_all()))
                 .detach();
         }
+        let http = GuardedHttp::new(wiring.http.clone(), trouble.clone(), Arc::clone(&is_live));
         let mut builder = Bot::builder()
             .with_backend(backend.clone())
             .with_transport_factory(NotingTransport {
@@ -290,11 +301,7 @@ impl Session {
                 trouble: trouble.clone(),
                 journal: Arc::clone(&journal),
             })
-            .with_http_client(SharedHttp {
-                inner: wiring.http.clone(),
-                trouble: trouble.clone(),
-                is_live: Arc::clone(&is_live),
-            })
+            .with_http_client(http.clone())
             .with_runtime(
                 SmolRuntime::new(wiring.executor.clone(), account_id)
                     .until(stop.clone())
@@ -336,6 +343,7 @@ impl Session {
         let client = bot.client();
         // Set once, here.
         let _ = own_client.set(Arc::downgrade(&client));
+        http.serves(&client);
         // When to come back is this server's policy (account::machine), not the client's.
         client
             .enable_auto_reconnect
@@ -345,6 +353,7 @@ impl Session {
         wiring.executor.spawn(writer.or(stopped)).detach();
         let session = Arc::new(Session {
             client,
+            http,
             journal,
             backend,
             misled: AtomicBool::new(false),
@@ -744,54 +753,5 @@ async fn write_behind(journal: Arc<Journal>, client: Weak<Client>, is_live: Arc<
             return;
         }
         smol::Timer::after(PACE).await;
-    }
-}
-
-/// The one HTTP client of all sessions. Before the login it asks for WhatsApp's version, without which
-/// nothing connects: why that failed the session remembers.
-struct SharedHttp {
-    inner: Arc<dyn HttpClient>,
-    trouble: Trouble,
-    is_live: Arc<AtomicBool>,
-}
-
-#[async_trait]
-impl HttpClient for SharedHttp {
-    async fn execute(
-        &self,
-        request: whatsapp_rust::http::HttpRequest,
-    ) -> anyhow::Result<whatsapp_rust::http::HttpResponse> {
-        let answer = self.inner.execute(request).await;
-        if let Err(error) = &answer
-            && !self.is_live.load(Ordering::Relaxed)
-        {
-            self.trouble
-                .note(format!("WhatsApp is out of reach: {error:#}"));
-        }
-        answer
-    }
-
-    fn supports_streaming(&self) -> bool {
-        self.inner.supports_streaming()
-    }
-
-    fn execute_streaming(
-        &self,
-        request: whatsapp_rust::http::HttpRequest,
-    ) -> anyhow::Result<StreamingHttpResponse> {
-        self.inner.execute_streaming(request)
-    }
-
-    fn supports_upload_streaming(&self) -> bool {
-        self.inner.supports_upload_streaming()
-    }
-
-    fn execute_upload(
-        &self,
-        request: whatsapp_rust::http::HttpRequest,
-        body: UploadBody,
-        content_length: u64,
-    ) -> anyhow::Result<whatsapp_rust::http::HttpResponse> {
-        self.inner.execute_upload(request, body, content_length)
     }
 }

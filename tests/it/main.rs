@@ -19,6 +19,7 @@ mod hostile;
 mod idempotency;
 mod images;
 mod liveness;
+mod media_hostile;
 mod media_in;
 mod media_out;
 mod messages;

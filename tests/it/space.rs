@@ -174,17 +174,15 @@ pub fn may_mount() -> bool {
         .is_ok_and(|output| output.status.success())
 }
 
-#[test]
-fn a_disk_that_is_full_loses_and_doubles_nothing() {
-    if !may_mount() {
-        not_tested("no file system can be mounted here");
-        return;
-    }
-    let world = World::new();
+/// A server whose data directory is a disk of its own, and that directory as seen from here.
+fn on_a_disk_of(world: &World, size: &str, settings: &[(&str, &str)]) -> (Server, PathBuf) {
     let mut options = world.options();
+    for (name, value) in settings {
+        options.env.push(((*name).into(), (*value).into()));
+    }
     std::fs::create_dir(&options.data).expect("a directory");
     let mount = format!(
-        "mount -t tmpfs -o size=16m none {} && exec \"$@\"",
+        "mount -t tmpfs -o size={size} none {} && exec \"$@\"",
         options.data.display()
     );
     options.wrapper = ["unshare", "-rm", "sh", "-c", &mount, "sh"]
@@ -193,6 +191,17 @@ fn a_disk_that_is_full_loses_and_doubles_nothing() {
     let server = Server::start(&options);
     let inside = PathBuf::from(format!("/proc/{}/root", server.pid()));
     let data = inside.join(options.data.strip_prefix("/").expect("an absolute path"));
+    (server, data)
+}
+
+#[test]
+fn a_disk_that_is_full_loses_and_doubles_nothing() {
+    if !may_mount() {
+        not_tested("no file system can be mounted here");
+        return;
+    }
+    let world = World::new();
+    let (server, data) = on_a_disk_of(&world, "16m", &[]);
     let filler = data.join("filler");
     a_full_disk(
         &world,
@@ -265,4 +274,78 @@ fn old_messages_and_the_files_that_came_first_go_by_themselves() {
     for path in &media {
         assert_eq!(world.api(&server, "GET", path, None).status, 200);
     }
+}
+
+#[test]
+fn files_leave_a_tenth_of_the_disk_free() {
+    if !may_mount() {
+        not_tested("no file system can be mounted here");
+        return;
+    }
+    let world = World::new();
+    let (server, data) = on_a_disk_of(&world, "40m", &[]);
+    world.pair(&server, "alice", ALICE);
+    let health = world.get(&server, "/health");
+    assert_eq!(health["media"], json!({"makingRoom": false, "since": null}));
+    let bob = world.phone(BOB, "Bob");
+    let mut paths = Vec::new();
+    for n in 0..4 {
+        let file = base64(&noise(3_000_000 + n));
+        let id = bob.send(&json!({"to": ALICE, "document": {"base64": file}}));
+        let path = format!("/accounts/alice/messages/{id}/media");
+        eventually("the file", || {
+            (world.api(&server, "GET", &path, None).status == 200).then_some(())
+        });
+        paths.push(path);
+    }
+    let folder = data.join("media/1");
+    let kept = || std::fs::read_dir(&folder).map_or(0, Iterator::count);
+    assert_eq!(kept(), 4);
+
+    // Others fill the disk: 3 MB are left, and 4 are to be.
+    let filler = data.join("filler");
+    let free = rustix::fs::statvfs(&data).expect("a disk");
+    let free = free.f_bavail * free.f_frsize;
+    let file = std::fs::File::create(&filler).expect("a file");
+    let most = free.saturating_sub(3_000_000);
+    std::io::copy(
+        &mut std::io::Read::take(std::io::repeat(1), most),
+        &mut &file,
+    )
+    .expect("room");
+    // The next file that comes tells.
+    let small = |n: usize| {
+        let file = base64(&noise(100 + n));
+        bob.send(&json!({"to": ALICE, "document": {"base64": file}}));
+    };
+    small(1);
+    server.wait_log("from now on the oldest files go");
+    eventually("room", || (kept() == 4).then_some(()));
+    let health = world.get(&server, "/health");
+    assert_eq!(
+        (&health["healthy"], &health["media"]["makingRoom"]),
+        (&json!(true), &json!(true))
+    );
+    assert!(health["media"]["since"].is_string(), "{health}");
+    // The oldest went; it can be had again.
+    let listed = world.get(&server, "/media")["media"].clone();
+    let listed = listed.as_array().expect("a list").clone();
+    assert!(
+        listed
+            .iter()
+            .all(|medium| medium["mediaUrl"] != paths[0].as_str()),
+        "{listed:?}"
+    );
+    assert_eq!(world.api(&server, "GET", &paths[0], None).status, 200);
+
+    std::fs::remove_file(&filler).expect("removed");
+    small(2);
+    server.wait_log("the disk has room for files of messages again");
+    assert_eq!(world.get(&server, "/health")["media"]["makingRoom"], false);
+    let log = server.log();
+    assert_eq!(
+        log.matches("from now on the oldest files go").count(),
+        1,
+        "{log}"
+    );
 }

@@ -5,6 +5,7 @@ use whatsapp_rust::waproto::{codec, whatsapp as wa};
 use super::bare_text;
 use crate::event::{Contact, Location, Message, MessageKind, Poll, Quoted};
 use crate::store::media::{NewMedium, Remote};
+use crate::whatsapp::remote::is_path;
 
 /// Wrappers within each other that are looked through.
 const WRAPPERS: usize = 8;
@@ -216,13 +217,19 @@ pub fn medium(base: &wa::Message) -> Option<NewMedium> {
     }
 }
 
+/// Where a file is; `None` without its key, or if the path that the sender wrote would lead elsewhere than to
+/// WhatsApp's media servers. Without a path the phone can be asked for one.
 fn remote(
     direct_path: Option<&String>,
     media_key: Option<&Vec<u8>>,
     file_enc_sha256: Option<&Vec<u8>>,
 ) -> Option<Remote> {
+    let direct_path = direct_path.map_or("", String::as_str);
+    if !direct_path.is_empty() && !is_path(direct_path) {
+        return None;
+    }
     Some(Remote {
-        direct_path: direct_path.cloned().unwrap_or_default(),
+        direct_path: direct_path.to_owned(),
         media_key: media_key?.clone(),
         file_enc_sha256: file_enc_sha256?.clone(),
     })

@@ -323,7 +323,10 @@ fn stored(
     content::add_details(&mut message, base);
     let medium = content::medium(base).map(|found| {
         Box::new(NewMedium {
-            wanted: found.size <= auto.max_bytes && found.remote.is_some(),
+            // Of one without a size as much is fetched as of the largest.
+            wanted: (1..=auto.max_bytes).contains(&found.size.max(1))
+                && found.remote.is_some()
+                && !is_published(&envelope.wire_chat),
             wire_chat: envelope.wire_chat.clone(),
             wire_sender: (!envelope.is_person).then(|| envelope.wire_sender.clone()),
             ..found
@@ -333,6 +336,12 @@ fn stored(
         message: Box::new(message),
         medium,
     }
+}
+
+/// Whether a chat is one that people publish in, rather than write to each other: stories and channels. There are
+/// many, and few of them are looked at.
+fn is_published(chat: &str) -> bool {
+    chat == "status@broadcast" || chat.ends_with("@newsletter")
 }
 
 fn is_person(jid: &Jid) -> bool {

@@ -441,3 +441,74 @@ fn quotes_are_of_the_kind_of_what_they_quote() {
     let (_, shown) = quote(MessageKind::Poll, |m| m.text = Some("Lunch?".into()));
     assert_eq!(shown.text.as_deref(), Some("Lunch?"));
 }
+
+fn a_picture(direct_path: &str) -> wa::Message {
+    wa::Message {
+        image_message: MessageField::some(wa::message::ImageMessage {
+            direct_path: Some(direct_path.to_owned()),
+            media_key: Some(vec![1; 32]),
+            file_enc_sha256: Some(vec![2; 32]),
+            file_sha256: Some(vec![3; 32]),
+            file_length: Some(500),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+#[test]
+fn a_path_that_leads_elsewhere_is_not_kept() {
+    let info = info(ALICE, ALICE, false);
+    let medium = |path: &str| message(&info, &a_picture(path)).1.expect("a medium");
+    let good = medium("/v/t62.7118-24/1_n.enc?ccb=11-4&oh=x&oe=1");
+    assert!(good.remote.is_some() && good.wanted);
+    for evil in [
+        "@evil.example/v",
+        ":1@evil.example/v",
+        "//evil.example/v",
+        "/\\evil",
+        "v",
+    ] {
+        let medium = medium(evil);
+        assert!(medium.remote.is_none() && !medium.wanted, "{evil}");
+    }
+    // The phone can be asked where it lies.
+    let none = medium("");
+    assert_eq!(
+        none.remote.map(|remote| remote.direct_path).as_deref(),
+        Some("")
+    );
+}
+
+#[test]
+fn a_file_without_a_size_is_fetched_unasked_only_where_others_are() {
+    let mut picture = a_picture("/v/t62.7118-24/1_n.enc");
+    if let Some(picture) = picture.image_message.as_option_mut() {
+        picture.file_length = None;
+    }
+    for (max_bytes, expected) in [(0, false), (1_000, true)] {
+        let info = info(ALICE, ALICE, false);
+        let found = inbound("alice", &info, &picture, AutoDownload { max_bytes }, 5);
+        let What::Message { medium, .. } = found.expect("content").what else {
+            panic!("a change");
+        };
+        assert_eq!(medium.expect("a medium").wanted, expected, "{max_bytes}");
+    }
+}
+
+#[test]
+fn files_of_stories_and_channels_wait_to_be_asked_for() {
+    let picture = a_picture("/v/t62.7118-24/1_n.enc");
+    for (chat, wanted) in [
+        (ALICE, true),
+        (GROUP, true),
+        ("status@broadcast", false),
+        ("120363144038483540@newsletter", false),
+    ] {
+        let medium = message(&info(chat, ALICE, false), &picture)
+            .1
+            .expect("a medium");
+        assert!(medium.remote.is_some(), "{chat}");
+        assert_eq!(medium.wanted, wanted, "{chat}");
+    }
+}

@@ -128,7 +128,7 @@ fn blocking_jobs_leave_the_thread_and_are_few_at_a_time() {
     }));
     let (now, most) = *running.lock().unwrap();
     assert_eq!(now, 0);
-    assert!(most <= 2 + TRANSFERS, "{most}");
+    assert!(most <= 2 + UPLOADS + OWN_DOWNLOADS, "{most}");
 }
 
 #[test]

@@ -1,0 +1,138 @@
+//! How full the disk may become by files. Pure, but for the handle that says how it is.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use event_listener::{Event, EventListener};
+
+use crate::clock::Millis;
+
+/// How full a disk is, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Disk {
+    pub total: u64,
+    /// What may be written yet.
+    pub free: u64,
+}
+
+impl Disk {
+    /// Of a large disk so many bytes stay free of files, of a smaller one a tenth.
+    const MOST: u64 = 1 << 30;
+
+    /// Bytes that files leave free.
+    pub fn reserve(self) -> u64 {
+        (self.total / 10).min(Disk::MOST)
+    }
+
+    /// Bytes of files that are to go.
+    pub fn missing(self) -> u64 {
+        self.reserve().saturating_sub(self.free)
+    }
+}
+
+/// Whether files go because the disk has too little room. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Space(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    short_since: Mutex<Option<Millis>>,
+    grown: Event,
+}
+
+/// What a look at the disk has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpaceNews {
+    /// From now on the oldest files go.
+    Began,
+    /// There is room again.
+    Ended,
+    /// As before.
+    Nothing,
+}
+
+impl Space {
+    /// Since when files go, if they do.
+    pub fn short_since(&self) -> Option<Millis> {
+        *self.lock()
+    }
+
+    /// Takes note of how full the disk is. What goes makes just enough room: it is over when there is a quarter
+    /// more.
+    pub fn look(&self, disk: Disk, now: Millis) -> SpaceNews {
+        let mut since = self.lock();
+        let enough = disk.reserve();
+        match *since {
+            None if disk.free < enough => {
+                *since = Some(now);
+                SpaceNews::Began
+            }
+            Some(_) if disk.free >= enough.saturating_add(enough / 4) => {
+                *since = None;
+                SpaceNews::Ended
+            }
+            None | Some(_) => SpaceNews::Nothing,
+        }
+    }
+
+    /// Says that a file was stored.
+    pub fn file_came(&self) {
+        self.0.grown.notify(usize::MAX);
+    }
+
+    /// Resolves when a file was stored since this was called.
+    pub fn files(&self) -> EventListener {
+        self.0.grown.listen()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Millis>> {
+        self.0
+            .short_since
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+
+    fn disk(total: u64, free: u64) -> Disk {
+        Disk { total, free }
+    }
+
+    #[test]
+    fn a_tenth_stays_free_or_a_gibibyte() {
+        for (total, enough) in [
+            (256 * GIB, GIB),
+            (10 * GIB, GIB),
+            (4_000, 400),
+            (0, 0),
+            (u64::MAX, GIB),
+        ] {
+            assert_eq!(disk(total, 0).reserve(), enough, "{total}");
+            assert_eq!(disk(total, 0).missing(), enough);
+            assert_eq!(disk(total, enough).missing(), 0);
+        }
+        assert_eq!(disk(4_000, 150).missing(), 250);
+    }
+
+    #[test]
+    fn it_is_said_once_that_it_began() {
+        let space = Space::default();
+        assert_eq!(space.look(disk(1_000, 100), 1), SpaceNews::Nothing);
+        assert_eq!(space.look(disk(1_000, 99), 2), SpaceNews::Began);
+        for (free, now) in [(0, 3), (99, 4), (100, 5), (124, 6), (99, 7)] {
+            assert_eq!(
+                space.look(disk(1_000, free), now),
+                SpaceNews::Nothing,
+                "{free}"
+            );
+            assert_eq!(space.short_since(), Some(2));
+        }
+        assert_eq!(space.look(disk(1_000, 125), 8), SpaceNews::Ended);
+        assert_eq!(space.short_since(), None);
+        assert_eq!(space.look(disk(1_000, 100), 9), SpaceNews::Nothing);
+    }
+}

@@ -11,6 +11,8 @@ use super::siphon;
 const MAX_NAME: usize = 255;
 /// The longest extension that is kept when a name is cut, in bytes.
 const MAX_EXTENSION: usize = 32;
+/// The longest text in which encoded words are looked for, in bytes: each may be searched for its end.
+const MAX_WORDS: usize = 4 * 1024;
 /// The most parameters of a header that are looked at.
 const MAX_PARAMETERS: usize = 64;
 
@@ -262,6 +264,9 @@ fn latin_9(byte: u8) -> char {
 /// Decodes the encoded words of a header (RFC 2047): `=?utf-8?Q?R=C3=A9sum=C3=A9?=`. The space between two
 /// of them is none, and a character may be cut between them.
 fn words(text: &str) -> String {
+    if text.len() > MAX_WORDS {
+        return text.to_owned();
+    }
     let mut out = String::new();
     // Words of one charset in a row.
     let mut run: Option<Run> = None;
@@ -488,6 +493,8 @@ mod tests {
         );
         assert_eq!(of_part(b"form-data"), Part::default());
         assert_eq!(of_part(b""), Part::default());
+        let endless = format!("; filename={}", "=?a?q?x".repeat(100_000));
+        assert!(of_part(endless.as_bytes()).is_file);
         let many = "; a=b".repeat(100_000);
         assert_eq!(of_part(many.as_bytes()), Part::default());
     }

@@ -19,8 +19,9 @@ const MAX_TEXT: usize = 65_536;
 /// The most mentions in a message; WhatsApp's largest groups have 1,024 members.
 const MAX_MENTIONS: usize = 1024;
 
-/// The most fields of a form.
+/// The most fields of a form, and the most values in all: one field may have many.
 pub const MAX_FIELDS: usize = 32;
+pub const MAX_VALUES: usize = MAX_FIELDS + MAX_MENTIONS;
 
 /// The JSON object of a request's body, or its form, read field by field. A field that is `null` is absent;
 /// fields that nobody asks for are ignored.
@@ -79,10 +80,12 @@ impl Fields {
             String::from_utf8(percent_decode(&spaced).collect())
                 .map_err(|_| ApiError::Invalid("The form is not UTF-8".to_owned()))
         };
-        let mut fields = Map::new();
-        for pair in body.trim_ascii().split(|byte| *byte == b'&') {
-            if pair.is_empty() {
-                continue;
+        let (mut fields, mut values) = (Map::new(), 0);
+        let pairs = body.trim_ascii().split(|byte| *byte == b'&');
+        for pair in pairs.filter(|pair| !pair.is_empty()) {
+            values += 1;
+            if values > MAX_VALUES {
+                return Err(too_many_values());
             }
             let at = pair.iter().position(|byte| *byte == b'=');
             let (name, value) = match at {
@@ -501,6 +504,10 @@ pub fn add_field(fields: &mut Map<String, Value>, name: String, text: String) {
     }
 }
 
+pub fn too_many_values() -> ApiError {
+    ApiError::Invalid(format!("The form has more than {MAX_VALUES} values"))
+}
+
 pub fn too_many_fields() -> ApiError {
     ApiError::Invalid(format!("The form has more than {MAX_FIELDS} fields"))
 }
@@ -779,6 +786,8 @@ mod tests {
             .map(|n| format!("f{n}=1&"))
             .collect::<String>();
         assert!(form(many.as_bytes()).is_err());
+        assert!(form("a=b&".repeat(MAX_VALUES).as_bytes()).is_ok());
+        assert!(form("a=b&".repeat(MAX_VALUES + 1).as_bytes()).is_err());
         let headers = form(b"headers=%7B%22a%22%3A%22b%22%7D").unwrap();
         assert_eq!(headers.string_map("headers").unwrap()["a"], "b");
     }

@@ -207,7 +207,7 @@ async fn read_form(
     let mut form = Multipart::new(pieces, boundary);
     let mut fields = Map::new();
     let mut file = None;
-    let (mut ignored, mut texts) = (0, 0);
+    let (mut ignored, mut texts, mut values) = (0, 0, 0);
     while let Some(mut field) = form.next_field().await.map_err(form_error)? {
         silence.store(0, Ordering::Relaxed);
         // multer's own reading knows neither `filename*` nor names that are not UTF-8.
@@ -234,6 +234,10 @@ async fn read_form(
                 mimetype,
             });
             continue;
+        }
+        values += 1;
+        if values > input::MAX_VALUES {
+            return Err(input::too_many_values());
         }
         let is_file = part.is_file;
         let mut text = Vec::new();

@@ -40,6 +40,9 @@ pub enum Kind {
     MsgSecret = 22,
     MsgSecretByExpiry = 23,
     SenderKeyDeviceGroup = 24,
+    Handled = 25,
+    HandledByTime = 26,
+    HandledCount = 27,
 }
 
 /// The start of the keys of a kind of one account's rows.

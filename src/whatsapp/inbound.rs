@@ -17,9 +17,9 @@ use crate::clock::{self, Millis};
 use crate::event::Event;
 use crate::jid::{ChatJid, Server};
 use crate::store::messages::{self, Arrival, Inserted, Lost};
-use crate::store::{Store, StoreError, WriteTx, accounts, events};
+use crate::store::{Key, Store, StoreError, WriteTx, accounts, events};
 
-use super::backend::{Arrivals, Journal};
+use super::backend::{Arrivals, Journal, handled};
 use super::convert::{self, AutoDownload, Inbound, Placeholder, What};
 use super::news::{NewsSender, SessionNews};
 
@@ -103,11 +103,11 @@ impl Inbox {
         self.journal.accept(arrivals).await
     }
 
-    /// Looks for a message that could not be decrypted, and keeps a place for it if it is not here.
+    /// Looks for a message that could not be decrypted (`id` is what [`handled::id`] says of it), and keeps a place for it if it is not here.
     ///
     /// # Errors
     /// When that could not be stored: nothing may be acknowledged.
-    pub async fn lose(&self, placeholder: Placeholder) -> Result<Fate, StoreError> {
+    pub async fn lose(&self, id: Key, placeholder: Placeholder) -> Result<Fate, StoreError> {
         // What has come before it and is not on disk yet could be the same message.
         self.journal.settle().await?;
         let (account, account_id) = (self.account, Arc::clone(&self.account_id));
@@ -117,7 +117,9 @@ impl Inbox {
             .write(move |tx| {
                 let mut followup = Followup::default();
                 let here = accounts::number(&tx.view(), &account_id)? == Some(account);
-                let known = here && lose_one(tx, account, &placeholder, now, &mut followup)?;
+                let known = here
+                    && (handled::is_known(&tx.view(), account, &id)?
+                        || lose_one(tx, account, &placeholder, now, &mut followup)?);
                 let fate = if known { Fate::Known } else { Fate::Missing };
                 Ok((fate, followup))
             })
@@ -139,6 +141,7 @@ impl Inbox {
                         self.auto,
                         now,
                     )?,
+                    id: handled::id(&m.info),
                     size: message_encoded_len(&m.message),
                     now,
                 })
@@ -169,6 +172,8 @@ impl Inbox {
 /// A message to be stored.
 struct Row {
     inbound: Inbound,
+    /// By what it is known, if nothing of it is stored.
+    id: Key,
     /// Its bytes as it came.
     size: usize,
     /// When it came.
@@ -203,7 +208,10 @@ fn store_one(
     followup: &mut Followup,
 ) -> Result<(), StoreError> {
     let Row {
-        inbound: row, now, ..
+        inbound: row,
+        now,
+        id,
+        ..
     } = row;
     let now = *now;
     for (lid, number) in &row.links {
@@ -223,6 +231,8 @@ fn store_one(
             }
         }
         What::Change { target, by, change } => {
+            let at = i64::try_from(now / 1000).unwrap_or(i64::MAX);
+            handled::remember(tx, account, id, at)?;
             let applied = messages::apply(tx, account, account_id, target, by, change)?;
             followup.removed.extend(applied.removed_medium);
             if let Some(event) = applied.event {

@@ -16,6 +16,7 @@ use whatsapp_rust::{Client, NodeBuilder};
 
 use crate::clock;
 
+use super::backend::handled;
 use super::convert;
 use super::holdback::{HoldBack, Job};
 use super::inbound::{Fate, Inbox};
@@ -40,7 +41,7 @@ impl LostAndFound {
         let info = Arc::clone(&lost.info);
         self.hold.next(move |job: Job| -> Job {
             Box::pin(async move {
-                match inbox.lose(placeholder).await {
+                match inbox.lose(handled::id(&info), placeholder).await {
                     Ok(Fate::Known) => {
                         drop(job);
                         if let Some(client) = client.get().and_then(Weak::upgrade) {

@@ -27,6 +27,8 @@
 //! | `SentMessage` | chat, message id (texts) | when (i64), the bytes |
 //! | `PendingInbound` | chat, sender, id (texts) | when (i64), the bytes |
 //! | `MsgSecret` | chat, sender, id (texts) | deadline (i64), message's time (i64), the secret |
+//! | `Handled` | chat, sender, id (texts) | when (i64) |
+//! | `HandledCount` | | how many of them (u64) |
 //! | `…ByTime`, `…ByExpiry` | time (i64), then the key of the row | nothing: finds what is due |
 //!
 //! Times are Unix seconds, as wacore's are.
@@ -35,6 +37,7 @@ mod app_sync;
 mod device;
 mod expiring;
 mod given;
+pub mod handled;
 mod journal;
 mod protocol;
 mod secrets;

@@ -26,11 +26,141 @@ Options:
   --data DIR       Data directory [$STATE_DIRECTORY, else ./wildcat-data]
   --listen ADDR    Address and port of the HTTP API [0.0.0.0:3000]
   --log LEVEL      off, error, warn, info, debug or trace [info]
-  --version, --help  Print the version, or this text
+  --version        Print the version
+  --help           Print this text, or with a command what that does
 
 Every setting can stand in the file or in the environment, for example as
 WILDCAT_SERVER_LISTEN; `wildcat check-config` lists them.
 ";
+
+/// What `wildcat COMMAND --help` prints, by command. Each fits a screen as well.
+const COMMANDS: [(&str, &str); 7] = [
+    (
+        "run",
+        "\
+Usage: wildcat [run] [OPTIONS]
+
+Runs the server in the foreground until SIGTERM or SIGINT. Without a key it
+answers only requests from its own machine (see `wildcat key --help`).
+
+  --config FILE    Settings [./wildcat.toml, else /etc/wildcat/wildcat.toml]
+  --data DIR       Data directory [$STATE_DIRECTORY, else ./wildcat-data]
+  --listen ADDR    Address and port of the HTTP API [0.0.0.0:3000]
+  --log LEVEL      off, error, warn, info, debug or trace [info]
+
+Example:
+  wildcat run --data /var/lib/wildcat --listen 127.0.0.1:3000
+",
+    ),
+    (
+        "key",
+        "\
+Usage: wildcat key add NAME [--account ID] [--read-only] [--data DIR]
+       wildcat key list [--data DIR]
+       wildcat key remove NAME [--data DIR]
+
+Makes, lists and removes the keys of the API. What it does counts at once, also
+while the server runs. A key is printed once; the server keeps only its hash.
+From the first key on, every request needs one.
+
+  --account ID     The key opens this account and shows nothing of others
+  --read-only      The key only reads
+  --data DIR       The server's data directory [$STATE_DIRECTORY, else
+                   ./wildcat-data]; it has to be there
+  --config FILE    The server's settings, which may name it
+
+Example:
+  wildcat key add home-assistant --data /var/lib/wildcat
+",
+    ),
+    (
+        "backup",
+        "\
+Usage: wildcat backup FILE [--data DIR] [--config FILE]
+
+Copies everything, the accounts' own keys as well, into FILE, also while the
+server runs. Keep it safe: with it one can write as you. FILE is replaced when
+the copy is complete; it has to be a file, or new. With `-` the copy goes to
+standard output.
+
+  --data DIR       Data directory [$STATE_DIRECTORY, else ./wildcat-data]
+
+Examples:
+  wildcat backup /mnt/usb/wildcat.tar --data /var/lib/wildcat
+  wildcat backup - --data /var/lib/wildcat | ssh nas 'cat > wildcat.tar'
+",
+    ),
+    (
+        "restore",
+        "\
+Usage: wildcat restore FILE [--data DIR] [--config FILE]
+
+Puts a copy that `wildcat backup` has made into a data directory that is new or
+empty. With `-` the copy comes from standard input. What root restores belongs
+to the directory's owner. Never start the server again that it was copied from.
+
+  --data DIR       Data directory [$STATE_DIRECTORY, else ./wildcat-data]
+
+Example:
+  wildcat restore wildcat.tar --data /var/lib/wildcat
+",
+    ),
+    (
+        "export",
+        "\
+Usage: wildcat export ACCOUNT [--data DIR] [--config FILE]
+
+Prints the account's messages, one JSON object a line, the oldest first; also
+while the server runs.
+
+  --data DIR       Data directory [$STATE_DIRECTORY, else ./wildcat-data]
+
+Example:
+  wildcat export mybot --data /var/lib/wildcat > mybot.jsonl
+",
+    ),
+    (
+        "check-config",
+        "\
+Usage: wildcat check-config [OPTIONS]
+
+Prints the settings that count, and where each comes from: built in, the file,
+the environment or an option. Ends with 2 if one of them is wrong.
+
+  --config FILE    Settings [./wildcat.toml, else /etc/wildcat/wildcat.toml]
+  --data DIR, --listen ADDR, --log LEVEL   as for `wildcat run`
+",
+    ),
+    (
+        "sandbox",
+        "\
+Usage: wildcat sandbox [--listen ADDR] [--log LEVEL]
+
+Runs the server with a simulated WhatsApp on this machine, an account paired,
+and prints what to try. Everything is gone when it ends. Only a build with
+`--features sandbox` has it.
+
+  --listen ADDR    Address and port of the HTTP API [127.0.0.1:3000]; also
+                   WILDCAT_SERVER_LISTEN
+",
+    ),
+];
+
+/// What `wildcat --help` prints, or with a command's name that command's help.
+///
+/// # Errors
+/// If there is no such command.
+pub fn help(command: Option<&str>) -> Result<&'static str, ArgsError> {
+    let Some(command) = command else {
+        return Ok(HELP);
+    };
+    let found = COMMANDS.iter().find(|(name, _)| *name == command);
+    match found {
+        Some((_, text)) => Ok(text),
+        None if command == "help" => Ok(HELP),
+        None => Err(ArgsError::UnknownCommand(command.to_owned())),
+    }
+}
 
 /// What `wildcat --version` prints.
 pub const VERSION: &str = concat!("wildcat ", env!("CARGO_PKG_VERSION"));
@@ -46,7 +176,8 @@ pub enum Command {
     Export(String, Overrides),
     Sandbox(Overrides),
     Version,
-    Help,
+    /// To print this text.
+    Help(&'static str),
 }
 
 /// What is to be done with the keys of the API.
@@ -74,6 +205,8 @@ pub enum ArgsError {
     UnexpectedArgument(String),
     #[error("it is `key add NAME [--account ID] [--read-only]`, `key list` or `key remove NAME`")]
     Key,
+    #[error("the key's name is missing: it is `key {0} NAME{1}`")]
+    KeyName(&'static str, &'static str),
     #[error("it is `wildcat {0} {1}`")]
     OneWord(&'static str, &'static str),
     #[error("{0} belongs to `wildcat key add` alone")]
@@ -111,7 +244,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, ArgsEr
     let mut seen = Vec::new();
     while let Some(arg) = args.next() {
         let arg = arg?;
-        if !arg.starts_with('-') {
+        // A dash alone is a file's name: standard input or output.
+        if !arg.starts_with('-') || arg == "-" {
             words.push(arg);
             continue;
         }
@@ -124,7 +258,13 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, ArgsEr
                 return Err(ArgsError::UnexpectedValue(name.to_owned()));
             }
             match name {
-                "--help" | "-h" => return Ok(Command::Help),
+                "--help" | "-h" => {
+                    // Its command may stand before or behind it.
+                    let is_word = |arg: &String| !arg.starts_with('-');
+                    let behind = || args.by_ref().flatten().find(is_word);
+                    let command = words.into_iter().next().or_else(behind);
+                    return help(command.as_deref()).map(Command::Help);
+                }
                 READ_ONLY => read_only = true,
                 _ => return Ok(Command::Version),
             }
@@ -140,7 +280,11 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, ArgsEr
         seen.push(flag);
         let value = match inline {
             Some(value) => value,
-            None => args.next().ok_or(ArgsError::MissingValue(flag))??,
+            // What looks like an option is one: `--data=--help` says it if it is meant.
+            None => match args.next().transpose()? {
+                Some(value) if !value.starts_with('-') => value,
+                _ => return Err(ArgsError::MissingValue(flag)),
+            },
         };
         if value.is_empty() {
             return Err(ArgsError::MissingValue(flag));
@@ -159,6 +303,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, ArgsEr
             read_only,
         };
         return Ok(Command::Key(KeyCommand::Add(new), overrides));
+    }
+    if words[..] == ["key", "add"] {
+        return Err(ArgsError::KeyName("add", " [--account ID] [--read-only]"));
     }
     for (flag, is_there) in [(ACCOUNT, account.is_some()), (READ_ONLY, read_only)] {
         if is_there {
@@ -180,6 +327,7 @@ fn command(words: &[&str], overrides: Overrides) -> Result<Command, ArgsError> {
                 overrides,
             ));
         }
+        ["key", "remove"] => return Err(ArgsError::KeyName("remove", "")),
         ["key", ..] => return Err(ArgsError::Key),
         ["backup", file] => return Ok(Command::Backup((*file).to_owned(), overrides)),
         ["restore", file] => return Ok(Command::Restore((*file).to_owned(), overrides)),
@@ -189,7 +337,9 @@ fn command(words: &[&str], overrides: Overrides) -> Result<Command, ArgsError> {
         ["export", ..] => return Err(ArgsError::OneWord("export", "ACCOUNT")),
         ["sandbox", ..] if cfg!(feature = "sandbox") => Command::Sandbox(overrides),
         ["sandbox", ..] => return Err(ArgsError::NoSandbox),
-        ["help", ..] => Command::Help,
+        ["help", rest @ ..] => {
+            return help(rest.first().copied()).map(Command::Help);
+        }
         [other, ..] => return Err(ArgsError::UnknownCommand((*other).to_owned())),
     };
     match words.get(1) {
@@ -215,13 +365,41 @@ mod tests {
         for (flag, _) in OPTIONS {
             assert!(HELP.contains(flag));
         }
+        for (command, text) in COMMANDS {
+            assert!(HELP.contains(&format!("\n  {command} ")), "{command}");
+            assert!(text.starts_with("Usage: wildcat ") && text.lines().count() <= 24);
+            assert!(
+                text.lines()
+                    .next()
+                    .is_some_and(|line| line.contains(command))
+            );
+            for line in text.lines() {
+                assert!(line.chars().count() <= 80, "{line}");
+            }
+        }
     }
 
     #[test]
     fn commands_and_options_in_any_order() {
         assert_eq!(parsed(""), Ok(Command::Run(Overrides::default())));
         assert_eq!(parsed("run"), parsed(""));
-        assert_eq!(parsed("run --help"), Ok(Command::Help));
+        for (line, command) in [
+            ("--help", None),
+            ("-h", None),
+            ("help", None),
+            ("run --help", Some("run")),
+            ("--help backup", Some("backup")),
+            ("help export", Some("export")),
+            ("key add --account a -h", Some("key")),
+            ("sandbox --help", Some("sandbox")),
+        ] {
+            let text = help(command).unwrap();
+            assert_eq!(parsed(line), Ok(Command::Help(text)), "{line}");
+        }
+        assert_eq!(
+            parsed("fly --help"),
+            Err(ArgsError::UnknownCommand("fly".into()))
+        );
         assert_eq!(parsed("-V"), Ok(Command::Version));
         let one = parsed("--data=/d check-config --config f --listen 127.0.0.1:0");
         let other = parsed("check-config --data /d --config=f --listen=127.0.0.1:0");
@@ -252,6 +430,10 @@ mod tests {
             Err(ArgsError::UnexpectedArgument("run".into()))
         );
         assert_eq!(parsed("--data"), Err(ArgsError::MissingValue("--data")));
+        for bad in ["--data --help", "--data -h", "run --data --log debug"] {
+            assert_eq!(parsed(bad), Err(ArgsError::MissingValue("--data")), "{bad}");
+        }
+        assert!(matches!(parsed("--data=-d"), Ok(Command::Run(_))));
         assert_eq!(parsed("--data="), Err(ArgsError::MissingValue("--data")));
         assert_eq!(parsed("--log a --log b"), Err(ArgsError::Twice("--log")));
         assert_eq!(
@@ -283,14 +465,16 @@ mod tests {
             parsed("key remove ha --data /d"),
             Ok(Command::Key(KeyCommand::Remove(name), _)) if name == "ha"
         ));
-        for bad in [
-            "key",
-            "key add",
-            "key add a b",
-            "key list a",
-            "key remove",
-            "key fly",
+        for (bad, words) in [
+            ("key add", "add"),
+            ("key add --account a", "add"),
+            ("key remove", "remove"),
         ] {
+            let error = parsed(bad).unwrap_err();
+            assert!(matches!(error, ArgsError::KeyName(command, _) if command == words));
+            assert!(error.to_string().starts_with("the key's name is missing"));
+        }
+        for bad in ["key", "key add a b", "key list a", "key fly"] {
             assert_eq!(parsed(bad), Err(ArgsError::Key), "{bad}");
         }
         assert_eq!(
@@ -312,6 +496,8 @@ mod tests {
         let file = || "f.tar".to_owned();
         let none = Overrides::default;
         assert_eq!(parsed("backup f.tar"), Ok(Command::Backup(file(), none())));
+        let dash = Command::Backup("-".to_owned(), none());
+        assert_eq!(parsed("backup -"), Ok(dash));
         assert_eq!(
             parsed("restore f.tar"),
             Ok(Command::Restore(file(), none()))

@@ -12,7 +12,8 @@ use std::sync::{Mutex, PoisonError};
 
 use log::{Level, LevelFilter};
 
-use crate::qr;
+use crate::runtime::tasks;
+use crate::{qr, text};
 
 /// Whose code stands directly above the cursor, and its lines; `None` when something else does.
 static CODE_ABOVE: Mutex<Option<(String, usize)>> = Mutex::new(None);
@@ -37,15 +38,14 @@ pub fn init_log(level: LevelFilter, noisy: &str, telling: &str) {
             true => String::new(),
             false => format!("[{target}] "),
         };
+        // Whatever is in it, it is one line, and nothing that a terminal obeys.
+        let said = text::plain_of(record.args());
         if journal {
-            // It stamps the time itself, and takes each line for an entry of its own.
-            let text = format!("{of}{}", record.args());
-            return text
-                .lines()
-                .try_for_each(|line| writeln!(out, "<{}>{line}", priority(record.level())));
+            // It stamps the time itself.
+            return writeln!(out, "<{}>{of}{said}", priority(record.level()));
         }
         let now = crate::clock::iso8601(crate::clock::now());
-        writeln!(out, "{now} {:5} {of}{}", record.level(), record.args())
+        writeln!(out, "{now} {:5} {of}{said}", record.level())
     });
     builder.target(env_logger::Target::Pipe(Box::new(LogLines)));
     // A second call keeps the first logger: only tests do that.
@@ -54,6 +54,7 @@ pub fn init_log(level: LevelFilter, noisy: &str, telling: &str) {
 
 /// Why the program ends, on standard error.
 pub fn complain(words: &dyn std::fmt::Display) {
+    let words = text::plain_of(words);
     match is_journal() {
         true => eprintln!("<{}>{words}", priority(Level::Error)),
         false => eprintln!("wildcat: {words}"),
@@ -94,21 +95,89 @@ impl Write for LogLines {
     }
 }
 
+/// Has panics logged, where and of which thread, in one line of this log. What they say may be of people: it
+/// is said at `debug`, unless it was written into the program as it is.
+pub fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        let place = place.unwrap_or_else(|| "a place that is not known".to_owned());
+        tasks::note_place(place.clone());
+        let payload = panic.payload();
+        let fixed = payload.downcast_ref::<&str>().copied();
+        let made = payload.downcast_ref::<String>().map(String::as_str);
+        let words = match (fixed, made) {
+            (Some(fixed), _) => fixed,
+            (None, Some(made)) if log::max_level() >= LevelFilter::Debug => made,
+            (None, _) => "its words are logged at debug",
+        };
+        let thread = std::thread::current();
+        let thread = thread.name().unwrap_or("a helper");
+        let said = format!("thread {thread} panicked at {place}: {words}");
+        match log::max_level() {
+            // A command that keeps no log.
+            LevelFilter::Off => complain(&said),
+            _ => log::error!("{said}"),
+        }
+        if std::env::var_os("RUST_BACKTRACE").is_some_and(|wish| wish != "0") {
+            eprintln!("{}", std::backtrace::Backtrace::force_capture());
+        }
+    }));
+}
+
+/// What is shown of pairing codes.
+#[derive(Debug, Clone, Default)]
+pub struct Codes {
+    /// Where the API is to be found, for a code that cannot be drawn.
+    base: String,
+    /// They are for simulated phones.
+    simulated: bool,
+}
+
+static CODES: Mutex<Codes> = Mutex::new(Codes {
+    base: String::new(),
+    simulated: false,
+});
+
+fn codes() -> std::sync::MutexGuard<'static, Codes> {
+    CODES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The API is at `base` (`http://localhost:3000`), for somebody at this terminal.
+pub fn serves_at(base: String) {
+    codes().base = base;
+}
+
+/// Pairing codes are for simulated phones: nobody can scan them.
+pub fn codes_are_simulated() {
+    codes().simulated = true;
+}
+
 /// Shows an account's pairing code, the `first` one or one that follows it.
 pub fn show_qr(account: &str, code: &str, first: bool) {
-    let out = io::stdout();
-    if !out.is_terminal() {
+    let Codes { base, simulated } = codes().clone();
+    let place = format!("{base}/accounts/{account}/qr");
+    if simulated {
         if first {
-            log::info!(
-                "{account}: a QR code waits to be scanned: GET /accounts/{account}/qr shows it"
-            );
+            log::info!("{account}: a QR code waits for a simulated phone: {place} shows it");
         }
         return;
     }
-    let drawn = match qr::terminal_qr(code) {
-        Ok(drawn) => drawn,
-        Err(error) => {
+    let out = io::stdout();
+    let drawn = match (out.is_terminal(), qr::terminal_qr(code)) {
+        (true, Ok(drawn)) if fits(&drawn, terminal_size(&out)) => drawn,
+        (_, Err(error)) => {
             log::error!("{account}: the QR code cannot be drawn: {error}");
+            return;
+        }
+        // No terminal, or one that would tear it apart.
+        (is_terminal, Ok(_)) => {
+            if first {
+                let small = match is_terminal {
+                    true => " (this terminal is too small for it)",
+                    false => "",
+                };
+                log::info!("{account}: a QR code waits to be scanned{small}: {place} shows it");
+            }
             return;
         }
     };
@@ -127,4 +196,40 @@ pub fn show_qr(account: &str, code: &str, first: bool) {
     let _ = write!(out, "{up}{text}");
     let _ = out.flush();
     *above = Some((account.to_owned(), lines));
+}
+
+/// Columns and rows of a terminal, where it tells.
+fn terminal_size(out: &io::Stdout) -> Option<(usize, usize)> {
+    let size = rustix::termios::tcgetwinsize(out).ok()?;
+    let (columns, rows) = (usize::from(size.ws_col), usize::from(size.ws_row));
+    (columns > 0 && rows > 0).then_some((columns, rows))
+}
+
+/// Whether a drawn code, the line below it and the cursor's own fit on a terminal of that size.
+fn fits(drawn: &str, size: Option<(usize, usize)>) -> bool {
+    let Some((columns, rows)) = size else {
+        return true;
+    };
+    // Two colours are set on each line, which take no place.
+    let width = drawn.lines().map(qr::shown_width).max().unwrap_or(0);
+    width <= columns && drawn.lines().count() + 2 <= rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_drawn_where_it_fits() {
+        let drawn = qr::terminal_qr("2@some,code").unwrap();
+        let (width, lines) = (
+            drawn.lines().map(qr::shown_width).max().unwrap(),
+            drawn.lines().count(),
+        );
+        assert!((20..60).contains(&width), "{width}");
+        assert!(fits(&drawn, None));
+        assert!(fits(&drawn, Some((width, lines + 2))));
+        assert!(!fits(&drawn, Some((width - 1, lines + 2))));
+        assert!(!fits(&drawn, Some((width, lines + 1))));
+    }
 }

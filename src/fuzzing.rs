@@ -88,6 +88,11 @@ pub fn inbound(data: &[u8]) {
     });
 }
 
+/// What a server answers to a request of ours.
+pub fn answer(data: &[u8]) {
+    crate::net::http::fuzzing::read(data);
+}
+
 /// A file that is sent as a picture, or as one of the kinds whose heads are looked at.
 pub fn picture(data: &[u8]) {
     SPOOL.with(|cell| {

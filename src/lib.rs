@@ -5,8 +5,9 @@
 //! | Module | What it is |
 //! |---|---|
 //! | [`args`], [`config`] | the command line; every setting and limit |
-//! | [`runtime`] | the one executor and how it does, the signal to stop |
+//! | [`runtime`] | the one executor, the supervisor of its tasks, how it does, the signal to stop |
 //! | [`clock`] | the only caller of the system's clocks; the server's own time, which outlives their jumps |
+//! | [`text`] | text of strangers, as a log or a terminal can show it |
 //! | [`pages`] | what is mapped of files, and how it is let go |
 //! | [`keys`] | the keys of the API, hashed, in their file |
 //! | [`jid`] | recipients, parsed and canonical |
@@ -45,7 +46,9 @@
 //!   age before WhatsApp has told the time.
 //! - No request reaches the router past the gate of `api::auth`.
 //! - Every queue, body, cache and set of tasks has a bound; reaching it is an answer.
-//! - No panic reaches a user: a task that panics is logged, its account starts again.
+//! - No panic reaches a user, and no task dies in silence: [`runtime::tasks`] spawns all of them, logs
+//!   and counts a panic, and starts again what lives long.
+//! - What others wrote is shown in logs and terminals by [`text`] alone.
 //! - A build without the `sandbox` feature has no code path that skips a certificate check; one with
 //!   it talks to loopback only.
 
@@ -72,6 +75,7 @@ pub mod sandbox;
 mod server;
 pub mod store;
 pub mod systemd;
+pub mod text;
 pub mod upkeep;
 pub mod webhook;
 pub mod whatsapp;

@@ -1,6 +1,6 @@
 //! Arguments, configuration, run, exit code. The only place that exits.
 
-use std::io::{BufWriter, ErrorKind};
+use std::io::{BufWriter, ErrorKind, IsTerminal as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,11 +9,12 @@ use std::sync::atomic::AtomicBool;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use wildcat::archive::{self, ArchiveError, Copied};
 use wildcat::args::{self, Command, KeyCommand};
-use wildcat::config::{self, Config, Loaded, Origin, Overrides};
+use wildcat::config::{self, Config, Loaded, Overrides};
 use wildcat::keys::{self, KeyError};
 use wildcat::runtime::Signals;
+use wildcat::store::{Reader, accounts};
 use wildcat::whatsapp::{NOISY, TELLING};
-use wildcat::{RunError, clock, console};
+use wildcat::{RunError, clock, console, text};
 
 /// What the shell sees when arguments or settings are wrong.
 const USAGE: u8 = 2;
@@ -21,16 +22,17 @@ const USAGE: u8 = 2;
 const INTERRUPTED: i32 = 130;
 
 fn main() -> ExitCode {
+    console::log_panics();
     let command = match args::parse(std::env::args_os().skip(1)) {
         Ok(command) => command,
         Err(error) => {
-            eprintln!("wildcat: {error}");
+            console::complain(&error);
             return ExitCode::from(USAGE);
         }
     };
     match command {
-        Command::Help => {
-            print!("{}", args::HELP);
+        Command::Help(text) => {
+            print!("{text}");
             ExitCode::SUCCESS
         }
         Command::Version => {
@@ -45,7 +47,7 @@ fn main() -> ExitCode {
             with_config(&at_rest(overrides), |loaded| match key(command, &loaded) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
-                    eprintln!("wildcat: {error}");
+                    console::complain(&error);
                     ExitCode::FAILURE
                 }
             })
@@ -98,7 +100,7 @@ fn copying(result: Result<(), ArchiveError>) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("wildcat: {error}");
+            console::complain(&error);
             ExitCode::FAILURE
         }
         Ok(()) => ExitCode::SUCCESS,
@@ -107,9 +109,18 @@ fn copying(result: Result<(), ArchiveError>) -> ExitCode {
 
 /// `wildcat backup FILE`.
 fn backup(data: &Path, file: &str) -> Result<(), ArchiveError> {
-    let Copied { files, bytes } = archive::backup(data, Path::new(file))?;
+    let Copied { files, bytes } = match file {
+        "-" if std::io::stdout().is_terminal() => {
+            return Err(ArchiveError::Output(std::io::Error::other(
+                "standard output is a terminal, and a backup is no text",
+            )));
+        }
+        "-" => archive::backup_to(data, std::io::stdout().lock())?,
+        file => archive::backup(data, Path::new(file))?,
+    };
     eprintln!(
-        "{file}: {files} files, {bytes} bytes. It holds the keys of the accounts: keep it safe."
+        "{}: {files} files, {bytes} bytes. It holds the keys of the accounts: keep it safe.",
+        text::plain(file)
     );
     Ok(())
 }
@@ -127,7 +138,7 @@ What was received and sent after the copy was made is not in it.
 Do not start the server that it was copied from again: an account that runs twice
 loses messages, and WhatsApp may unlink it. If the phone has unlinked this device
 meanwhile, pair it anew.",
-        data.display()
+        text::plain_of(&data.display())
     );
     Ok(())
 }
@@ -145,6 +156,9 @@ fn key(command: KeyCommand, loaded: &Loaded) -> Result<(), Box<dyn std::error::E
         KeyCommand::Add(new) => {
             guard_against_nowhere(loaded)?;
             let name = new.name.clone();
+            if let Some(account) = &new.account {
+                warn_of_unknown(account, &loaded.config.storage.path);
+            }
             let key = keys::add(&file, new, clock::now())?;
             println!("{key}");
             eprintln!(
@@ -168,7 +182,9 @@ or as \"Authorization: Bearer\", or as the password of Basic authentication.",
                 } else {
                     "reads and writes"
                 };
-                println!("{}\t{account}\t{rights}\t{}", key.name, key.created);
+                // The file may have been written by hand.
+                let [name, account, created] = [&key.name, account, &key.created].map(text::plain);
+                println!("{name}\t{account}\t{rights}\t{created}");
             }
         }
         KeyCommand::Remove(name) => {
@@ -185,18 +201,32 @@ or as \"Authorization: Bearer\", or as the password of Basic authentication.",
     Ok(())
 }
 
-/// A service has its data elsewhere than the shell in which somebody makes a key for it: a key in a
-/// directory that nobody named and no server has used would open nothing.
+/// A service has its data elsewhere than the shell in which a key for it is made: a key in a directory
+/// that no server has used would open nothing. Only a file of keys that the settings name may be made
+/// without one.
 fn guard_against_nowhere(loaded: &Loaded) -> Result<(), String> {
     let Config { storage, auth, .. } = &loaded.config;
-    let named = auth.keys.is_some() || loaded.origin("storage.path") != Some(&Origin::BuiltIn);
-    if named || storage.path.exists() {
+    if auth.keys.is_some() || storage.path.exists() {
         return Ok(());
     }
     Err(format!(
         "there is no {} here: start the server first, or say where its data are with --data DIR",
         storage.path.display()
     ))
+}
+
+/// Says it if a key is for an account that is not there: it may be a mistake, or be made later.
+fn warn_of_unknown(account: &str, data: &Path) {
+    let found =
+        Reader::open(data).and_then(|reader| reader.read(|tx| accounts::number(tx, account)));
+    // A database that cannot be read says nothing of it, and a new directory has none.
+    let is_unknown = match found {
+        Ok(number) => number.is_none(),
+        Err(_) => !data.join("db").exists(),
+    };
+    if is_unknown {
+        eprintln!("There is no account {account:?} yet: until there is, this key opens nothing.");
+    }
 }
 
 #[cfg(feature = "sandbox")]
@@ -206,7 +236,7 @@ fn sandbox(overrides: &Overrides) -> ExitCode {
 
 #[cfg(not(feature = "sandbox"))]
 fn sandbox(_: &Overrides) -> ExitCode {
-    eprintln!("wildcat: {}", args::ArgsError::NoSandbox);
+    console::complain(&args::ArgsError::NoSandbox);
     ExitCode::from(USAGE)
 }
 

@@ -72,6 +72,12 @@ pub fn terminal_qr(text: &str) -> Result<String, TooLong> {
     Ok(out)
 }
 
+/// Columns that a line of [`terminal_qr`] takes.
+pub fn shown_width(line: &str) -> usize {
+    let line = line.strip_prefix(BLACK_ON_WHITE).unwrap_or(line);
+    line.strip_suffix(RESET).unwrap_or(line).chars().count()
+}
+
 /// The code as an SVG image that scales to any size.
 ///
 /// # Errors

@@ -1,10 +1,9 @@
-//! The one executor, how it does, and the signal to stop.
+//! The one executor, what supervises its tasks, how it does, and the signal to stop.
 
 mod pulse;
+pub mod tasks;
 
 use std::os::unix::net::UnixStream;
-use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 
 use futures_lite::{AsyncReadExt as _, FutureExt as _, future};
 
@@ -59,27 +58,13 @@ impl Shutdown {
     }
 
     /// Resolves once the signal was given.
-    pub fn wait(&self) -> impl Future<Output = ()> + Send + 'static {
+    pub fn wait(&self) -> impl Future<Output = ()> + Send + use<> {
         let receiver = self.receiver.clone();
         async move {
             // Nothing is ever sent: this returns when the channel is closed.
             let _ = receiver.recv().await;
         }
     }
-}
-
-/// Runs a task to its end on the executor; a panic in it is logged under `name`, not fatal.
-pub fn spawn_guarded(
-    executor: &Arc<Executor>,
-    name: impl Into<String>,
-    future: impl Future<Output = ()> + Send + 'static,
-) -> smol::Task<()> {
-    let name = name.into();
-    executor.spawn(async move {
-        if AssertUnwindSafe(future).catch_unwind().await.is_err() {
-            log::error!("{name}: a task panicked; see the message above");
-        }
-    })
 }
 
 /// Hears signals as a future.

@@ -8,12 +8,14 @@ use std::time::Duration;
 use futures_lite::FutureExt as _;
 use wildcat_simulator::Simulator;
 
-use crate::config::{self, Override, Overrides};
+use crate::config::{self, Origin, Override, Overrides};
 use crate::runtime::{Executor, Pulse, drive};
 use crate::{RunError, Server, console, net};
 
 /// The account that is paired at the start.
 const ACCOUNT: &str = "demo";
+/// Where it listens unless told otherwise.
+const LISTEN: &str = "127.0.0.1:3000";
 /// The number of its phone.
 const OWN: &str = "491700000001";
 /// A person to write to.
@@ -33,13 +35,26 @@ pub fn run(overrides: &Overrides, stop: impl Future<Output = ()>) -> Result<(), 
     let simulator = Simulator::start().map_err(|e| failed(&e))?;
     let ca = directory.0.join("ca.pem");
     std::fs::write(&ca, simulator.ca_pem()).map_err(|e| failed(&e))?;
-    let settings = settings(overrides, &simulator, &directory.0, &ca);
-    let loaded = config::load(&settings, std::env::vars_os())?;
+    let mut settings = settings(overrides, &simulator, &directory.0, &ca);
+    let mut loaded = config::load(&settings, std::env::vars_os())?;
+    let is_told = match loaded.origin("server.listen") {
+        None | Some(Origin::BuiltIn) => false,
+        // One that was not asked for is a real server's.
+        Some(Origin::File { .. }) => overrides.file.is_some(),
+        Some(_) => true,
+    };
+    if !is_told {
+        settings
+            .values
+            .push(set("server.listen", LISTEN.to_owned()));
+        loaded = config::load(&settings, std::env::vars_os())?;
+    }
     console::init_log(
         loaded.config.log.level,
         crate::whatsapp::NOISY,
         crate::whatsapp::TELLING,
     );
+    console::codes_are_simulated();
 
     let executor = Arc::new(Executor::new());
     let pulse = Arc::new(Pulse::default());
@@ -57,7 +72,7 @@ pub fn run(overrides: &Overrides, stop: impl Future<Output = ()>) -> Result<(), 
                 net::tls::client_config(Some(&ca))?,
                 Arc::clone(&executor),
             ),
-            api: format!("http://{}", server.address()),
+            api: server.local_url(),
             phones: format!("{}/admin", simulator.https_url()),
         };
         let paired = hands.pair().or(async {
@@ -75,23 +90,17 @@ pub fn run(overrides: &Overrides, stop: impl Future<Output = ()>) -> Result<(), 
     }))
 }
 
-/// What the command line says, with what the sandbox needs on top. It listens on loopback unless
-/// told otherwise.
+/// What the command line says, with what the sandbox needs on top.
 fn settings(
     overrides: &Overrides,
     simulator: &Simulator,
     directory: &Path,
     ca: &Path,
 ) -> Overrides {
-    let set = |key, value: String| Override {
-        key,
-        flag: "wildcat sandbox",
-        value,
-    };
-    let mut values = vec![
-        set("server.listen", "127.0.0.1:3000".into()),
-        set("storage.path", directory.join("data").display().to_string()),
-    ];
+    let mut values = vec![set(
+        "storage.path",
+        directory.join("data").display().to_string(),
+    )];
     values.extend(overrides.values.iter().cloned());
     values.push(set("whatsapp.url", simulator.ws_url()));
     values.push(set("whatsapp.version", VERSION.into()));
@@ -99,6 +108,14 @@ fn settings(
     Overrides {
         file: overrides.file.clone(),
         values,
+    }
+}
+
+fn set(key: &'static str, value: String) -> Override {
+    Override {
+        key,
+        flag: "wildcat sandbox",
+        value,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The server as a whole: its parts put together, run, and taken apart in order.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,12 +11,12 @@ use smol::net::TcpListener;
 
 use crate::account::{Accounts, Manner, OutgoingText, SendingLimits};
 use crate::api::{self, ApiConfig, ApiContext, AuthSettings, Gate, ServerLimits};
-use crate::clock;
 use crate::config::{Config, ConfigErrors, Download};
 use crate::jid::ChatJid;
 use crate::media::{Files, Space, Spool};
 use crate::net;
-use crate::runtime::{Executor, Pulse, Shutdown, drive, spawn_guarded};
+use crate::runtime::tasks::{self, Kind};
+use crate::runtime::{Executor, Pulse, Shutdown, drive};
 use crate::store::events::{self, Keep};
 use crate::store::outbox::Bounds;
 use crate::store::{self, Store, StoreError};
@@ -23,6 +24,7 @@ use crate::systemd::Manager;
 use crate::upkeep::{self, Policy};
 use crate::webhook::{Deliveries, DeliverySettings, Retry};
 use crate::whatsapp::{self, MediaPolicy, Patience, SurfHttpClient, Wiring, WsTransportFactory};
+use crate::{clock, console};
 
 /// How long requests in flight may take after the signal to stop.
 const FINISH_REQUESTS: Duration = Duration::from_millis(1_500);
@@ -77,7 +79,8 @@ pub fn run(config: &Config, stop: impl Future<Output = ()>) -> Result<(), RunErr
         }
         let alive = async {
             if let Some(manager) = &manager {
-                manager.feed(&server.store).await;
+                let feed = || manager.feed(&server.store);
+                tasks::kept(Kind::Watchdog, "systemd's watchdog".into(), feed).await;
             }
             std::future::pending::<bool>().await
         };
@@ -130,9 +133,12 @@ impl Server {
         pulse: Arc<Pulse>,
     ) -> Result<Server, RunError> {
         #[cfg(feature = "sandbox")]
-        log::warn!(
-            "this is a sandbox build: it talks to a simulated WhatsApp on this machine only"
-        );
+        {
+            log::warn!(
+                "this is a sandbox build: it talks to a simulated WhatsApp on this machine only"
+            );
+            tasks::provoke::listen(&executor);
+        }
         let options = store::Options {
             events: Keep {
                 age: Duration::from_secs(u64::from(config.events.keep_days) * 24 * 60 * 60),
@@ -266,26 +272,42 @@ impl Server {
             pulse,
             config: api_config(config),
         };
-        let api = executor.spawn(api::serve(
-            listener,
-            context.clone(),
-            Arc::clone(&executor),
-            shutdown.wait(),
-        ));
+        let api = {
+            let (context, executor) = (context.clone(), Arc::clone(&executor));
+            let stop = shutdown.clone();
+            tasks::keep(&Arc::clone(&executor), Kind::Api, "the API", move || {
+                let executor = Arc::clone(&executor);
+                let (listener, context, stop) = (listener.clone(), context.clone(), stop.wait());
+                async move { api::serve(listener, context, executor, stop).await }
+            })
+        };
+        console::serves_at(local_url(address));
         log::info!("listening on http://{address}");
-        if let Some(admin) = config.whatsapp.admin_number.clone() {
-            spawn_guarded(&executor, "admin greeting", greet(accounts.clone(), admin)).detach();
+        log::info!("{}", whereabouts(address, &config.storage.path));
+        if !accounts.any() {
+            log::info!("there is no account yet: {}", first_steps(address));
         }
-        spawn_guarded(&executor, "event log", trim_events(store.clone())).detach();
+        if let Some(admin) = config.whatsapp.admin_number.clone() {
+            let greeting = greet(accounts.clone(), admin);
+            tasks::guard(&executor, Kind::Errand, "the greeting", greeting).detach();
+        }
+        let trimming = trim_events(store.clone());
+        tasks::guard(&executor, Kind::Errand, "the event log", trimming).detach();
         accounts.connect_wanted(config.whatsapp.auto_connect);
         let policy = Policy {
             age: config.storage.keep,
             bytes: config.storage.max_bytes,
             media_bytes: config.media.max_bytes,
         };
-        let time = executor.spawn(upkeep::keep_time(store.clone()));
-        let upkeep = executor.spawn(upkeep::run(store.clone(), files, policy, space));
-        let size = executor.spawn(upkeep::keep_small());
+        let kept = store.clone();
+        let time = tasks::keep(&executor, Kind::Time, "the time", move || {
+            upkeep::keep_time(kept.clone())
+        });
+        let kept = (store.clone(), files, space);
+        let upkeep = tasks::keep(&executor, Kind::Upkeep, "the upkeep", move || {
+            upkeep::run(kept.0.clone(), kept.1.clone(), policy, kept.2.clone())
+        });
+        let size = tasks::keep(&executor, Kind::Memory, "the memory", upkeep::keep_small);
         Ok(Server {
             address,
             accounts,
@@ -297,6 +319,11 @@ impl Server {
             #[cfg(feature = "fuzzing")]
             context,
         })
+    }
+
+    /// The API's URL for who is on this machine.
+    pub fn local_url(&self) -> String {
+        local_url(self.address)
     }
 
     /// Where the API listens.
@@ -354,6 +381,41 @@ const MEDIA_TRANSFER: Duration = Duration::from_secs(30 * 60);
 /// The largest file that is fetched from WhatsApp, in bytes: its own limit for documents is 2 GB, which
 /// no small board wants to hold.
 const MAX_MEDIUM: usize = 512 << 20;
+
+/// The API's URL for who is on this machine.
+fn local_url(address: SocketAddr) -> String {
+    match address.ip().is_unspecified() {
+        true => format!("http://localhost:{}", address.port()),
+        false => format!("http://{address}"),
+    }
+}
+
+/// Where the server is to be found, and its data.
+fn whereabouts(address: SocketAddr, data: &Path) -> String {
+    let mut urls = vec![local_url(address)];
+    if address.ip().is_unspecified() {
+        let own = net::dial::own_addresses(address.is_ipv6());
+        urls.extend(
+            own.into_iter()
+                .map(|ip| format!("http://{}", SocketAddr::new(ip, address.port()))),
+        );
+    }
+    let data = data.canonicalize().unwrap_or_else(|_| data.to_owned());
+    format!(
+        "open {}; the data are in {}",
+        urls.join(" or "),
+        data.display()
+    )
+}
+
+/// What to do with a server that has no account.
+fn first_steps(address: SocketAddr) -> String {
+    format!(
+        "curl {}/accounts -H 'Content-Type: application/json' -d '{{\"id\":\"mybot\"}}' makes one \
+         (with -H 'X-Api-Key: …' where there is a key), and its QR code is shown then",
+        local_url(address)
+    )
+}
 
 fn sending_limits(config: &Config) -> SendingLimits {
     let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);

@@ -4,7 +4,6 @@
 mod records;
 
 use std::collections::HashSet;
-use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use futures_lite::FutureExt as _;
 use crate::clock::{self, Millis, Step};
 use crate::console;
 use crate::event::{Event, QrShown};
-use crate::runtime::spawn_guarded;
+use crate::runtime::tasks::{self, InARow, Kind};
 use crate::store::accounts::{AccountRecord, EndReason, Ended, Wanted};
 use crate::store::{StoreError, media, probe};
 use crate::whatsapp::{Session, SessionNews, Wiring};
@@ -179,7 +178,10 @@ pub fn start(
         live: live.clone(),
     };
     let name = format!("{}: outbox", record.id);
-    let outbox = spawn_guarded(&wiring.executor, name, outbox::run(sending.clone(), kicked));
+    let emptied = sending.clone();
+    let outbox = tasks::keep(&wiring.executor, Kind::Outbox, name, move || {
+        outbox::run(emptied.clone(), kicked.clone())
+    });
     let driver = Driver {
         wiring: wiring.clone(),
         fetcher: fetcher.clone(),
@@ -203,7 +205,7 @@ pub fn start(
         for_room: false,
         leave: None,
     };
-    wiring.executor.spawn(supervise(driver)).detach();
+    tasks::own(&wiring.executor, supervise(driver)).detach();
     Handle {
         number: record.number,
         commands,
@@ -225,21 +227,25 @@ fn machine_of(record: &AccountRecord) -> Machine {
 
 /// Runs a driver until it leaves; a panic in it costs one session, not the account.
 async fn supervise(mut driver: Driver) {
+    let name = driver.id.clone();
+    let mut row = InARow::default();
     loop {
-        match AssertUnwindSafe(driver.drive()).catch_unwind().await {
-            Ok(done) => {
-                // Nobody may wait for the answer any more.
-                let _ = done.try_send(());
-                return;
-            }
-            Err(_) => {
-                log::error!("{}: internal error, the session starts again", driver.id);
-                driver.run = None;
-                driver.session = None;
-                let ended = Input::Ended(Some("internal error".into()));
-                Box::pin(driver.feed(ended)).await;
-            }
+        let began = clock::ticks();
+        if let Some(done) = tasks::caught(Kind::Account, &name, driver.drive()).await {
+            // Nobody may wait for the answer any more.
+            let _ = done.try_send(());
+            return;
         }
+        driver.run = None;
+        driver.held = None;
+        driver.fetching = None;
+        if let Some(running) = driver.session.take() {
+            running.session.abandon();
+        }
+        tasks::rest(&name, &mut row, began).await;
+        let ended = driver.feed(Input::Ended(Some("internal error".into())));
+        // A panic here is followed by another step of the driver all the same.
+        tasks::caught(Kind::Account, &name, Box::pin(ended)).await;
     }
 }
 
@@ -266,7 +272,7 @@ struct Driver {
     /// News that was taken out of its turn.
     held: Option<SessionNews>,
     /// The session's run, while one is under way.
-    run: Option<smol::Task<Option<String>>>,
+    run: Option<smol::Task<Option<Option<String>>>>,
     /// Fetches media while the account is connected; told when there are more.
     fetching: Option<(smol::Task<()>, async_channel::Sender<()>)>,
     /// Groups whose subject was asked for.
@@ -287,6 +293,8 @@ enum Woken {
     Command(Command),
     News(SessionNews),
     Ended(Option<String>),
+    /// The session's run panicked.
+    Panicked,
     Due,
     /// The clock was set.
     ClockSet(Step),
@@ -319,6 +327,15 @@ impl Driver {
                     // An account at rest keeps no client in memory.
                     self.close().await;
                 }
+            }
+            Woken::Panicked => {
+                self.run = None;
+                // The client still takes itself for running: it never runs again.
+                if let Some(running) = self.session.take() {
+                    running.session.abandon();
+                }
+                self.close().await;
+                self.feed(Input::Ended(Some("internal error".into()))).await;
             }
             Woken::Due => {
                 self.wake = None;
@@ -411,7 +428,7 @@ impl Driver {
         };
         let ended = async {
             match run {
-                Some(task) => Woken::Ended(task.await),
+                Some(task) => task.await.map_or(Woken::Panicked, Woken::Ended),
                 None => std::future::pending().await,
             }
         };
@@ -576,10 +593,9 @@ impl Driver {
             Action::Close => {
                 if let Some(running) = &self.session {
                     let session = running.session.clone();
-                    self.wiring
-                        .executor
-                        .spawn(async move { session.close().await })
-                        .detach();
+                    let name = format!("{}: the end of its session", self.id);
+                    let closing = async move { session.close().await };
+                    tasks::guard(&self.wiring.executor, Kind::Errand, name, closing).detach();
                 }
             }
             Action::Forget => {
@@ -653,20 +669,23 @@ impl Driver {
                 Ok((session, news)) => self.session = Some(Running { session, news }),
                 Err(error) => {
                     let words = error.to_string();
-                    self.run = Some(self.wiring.executor.spawn(async move { Some(words) }));
+                    self.run = Some(self.spawn_run(async move { Some(words) }));
                     return;
                 }
             }
         }
         if let Some(running) = &self.session {
             let session = running.session.clone();
-            self.run = Some(self.wiring.executor.spawn(async move {
-                AssertUnwindSafe(session.run())
-                    .catch_unwind()
-                    .await
-                    .unwrap_or_else(|_| Some("internal error".into()))
-            }));
+            self.run = Some(self.spawn_run(async move { session.run().await }));
         }
+    }
+
+    fn spawn_run(
+        &self,
+        run: impl Future<Output = Option<String>> + Send + 'static,
+    ) -> smol::Task<Option<Option<String>>> {
+        let name = format!("{}: its session", self.id);
+        tasks::guard(&self.wiring.executor, Kind::Session, name, run)
     }
 
     fn publish(&self) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::clock::{self, Millis};
 use crate::media::{Spooled, sha256_of};
-use crate::runtime::Shutdown;
+use crate::runtime::{Shutdown, tasks};
 use crate::store::StoreError;
 use crate::store::media::{self as rows, Medium, Wanted};
 use crate::whatsapp::{FetchFailure, MediaPolicy, Session, Wiring};
@@ -101,29 +101,28 @@ impl Fetcher {
         };
         if first {
             let fetcher = self.clone();
-            self.wiring
-                .executor
-                .spawn(async move {
-                    // Taken out whatever happens: also when the work panics.
-                    let _out = Out {
-                        fetcher: &fetcher,
-                        key: (account, number),
-                    };
-                    let _slot = fetcher.place(kind, account, &asked).await;
-                    let kind = match asked.is_triggered() {
-                        true => Kind::Asked,
-                        false => kind,
-                    };
-                    let result = fetcher
-                        .fetch_now(kind, &session, account, number, medium)
-                        .await;
-                    let fetch = fetcher.lock().remove(&(account, number));
-                    for waiter in fetch.unwrap_or_default().waiters {
-                        // It may have left.
-                        let _ = waiter.try_send(result.clone());
-                    }
-                })
-                .detach();
+            let fetching = async move {
+                // Taken out whatever happens: also when the work panics.
+                let _out = Out {
+                    fetcher: &fetcher,
+                    key: (account, number),
+                };
+                let _slot = fetcher.place(kind, account, &asked).await;
+                let kind = match asked.is_triggered() {
+                    true => Kind::Asked,
+                    false => kind,
+                };
+                let result = fetcher
+                    .fetch_now(kind, &session, account, number, medium)
+                    .await;
+                let fetch = fetcher.lock().remove(&(account, number));
+                for waiter in fetch.unwrap_or_default().waiters {
+                    // It may have left.
+                    let _ = waiter.try_send(result.clone());
+                }
+            };
+            let executor = &self.wiring.executor;
+            tasks::guard(executor, tasks::Kind::Fetch, "a medium", fetching).detach();
         }
         ended
             .recv()

@@ -24,10 +24,12 @@ pub use health::AccountHealth;
 pub use once::{Claim, Turn};
 pub use types::*;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock;
+use crate::runtime::tasks::{self, Kind};
 use crate::store::accounts::{self as records, AccountRecord, Wanted};
 use crate::store::{StoreError, media as media_rows, purge};
 use crate::whatsapp::{SessionError, Wiring};
@@ -112,14 +114,12 @@ impl Accounts {
             if wanted && (paired || unpaired) {
                 let accounts = self.clone();
                 // All at once, so that their writes share commits.
-                self.0
-                    .wiring
-                    .executor
-                    .spawn(async move {
-                        // An account that was deleted meanwhile needs no connection.
-                        let _ = accounts.connect(&record.id).await;
-                    })
-                    .detach();
+                let name = format!("{}: its first connection", record.id);
+                let connecting = async move {
+                    // An account that was deleted meanwhile needs no connection.
+                    let _ = accounts.connect(&record.id).await;
+                };
+                self.errand(name, connecting);
             }
         }
     }
@@ -151,14 +151,10 @@ impl Accounts {
         work: impl Future<Output = Result<T, AccountError>> + Send + 'static,
     ) -> Result<T, AccountError> {
         let (sender, result) = async_channel::bounded(1);
-        self.0
-            .wiring
-            .executor
-            .spawn(async move {
-                // The caller may have gone.
-                let _ = sender.try_send(work.await);
-            })
-            .detach();
+        self.errand("an account's change", async move {
+            // The caller may have gone.
+            let _ = sender.try_send(work.await);
+        });
         result
             .recv()
             .await
@@ -216,6 +212,11 @@ impl Accounts {
         self.start_driver(&record);
         self.connect(&id).await?;
         self.get(&id)
+    }
+
+    /// Whether there is one. Looks at memory only.
+    pub fn any(&self) -> bool {
+        !self.lock().by_id.is_empty()
     }
 
     /// All accounts, oldest first.
@@ -413,45 +414,47 @@ impl Accounts {
     /// power went.
     fn sweep_files_in_background(&self) {
         let (store, files) = (self.0.wiring.store.clone(), self.0.wiring.files.clone());
-        self.0
-            .wiring
-            .executor
-            .spawn(smol::unblock(move || {
-                let swept = files.sweep(|account, number| {
-                    // What cannot be read is not removed.
-                    !matches!(
-                        store.read(|tx| media_rows::get(tx, account, number)),
-                        Ok(None)
-                    )
-                });
-                match swept {
-                    Ok(0) => {}
-                    Ok(removed) => log::info!("{removed} files of deleted messages removed"),
-                    Err(error) => log::warn!("the media folder could not be swept: {error}"),
-                }
-            }))
-            .detach();
+        let sweeping = smol::unblock(move || {
+            let swept = files.sweep(|account, number| {
+                // What cannot be read is not removed.
+                !matches!(
+                    store.read(|tx| media_rows::get(tx, account, number)),
+                    Ok(None)
+                )
+            });
+            match swept {
+                Ok(0) => {}
+                Ok(removed) => log::info!("{removed} files of deleted messages removed"),
+                Err(error) => log::warn!("the media folder could not be swept: {error}"),
+            }
+        });
+        self.errand("the media folder", sweeping);
     }
 
     /// Deletes what removed accounts have left, step by step.
     fn purge_in_background(&self) {
         let store = self.0.wiring.store.clone();
-        self.0
-            .wiring
-            .executor
-            .spawn(async move {
-                loop {
-                    match store.write(|tx| purge::step(tx, PURGE_STEP)).await {
-                        Ok(true) => {}
-                        Ok(false) => return,
-                        Err(error) => {
-                            log::error!("a removed account's rows remain: {error}");
-                            return;
-                        }
+        self.errand("what removed accounts have left", async move {
+            loop {
+                match store.write(|tx| purge::step(tx, PURGE_STEP)).await {
+                    Ok(true) => {}
+                    Ok(false) => return,
+                    Err(error) => {
+                        log::error!("a removed account's rows remain: {error}");
+                        return;
                     }
                 }
-            })
-            .detach();
+            }
+        });
+    }
+
+    /// Spawns what does one thing.
+    fn errand(
+        &self,
+        name: impl Into<Cow<'static, str>>,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) {
+        tasks::guard(&self.0.wiring.executor, Kind::Errand, name, work).detach();
     }
 }
 

@@ -419,6 +419,7 @@ fn store_status(error: &StoreError) -> StatusCode {
         | StoreError::Newer { .. }
         | StoreError::Older
         | StoreError::OtherWidth { .. }
+        | StoreError::CutShort { .. }
         | StoreError::Corrupt { .. }
         | StoreError::Encode { .. }
         | StoreError::Panicked(_)

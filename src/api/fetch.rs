@@ -14,7 +14,7 @@ use super::file_name;
 use super::inflate::{Coding, Inflater};
 use super::input::Fields;
 use super::upload::{Received, Room, Writing, too_large};
-use crate::net::http::HttpError;
+use crate::net::http::{self, HttpError};
 
 /// The piece in which an answer is read, in bytes.
 const PIECE: usize = 32 * 1024;
@@ -194,10 +194,10 @@ fn failed(words: String) -> ApiError {
 
 /// What a server that gives no file says.
 fn refusal(response: &surf::Response, has_password: bool) -> String {
-    let status = response.status();
+    let status = http::status(response);
     let asks = header(response, "www-authenticate").unwrap_or_default();
     let asks = file_name::text(&asks).trim().to_ascii_lowercase();
-    match u16::from(status) {
+    match status {
         401 if asks.starts_with("digest") => format!(
             "the server answered {status}: it asks for Digest authentication; Basic is all that is \
              spoken here"
@@ -215,8 +215,7 @@ fn refusal(response: &surf::Response, has_password: bool) -> String {
 
 /// The value of an answer's last header of that name, which is in lower case.
 fn header(response: &surf::Response, name: &str) -> Option<Vec<u8>> {
-    let values = response.header(name)?;
-    Some(values.last().as_str().as_bytes().to_vec())
+    http::header(response, name).map(<[u8]>::to_vec)
 }
 
 /// What the server says that it is, with its parameters.

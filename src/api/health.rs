@@ -11,6 +11,7 @@ use super::{ApiContext, Req};
 use crate::account::{AccountHealth, Status};
 use crate::clock::{self, Millis};
 use crate::runtime::Stall;
+use crate::runtime::tasks::{self, Tally};
 use crate::store::Condition;
 
 /// A commit that takes longer is a disk that hangs.
@@ -46,6 +47,7 @@ struct Health {
     media: OfMedia,
     event_thread: OfEventThread,
     webhooks: OfWebhooks,
+    tasks: OfTasks,
 }
 
 #[derive(Serialize)]
@@ -100,6 +102,43 @@ struct OfWebhooks {
     behind: u64,
 }
 
+/// The server's own tasks.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OfTasks {
+    healthy: bool,
+    /// A task that does nothing but panic.
+    problem: Option<String>,
+    /// Since the start, each a mistake of this program or of a library.
+    panics: u64,
+    /// Tasks that were started again after one.
+    restarted: u64,
+    last: Option<OfPanic>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OfPanic {
+    kind: &'static str,
+    at: String,
+    /// File and line.
+    place: String,
+}
+
+fn of_tasks(tally: Tally) -> OfTasks {
+    OfTasks {
+        healthy: tally.stuck.is_none(),
+        problem: tally.stuck,
+        panics: tally.panics,
+        restarted: tally.restarted,
+        last: tally.last.map(|panic| OfPanic {
+            kind: panic.kind.name(),
+            at: clock::iso8601(panic.at),
+            place: panic.place,
+        }),
+    }
+}
+
 /// 200, or 503 with what is wrong. Looks at memory only, so that asking wears no memory card out.
 pub async fn health(req: Req) -> Result<Answer, ApiError> {
     let report = report(req.state(), &Caller::of(&req));
@@ -145,9 +184,11 @@ fn report(context: &ApiContext, caller: &Caller) -> Health {
     };
     let (hooks, behind) = context.deliveries.backlog();
     let short_since = context.space.short_since();
+    let tasks = of_tasks(tasks::tally());
     Health {
         healthy: storage.healthy
             && event_thread.healthy
+            && tasks.healthy
             && accounts.iter().all(|account| account.healthy),
         time: clock::iso8601(now),
         accounts,
@@ -158,6 +199,7 @@ fn report(context: &ApiContext, caller: &Caller) -> Health {
         },
         event_thread,
         webhooks: OfWebhooks { hooks, behind },
+        tasks,
     }
 }
 
@@ -217,6 +259,7 @@ fn problems(report: &Health) -> Vec<String> {
     let places = [
         ("storage", &report.storage.problem),
         ("event thread", &report.event_thread.problem),
+        ("tasks", &report.tasks.problem),
     ];
     let of_places = places
         .into_iter()

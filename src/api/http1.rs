@@ -17,7 +17,7 @@ use futures_lite::{AsyncRead, AsyncWrite, future};
 use http_types::{Body, Method, Request, Url};
 use smol::net::TcpStream;
 
-use super::chunked::Chunked;
+use crate::net::chunked::Chunked;
 
 /// The longest request head, in bytes.
 pub const MAX_HEAD: usize = 16 * 1024;

@@ -8,7 +8,6 @@ mod accounts;
 mod answer;
 mod auth;
 mod chats;
-mod chunked;
 mod connection;
 mod error;
 mod events;
@@ -36,12 +35,10 @@ mod upload;
 mod webhooks;
 
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_lite::FutureExt;
 use http_types::{Method, Request, Response, StatusCode};
 use smol::lock::Semaphore;
 
@@ -50,6 +47,7 @@ use crate::config::Envelope;
 use crate::media::{Space, Spool};
 use crate::runtime::Pulse;
 use crate::runtime::Shutdown;
+use crate::runtime::tasks::{self, Kind};
 use crate::store::Store;
 use crate::webhook::Deliveries;
 use answer::Answer;
@@ -304,15 +302,9 @@ impl Respond for Api {
 
 /// What `answer` comes to; a panic on the way is an error like others.
 async fn without_panic<T>(method: Method, answer: impl Future<Output = T>) -> Result<T, ApiError> {
-    // Unwind safety: a handler shares nothing with later requests but the context, whose parts
-    // guard themselves.
-    AssertUnwindSafe(answer)
-        .catch_unwind()
-        .await
-        .map_err(|panic| {
-            let words = panic_words(panic.as_ref());
-            ApiError::Internal(format!("a {method} handler panicked: {words}"))
-        })
+    let name = format!("a {method} request");
+    let answered = tasks::caught(Kind::Request, &name, answer).await;
+    answered.ok_or_else(|| ApiError::Internal(format!("{name} panicked")))
 }
 
 fn is_routers_own(response: &Response) -> bool {
@@ -350,15 +342,6 @@ fn matches_path(pattern: &str, path: &str) -> bool {
                 false => found == expected,
             })
     }) && segments.next().is_none()
-}
-
-/// What a panic said, if it said it in words.
-fn panic_words(panic: &(dyn std::any::Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("without words")
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use super::auth::Peer;
 use super::error::ApiError;
 use super::http1::{Head, HeadError, Inbound, MAX_HEAD, Progress};
 use super::{Api, ApiContext};
+use crate::runtime::tasks::{self, Kind};
 
 /// How much of a body that nobody wanted is read over to keep its connection, in bytes.
 const MAX_SKIPPED_BODY: u64 = 64 * 1024;
@@ -152,7 +153,8 @@ pub(super) async fn serve_with<R: Respond>(
                             _slot: slot,
                             _alive: alive.clone(),
                         };
-                        executor.spawn(connection.run(place)).detach();
+                        let life = connection.run(place);
+                        tasks::guard(&executor, Kind::Connection, "a connection", life).detach();
                     }
                     None => refuse(stream),
                 }

@@ -19,11 +19,18 @@ const USUAL: usize = 50;
 const MOST: usize = 500;
 const MOST_BYTES: usize = 512 * 1024;
 
+/// What counts now: as in the list, but for the URL, which is the caller's own.
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Registered<'a> {
     id: &'a str,
     url: &'a str,
     created: bool,
+    updated: bool,
+    account_id: Option<&'a str>,
+    events: &'a [EventKind],
+    header_names: &'a [String],
+    has_secret: bool,
 }
 
 pub async fn register(mut req: Req) -> Result<Answer, ApiError> {
@@ -32,10 +39,16 @@ pub async fn register(mut req: Req) -> Result<Answer, ApiError> {
     new.account_id = Caller::of(&req).narrow(new.account_id)?;
     let url = new.url.clone();
     let registered = req.state().deliveries.register(new).await?;
+    let hook = &registered.hook;
     let answer = Registered {
-        id: &registered.id,
+        id: &hook.id,
         url: &url,
         created: registered.created,
+        updated: registered.updated,
+        account_id: hook.account_id.as_deref(),
+        events: &hook.events,
+        header_names: &hook.header_names,
+        has_secret: hook.has_secret,
     };
     if registered.created {
         Answer::created(&answer)
@@ -64,27 +77,37 @@ fn new_hook(fields: &Fields) -> Result<NewWebhook, ApiError> {
         url,
         account_id: account_id.map(str::to_owned),
         events: events(fields)?,
-        secret: fields
-            .string("secret")?
-            .filter(|secret| !secret.is_empty())
-            .map(str::to_owned),
-        headers: fields.string_map("headers")?,
+        secret: fields.string("secret")?.map(str::to_owned),
+        headers: match fields.is_absent("headers") {
+            true => None,
+            false => Some(fields.string_map("headers")?),
+        },
     })
 }
 
-/// The kinds of events that are asked for; `None` if the default ones are.
+/// The kinds of events that are asked for, none for the default ones; `None` if the request says nothing
+/// of them.
 fn events(fields: &Fields) -> Result<Option<Vec<EventKind>>, ApiError> {
+    let Some(names) = fields.strings("events")? else {
+        return Ok(None);
+    };
     let mut kinds = Vec::new();
-    for name in fields.strings("events")?.unwrap_or_default() {
-        let kind = EventKind::from_name(name).ok_or(ApiError::Field {
-            field: "events",
-            expected: "a list of event names",
-        })?;
+    for name in names {
+        let kind = EventKind::from_name(name).ok_or_else(|| unknown_event(name))?;
         if !kinds.contains(&kind) {
             kinds.push(kind);
         }
     }
-    Ok((!kinds.is_empty()).then_some(kinds))
+    Ok(Some(kinds))
+}
+
+fn unknown_event(name: &str) -> ApiError {
+    let known: Vec<&str> = EventKind::ALL.iter().map(|kind| kind.name()).collect();
+    let shown: String = name.chars().take(64).collect();
+    ApiError::Invalid(format!(
+        "\"events\" has {shown:?}, which is no event; those that exist are {}",
+        known.join(", ")
+    ))
 }
 
 pub async fn list(req: Req) -> Result<Answer, ApiError> {

@@ -13,15 +13,16 @@
 mod tar;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, BufReader, BufWriter, Write};
+use std::io::{self, BufReader, BufWriter, Read, Seek as _, Write};
 use std::os::unix::fs::{
-    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, lchown,
+    DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, lchown,
 };
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::clock::{self, Millis};
 use crate::store::{self, Options, Reader, Store, StoreError, accounts, events, messages, signal};
+use crate::text;
 
 /// The first file of a backup, and how its text starts.
 const MARK: &str = "wildcat-backup";
@@ -52,6 +53,13 @@ pub enum ArchiveError {
     NotEmpty(PathBuf),
     #[error("{}: it is no backup of wildcat", .0.display())]
     NotABackup(PathBuf),
+    #[error("{}: the database in it is cut short: take another backup", .0.display())]
+    CutBackup(PathBuf),
+    #[error(
+        "{} is {what}, and a backup is a file of its own: name one, or - for standard output",
+        .path.display()
+    )]
+    NotAFile { path: PathBuf, what: &'static str },
     #[error("{}: {source}", .path.display())]
     Io { path: PathBuf, source: io::Error },
     #[error("there is no account {0:?} here")]
@@ -100,53 +108,135 @@ impl Drop for Unfinished {
 /// # Errors
 /// See [`ArchiveError`].
 pub fn backup(data: &Path, to: &Path) -> Result<Copied> {
-    if !data.join(DATABASE).exists() {
-        return Err(ArchiveError::NoData(data.to_owned()));
-    }
-    let reader = Reader::open(data)?;
-    let mut part = to.as_os_str().to_owned();
-    part.push(".part");
-    let part = PathBuf::from(part);
-    let file = OpenOptions::new()
-        .write(true)
-        .read(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&part)
-        .map_err(at(&part))?;
+    refuse_other_than_files(to)?;
+    let reader = open(data)?;
+    let part = part_of(to)?;
+    let file = create_new(&part)?;
     let mut unfinished = Unfinished(Some(part.clone()));
-    // One that a crash left may have other rights.
-    file.set_permissions(fs::Permissions::from_mode(0o600))
-        .map_err(at(&part))?;
     let mut tar = tar::Writer::new(file, clock::now() / 1000);
     let mut copied = Copied::default();
-    let text = format!("{MARK_TEXT}{}\n", clock::iso8601(clock::now()));
-    tar.add(MARK, |file| file.write_all(text.as_bytes()))
-        .map_err(at(&part))?;
+    mark(&mut tar).map_err(at(&part))?;
     copied.bytes += tar
         .add(DATABASE, |file| {
             reader.copy_to(file).map_err(io::Error::other)
         })
         .map_err(at(&part))?;
     copied.files += 1;
-    for name in names(data).map_err(at(data))? {
-        let source = match File::open(data.join(&name)) {
-            Ok(source) => source,
-            // It went meanwhile, with its message.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(at(&data.join(&name))(error)),
-        };
-        copied.bytes += tar
-            .add(&name, |file| io::copy(&mut &source, file).map(drop))
-            .map_err(at(&part))?;
-        copied.files += 1;
-    }
-    tar.finish().map_err(at(&part))?;
+    add_files(data, &mut tar, &part, &mut copied)?;
+    tar.finish()
+        .and_then(|file| file.sync_all())
+        .map_err(at(&part))?;
+    // What may have been put there meanwhile is replaced itself, and not what a link leads to.
     fs::rename(&part, to).map_err(at(to))?;
     unfinished.0 = None;
     sync_folder_of(to)?;
     Ok(copied)
+}
+
+/// Copies the data directory `data` into `output`, which may be a pipe.
+///
+/// # Errors
+/// See [`ArchiveError`].
+pub fn backup_to(data: &Path, output: impl Write) -> Result<Copied> {
+    let reader = open(data)?;
+    // An archive names a file's size first, and that of the copied database is not known before.
+    let part = part_of(&data.join(DATABASE))?;
+    let mut database = create_new(&part)?;
+    fs::remove_file(&part).map_err(at(&part))?;
+    reader.copy_to(&mut database)?;
+    let size = database.seek(io::SeekFrom::End(0)).map_err(at(&part))?;
+    database.rewind().map_err(at(&part))?;
+    let mut tar = tar::Writer::new(output, clock::now() / 1000);
+    mark(&mut tar).map_err(ArchiveError::Output)?;
+    tar.add_sized(DATABASE, size, &mut database)
+        .map_err(ArchiveError::Output)?;
+    drop(database);
+    let mut copied = Copied {
+        files: 1,
+        bytes: size,
+    };
+    add_files(data, &mut tar, Path::new("-"), &mut copied)?;
+    tar.finish().map_err(ArchiveError::Output)?;
+    Ok(copied)
+}
+
+fn open(data: &Path) -> Result<Reader> {
+    match data.join(DATABASE).exists() {
+        true => Ok(Reader::open(data)?),
+        false => Err(ArchiveError::NoData(data.to_owned())),
+    }
+}
+
+/// A backup replaces nothing but files: not `/dev/null`, nor what a link leads to.
+fn refuse_other_than_files(path: &Path) -> Result<()> {
+    let kind = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata.file_type(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(at(path)(error)),
+    };
+    let what = match kind {
+        kind if kind.is_file() => return Ok(()),
+        kind if kind.is_dir() => "a directory",
+        kind if kind.is_symlink() => "a symbolic link",
+        kind if kind.is_fifo() => "a pipe",
+        kind if kind.is_socket() => "a socket",
+        _ => "a device",
+    };
+    let path = path.to_owned();
+    Err(ArchiveError::NotAFile { path, what })
+}
+
+/// A name beside `path` that cannot be known before.
+fn part_of(path: &Path) -> Result<PathBuf> {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).map_err(|error| at(path)(io::Error::other(error.to_string())))?;
+    let mut part = path.as_os_str().to_owned();
+    part.push(format!(".{:016x}.part", u64::from_le_bytes(random)));
+    Ok(PathBuf::from(part))
+}
+
+/// A file that was not there before, for its owner alone (0600).
+fn create_new(path: &Path) -> Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .read(true)
+        .create_new(true)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(path)
+        .map_err(at(path))
+}
+
+fn mark(tar: &mut tar::Writer<impl Write>) -> io::Result<()> {
+    let text = format!("{MARK_TEXT}{}\n", clock::iso8601(clock::now()));
+    tar.add_sized(MARK, text.len() as u64, &mut text.as_bytes())
+}
+
+/// Adds what a data directory has besides the database. `to` is named where writing fails.
+fn add_files(
+    data: &Path,
+    tar: &mut tar::Writer<impl Write>,
+    to: &Path,
+    copied: &mut Copied,
+) -> Result<()> {
+    for name in names(data).map_err(at(data))? {
+        let path = data.join(&name);
+        let mut source = match File::open(&path) {
+            Ok(source) => source,
+            // It went meanwhile, with its message.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(at(&path)(error)),
+        };
+        let size = source.metadata().map_err(at(&path))?.len();
+        let added = tar.add_sized(&name, size, &mut source);
+        added.map_err(|error| match to == Path::new("-") {
+            true => ArchiveError::Output(error),
+            false => at(to)(error),
+        })?;
+        copied.bytes += size;
+        copied.files += 1;
+    }
+    Ok(())
 }
 
 /// The files of a data directory besides the database.
@@ -188,13 +278,17 @@ fn is_known(name: &str) -> bool {
     }
 }
 
-/// Puts the backup `from` into the data directory `data`, which must be new or empty. What root makes there
-/// belongs to the directory's owner.
+/// Puts the backup `from`, or what comes on standard input for `-`, into the data directory `data`, which
+/// must be new or empty. What root makes there belongs to the directory's owner.
 ///
 /// # Errors
 /// See [`ArchiveError`]; [`StoreError::Locked`] if a server runs on the directory.
 pub fn restore(from: &Path, data: &Path) -> Result<Copied> {
-    let mut tar = tar::Reader::new(BufReader::new(File::open(from).map_err(at(from))?));
+    let input: Box<dyn Read> = match from == Path::new("-") {
+        true => Box::new(io::stdin()),
+        false => Box::new(File::open(from).map_err(at(from))?),
+    };
+    let mut tar = tar::Reader::new(BufReader::new(input));
     let not_one = || ArchiveError::NotABackup(from.to_owned());
     let mut text = Vec::new();
     match tar.next() {
@@ -218,14 +312,23 @@ pub fn restore(from: &Path, data: &Path) -> Result<Copied> {
     }
     let part = data.join(PART);
     let unfinished = Unfinished(Some(part.clone()));
-    if part.exists() {
-        fs::remove_dir_all(&part).map_err(at(&part))?;
+    match fs::remove_dir_all(&part) {
+        // It removes a link, and not what that leads to.
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(&part)(error)),
+        _ => {}
     }
+    DirBuilder::new()
+        .mode(0o700)
+        .create(&part)
+        .map_err(at(&part))?;
     let copied = extract(&mut tar, from, &part)?;
     // One of a system with the other word size.
     store::convert(&part, Options::default())?;
     // A damaged or a newer one is told before anything is in its place.
-    drop(Reader::open(&part)?);
+    match Reader::open(&part) {
+        Err(StoreError::CutShort { .. }) => return Err(ArchiveError::CutBackup(from.to_owned())),
+        opened => drop(opened?),
+    }
     fs::remove_file(part.join("db/lock.mdb")).map_err(at(&part))?;
     for name in ["media", "history", KEYS, "db"] {
         if part.join(name).exists() {
@@ -317,10 +420,7 @@ fn give_to_owner(data: &Path) -> Result<()> {
 /// # Errors
 /// See [`ArchiveError`].
 pub fn export(data: &Path, account: &str, output: &mut impl Write) -> Result<u64> {
-    if !data.join(DATABASE).exists() {
-        return Err(ArchiveError::NoData(data.to_owned()));
-    }
-    let reader = Reader::open(data)?;
+    let reader = open(data)?;
     let number = reader
         .read(|tx| accounts::number(tx, account))?
         .ok_or_else(|| ArchiveError::NoAccount(account.to_owned()))?;
@@ -336,9 +436,10 @@ pub fn export(data: &Path, account: &str, output: &mut impl Write) -> Result<u64
         };
         after = Some(*last);
         for (_, message) in &step {
-            serde_json::to_writer(&mut *output, message)
+            let line = serde_json::to_string(message)
                 .map_err(|error| ArchiveError::Output(error.into()))?;
-            output.write_all(b"\n").map_err(ArchiveError::Output)?;
+            // It may be read in a terminal, and JSON has a way to write whatever a sender wrote.
+            writeln!(output, "{}", text::plain_json(&line)).map_err(ArchiveError::Output)?;
             count += 1;
         }
     }

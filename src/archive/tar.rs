@@ -16,17 +16,44 @@ const MAGIC: usize = 257;
 const OCTAL_MAX: u64 = 0o777_7777_7777;
 
 /// Writes an archive.
-pub struct Writer {
-    file: File,
+pub struct Writer<W> {
+    file: W,
     /// Unix seconds: when all files in it were last changed, as far as it tells.
     time: u64,
 }
 
-impl Writer {
-    pub fn new(file: File, time: u64) -> Writer {
+impl<W: Write> Writer<W> {
+    pub fn new(file: W, time: u64) -> Writer<W> {
         Writer { file, time }
     }
 
+    /// Adds a file of `size` bytes, which `source` gives.
+    ///
+    /// # Errors
+    /// What either says, and when `source` has less.
+    pub fn add_sized(&mut self, name: &str, size: u64, source: &mut impl Read) -> io::Result<()> {
+        self.file.write_all(&header(name, size, self.time)?)?;
+        let copied = io::copy(&mut source.take(size), &mut self.file)?;
+        if copied < size {
+            return Err(io::Error::other(format!(
+                "{name} became shorter while it was read"
+            )));
+        }
+        self.file.write_all(&vec![0; padding(size)])
+    }
+
+    /// Ends the archive.
+    ///
+    /// # Errors
+    /// What the output says.
+    pub fn finish(mut self) -> io::Result<W> {
+        self.file.write_all(&[0; 2 * BLOCK])?;
+        self.file.flush()?;
+        Ok(self.file)
+    }
+}
+
+impl Writer<File> {
     /// Adds a file whose content `write` writes to the end of the archive; returns its size.
     pub fn add<E: From<io::Error>>(
         &mut self,
@@ -43,12 +70,6 @@ impl Writer {
         self.file.write_all(&header(name, size, self.time)?)?;
         self.file.seek(SeekFrom::End(0))?;
         Ok(size)
-    }
-
-    /// Ends the archive; it is on disk then.
-    pub fn finish(mut self) -> io::Result<()> {
-        self.file.write_all(&[0; 2 * BLOCK])?;
-        self.file.sync_all()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -237,4 +237,23 @@ impl AsyncWrite for Stream {
             Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_close(cx),
         }
     }
+}
+
+/// The addresses of this machine that others on its networks know, as far as the system tells: those from
+/// which it would send. Nothing is sent, and nothing waits. With `v6` also that of IPv6.
+pub fn own_addresses(v6: bool) -> Vec<IpAddr> {
+    // Of documentation (RFC 5737, RFC 3849): the route to them is that to the world.
+    let mut ways = vec![("0.0.0.0:0", "192.0.2.1:9")];
+    if v6 {
+        ways.push(("[::]:0", "[2001:db8::1]:9"));
+    }
+    let address = |(own, other): (&str, &str)| {
+        let socket = std::net::UdpSocket::bind(own).ok()?;
+        socket.connect(other).ok()?;
+        Some(socket.local_addr().ok()?.ip())
+    };
+    ways.into_iter()
+        .filter_map(address)
+        .filter(|ip| !ip.is_loopback() && !ip.is_unspecified())
+        .collect()
 }

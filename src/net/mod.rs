@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows WhatsApp. Certificates are always checked: there is no way around it.
 
+pub mod chunked;
 pub mod dial;
 pub mod http;
 pub mod tls;

@@ -355,7 +355,6 @@ fn split<'t>((key, bytes): Row<'t>) -> Result<(u64, Header, &'t str)> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
 
     use super::*;
     use crate::event::Event;
@@ -374,7 +373,7 @@ mod tests {
             account_id: None,
             events: None,
             secret: None,
-            headers: BTreeMap::new(),
+            headers: None,
         };
         store.run(move |tx| Ok(webhooks::create(tx, &new, 0)?.0.id))
     }

@@ -16,6 +16,8 @@ use super::tx::ReadTx;
 use super::width::{self, Unconverted, Width};
 
 const LOCK_FILE: &str = "wildcat.lock";
+/// A folder that is made once there is a database.
+const LATER: &str = "tmp";
 pub(super) const DB_DIR: &str = "db";
 pub(super) const DATA_FILE: &str = "data.mdb";
 /// LMDB's own, made anew by whoever opens first.
@@ -121,6 +123,7 @@ impl Environment {
         tighten(&db)?;
         width::clear(path)?;
         width::convert(path, options)?;
+        width::check(&db.join(DATA_FILE), path.join(LATER).exists())?;
         let file = match fs::metadata(db.join(DATA_FILE)) {
             Ok(metadata) => metadata.len(),
             Err(e) if e.kind() == io::ErrorKind::NotFound => 0,
@@ -334,6 +337,7 @@ pub fn open_to_read(path: &Path, options: Options) -> Result<Env<WithoutTls>, St
         });
     }
     let file = db.join(DATA_FILE);
+    width::check(&file, true)?;
     let length = fs::metadata(&file).map_err(|e| StoreError::io("read", &file, e))?;
     // A writer may make the file larger while it is read, but not by so much; and not every machine
     // has addresses for all that it could become.
@@ -374,6 +378,8 @@ pub fn prepare_data_dir(path: &Path) -> Result<File, StoreError> {
         .create(true)
         .truncate(false)
         .mode(0o600)
+        // A link that somebody has put there would let the file behind it be written over.
+        .custom_flags(libc::O_NOFOLLOW)
         .open(&file_path)
         .map_err(|e| StoreError::io("open", &file_path, e))?;
     match file.try_lock() {

@@ -38,6 +38,18 @@ pub enum StoreError {
         bits: u32,
         cause: Unconverted,
     },
+    /// The data file ends before what it refers to.
+    #[error(
+        "{} is cut short: it has {has} of {needs} bytes, and data are in what is missing. Nothing was \
+         changed. Put a backup into a new directory (wildcat restore FILE --data DIR); without one, move \
+         this directory away and pair the accounts anew", .path.display()
+    )]
+    CutShort {
+        path: PathBuf,
+        /// Bytes.
+        has: u64,
+        needs: u64,
+    },
     /// No room for the write; nothing of it was stored. Reads go on, and so do
     /// writes that fit, among them most deletions.
     #[error("storage is full: {0}")]
@@ -142,6 +154,7 @@ impl StoreError {
             | StoreError::Newer { .. }
             | StoreError::Older
             | StoreError::OtherWidth { .. }
+            | StoreError::CutShort { .. }
             | StoreError::Corrupt { .. }
             | StoreError::Encode { .. }
             | StoreError::Closed

@@ -99,14 +99,49 @@ pub struct Delivery {
     pub error: Option<String>,
 }
 
-/// What `POST /webhooks` asks for.
+/// What `POST /webhooks` asks for. What is `None` stays as it is where the hook is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewWebhook {
     pub url: String,
     pub account_id: Option<String>,
+    /// None of them stands for the default set.
     pub events: Option<Vec<EventKind>>,
+    /// An empty one is none.
     pub secret: Option<String>,
-    pub headers: BTreeMap<String, String>,
+    pub headers: Option<BTreeMap<String, String>>,
+}
+
+impl NewWebhook {
+    /// Puts what is asked for into a hook; whether that changes what it does.
+    fn change(&self, hook: &mut WebhookRecord) -> bool {
+        let before = hook.clone();
+        if let Some(events) = &self.events {
+            let events = Some(events.clone()).filter(|events| !events.is_empty());
+            // The same ones in another order are the same.
+            let is_same = sorted(hook.events.as_deref()) == sorted(events.as_deref());
+            if !is_same {
+                hook.events = events;
+            }
+        }
+        if let Some(secret) = &self.secret {
+            hook.secret = Some(secret.clone()).filter(|secret| !secret.is_empty());
+        }
+        if let Some(headers) = &self.headers {
+            hook.headers.clone_from(headers);
+        }
+        *hook != before
+    }
+}
+
+/// What a hook receives that named no events, as WILDCAT 2.0 programs expect.
+pub const DEFAULT_EVENTS: &[EventKind] = &[EventKind::Message];
+
+fn sorted(events: Option<&[EventKind]>) -> Vec<&'static str> {
+    let events = events.unwrap_or(DEFAULT_EVENTS);
+    let mut names: Vec<&str> = events.iter().map(|kind| kind.name()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 /// What became of a registration.
@@ -115,12 +150,16 @@ pub enum Registration {
     Created,
     /// It was there, and stays as it is.
     Known,
-    /// It was there and disabled; it is as new.
-    Enabled,
+    /// It was there, with other settings; it goes on where it is.
+    Changed,
+    /// It was there and disabled; it begins anew. Whether its settings are others.
+    Enabled {
+        changed: bool,
+    },
 }
 
 /// Registers a hook for what happens from now on. If that URL is registered already for the same
-/// account, that one stays as it is, unless it is disabled.
+/// account, what is given of its settings changes, and the rest stays.
 pub fn create(
     tx: &mut WriteTx<'_>,
     new: &NewWebhook,
@@ -135,22 +174,27 @@ pub fn create(
         .into_iter()
         .find(|hook| hook.url == new.url && hook.account_id == new.account_id);
     match known {
-        Some(hook) if hook.progress.disabled_at.is_none() => {
-            return Ok((hook, Registration::Known));
+        Some(mut hook) if hook.progress.disabled_at.is_none() => {
+            if !new.change(&mut hook) {
+                return Ok((hook, Registration::Known));
+            }
+            let changed = update(tx, &hook.id, |hook| {
+                new.change(hook);
+            })?;
+            // It was in the list a moment ago.
+            return Ok((changed.unwrap_or(hook), Registration::Changed));
         }
         Some(hook) => {
+            let mut changed = false;
             let enabled = update(tx, &hook.id, |hook| {
-                hook.events = new.events.clone();
-                hook.secret = new.secret.clone();
-                hook.headers = new.headers.clone();
+                changed = new.change(hook);
                 hook.progress = Progress {
                     missed: hook.progress.missed,
                     last_delivery: hook.progress.last_delivery.take(),
                     ..from_now_on
                 };
             })?;
-            // It was in the list a moment ago.
-            return Ok((enabled.unwrap_or(hook), Registration::Enabled));
+            return Ok((enabled.unwrap_or(hook), Registration::Enabled { changed }));
         }
         None => {}
     }
@@ -161,18 +205,19 @@ pub fn create(
         None => 1,
     };
     tx.put(tables.meta, NEXT, &(number + 1).to_be_bytes())?;
-    let record = WebhookRecord {
+    let mut record = WebhookRecord {
         id: format!("{ID_PREFIX}{number}"),
         url: new.url.clone(),
         account_id: new.account_id.clone(),
-        events: new.events.clone(),
-        secret: new.secret.clone(),
-        headers: new.headers.clone(),
+        events: None,
+        secret: None,
+        headers: BTreeMap::new(),
         created_at: now,
         progress: from_now_on,
         dead_count: 0,
         dead_bytes: 0,
     };
+    new.change(&mut record);
     tx.put_json(tables.webhooks, &Key::new().u64(number), &record)?;
     Ok((record, Registration::Created))
 }
@@ -271,7 +316,7 @@ mod tests {
             account_id: account.map(Into::into),
             events: None,
             secret: Some("whsec".into()),
-            headers: BTreeMap::from([("X-A".into(), "b".into())]),
+            headers: Some(BTreeMap::from([("X-A".into(), "b".into())])),
         }
     }
 
@@ -303,6 +348,61 @@ mod tests {
     }
 
     #[test]
+    fn what_is_given_changes_and_the_rest_stays() {
+        let store = TestStore::new();
+        let (hook, _) = add(&store, "http://a/", None);
+        let bare = NewWebhook {
+            url: "http://a/".into(),
+            account_id: None,
+            events: None,
+            secret: None,
+            headers: None,
+        };
+        let again = |new: &NewWebhook| {
+            let new = new.clone();
+            store.run(move |tx| create(tx, &new, 9))
+        };
+        assert_eq!(again(&bare), (hook.clone(), Registration::Known));
+        // What it does already.
+        for events in [vec![], vec![EventKind::Message]] {
+            let events = Some(events);
+            let same = NewWebhook {
+                events,
+                ..bare.clone()
+            };
+            assert_eq!(again(&same), (hook.clone(), Registration::Known));
+        }
+        let both = vec![EventKind::MessageStatus, EventKind::Message];
+        let more = NewWebhook {
+            events: Some(both.clone()),
+            ..bare.clone()
+        };
+        let (changed, how) = again(&more);
+        assert_eq!(how, Registration::Changed);
+        let expected = WebhookRecord {
+            events: Some(both.clone()),
+            ..hook.clone()
+        };
+        assert_eq!(changed, expected, "secret, headers and progress stay");
+        assert_eq!(store.read(|tx| get(tx, &hook.id)).unwrap(), Some(expected));
+        let turned = NewWebhook {
+            events: Some(both.into_iter().rev().collect()),
+            ..bare.clone()
+        };
+        assert_eq!(again(&turned).1, Registration::Known);
+        let none = NewWebhook {
+            events: Some(vec![]),
+            secret: Some(String::new()),
+            headers: Some(BTreeMap::new()),
+            ..bare
+        };
+        let (changed, how) = again(&none);
+        assert_eq!(how, Registration::Changed);
+        assert_eq!((changed.events, changed.secret), (None, None));
+        assert!(changed.headers.is_empty());
+    }
+
+    #[test]
     fn it_begins_with_what_happens_next_and_so_it_does_again() {
         let store = TestStore::new();
         let happens = || {
@@ -331,7 +431,8 @@ mod tests {
         assert_eq!(stored.progress, progress);
         happens();
         let (again, enabled) = add(&store, "http://a/", None);
-        assert_eq!((&again.id, enabled), (&hook.id, Registration::Enabled));
+        let as_it_was = Registration::Enabled { changed: false };
+        assert_eq!((&again.id, enabled), (&hook.id, as_it_was));
         let fresh = Progress {
             cursor: 2,
             missed: 2,

@@ -81,11 +81,14 @@ impl Marks {
     /// # Errors
     /// If it cannot be stored; it goes on waiting.
     pub async fn flush(&self, store: &Store) -> Result<(), StoreError> {
-        let marks = std::mem::take(&mut *self.waiting());
-        if marks.is_empty() {
+        let mut taken = Taken {
+            marks: self,
+            progress: std::mem::take(&mut *self.waiting()),
+        };
+        if taken.progress.is_empty() {
             return Ok(());
         }
-        let job = marks.clone();
+        let job = taken.progress.clone();
         let stored = store
             .write(move |tx| {
                 for (id, progress) in &job {
@@ -94,12 +97,24 @@ impl Marks {
                 Ok(())
             })
             .await;
-        if stored.is_err() {
-            let mut waiting = self.waiting();
-            for (id, progress) in marks {
-                waiting.entry(id).or_insert(progress);
-            }
+        if stored.is_ok() {
+            taken.progress.clear();
         }
         stored
+    }
+}
+
+/// What is being stored; goes on waiting if this is dropped before it is.
+struct Taken<'a> {
+    marks: &'a Marks,
+    progress: BTreeMap<String, Progress>,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        let mut waiting = self.marks.waiting();
+        for (id, progress) in std::mem::take(&mut self.progress) {
+            waiting.entry(id).or_insert(progress);
+        }
     }
 }

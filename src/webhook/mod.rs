@@ -29,18 +29,16 @@ use surf::Client;
 
 use crate::clock;
 use crate::event::EventKind;
+use crate::runtime::tasks::{self, Kind};
 pub use crate::store::dead_letters::DeadLetter;
 use crate::store::dead_letters::{self, Replay};
 pub use crate::store::webhooks::NewWebhook;
-use crate::store::webhooks::{self, Registration, WebhookRecord};
+use crate::store::webhooks::{self, DEFAULT_EVENTS, Registration, WebhookRecord};
 use crate::store::{Store, StoreError, events};
 use marks::Marks;
 pub use policy::Retry;
 use send::{Failure, Parcel, send};
-use worker::{Live, Position, Shared, Worker};
-
-/// What a hook receives that named no events, as WILDCAT 2.0 programs expect.
-const DEFAULT_EVENTS: &[EventKind] = &[EventKind::Message];
+use worker::{Live, Position, Shared};
 
 /// Up to how many events behind its cursor a hook's pending ones are counted exactly.
 const MAX_COUNTED: u64 = 256;
@@ -127,11 +125,14 @@ pub enum DeadError {
 }
 
 /// A hook is registered.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Registered {
-    pub id: String,
+    /// As it counts now.
+    pub hook: HookView,
     /// False if it was registered before.
     pub created: bool,
+    /// Whether it was registered before, with other settings.
+    pub updated: bool,
 }
 
 /// A hook as the API shows it.
@@ -143,6 +144,10 @@ pub struct HookView {
     pub url: String,
     pub account_id: Option<String>,
     pub events: Vec<EventKind>,
+    /// The names of its own headers; their values may be secret.
+    pub header_names: Vec<String>,
+    /// Whether its deliveries are signed.
+    pub has_secret: bool,
     pub created_at: String,
     pub last_delivery: Option<DeliveryView>,
     /// Failed attempts since the last success.
@@ -226,10 +231,13 @@ impl Deliveries {
             stopping,
         };
         let marker = shared.clone();
-        let marking = shared.executor.spawn(async move {
-            let delay = marker.settings.mark_delay;
-            let (marks, stopping) = (&marker.marks, &marker.stopping);
-            marks.run(&marker.store, delay, stopping).await;
+        let marking = tasks::keep(&shared.executor, Kind::Marks, "webhooks", move || {
+            let marker = marker.clone();
+            async move {
+                let delay = marker.settings.mark_delay;
+                let (marks, stopping) = (&marker.marks, &marker.stopping);
+                marks.run(&marker.store, delay, stopping).await;
+            }
         });
         let deliveries = Deliveries(Arc::new(Inner {
             shared,
@@ -295,13 +303,15 @@ impl Deliveries {
     /// If the URL, a header or the secret is not acceptable, or there are too many hooks.
     pub async fn register(&self, new: NewWebhook) -> Result<Registered, HookError> {
         target::check_url(&new.url).map_err(HookError::Url)?;
-        if !target::headers_are_allowed(&new.headers) {
+        let headers = new.headers.as_ref();
+        if !headers.is_none_or(target::headers_are_allowed) {
             return Err(HookError::Field {
                 field: "headers",
                 expected: "at most 20 plain headers, none that deliveries set themselves",
             });
         }
-        if new.secret.as_deref().is_some_and(|s| sign::key(s).is_err()) {
+        let secret = new.secret.as_deref().filter(|secret| !secret.is_empty());
+        if secret.is_some_and(|secret| sign::key(secret).is_err()) {
             return Err(HookError::Field {
                 field: "secret",
                 expected: "base64 behind its \"whsec_\"",
@@ -323,14 +333,18 @@ impl Deliveries {
             })
             .await?;
         let (hook, registration) = registered.ok_or(HookError::TooMany { most })?;
-        let id = hook.id.clone();
         match registration {
-            Registration::Created | Registration::Enabled => self.0.start_worker(hook),
+            Registration::Created | Registration::Enabled { .. } => {
+                self.0.start_worker(hook.clone());
+            }
+            Registration::Changed => self.0.reload(&hook.id),
             Registration::Known => {}
         }
+        let changed = Registration::Enabled { changed: true };
         Ok(Registered {
-            id,
+            hook: self.0.view(hook)?,
             created: registration == Registration::Created,
+            updated: registration == Registration::Changed || registration == changed,
         })
     }
 
@@ -516,12 +530,21 @@ impl Inner {
         let id = hook.id.clone();
         let position = Position::default();
         let (pokes, poked) = async_channel::bounded(1);
-        let worker = Worker::new(self.shared.clone(), hook, position.clone(), poked);
+        let supervised = {
+            let (shared, id, position) = (self.shared.clone(), id.clone(), position.clone());
+            // The first one knows its hook; those behind a panic read it anew.
+            let mut first = Some(hook);
+            move || {
+                let (shared, id, first) = (shared.clone(), id.clone(), first.take());
+                worker::run(shared, id, first, position.clone(), poked.clone())
+            }
+        };
+        let name = format!("webhook {id}");
         let mut workers = self.workers();
         // Workers of hooks that went with their account, or are disabled, have ended by themselves.
         workers.retain(|_, worker| !worker.task.is_finished());
         let running = Running {
-            task: self.shared.executor.spawn(worker.run()),
+            task: tasks::keep(&self.shared.executor, Kind::Webhook, name, supervised),
             position,
             pokes,
         };
@@ -533,6 +556,14 @@ impl Inner {
         let ended = self.workers().remove(id);
         drop(ended);
         self.shared.marks.drop_of(id);
+    }
+
+    /// A hook's settings are others: its worker takes them before it does anything else.
+    fn reload(&self, id: &str) {
+        if let Some(worker) = self.workers().get(id) {
+            worker.position.outdate();
+            let _ = worker.pokes.try_send(());
+        }
     }
 
     /// Has a hook tried now, and its replays looked for.
@@ -566,6 +597,8 @@ impl Inner {
         Ok(HookView {
             url: target::redacted(&hook.url),
             events: wanted_events(&hook).to_vec(),
+            header_names: hook.headers.keys().cloned().collect(),
+            has_secret: hook.secret.is_some(),
             id: hook.id,
             account_id: hook.account_id,
             created_at: clock::iso8601(hook.created_at),

@@ -1,6 +1,7 @@
 //! One delivery over HTTP.
 
 use std::io;
+use std::str::FromStr as _;
 use std::time::{Duration, Instant};
 
 use base64::Engine;
@@ -8,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use futures_lite::{AsyncReadExt, FutureExt};
 use percent_encoding::percent_decode_str;
 use smol::Timer;
+use surf::http::headers::{HeaderName, HeaderValue};
 use surf::http::{Body, Method};
 use surf::{Client, Request, Url};
 
@@ -15,7 +17,7 @@ use super::DeliverySettings;
 use super::policy::retry_after;
 use super::sign::signature;
 use crate::clock::Millis;
-use crate::net::http::HttpError;
+use crate::net::http::{self, HttpError};
 use crate::store::webhooks::WebhookRecord;
 
 /// How many kept connections are tried.
@@ -85,10 +87,10 @@ pub async fn send(
         Err(failure(&format!("no answer within {seconds} s")))
     };
     let mut response = exchange.or(late).await?;
-    let status = response.status().into();
-    let retry_after = response
-        .header("Retry-After")
-        .and_then(|values| retry_after(values.last().as_str()));
+    let status = http::status(&response);
+    let retry_after = http::header(&response, "retry-after")
+        .and_then(|value| std::str::from_utf8(value).ok())
+        .and_then(retry_after);
     // The status is the answer. What goes wrong with the body does not undo that the event was taken.
     let mut body = Vec::new();
     let mut rest = response.take_body().take(settings.max_response as u64);
@@ -121,7 +123,12 @@ fn request(hook: &WebhookRecord, parcel: Parcel<'_>, now: Millis) -> Result<Requ
         request.insert_header("Authorization", authorization);
     }
     for (name, value) in &hook.headers {
-        request.insert_header(name.as_str(), value.as_str());
+        // Inserted as text, one that is not ASCII would be a panic.
+        let parsed = (HeaderName::from_str(name), HeaderValue::from_str(value));
+        let (Ok(name), Ok(value)) = parsed else {
+            return Err(failure(&format!("the header {name:?} is not ASCII")));
+        };
+        request.insert_header(name, value);
     }
     let seconds = now / 1000;
     request.insert_header("Content-Type", "application/json");

@@ -203,7 +203,7 @@ fn new(url: &str) -> NewWebhook {
         account_id: None,
         events: None,
         secret: None,
-        headers: BTreeMap::new(),
+        headers: None,
     }
 }
 
@@ -217,7 +217,7 @@ fn events_arrive_in_order_with_frame_and_headers() {
         world.happens("alice", "before").await;
         let hook = NewWebhook {
             secret: Some("secret".to_owned()),
-            headers: BTreeMap::from([("X-Mine".to_owned(), "1".to_owned())]),
+            headers: Some(BTreeMap::from([("X-Mine".to_owned(), "1".to_owned())])),
             ..new("http://a/in")
         };
         assert!(
@@ -330,8 +330,8 @@ fn hooks_of_an_account_receive_nothing_of_others() {
 fn a_removed_hook_receives_nothing_more() {
     with_world(|world| async move {
         let hook = world.hook("http://a/in").await;
-        assert!(world.deliveries.remove(&hook.id).await.unwrap());
-        assert!(!world.deliveries.remove(&hook.id).await.unwrap());
+        assert!(world.deliveries.remove(&hook.hook.id).await.unwrap());
+        assert!(!world.deliveries.remove(&hook.hook.id).await.unwrap());
         world.hook("http://a/url").await;
         assert!(
             world
@@ -369,7 +369,7 @@ fn what_cannot_be_a_hook_is_refused() {
         };
         assert!(refusal(secret).await.contains("\"secret\""));
         let header = NewWebhook {
-            headers: BTreeMap::from([("Host".to_owned(), "b".to_owned())]),
+            headers: Some(BTreeMap::from([("Host".to_owned(), "b".to_owned())])),
             ..new("http://a/")
         };
         assert!(refusal(header).await.contains("\"headers\""));
@@ -387,7 +387,7 @@ fn a_test_says_what_the_receiver_answered() {
     with_world(|world| async move {
         world.answers("/in", &[418]);
         let hook = world.hook("http://me:pw@a/in?token=t").await;
-        let outcome = world.deliveries.test(&hook.id).await.unwrap();
+        let outcome = world.deliveries.test(&hook.hook.id).await.unwrap();
         assert_eq!((outcome.delivered, outcome.status), (false, Some(418)));
         assert_eq!(outcome.body.as_deref(), Some("taken"));
         let got = world.got.recv().await.unwrap();
@@ -434,14 +434,14 @@ fn what_is_given_up_is_kept_and_replayed() {
         world.stored(2).await;
         let view = world.view();
         assert_eq!((view.dead, view.pending, view.failures), (1, 0, 0));
-        let (dead, total) = world.deliveries.dead(&hook.id, 9, 0, 9999).unwrap();
+        let (dead, total) = world.deliveries.dead(&hook.hook.id, 9, 0, 9999).unwrap();
         assert_eq!((dead.len(), total), (1, 1));
         assert_eq!(dead[0].header.attempts, 1);
         let error = dead[0].header.error.as_deref().unwrap();
         assert!(error.contains("500"), "{error}");
         assert!(dead[0].body.contains("\"one\""));
 
-        let replay = |ids: Option<Vec<String>>| world.deliveries.replay(&hook.id, ids);
+        let replay = |ids: Option<Vec<String>>| world.deliveries.replay(&hook.hook.id, ids);
         let unknown = replay(Some(vec!["evt_x_1".to_owned()])).await;
         assert!(matches!(unknown, Err(DeadError::Unknown(_))));
         assert!(matches!(
@@ -453,7 +453,7 @@ fn what_is_given_up_is_kept_and_replayed() {
         assert_eq!(replay(None).await.unwrap(), 1);
         assert_eq!(world.next().await, is("/in", "one"));
         let again = Some(vec![dead[0].header.id.clone()]);
-        while world.deliveries.dead(&hook.id, 9, 0, 9999).unwrap().0[0]
+        while world.deliveries.dead(&hook.hook.id, 9, 0, 9999).unwrap().0[0]
             .header
             .again
         {
@@ -492,7 +492,10 @@ fn a_dead_hook_is_given_up_without_an_attempt_for_each() {
             .await
             .unwrap();
         world.stored(90).await;
-        let (dead, total) = world.deliveries.dead(&hook.id, 999, 0, usize::MAX).unwrap();
+        let (dead, total) = world
+            .deliveries
+            .dead(&hook.hook.id, 999, 0, usize::MAX)
+            .unwrap();
         assert_eq!((dead.len(), total), (90, 90));
         let without = dead.iter().filter(|letter| letter.header.attempts == 0);
         assert!(without.count() > 50);
@@ -519,7 +522,7 @@ fn a_receiver_that_wants_no_more_gets_no_more_until_it_asks() {
         world.happens("alice", "two").await;
         assert_eq!(world.view().pending, 0);
         assert!(matches!(
-            world.deliveries.replay(&hook.id, None).await,
+            world.deliveries.replay(&hook.hook.id, None).await,
             Err(DeadError::Disabled)
         ));
         // Not after a restart either.
@@ -528,11 +531,14 @@ fn a_receiver_that_wants_no_more_gets_no_more_until_it_asks() {
         world.happens("alice", "three").await;
         assert!(again.list().unwrap()[0].disabled_at.is_some());
         let enabled = again.register(new("http://a/in")).await.unwrap();
-        assert_eq!((enabled.id, enabled.created), (hook.id.clone(), false));
+        assert_eq!(
+            (enabled.hook.id, enabled.created),
+            (hook.hook.id.clone(), false)
+        );
         world.happens("alice", "four").await;
         assert_eq!(world.next().await, is("/in", "four"));
         assert!(again.list().unwrap()[0].disabled_at.is_none());
-        assert_eq!(again.replay(&hook.id, None).await.unwrap(), 1);
+        assert_eq!(again.replay(&hook.hook.id, None).await.unwrap(), 1);
         assert_eq!(world.next().await, is("/in", "one"));
         assert!(world.got.is_empty());
     });

@@ -4,6 +4,7 @@
 mod outcomes;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ use super::queue::{Now, Queue};
 use super::send::{Failure, Parcel, Received, send};
 use super::{DeliverySettings, wants};
 use crate::clock;
+use crate::runtime::tasks::{self, Kind};
 use crate::store::dead_letters;
 use crate::store::events::{self, StoredEvent};
 use crate::store::webhooks::{self, Progress, WebhookRecord};
@@ -35,7 +37,11 @@ const STORAGE_PAUSE: Duration = Duration::from_secs(5);
 
 /// How far a hook is, for whoever lists them.
 #[derive(Debug, Clone, Default)]
-pub struct Position(Arc<Mutex<Live>>);
+pub struct Position {
+    live: Arc<Mutex<Live>>,
+    /// The stored hook has other settings than its worker's.
+    outdated: Arc<AtomicBool>,
+}
 
 /// What a worker knows of its hook.
 #[derive(Debug, Clone, Default)]
@@ -47,14 +53,19 @@ pub struct Live {
 
 impl Position {
     pub fn get(&self) -> Live {
-        self.0
+        self.live
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
 
+    /// The worker reads its hook's settings anew before its next step.
+    pub fn outdate(&self) {
+        self.outdated.store(true, Ordering::Relaxed);
+    }
+
     fn set(&self, live: Live) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = live;
+        *self.live.lock().unwrap_or_else(PoisonError::into_inner) = live;
     }
 }
 
@@ -99,7 +110,44 @@ enum News {
     Stop,
 }
 
-pub struct Worker {
+/// Delivers for a hook until it is removed or disabled, or the server stops. Without a `known` hook,
+/// which an earlier worker had, it begins with what is stored.
+pub async fn run(
+    shared: Shared,
+    id: String,
+    known: Option<WebhookRecord>,
+    position: Position,
+    pokes: Receiver<()>,
+) {
+    let hook = match known {
+        Some(hook) => hook,
+        None => match stored(&shared, &id).await {
+            Some(hook) => hook,
+            None => return,
+        },
+    };
+    Worker::new(shared, hook, position, pokes).run().await;
+}
+
+/// A hook as it was left by its last worker, whose panic cost nothing but what was under way. `None` if it
+/// is gone or disabled, or the storage closed.
+async fn stored(shared: &Shared, id: &str) -> Option<WebhookRecord> {
+    loop {
+        // Else what was delivered in the last second would be delivered again.
+        let found = match shared.marks.flush(&shared.store).await {
+            Ok(()) => shared.store.read(|tx| webhooks::get(tx, id)),
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(hook) => return hook.filter(|hook| hook.progress.disabled_at.is_none()),
+            Err(StoreError::Closed) => return None,
+            Err(error) => log::error!("webhook {id}: {error}"),
+        }
+        smol::Timer::after(STORAGE_PAUSE).await;
+    }
+}
+
+struct Worker {
     shared: Shared,
     hook: Arc<WebhookRecord>,
     position: Position,
@@ -120,12 +168,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    pub fn new(
-        shared: Shared,
-        hook: WebhookRecord,
-        position: Position,
-        pokes: Receiver<()>,
-    ) -> Worker {
+    fn new(shared: Shared, hook: WebhookRecord, position: Position, pokes: Receiver<()>) -> Worker {
         let settings = &shared.settings;
         let progress = hook.progress.clone();
         let queue = Queue::new(&progress, settings.retry, settings.max_parallel, now());
@@ -152,8 +195,7 @@ impl Worker {
         }
     }
 
-    /// Delivers until the hook is removed or disabled, or the server stops.
-    pub async fn run(mut self) {
+    async fn run(mut self) {
         let end = self.deliver_all().await;
         log::debug!("webhook {}: its worker ends: {end:?}", self.hook.id);
     }
@@ -224,6 +266,7 @@ impl Worker {
     /// # Errors
     /// What the storage says; `None` if the hook is gone.
     fn work(&mut self) -> Result<(), Option<StoreError>> {
+        self.take_settings()?;
         self.take_in_replays()?;
         self.take_in()?;
         while !self.shared.stopping.is_closed() {
@@ -241,6 +284,27 @@ impl Worker {
             self.start(number, slot)?;
         }
         self.show();
+        Ok(())
+    }
+
+    /// Takes over settings that have changed: they count for what it has not read yet, and for the next
+    /// attempt of what it has.
+    fn take_settings(&mut self) -> Result<(), Option<StoreError>> {
+        if !self.position.outdated.swap(false, Ordering::Relaxed) {
+            return Ok(());
+        }
+        match self
+            .shared
+            .store
+            .read(|tx| webhooks::get(tx, &self.hook.id))
+        {
+            Ok(Some(hook)) => self.hook = Arc::new(hook),
+            Ok(None) => return Err(None),
+            Err(error) => {
+                self.position.outdate();
+                return Err(Some(error));
+            }
+        }
         Ok(())
     }
 
@@ -345,13 +409,20 @@ impl Worker {
         };
         let (hook, client) = (Arc::clone(&self.hook), self.shared.client.clone());
         let (settings, over) = (self.shared.settings, self.over.clone());
-        let task = self.shared.executor.spawn(async move {
+        let name = format!("webhook {id}: a delivery");
+        let delivering = async move {
+            let _slot = slot;
             let parcel = Parcel {
                 id: &event.id,
                 body: &event.body,
             };
-            let outcome = send(&client, &hook, parcel, clock::now(), &settings).await;
-            drop(slot);
+            let sent = send(&client, &hook, parcel, clock::now(), &settings);
+            let sent = tasks::caught(Kind::Delivery, &name, sent).await;
+            // An attempt that failed, so that it is tried again; else the hook would wait for its outcome.
+            sent.unwrap_or_else(|| Err(Failure("internal error".to_owned())))
+        };
+        let task = tasks::own(&self.shared.executor, async move {
+            let outcome = delivering.await;
             // Nobody listens any more if the hook is gone.
             let _ = over.send((number, outcome)).await;
         });

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock::Millis;
 use crate::runtime::Executor;
+use crate::runtime::tasks::{self, Kind};
 use crate::store::{Store, StoreError, WriteTx, accounts, messages};
 
 /// What may wait to be stored; what is over is dropped, with a word in the log.
@@ -61,7 +62,11 @@ impl ChatLedger {
         waiting.news.push_back(news);
         if !waiting.flushing {
             waiting.flushing = true;
-            self.executor.spawn(self.clone().flush()).detach();
+            let (ledger, name) = (self.clone(), format!("{}: chats", self.account_id));
+            tasks::keep(&self.executor, Kind::Chats, name, move || {
+                ledger.clone().flush()
+            })
+            .detach();
         }
     }
 
@@ -71,13 +76,14 @@ impl ChatLedger {
         loop {
             let batch: Vec<ChatNews> = {
                 let mut waiting = self.lock();
-                let n = waiting.news.len().min(BATCH);
-                if n == 0 {
+                if waiting.news.is_empty() {
                     waiting.flushing = false;
                     return;
                 }
-                waiting.news.drain(..n).collect()
+                // They stay until they are stored: this may end before, and begin anew.
+                waiting.news.iter().take(BATCH).cloned().collect()
             };
+            let taken = batch.len();
             let (account, account_id) = (self.account, Arc::clone(&self.account_id));
             let stored = self
                 .store
@@ -91,6 +97,7 @@ impl ChatLedger {
             if let Err(error) = stored {
                 log::error!("{}: news of chats not stored: {error}", self.account_id);
             }
+            self.lock().news.drain(..taken);
         }
     }
 

@@ -15,6 +15,8 @@ use whatsapp_rust::waproto::whatsapp as wa;
 use crate::clock::{self, Millis};
 use crate::jid::ChatJid;
 use crate::media::{Files, Spool};
+use crate::runtime::Executor;
+use crate::runtime::tasks::{self, Kind};
 use crate::store::messages::{self, Arrival};
 use crate::store::{Store, StoreError, accounts};
 
@@ -36,10 +38,55 @@ pub enum HistoryError {
     Store(#[from] StoreError),
     #[error("not a history: {0}")]
     Malformed(#[from] HistorySyncError),
+    #[error("to read it is an internal error")]
+    Panicked,
 }
 
 /// Accounts whose history is being read: one piece after the other.
 static READING: Mutex<Option<HashSet<(PathBuf, u32)>>> = Mutex::new(None);
+
+/// An account's place in [`READING`], until it is dropped.
+struct Reading((PathBuf, u32));
+
+impl Reading {
+    /// `None` if another has it.
+    fn begin(key: (PathBuf, u32)) -> Option<Reading> {
+        let mut reading = READING.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_first = reading.get_or_insert_default().insert(key.clone());
+        is_first.then(|| Reading(key))
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        let mut reading = READING.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(reading) = reading.as_mut() {
+            reading.remove(&self.0);
+        }
+    }
+}
+
+/// Which piece was begun last, and how often.
+#[derive(Debug, Clone, Default)]
+struct Begun(Arc<Mutex<(PathBuf, u32)>>);
+
+impl Begun {
+    /// Reads a piece, unless reading it has panicked twice.
+    fn read(&self, importer: &Importer, path: &Path) -> Result<u64, HistoryError> {
+        let times = {
+            let mut begun = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if begun.0 != path {
+                *begun = (path.to_owned(), 0);
+            }
+            begun.1 += 1;
+            begun.1
+        };
+        match times {
+            ..=2 => importer.read(path),
+            _ => Err(HistoryError::Panicked),
+        }
+    }
+}
 
 /// Reads history into the store.
 #[derive(Clone)]
@@ -65,50 +112,45 @@ impl Importer {
         self.files.keep_history(self.account, spooled)
     }
 
+    /// Reads the pieces that are there in a task of its own, which goes on behind a panic.
+    pub fn read_in_background(&self, executor: &Arc<Executor>) {
+        let (importer, begun) = (self.clone(), Begun::default());
+        let name = format!("{}: history", self.account_id);
+        tasks::keep(executor, Kind::History, name, move || {
+            let (importer, begun) = (importer.clone(), begun.clone());
+            smol::unblock(move || importer.read_all(&begun))
+        })
+        .detach();
+    }
+
     /// Reads the pieces that are there, oldest first, unless that is under way already. Blocks.
-    pub fn read_all(&self) {
-        let key = (self.files.history_folder(self.account), self.account);
-        {
-            let mut reading = READING.lock().unwrap_or_else(PoisonError::into_inner);
-            if !reading.get_or_insert_default().insert(key.clone()) {
-                return;
-            }
-        }
+    fn read_all(&self, begun: &Begun) {
+        let folder = self.files.history_folder(self.account);
         loop {
-            while let Some(path) = first_file(&key.0) {
-                match self.read(&path) {
+            let Some(reading) = Reading::begin((folder.clone(), self.account)) else {
+                return;
+            };
+            while let Some(path) = first_file(&folder) {
+                match begun.read(self, &path) {
                     Ok(0) => {}
                     Ok(count) => log::info!("{}: {count} old messages read", self.account_id),
                     Err(HistoryError::Store(error)) => {
                         // The file stays: the next start reads it.
                         log::error!("{}: history not stored: {error}", self.account_id);
-                        self.done(&key);
                         return;
                     }
                     Err(error) => log::warn!("{}: history not read: {error}", self.account_id),
                 }
                 if let Err(error) = fs::remove_file(&path) {
                     log::error!("{}: {}: {error}", self.account_id, path.display());
-                    self.done(&key);
                     return;
                 }
             }
-            self.done(&key);
-            // One may have come between the last look and the word that nobody reads.
-            if first_file(&key.0).is_none() {
+            drop(reading);
+            // One may have come between the last look and the word that nothing is read.
+            if first_file(&folder).is_none() {
                 return;
             }
-            let mut reading = READING.lock().unwrap_or_else(PoisonError::into_inner);
-            if !reading.get_or_insert_default().insert(key.clone()) {
-                return;
-            }
-        }
-    }
-
-    fn done(&self, key: &(PathBuf, u32)) {
-        let mut reading = READING.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(reading) = reading.as_mut() {
-            reading.remove(key);
         }
     }
 

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::net::http;
 use anyhow::{Context as _, anyhow};
 use async_trait::async_trait;
 use futures_lite::FutureExt as _;
@@ -63,7 +64,7 @@ impl HttpClient for SurfHttpClient {
             .await
             .map_err(surf::Error::into_inner)?;
         Ok(HttpResponse {
-            status_code: response.status().into(),
+            status_code: http::status(&response),
             body,
         })
     }
@@ -86,7 +87,7 @@ impl HttpClient for SurfHttpClient {
             Err(anyhow!("no answer within {ANSWER:?}"))
         }))?;
         Ok(StreamingHttpResponse {
-            status_code: response.status().into(),
+            status_code: http::status(&response),
             body: Box::new(Download {
                 body: Mutex::new(response.take_body()),
                 pace: Pace::new(self.patience),
@@ -128,7 +129,7 @@ impl HttpClient for SurfHttpClient {
                 .read_to_end(&mut body)
                 .await?;
             Ok(HttpResponse {
-                status_code: response.status().into(),
+                status_code: http::status(&response),
                 body,
             })
         };

@@ -13,6 +13,7 @@ use whatsapp_rust::wacore::stanza::groups::GroupNotificationAction;
 
 use crate::event::DeliveryStatus;
 use crate::runtime::Executor;
+use crate::runtime::tasks::{self, Kind};
 
 use super::acks::Acks;
 use super::chats::{ChatLedger, ChatNews};
@@ -329,15 +330,19 @@ impl EventHandler for Ears {
             Event::HistorySync(piece) => {
                 let (importer, compressed) =
                     (self.history.clone(), piece.compressed_bytes().clone());
-                self.executor
-                    .spawn(smol::unblock(move || {
-                        if let Err(error) = importer.keep(&compressed) {
-                            log::error!("{}: history not kept: {error}", importer.account_id);
+                let name = format!("{}: history", importer.account_id);
+                let executor = self.executor.clone();
+                let keeping = async move {
+                    let keeper = importer.clone();
+                    smol::unblock(move || {
+                        if let Err(error) = keeper.keep(&compressed) {
+                            log::error!("{}: history not kept: {error}", keeper.account_id);
                         }
-                        drop(compressed);
-                        importer.read_all();
-                    }))
-                    .detach();
+                    })
+                    .await;
+                    importer.read_in_background(&executor);
+                };
+                tasks::guard(&self.executor, Kind::Errand, name, keeping).detach();
             }
             Event::UndecryptableMessage(lost) => self.lost.hear(lost),
             // What the durability hook does not cover: channel posts, and messages that the phone
@@ -345,13 +350,13 @@ impl EventHandler for Ears {
             Event::Messages(batch) if !batch.hook_committed => {
                 let inbox = self.inbox.clone();
                 let messages = batch.messages.clone();
-                self.executor
-                    .spawn(async move {
-                        if let Err(error) = inbox.store(&messages).await {
-                            log::error!("{}: not stored: {error}", inbox.account_id);
-                        }
-                    })
-                    .detach();
+                let name = format!("{}: messages", inbox.account_id);
+                let storing = async move {
+                    if let Err(error) = inbox.store(&messages).await {
+                        log::error!("{}: not stored: {error}", inbox.account_id);
+                    }
+                };
+                tasks::guard(&self.executor, Kind::Errand, name, storing).detach();
             }
             _ => {}
         }

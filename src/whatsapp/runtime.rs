@@ -3,8 +3,6 @@
 //! A task that panics is logged and ends, nothing more: the executor's thread lives on, and whoever
 //! set [`SmolRuntime::on_panic`] hears of it.
 
-use std::any::Any;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +13,7 @@ use smol::{Executor, Task, Timer};
 
 use super::holdback::{HoldBack, Job, in_steps};
 use crate::runtime::Shutdown;
+use crate::runtime::tasks::{self, Kind};
 use whatsapp_rust::wacore::runtime::{AbortHandle, Runtime};
 
 /// Blocking jobs (making prekeys, key derivation, unpacking history) under way at the same time, over
@@ -28,7 +27,7 @@ static BLOCKING: Semaphore = Semaphore::new(2 + UPLOADS + OWN_DOWNLOADS);
 pub const UPLOADS: usize = 4;
 const OWN_DOWNLOADS: usize = 4;
 
-type PanicHook = Arc<dyn Fn(&str) + Send + Sync>;
+type PanicHook = Arc<dyn Fn() + Send + Sync>;
 
 /// Runs one account's tasks.
 #[derive(Clone)]
@@ -53,9 +52,9 @@ impl SmolRuntime {
         }
     }
 
-    /// Calls `hook` with the panic's message when a task panics: the session is to be restarted. It
-    /// must neither block nor panic.
-    pub fn on_panic(mut self, hook: impl Fn(&str) + Send + Sync + 'static) -> SmolRuntime {
+    /// Calls `hook` when a task has panicked: the session is to be restarted. It must neither block nor
+    /// panic.
+    pub fn on_panic(mut self, hook: impl Fn() + Send + Sync + 'static) -> SmolRuntime {
         self.on_panic = Some(Arc::new(hook));
         self
     }
@@ -72,41 +71,29 @@ impl SmolRuntime {
         self
     }
 
-    fn start(&self, job: Job) -> Task<()> {
+    fn start(&self, job: Job) -> Task<Option<()>> {
         let job = in_steps(self.hold.pass(job));
-        let name = self.name.clone();
+        let name = format!("a task of {}", self.name);
         let on_panic = self.on_panic.clone();
         let stopped = self.stop.as_ref().map(Shutdown::wait);
-        self.executor.spawn(async move {
-            let job = async {
-                match stopped {
-                    // The stop first: what was told to end does not go one step further.
-                    Some(stopped) => stopped.or(job).await,
-                    None => job.await,
-                }
-            };
-            if let Err(panic) = AssertUnwindSafe(job).catch_unwind().await {
-                report(&name, on_panic.as_ref(), panic);
+        let job = async move {
+            match stopped {
+                // The stop first: what was told to end does not go one step further.
+                Some(stopped) => stopped.or(job).await,
+                None => job.await,
+            }
+        };
+        tasks::guard_or(&self.executor, Kind::Client, name, job, move || {
+            if let Some(on_panic) = on_panic {
+                on_panic();
             }
         })
     }
 }
 
-fn report(name: &str, on_panic: Option<&PanicHook>, panic: Box<dyn Any + Send>) {
-    let message = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message");
-    log::error!("a task of {name} panicked: {message}");
-    if let Some(on_panic) = on_panic {
-        on_panic(message);
-    }
-}
-
 /// A smol task is cancelled when it is dropped, but `AbortHandle::detach` drops what it holds and
 /// means the task to live. So dropping this lets the task go, and only `abort` cancels it.
-struct DetachOnDrop(Option<Task<()>>);
+struct DetachOnDrop(Option<Task<Option<()>>>);
 
 impl DetachOnDrop {
     fn abort(mut self) {
@@ -149,8 +136,9 @@ impl Runtime for SmolRuntime {
                 let _permit = permit;
                 job();
             });
-            if let Err(panic) = AssertUnwindSafe(job).catch_unwind().await {
-                report(&name, on_panic.as_ref(), panic);
+            let outcome = tasks::caught(Kind::Client, &name, job).await;
+            if let (None, Some(on_panic)) = (outcome, on_panic) {
+                on_panic();
             }
         })
     }

@@ -24,6 +24,7 @@ use crate::clock::{self, Millis};
 use crate::event::Message;
 use crate::jid::{ChatJid, Server};
 use crate::media::{Files, Space, Spool};
+use crate::runtime::tasks::{self, Kind};
 use crate::runtime::{Executor, Shutdown};
 use crate::store::outbox::{FileFacts, Upload};
 use crate::store::{Store, StoreError};
@@ -229,7 +230,7 @@ impl Session {
     ) -> Result<(Arc<Session>, async_channel::Receiver<SessionNews>), SessionError> {
         let (sender, news) = news();
         let broken = sender.clone();
-        let unstored = sender.clone();
+        let (unstored, unwritten) = (sender.clone(), sender.clone());
         let on_failure = move |error: &StoreError| {
             // Full or closed: the session is ending anyway.
             let _ = unstored.tell(SessionNews::Broken(format!("the storage failed: {error}")));
@@ -287,11 +288,7 @@ impl Session {
         };
         if wiring.files.history_folder(account).exists() {
             // Pieces that a stop or a power cut left unread.
-            let history = ears.history.clone();
-            wiring
-                .executor
-                .spawn(smol::unblock(move || history.read_all()))
-                .detach();
+            ears.history.read_in_background(&wiring.executor);
         }
         let http = GuardedHttp::new(wiring.http.clone(), trouble.clone(), Arc::clone(&is_live));
         let mut builder = Bot::builder()
@@ -306,10 +303,9 @@ impl Session {
                 SmolRuntime::new(wiring.executor.clone(), account_id)
                     .until(stop.clone())
                     .holding_back(hold)
-                    .on_panic(move |message| {
-                        let words = format!("internal error: {message}");
+                    .on_panic(move || {
                         // Full or closed: the session is ending anyway.
-                        let _ = broken.tell(SessionNews::Broken(words));
+                        let _ = broken.tell(SessionNews::Broken("internal error".to_owned()));
                     }),
             )
             .with_cache_config(CacheConfig {
@@ -350,7 +346,19 @@ impl Session {
             .store(false, std::sync::atomic::Ordering::Relaxed);
         let writer = write_behind(Arc::clone(&journal), Arc::downgrade(&client), is_live);
         let stopped = stop.wait();
-        wiring.executor.spawn(writer.or(stopped)).detach();
+        let name = format!("{account_id}: journal");
+        tasks::guard_or(
+            &wiring.executor,
+            Kind::Journal,
+            name,
+            writer.or(stopped),
+            move || {
+                // What it has not written WhatsApp has not been told of: a session that reads the store anew
+                // gets it again. Full or closed: the session is ending anyway.
+                let _ = unwritten.tell(SessionNews::Broken("internal error".to_owned()));
+            },
+        )
+        .detach();
         let session = Arc::new(Session {
             client,
             http,

@@ -16,6 +16,7 @@ use whatsapp_rust::wacore::net::{
 use crate::clock;
 use crate::net::dial::DialError;
 use crate::net::ws::{self, Closed, WsError};
+use crate::runtime::tasks::{self, Kind};
 
 /// Events that wait for the client. When it is busy, the server has to wait: the socket is not read.
 const EVENTS: usize = 16;
@@ -58,7 +59,8 @@ impl TransportFactory for WsTransportFactory {
         let (events, incoming) = async_channel::bounded(EVENTS);
         // The channel is new and empty: there is room.
         let _ = events.try_send(TransportEvent::Connected);
-        self.executor.spawn(pump(receiver, events)).detach();
+        let pumping = pump(receiver, events);
+        tasks::guard(&self.executor, Kind::Transport, "a WebSocket", pumping).detach();
         Ok((Arc::new(WsTransport { sender }), incoming))
     }
 }

@@ -18,7 +18,10 @@ const PROXIED: (&str, &str) = ("X-Forwarded-For", "203.0.113.9");
 
 /// `wildcat key …` on the data of that world's server: exit code, standard output, error.
 fn key_command(world: &World, args: &[&str]) -> (i32, String, String) {
-    let data = world.options().data.display().to_string();
+    let data = world.options().data;
+    // It makes none where no server has been.
+    std::fs::create_dir_all(&data).expect("a directory");
+    let data = data.display().to_string();
     let mut all = vec!["key"];
     all.extend(args);
     all.extend(["--data", &data]);
@@ -193,6 +196,20 @@ fn the_command_says_what_is_wrong_and_what_there_is() {
     let (code, out, err) = run_to_end(world.directory.path(), &["key", "add", "ha"], &[]);
     assert_eq!((code, out.as_str()), (1, ""));
     assert!(err.contains("--data"), "{err}");
+    let named = ["key", "add", "ha", "--data", data.to_str().expect("UTF-8")];
+    let (code, out, err) = run_to_end(world.directory.path(), &named, &[]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(
+        err.contains("start the server first") && !data.exists(),
+        "{err}"
+    );
+    let (code, _, err) = key_command(&world, &["add"]);
+    assert_eq!(code, 2);
+    assert!(err.contains("name is missing"), "{err}");
+    let (code, _, err) = key_command(&world, &["add", "early", "--account", "nobody"]);
+    assert_eq!(code, 0);
+    assert!(err.contains("no account \"nobody\" yet"), "{err}");
+    key_command(&world, &["remove", "early"]);
 
     let key = new_key(&world, &["ha", "--account", "alice", "--read-only"]);
     assert!(key.starts_with("wc_") && key.len() == 46, "{key}");

@@ -213,3 +213,124 @@ fn a_second_signal_exits_at_once() {
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(130), "{}", server.log());
 }
+
+#[test]
+fn each_command_says_what_it_is_and_no_option_is_taken_for_a_value() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let run = |args: &[&str]| run_to_end(directory.path(), args, &[]);
+    let (_, general, _) = run(&["--help"]);
+    for command in [
+        "run",
+        "key",
+        "backup",
+        "restore",
+        "export",
+        "check-config",
+        "sandbox",
+    ] {
+        let (code, out, err) = run(&[command, "--help"]);
+        assert_eq!((code, err.as_str()), (0, ""), "{command}");
+        assert!(
+            out.starts_with("Usage: wildcat ") && out != general,
+            "{out}"
+        );
+        assert!(
+            out.lines()
+                .next()
+                .is_some_and(|line| line.contains(command)),
+            "{out}"
+        );
+        assert!(out.lines().count() <= 24, "{out}");
+        assert_eq!(run(&["help", command]).1, out);
+    }
+    for args in [
+        &["--data", "--help"][..],
+        &["key", "list", "--data", "--help"],
+    ] {
+        let (code, out, err) = run(args);
+        assert_eq!((code, out.as_str()), (2, ""), "{args:?}");
+        assert!(err.contains("--data needs a value"), "{err}");
+    }
+    let left = std::fs::read_dir(directory.path()).expect("listed").count();
+    assert_eq!(left, 0, "nothing was made");
+}
+
+#[test]
+fn the_start_says_where_it_is_and_what_to_do_next() {
+    let world = World::new();
+    let server = world.server();
+    let place = server.wait_log("open http://");
+    assert!(
+        place.contains(&format!("open {}", server.base())),
+        "{place}"
+    );
+    let data = world.options().data.canonicalize().expect("a path");
+    assert!(place.contains(&data.display().to_string()), "{place}");
+    let steps = server.wait_log("there is no account yet");
+    assert!(
+        steps.contains(&format!("curl {}/accounts", server.base())),
+        "{steps}"
+    );
+    // Word for word, as a shell takes it.
+    let (_, command) = steps.split_once("yet: ").expect("a command");
+    let (command, _) = command.split_once(" makes one").expect("its end");
+    let made = std::process::Command::new("sh")
+        .arg("-c")
+        .arg(command)
+        .output();
+    let made = String::from_utf8(made.expect("curl").stdout).expect("JSON");
+    assert!(made.contains("\"mybot\""), "{command}: {made}");
+    server.wait_log(&format!("{}/accounts/mybot/qr shows it", server.base()));
+    server.kill();
+    let server = world.server();
+    server.wait_log("open http://");
+    world.get(&server, "/ping");
+    assert!(!server.log().contains("no account yet"), "{}", server.log());
+}
+
+#[test]
+fn the_sandbox_listens_where_it_is_told_and_asks_nobody_to_scan() {
+    use std::io::{BufRead as _, BufReader};
+    use std::process::{Command, Stdio};
+
+    let directory = tempfile::tempdir().expect("a directory");
+    let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = port.local_addr().expect("an address");
+    drop(port);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_wildcat"))
+        .arg("sandbox")
+        .env_clear()
+        .env("WILDCAT_SERVER_LISTEN", address.to_string())
+        .env("TMPDIR", directory.path())
+        .current_dir(directory.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let mut said = String::new();
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    // The guide's last line but one.
+    while let Some(Ok(line)) = lines.next() {
+        said.push_str(&line);
+        said.push('\n');
+        if line.contains("/messages") && line.contains("/chats/") {
+            break;
+        }
+    }
+    child.kill().expect("killed");
+    let end = child.wait_with_output().expect("its end");
+    let log = String::from_utf8_lossy(&end.stderr).into_owned();
+    assert!(
+        said.contains(&format!("curl http://{address}/accounts")),
+        "{said}\n{log}"
+    );
+    assert!(
+        log.contains(&format!("listening on http://{address}")),
+        "{log}"
+    );
+    assert!(
+        !log.contains("scan") && !said.contains("scan this code"),
+        "{log}"
+    );
+}

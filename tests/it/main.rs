@@ -33,6 +33,7 @@ mod recipients;
 mod resources;
 mod rights;
 mod space;
+mod supervised;
 mod support;
 mod systemd;
 mod tidy;

@@ -90,7 +90,7 @@ fn modules_depend_one_way() {
         &["whatsapp"],
         &["store", "net", "media", "console"],
         &["event", "jid", "keys", "config", "args", "qr", "runtime"],
-        &["clock", "pages"],
+        &["clock", "pages", "text"],
     ];
     let rank = |module: &str| {
         ORDER
@@ -161,6 +161,18 @@ fn one_executor_and_no_pools() {
                 "{name} uses {spawn}"
             );
         }
+        // A task that nothing supervises would die in silence.
+        let supervises = name.starts_with("runtime") || is_test_file(&name);
+        let solid: String = code.lines().map(str::trim).collect();
+        // A thread of a scope, and the storage's own, which ends the server with it.
+        let others = ["scope.spawn(", ".stack_size(WRITER_STACK).spawn("];
+        let solid = others
+            .iter()
+            .fold(solid, |solid, other| solid.replace(other, ""));
+        assert!(
+            supervises || !solid.contains(".spawn("),
+            "{name} spawns a task without runtime::tasks"
+        );
     }
 }
 

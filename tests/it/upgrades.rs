@@ -449,3 +449,174 @@ fn what_is_no_backup_is_refused_and_leaves_nothing() {
         "{err}"
     );
 }
+
+#[test]
+fn a_backup_replaces_nothing_but_files_and_may_be_a_stream() {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    let world = World::new();
+    let directory = world.directory.path();
+    let data = directory.join("data");
+    let database = std::fs::read(fixture(VERSION, bits())).expect("a fixture");
+    place(&database, &data);
+    let victim = directory.join("victim");
+    std::fs::write(&victim, "as it was").expect("written");
+    symlink(&victim, directory.join("link.tar")).expect("a link");
+    symlink(directory.join("nowhere"), directory.join("dangling.tar")).expect("a link");
+    std::fs::create_dir(directory.join("folder.tar")).expect("a folder");
+    let made = std::process::Command::new("mkfifo")
+        .arg(directory.join("pipe.tar"))
+        .status();
+    assert!(made.is_ok_and(|status| status.success()), "mkfifo");
+    let entries = || std::fs::read_dir(directory).expect("listed").count();
+    let before = entries();
+    for (file, what) in [
+        ("/dev/null", "a device"),
+        ("/dev/stdout", "a symbolic link"),
+        ("link.tar", "a symbolic link"),
+        ("dangling.tar", "a symbolic link"),
+        ("folder.tar", "a directory"),
+        ("pipe.tar", "a pipe"),
+    ] {
+        let (code, out, err) = command(&world, &data, &["backup", file]);
+        assert_eq!((code, out.as_str()), (1, ""), "{file}: {err}");
+        let words = format!("{file} is {what}, and a backup is a file of its own");
+        assert!(err.contains(&words), "{err}");
+        assert_eq!(entries(), before, "{file}: nothing is left");
+    }
+    // What lies where a part may be expected is not followed, nor in the way.
+    symlink(&victim, directory.join("b.tar.part")).expect("a link");
+    std::fs::write(directory.join("b.tar"), "an older one").expect("written");
+    let (code, _, err) = command(&world, &data, &["backup", "b.tar"]);
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(std::fs::read(&victim).expect("read"), b"as it was");
+    let mode = std::fs::metadata(directory.join("b.tar")).expect("a backup");
+    assert_eq!(mode.permissions().mode() & 0o777, 0o600);
+
+    // Out of one pipe and into another.
+    let stream = std::process::Command::new("sh")
+        .arg("-c")
+        .arg(
+            "\"$0\" backup - --data \"$1\" | cat >stream.tar && \
+             cat stream.tar | \"$0\" restore - --data \"$2\"",
+        )
+        .arg(env!("CARGO_BIN_EXE_wildcat"))
+        .args([&data, &directory.join("restored")])
+        .current_dir(directory)
+        .output()
+        .expect("a shell");
+    assert!(stream.status.success(), "{stream:?}");
+    let (code, out, err) = command(&world, &directory.join("restored"), &["export", "bob"]);
+    assert_eq!((code, out.lines().count()), (0, 8), "{err}");
+    let left: Vec<_> = std::fs::read_dir(data.join("db"))
+        .expect("listed")
+        .map(|entry| entry.expect("an entry").file_name())
+        .filter(|name| name.to_string_lossy().ends_with(".part"))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+
+    // The lock of a data directory is no door to another file.
+    std::fs::remove_file(data.join("wildcat.lock")).ok();
+    symlink(&victim, data.join("wildcat.lock")).expect("a link");
+    let (code, _, err) = run(&world, &data);
+    assert_eq!(code, 1, "{err}");
+    assert_eq!(std::fs::read(&victim).expect("read"), b"as it was");
+}
+
+/// Starts a server that is expected to end by itself.
+fn run(world: &World, data: &std::path::Path) -> (i32, String, String) {
+    let data = data.display().to_string();
+    let args = ["run", "--listen", "127.0.0.1:0", "--data", &data];
+    let env = ("WILDCAT_WHATSAPP_URL", "wss://127.0.0.1:1/ws/chat");
+    run_to_end(world.directory.path(), &args, &[env])
+}
+
+#[test]
+fn a_database_that_is_cut_short_is_refused_in_words_by_every_command() {
+    let world = World::new();
+    let directory = world.directory.path();
+    let data = directory.join("data");
+    let database = std::fs::read(fixture(VERSION, bits())).expect("a fixture");
+    place(&database, &data);
+    let (code, _, err) = command(&world, &data, &["backup", "whole.tar"]);
+    assert_eq!(code, 0, "{err}");
+    let tar = std::fs::read(directory.join("whole.tar")).expect("a backup");
+    std::fs::create_dir_all(data.join("tmp")).expect("what a server leaves");
+    let file = data.join("db/data.mdb");
+    let page = 4096;
+    for length in [
+        0,
+        10,
+        page,
+        2 * page - 1,
+        2 * page,
+        2 * page + 1,
+        database.len() / 2,
+        database.len() - page,
+        database.len() - 1,
+    ] {
+        std::fs::write(&file, &database[..length]).expect("written");
+        for args in [&["backup", "b.tar"][..], &["export", "alice"], &["run"]] {
+            let (code, out, err) = match args {
+                ["run"] => run(&world, &data),
+                args => command(&world, &data, args),
+            };
+            assert_eq!((code, out.as_str()), (1, ""), "{length}, {args:?}: {err}");
+            let words = format!("data.mdb is cut short: it has {length} of ");
+            assert!(err.contains(&words), "{length}, {args:?}: {err}");
+            assert!(err.contains("wildcat restore FILE --data DIR"), "{err}");
+        }
+        assert_eq!(std::fs::read(&file).expect("read"), &database[..length]);
+    }
+    // One with its last pages missing, within a backup that is whole.
+    let size = std::str::from_utf8(&tar[1024 + 124..1024 + 135]).expect("digits");
+    let size = usize::from_str_radix(size, 8).expect("octal");
+    let cut = size - 3 * page;
+    let mut header = tar[1024..1536].to_vec();
+    header[124..135].copy_from_slice(format!("{cut:011o}").as_bytes());
+    header[148..156].copy_from_slice(b"        ");
+    let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    let parts = [
+        &tar[..1024],
+        &header,
+        &tar[1536..1536 + cut],
+        &tar[1536 + size..],
+    ];
+    std::fs::write(directory.join("cut.tar"), parts.concat()).expect("written");
+    let other = directory.join("other");
+    let (code, _, err) = command(&world, &other, &["restore", "cut.tar"]);
+    assert_eq!(code, 1, "{err}");
+    assert!(
+        err.contains("cut.tar: the database in it is cut short"),
+        "{err}"
+    );
+    let (code, _, err) = command(&world, &other, &["restore", "whole.tar"]);
+    assert_eq!(code, 0, "{err}");
+}
+
+#[test]
+fn a_database_whose_last_pages_nobody_needs_is_no_shorter_for_it() {
+    let world = World::new();
+    let data = world.options().data;
+    let database = std::fs::read(fixture(VERSION, bits())).expect("a fixture");
+    place(&database, &data);
+    // As if more pages had been taken and given back within the last commit: they were never written.
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .open(data.join("db/data.mdb"))
+        .expect("opened");
+    for (word, header, page) in [(8usize, 16usize, 0u64), (8, 16, 4096)] {
+        use std::os::unix::fs::FileExt as _;
+        let at = page + (header + 8 + 2 * word + 2 * (8 + 5 * word)) as u64;
+        let last = (database.len() / 4096 + 6) as u64;
+        if bits() == 64 {
+            file.write_all_at(&last.to_le_bytes(), at).expect("written");
+        }
+    }
+    let server = world.server();
+    world.get(&server, "/accounts/alice/chats");
+    drop(server);
+    let (code, out, err) = command(&world, &data, &["export", "bob"]);
+    assert_eq!((code, out.lines().count()), (0, 8), "{err}");
+}

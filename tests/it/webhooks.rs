@@ -65,6 +65,114 @@ fn registering_listing_and_removing() {
 }
 
 #[test]
+fn registering_again_changes_what_is_given_and_the_worker_follows() {
+    let world = World::new();
+    let server = world.server();
+    let alice = world.pair(&server, "alice", ALICE);
+    let bob = world.phone(BOB, "Bob");
+    let receiver = Receiver::start();
+    let register = |more: Value| {
+        let mut body = json!({"url": receiver.url()});
+        for (name, value) in more.as_object().expect("fields") {
+            body[name] = value.clone();
+        }
+        world.post(&server, "/webhooks", &body)
+    };
+    let made = register(json!({})).expect(201);
+    assert_eq!(
+        (&made["created"], &made["updated"]),
+        (&json!(true), &json!(false))
+    );
+    assert_eq!(made["events"], json!(["message"]), "{made}");
+    bob.say(&alice.jid(), "plain");
+    let plain = receiver.next();
+    assert_eq!(plain.header("webhook-signature"), None);
+
+    let settings = json!({
+        "events": ["message", "message.sent"],
+        "secret": "a secret",
+        "headers": {"X-Mine": "1"},
+    });
+    let changed = register(settings.clone()).expect(200);
+    assert_eq!(
+        (&changed["created"], &changed["updated"]),
+        (&json!(false), &json!(true))
+    );
+    assert_eq!(changed["id"], made["id"]);
+    assert_eq!(changed["events"], json!(["message", "message.sent"]));
+    assert_eq!(changed["headerNames"], json!(["X-Mine"]));
+    assert_eq!(changed["hasSecret"], true);
+    assert!(!changed.to_string().contains("a secret"), "{changed}");
+    // The next event of each kind goes out under the new settings.
+    bob.say(&alice.jid(), "signed");
+    let signed = receiver.next();
+    assert_eq!(signed.body["text"], "signed");
+    assert!(signed.header("webhook-signature").is_some());
+    assert_eq!(signed.header("x-mine"), Some("1"));
+    world
+        .post(
+            &server,
+            "/accounts/alice/message/send",
+            &json!({"to": BOB, "message": "out"}),
+        )
+        .expect(200);
+    assert_eq!(receiver.next().body["event"], "message.sent");
+
+    // The same again, in another order, and with nothing given: nothing changes.
+    for same in [
+        settings,
+        json!({"events": ["message.sent", "message"]}),
+        json!({}),
+        json!({"secret": null}),
+    ] {
+        let known = register(same).expect(200);
+        assert_eq!(
+            (&known["created"], &known["updated"]),
+            (&json!(false), &json!(false))
+        );
+        assert_eq!(
+            (&known["events"], &known["hasSecret"]),
+            (&changed["events"], &json!(true))
+        );
+    }
+    // One of them alone.
+    let events = register(json!({"events": ["message"]})).expect(200);
+    assert_eq!(
+        (&events["updated"], &events["hasSecret"]),
+        (&json!(true), &json!(true))
+    );
+    let bare = register(json!({"secret": "", "headers": {}})).expect(200);
+    assert_eq!(
+        (&bare["updated"], &bare["hasSecret"]),
+        (&json!(true), &json!(false))
+    );
+    world
+        .post(
+            &server,
+            "/accounts/alice/message/send",
+            &json!({"to": BOB, "message": "unheard"}),
+        )
+        .expect(200);
+    bob.say(&alice.jid(), "bare");
+    let last = receiver.next();
+    assert_eq!(
+        (&last.body["text"], last.header("webhook-signature")),
+        (&json!("bare"), None)
+    );
+
+    let unknown = register(json!({"events": ["message", "mesage.sent"]})).expect(400);
+    let words = unknown["error"].as_str().expect("words");
+    for part in ["events", "mesage.sent", "message.sent", "account.qr"] {
+        assert!(words.contains(part), "{words}");
+    }
+    let listed = listed(&world, &server);
+    assert_eq!(
+        (&listed["events"], &listed["headerNames"]),
+        (&json!(["message"]), &json!([]))
+    );
+}
+
+#[test]
 fn a_receiver_that_fails_gets_the_same_event_again_also_after_a_power_cut() {
     let world = World::new();
     let server = world.server();

@@ -2,7 +2,7 @@
 
 use crate::clock;
 use crate::event::{AccountChange, DeliveryStatus, Event};
-use crate::runtime::spawn_guarded;
+use crate::runtime::tasks::{self, Kind};
 use crate::store::accounts::{AccountRecord, Wanted};
 use crate::store::{Store, StoreError, accounts, events, messages, signal};
 use crate::whatsapp::SessionNews;
@@ -136,12 +136,13 @@ impl Driver {
     pub(super) fn start_fetching(&mut self) {
         if let Some(running) = &self.session {
             let (kick, kicked) = async_channel::bounded(1);
-            let work =
-                self.fetcher
-                    .clone()
-                    .fetch_wanted(running.session.clone(), self.number, kicked);
+            let (fetcher, session) = (self.fetcher.clone(), running.session.clone());
+            let number = self.number;
             let name = format!("{}: media", self.id);
-            let task = spawn_guarded(&self.wiring.executor, name, work);
+            let task = tasks::keep(&self.wiring.executor, Kind::Fetcher, name, move || {
+                let (session, kicked) = (session.clone(), kicked.clone());
+                fetcher.clone().fetch_wanted(session, number, kicked)
+            });
             self.fetching = Some((task, kick));
         }
     }
@@ -173,7 +174,13 @@ impl Driver {
                 log::error!("a group's subject could not be stored: {error}");
             }
         };
-        spawn_guarded(&self.wiring.executor, "a group's subject", ask).detach();
+        tasks::guard(
+            &self.wiring.executor,
+            Kind::Errand,
+            "a group's subject",
+            ask,
+        )
+        .detach();
     }
 
     /// Reports what changed for those who watch the account.

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use futures_lite::io::{AsyncRead, BufReader};
+use futures_lite::AsyncReadExt as _;
+use futures_lite::io::{AsyncBufRead as _, AsyncRead, BufReader, Chain, Cursor};
 use http_types::Body;
 use smol::Timer;
 
+use super::super::chunked::Chunked;
 use super::super::dial::Target;
 use super::HttpError;
 use super::pool::{Pool, Shared};
@@ -21,6 +23,59 @@ const BUFFER: usize = 2 << 10;
 
 /// Where a body comes from.
 pub(super) type Reader = Box<dyn AsyncRead + Send + Sync + Unpin>;
+
+/// What comes in the chunked coding, decoded.
+pub(super) struct Chunks {
+    input: BufReader<Chain<Cursor<Vec<u8>>, Shared>>,
+    connection: Shared,
+    chunked: Chunked,
+    done: bool,
+}
+
+impl Chunks {
+    /// `rest` came already.
+    pub(super) fn new(rest: Vec<u8>, connection: Shared) -> Chunks {
+        let input = Cursor::new(rest).chain(connection.clone());
+        Chunks {
+            input: BufReader::with_capacity(BUFFER, input),
+            connection,
+            chunked: Chunked::default(),
+            done: false,
+        }
+    }
+}
+
+impl AsyncRead for Chunks {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if out.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        while !this.done {
+            let input = ready!(Pin::new(&mut this.input).poll_fill_buf(cx))?;
+            if input.is_empty() {
+                let error = HttpError::BadAnswer("its body is cut off".to_owned());
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, error)));
+            }
+            let behind = input.len();
+            let step = this.chunked.decode(input, out)?;
+            Pin::new(&mut this.input).consume(step.used);
+            this.done = step.done;
+            if step.done && step.used < behind {
+                // What follows unasked is nothing that a next request should find.
+                this.connection.spoil();
+            }
+            if step.written > 0 {
+                return Poll::Ready(Ok(step.written));
+            }
+        }
+        Poll::Ready(Ok(0))
+    }
+}
 
 /// A connection that can serve again.
 pub(super) struct Lease {

@@ -1,12 +1,16 @@
-//! The head of an answer: where it ends, and how its body ends.
+//! The head of an answer, read as bytes: where it ends, how its body ends, and what it says.
+//!
+//! A peer may send any byte in a reason phrase or a header's value (UTF-8 and Latin-1 are usual), fold
+//! lines, repeat headers. None of that is an error unless it leaves open where the body ends.
 
 use futures_lite::io::{AsyncRead, AsyncReadExt};
-use http_types::{Method, StatusCode};
+use http_types::headers::{HeaderName, HeaderValue};
+use http_types::{Method, Response, StatusCode};
 
 use super::HttpError;
 
-/// Bytes of a head; async-h1 takes no more.
-const MAX_HEAD: usize = 8 << 10;
+/// Bytes of a head: some sites send dozens of cookies and policies.
+const MAX_HEAD: usize = 64 << 10;
 
 /// Bytes asked for at once.
 const CHUNK: usize = 2 << 10;
@@ -24,11 +28,82 @@ pub(super) enum Framing {
     UntilClose,
 }
 
+/// What an answer's head says, as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// 100 to 599.
+    pub status: u16,
+    /// Names in lower case, values without the spaces around them, in the order in which they came.
+    pub headers: Vec<(String, Vec<u8>)>,
+}
+
+impl Said {
+    /// The value of the last header of that name, which is in lower case.
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        let found = self.headers.iter().rfind(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_slice())
+    }
+
+    /// An answer without a body. It has the headers that [`http_types`] can hold, which panics over
+    /// others, and all of them as [`Said`] in its extensions.
+    pub(super) fn into_response(self) -> Response {
+        let mut response = Response::new(class_of(self.status));
+        for (name, value) in &self.headers {
+            // `content_type()` panics over one that is not well-formed.
+            if name == "content-type" && !is_plain_type(value) {
+                continue;
+            }
+            let name = HeaderName::from_bytes(name.clone().into_bytes());
+            let value = HeaderValue::from_bytes(value.clone());
+            if let (Ok(name), Ok(value)) = (name, value) {
+                response.append_header(name, value);
+            }
+        }
+        response.ext_mut().insert(self);
+        response
+    }
+}
+
+/// A status that http-types knows. One that nobody knows counts as the first of its class (RFC 9110, 15).
+fn class_of(status: u16) -> StatusCode {
+    StatusCode::try_from(status).unwrap_or(match status {
+        ..200 => StatusCode::Continue,
+        200..300 => StatusCode::Ok,
+        300..400 => StatusCode::MultipleChoice,
+        400..500 => StatusCode::BadRequest,
+        _ => StatusCode::InternalServerError,
+    })
+}
+
+/// Whether that is `type/subtype`, with nothing but plain parameters.
+fn is_plain_type(value: &[u8]) -> bool {
+    let parameters = value.split(|&byte| byte == b';').skip(1);
+    essence(value).is_some()
+        && parameters.into_iter().all(|part| {
+            let part = part.trim_ascii();
+            let at = part.iter().position(|&byte| byte == b'=');
+            at.is_some_and(|at| is_name(&part[..at]) && is_name(&part[at + 1..]))
+        })
+}
+
+/// The `type/subtype` that a content type begins with.
+fn essence(value: &[u8]) -> Option<&str> {
+    let essence = value.split(|&byte| byte == b';').next()?.trim_ascii();
+    let at = essence.iter().position(|&byte| byte == b'/')?;
+    let is_good = is_name(&essence[..at]) && is_name(&essence[at + 1..]);
+    std::str::from_utf8(essence).ok().filter(|_| is_good)
+}
+
+/// Whether that is a header's name (RFC 9110, 5.6.2).
+fn is_name(name: &[u8]) -> bool {
+    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    !name.is_empty() && name.iter().all(is_token)
+}
+
 /// An answer's head.
 #[derive(Debug)]
 pub(super) struct Head {
-    /// Up to the empty line, as HTTP/1.1 whatever the peer called it.
-    pub(super) bytes: Vec<u8>,
+    pub(super) said: Said,
     /// What came behind it.
     pub(super) rest: Vec<u8>,
     pub(super) framing: Framing,
@@ -45,21 +120,15 @@ pub(super) async fn read(
     for _ in 0..=MAX_INTERIM {
         let end = fill(stream, &mut buffer).await?;
         let rest = buffer.split_off(end);
-        let mut bytes = std::mem::replace(&mut buffer, rest);
-        let Some((status, framing, keep_alive)) = parse(&bytes, method)? else {
-            continue;
-        };
-        if StatusCode::try_from(status).is_err() {
-            return Err(HttpError::UnusualStatus(status));
+        let bytes = std::mem::replace(&mut buffer, rest);
+        if let Some((said, framing, keep_alive)) = parse(&bytes, method)? {
+            return Ok(Head {
+                said,
+                rest: buffer,
+                framing,
+                keep_alive,
+            });
         }
-        // `parse` has seen "HTTP/1." and one digit.
-        bytes[7] = b'1';
-        return Ok(Head {
-            bytes,
-            rest: buffer,
-            framing,
-            keep_alive,
-        });
     }
     Err(HttpError::BadAnswer("interim answers only".to_owned()))
 }
@@ -75,11 +144,12 @@ async fn fill(
             return Ok(end);
         }
         if buffer.len() >= MAX_HEAD {
-            return Err(HttpError::BadAnswer(
-                "its head is longer than 8 KiB".to_owned(),
-            ));
+            return Err(HttpError::BadAnswer(format!(
+                "its head is longer than {} KiB",
+                MAX_HEAD >> 10
+            )));
         }
-        searched = buffer.len().saturating_sub(3);
+        searched = buffer.len().saturating_sub(2);
         let filled = buffer.len();
         buffer.resize(filled + CHUNK.min(MAX_HEAD - filled), 0);
         let count = stream.read(&mut buffer[filled..]).await?;
@@ -93,68 +163,127 @@ async fn fill(
     }
 }
 
-/// Where the first empty line ends.
+/// Where the first empty line ends. Each line may end with or without a carriage return.
 fn end_of_head(buffer: &[u8], from: usize) -> Option<usize> {
     (from..buffer.len()).find_map(|at| {
         let here = &buffer[at..];
-        if here.starts_with(b"\r\n\r\n") {
-            Some(at + 4)
-        } else if here.starts_with(b"\n\n") {
+        if here.starts_with(b"\n\n") {
             Some(at + 2)
+        } else if here.starts_with(b"\n\r\n") {
+            Some(at + 3)
         } else {
             None
         }
     })
 }
 
-/// Reads the parts that matter here: status, framing, and whether the connection stays. `None` for
-/// an interim answer. The rest is async-h1's to read and to refuse.
-fn parse(head: &[u8], method: Method) -> Result<Option<(u16, Framing, bool)>, HttpError> {
-    let bad = |what: &str| HttpError::BadAnswer(what.to_owned());
-    let head = std::str::from_utf8(head).map_err(|_| bad("its head is not text"))?;
-    let mut lines = head.lines();
-    let status_line = lines.next().unwrap_or_default();
-    let (minor, status) = status_line
-        .strip_prefix("HTTP/1.")
-        .and_then(|rest| {
-            let mut parts = rest.splitn(3, ' ');
-            let minor = parts
-                .next()
-                .filter(|minor| *minor == "0" || *minor == "1")?;
-            Some((minor, parts.next()?.parse::<u16>().ok()?))
-        })
-        .ok_or_else(|| bad("it has no status line"))?;
+/// What a head says, how the body ends, and whether the connection stays; `None` for an interim answer.
+fn parse(head: &[u8], method: Method) -> Result<Option<(Said, Framing, bool)>, HttpError> {
+    let mut lines = head
+        .split(|&byte| byte == b'\n')
+        .map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let (minor, status) = status_line(lines.next().unwrap_or_default())?;
     if (100..200).contains(&status) && status != 101 {
         return Ok(None);
     }
-    let mut length = None;
-    let mut chunked = false;
-    let mut encoded = false;
-    let mut keep_alive = minor == "1";
+    let mut headers: Vec<(String, Vec<u8>)> = Vec::new();
+    // Whether the last line was a header's: one that begins with a space goes on with it.
+    let mut is_open = false;
     for line in lines {
-        let Some((name, value)) = line.split_once(':') else {
+        if matches!(line.first(), Some(b' ' | b'\t')) {
+            if let Some((_, value)) = headers.last_mut().filter(|_| is_open) {
+                value.push(b' ');
+                value.extend(plain(line));
+            }
             continue;
-        };
-        let value = value.trim();
-        if name.eq_ignore_ascii_case("content-length") {
-            let value: u64 = value.parse().map_err(|_| bad("its length is no number"))?;
-            if length.replace(value).is_some_and(|other| other != value) {
-                return Err(bad("it has two lengths"));
-            }
-        } else if name.eq_ignore_ascii_case("transfer-encoding") {
-            encoded = true;
-            chunked = value.eq_ignore_ascii_case("chunked");
-        } else if name.eq_ignore_ascii_case("connection") {
-            for token in value.split(',').map(str::trim) {
-                if token.eq_ignore_ascii_case("close") {
-                    keep_alive = false;
-                }
-            }
+        }
+        let colon = line.iter().position(|&byte| byte == b':');
+        let name = colon.map(|at| line[..at].trim_ascii());
+        // What is no header is read over, as browsers do.
+        is_open = name.is_some_and(is_name);
+        if let (Some(at), Some(name), true) = (colon, name, is_open) {
+            // A name is ASCII.
+            let name = String::from_utf8_lossy(name).to_ascii_lowercase();
+            headers.push((name, plain(&line[at + 1..]).collect()));
         }
     }
-    if encoded && !chunked {
-        return Err(bad("it has an unknown transfer encoding"));
+    let (framing, keep_alive) = framing(&headers, minor, status, method)?;
+    Ok(Some((Said { status, headers }, framing, keep_alive)))
+}
+
+/// HTTP's minor version and the status. What follows that is for people, in whatever bytes.
+fn status_line(line: &[u8]) -> Result<(u8, u16), HttpError> {
+    let parts = line
+        .strip_prefix(b"HTTP/1.")
+        .and_then(|rest| rest.split_first());
+    let bad = || HttpError::BadAnswer("it has no status line".to_owned());
+    let (minor, rest) = parts
+        .filter(|(minor, rest)| minor.is_ascii_digit() && rest.first() == Some(&b' '))
+        .ok_or_else(bad)?;
+    let rest = rest.trim_ascii_start();
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let is_alone = matches!(rest.get(digits), None | Some(b' ' | b'\t'));
+    let number: Option<u16> = std::str::from_utf8(&rest[..digits])
+        .ok()
+        .and_then(|digits| digits.parse().ok());
+    match number {
+        Some(status) if digits == 3 && is_alone && (100..600).contains(&status) => {
+            Ok((minor - b'0', status))
+        }
+        Some(status) if is_alone => Err(HttpError::UnusualStatus(status.into())),
+        _ => Err(bad()),
     }
+}
+
+/// A header's value without the spaces around it, and without what could end a line elsewhere.
+fn plain(value: &[u8]) -> impl Iterator<Item = u8> {
+    let is_end = |byte: u8| matches!(byte, b'\0' | b'\r');
+    let value = value.trim_ascii().iter();
+    value.map(move |&byte| if is_end(byte) { b' ' } else { byte })
+}
+
+fn framing(
+    headers: &[(String, Vec<u8>)],
+    minor: u8,
+    status: u16,
+    method: Method,
+) -> Result<(Framing, bool), HttpError> {
+    let bad = |what: &str| HttpError::BadAnswer(what.to_owned());
+    let mut length = None;
+    let mut codings: Vec<Vec<u8>> = Vec::new();
+    let mut keep_alive = minor >= 1;
+    for (name, value) in headers {
+        let tokens = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+        match name.as_str() {
+            // A list of the same number is what a proxy makes of two headers.
+            "content-length" => {
+                for token in tokens {
+                    let value = number(token).ok_or_else(|| bad("its length is no number"))?;
+                    if length.replace(value).is_some_and(|other| other != value) {
+                        return Err(bad("it has two lengths"));
+                    }
+                }
+            }
+            "transfer-encoding" => codings.extend(
+                tokens
+                    .map(<[u8]>::to_ascii_lowercase)
+                    .filter(|coding| !coding.is_empty() && coding != b"identity"),
+            ),
+            "connection" => {
+                for token in tokens {
+                    keep_alive &= !token.eq_ignore_ascii_case(b"close");
+                }
+            }
+            _ => {}
+        }
+    }
+    let chunked = match &codings[..] {
+        [] => false,
+        [one] if one == b"chunked" => true,
+        _ => return Err(bad("it has an unknown transfer encoding")),
+    };
+    // Two ways to end the body: what comes behind it may be somebody else's.
+    keep_alive &= !(chunked && length.is_some()) && status != 101;
     let framing = if method == Method::Head || status == 204 || status == 304 {
         Framing::Length(0)
     } else if chunked {
@@ -162,8 +291,17 @@ fn parse(head: &[u8], method: Method) -> Result<Option<(u16, Framing, bool)>, Ht
     } else {
         length.map_or(Framing::UntilClose, Framing::Length)
     };
-    let keep_alive = keep_alive && framing != Framing::UntilClose && status != 101;
-    Ok(Some((status, framing, keep_alive)))
+    Ok((framing, keep_alive && framing != Framing::UntilClose))
+}
+
+/// Digits and nothing else.
+fn number(text: &[u8]) -> Option<u64> {
+    let is_digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(text)
+        .ok()?
+        .parse()
+        .ok()
+        .filter(|_| is_digits)
 }
 
 #[cfg(test)]
@@ -171,7 +309,8 @@ mod tests {
     use super::*;
 
     fn framing(head: &str) -> (u16, Framing, bool) {
-        parse(head.as_bytes(), Method::Get).unwrap().unwrap()
+        let (said, framing, keep_alive) = parse(head.as_bytes(), Method::Get).unwrap().unwrap();
+        (said.status, framing, keep_alive)
     }
 
     #[test]
@@ -206,6 +345,19 @@ mod tests {
             "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, chunked\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: +1\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1, 2\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length:\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n",
+            "HTTP/1.1 99 Less\r\n\r\n",
+            "HTTP/1.1 099 Less\r\n\r\n",
+            "HTTP/1.1 600 More\r\n\r\n",
+            "HTTP/1.1 1000 More\r\n\r\n",
+            "HTTP/1.1 99999999 More\r\n\r\n",
+            "HTTP/1.1 200OK\r\n\r\n",
+            "HTTP/1.1200 OK\r\n\r\n",
+            "\r\n\r\n",
         ] {
             assert!(parse(head.as_bytes(), Method::Get).is_err(), "{head}");
         }
@@ -215,7 +367,7 @@ mod tests {
     fn interim_answers_are_skipped() {
         let text = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.0 201 Created\r\n\r\nbody";
         let head = smol::block_on(read(&mut &text[..], Method::Post)).unwrap();
-        assert!(head.bytes.starts_with(b"HTTP/1.1 201"));
+        assert_eq!(head.said.status, 201);
         assert_eq!(head.rest, b"body");
     }
 
@@ -223,6 +375,81 @@ mod tests {
     fn a_head_without_end_is_cut_off() {
         let text = vec![b'a'; 3 * MAX_HEAD];
         let error = smol::block_on(read(&mut &text[..], Method::Get)).unwrap_err();
-        assert!(error.to_string().contains("8 KiB"), "{error}");
+        assert!(error.to_string().contains("64 KiB"), "{error}");
+    }
+
+    #[test]
+    fn any_byte_may_stand_in_an_answer() {
+        let head = b"HTTP/1.1 200 \xff Tr\xc3\xa8s \x1b[2J\r\nX-Name: Caf\xc3\xa9\r\nX-Latin: Caf\xe9 \r\n\
+            X-Folded: one\r\n\t two\r\nX-Spaced : 3\r\nno header\r\n of that\r\nX-Nul: a\0b\rc\r\n\
+            Content-Type: caf\xc3\xa9\r\nX-Name: Th\xc3\xa9\r\nContent-Length: 2, 2\r\n\r\n";
+        let (said, framing, keep_alive) = parse(head, Method::Get).unwrap().unwrap();
+        assert_eq!((framing, keep_alive), (Framing::Length(2), true));
+        for (name, value) in [
+            ("x-name", Some("Th\u{e9}".as_bytes())),
+            ("x-latin", Some(b"Caf\xe9")),
+            ("x-folded", Some(b"one two")),
+            ("x-spaced", Some(b"3")),
+            ("x-nul", Some(b"a b c")),
+            ("no header", None),
+        ] {
+            assert_eq!(said.header(name), value, "{name}");
+        }
+        let response = said.into_response();
+        assert!(
+            response.header("x-name").is_none(),
+            "http-types cannot hold it"
+        );
+        assert_eq!(response.header("x-folded").unwrap().as_str(), "one two");
+        assert_eq!(response.content_type(), None);
+        let said = response.ext().get::<Said>().unwrap();
+        assert_eq!(said.header("content-type"), Some("caf\u{e9}".as_bytes()));
+    }
+
+    #[test]
+    fn a_status_that_nobody_knows_counts_as_its_class() {
+        for (status, class) in [
+            (101, 101),
+            (200, 200),
+            (218, 200),
+            (399, 300),
+            (499, 400),
+            (599, 500),
+        ] {
+            let head = format!("HTTP/1.1 {status}\r\n\r\n");
+            let (said, ..) = parse(head.as_bytes(), Method::Get).unwrap().unwrap();
+            assert_eq!(said.status, status);
+            assert_eq!(u16::from(said.into_response().status()), class);
+        }
+    }
+
+    #[test]
+    fn types_that_http_types_cannot_read_are_left_out() {
+        for (value, is_plain) in [
+            ("text/html", true),
+            ("text/html; charset=utf-8", true),
+            ("text/html;charset=\"utf-8\"", false),
+            ("text", false),
+            ("/", false),
+            ("", false),
+            (";", false),
+            ("text/html;", false),
+        ] {
+            assert_eq!(is_plain_type(value.as_bytes()), is_plain, "{value}");
+        }
+    }
+
+    #[test]
+    fn lines_end_in_any_way() {
+        for head in [
+            "HTTP/1.1 200 OK\na: b\n\r\nx",
+            "HTTP/1.1 200 OK\r\na: b\r\n\nx",
+        ] {
+            let head = smol::block_on(read(&mut head.as_bytes(), Method::Get)).unwrap();
+            assert_eq!(
+                (head.said.header("a"), &head.rest[..]),
+                (Some(&b"b"[..]), &b"x"[..])
+            );
+        }
     }
 }

@@ -2,11 +2,14 @@
 //!
 //! One request has one deadline, from the name's resolution to the last byte of the answer's body.
 //! Bodies of known length go out with `Content-Length`, never chunked. Redirects are not followed:
-//! who registered an address meant that one. async-h1 writes requests and reads answers; what it
-//! does not know (HTTP/1.0, bodies that end with the connection, interim answers) is handled here,
-//! because receivers of webhooks are often a few lines over a standard library.
+//! who registered an address meant that one. async-h1 writes requests; answers are read here, because
+//! receivers of webhooks are often a few lines over a standard library (HTTP/1.0, bodies that end
+//! with the connection, interim answers), and because async-h1 and http-types panic over headers
+//! that are not ASCII.
 
 mod body;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod head;
 mod pool;
 
@@ -14,7 +17,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_h1::client::{Encoder, decode};
+use async_h1::client::Encoder;
 use futures_lite::future;
 use futures_lite::io::{AsyncReadExt, AsyncWriteExt, Cursor};
 use futures_rustls::rustls::ClientConfig;
@@ -22,7 +25,8 @@ use http_types::headers::USER_AGENT;
 use http_types::{Method, Request, Response, StatusCode};
 use smol::{Executor, Timer};
 
-use self::body::{Lease, LimitedBody};
+use self::body::{Chunks, Lease, LimitedBody};
+pub use self::head::Said;
 use self::head::{Framing, Head};
 use self::pool::{Pool, Shared};
 use super::dial::{self, DialError, Stream, Target};
@@ -63,8 +67,9 @@ pub enum HttpError {
     Stale,
     #[error("the answer is not HTTP: {0}")]
     BadAnswer(String),
+    /// One that is not from 100 to 599.
     #[error("the answer has the unusual status {0}")]
-    UnusualStatus(u16),
+    UnusualStatus(u32),
     #[error("the answer is larger than {limit} bytes")]
     TooLarge { limit: usize },
     #[error("no complete answer within {after:?}")]
@@ -156,7 +161,7 @@ impl Backend {
         write(request, &mut stream).await?;
         stream.acknowledge_at_once();
         let Head {
-            bytes,
+            said,
             rest,
             framing,
             keep_alive,
@@ -169,15 +174,10 @@ impl Backend {
             pool: self.pool.clone(),
         });
         let limit = self.limits.max_body;
-        let bad = |error: http_types::Error| HttpError::BadAnswer(error.to_string());
-        let mut response;
+        let mut response = said.into_response();
         let mut length = None;
         let reader: body::Reader = match framing {
-            Framing::Chunked => {
-                let reader = Cursor::new(bytes).chain(Cursor::new(rest)).chain(shared);
-                response = decode(reader).await.map_err(bad)?;
-                Box::new(response.take_body())
-            }
+            Framing::Chunked => Box::new(Chunks::new(rest, shared)),
             Framing::Length(bytes_to_come) => {
                 if bytes_to_come > limit as u64 {
                     return Err(HttpError::TooLarge { limit });
@@ -187,17 +187,29 @@ impl Backend {
                     lease = None;
                 }
                 length = Some(bytes_to_come);
-                response = decode(Cursor::new(bytes)).await.map_err(bad)?;
                 Box::new(Cursor::new(rest).chain(shared).take(bytes_to_come))
             }
-            Framing::UntilClose => {
-                response = decode(Cursor::new(bytes)).await.map_err(bad)?;
-                Box::new(Cursor::new(rest).chain(shared))
-            }
+            Framing::UntilClose => Box::new(Cursor::new(rest).chain(shared)),
         };
         let body = LimitedBody::new(reader, limit, length, deadline, lease);
         response.set_body(body.into_body());
         Ok(response)
+    }
+}
+
+/// The status of an answer of [`client`]'s, also one that [`StatusCode`] does not know.
+pub fn status(response: &surf::Response) -> u16 {
+    match response.ext::<Said>() {
+        Some(said) => said.status,
+        None => response.status().into(),
+    }
+}
+
+/// The value of an answer's last header of that name, which is in lower case, as it came.
+pub fn header<'r>(response: &'r surf::Response, name: &str) -> Option<&'r [u8]> {
+    match response.ext::<Said>() {
+        Some(said) => said.header(name),
+        None => Some(response.header(name)?.last().as_str().as_bytes()),
     }
 }
 

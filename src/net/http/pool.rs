@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use futures_lite::io::{AsyncRead, AsyncReadExt};
 use smol::{Executor, Timer};
 
 use super::super::dial::{Stream, Target};
+use crate::runtime::tasks::{self, Kind};
 
 /// The connections that wait.
 #[derive(Debug)]
@@ -85,8 +87,12 @@ impl Pool {
         });
         if !state.swept {
             state.swept = true;
-            let pool = Arc::downgrade(self);
-            self.executor.spawn(sweep(pool, self.idle_timeout)).detach();
+            let (pool, every) = (Arc::downgrade(self), self.idle_timeout);
+            let name = "the idle connections";
+            tasks::keep(&self.executor, Kind::Pool, name, move || {
+                sweep(pool.clone(), every)
+            })
+            .detach();
         }
     }
 
@@ -120,16 +126,34 @@ async fn is_quiet(stream: &mut Stream) -> bool {
 
 /// A connection that a body reads from and a lease gives back.
 #[derive(Debug, Clone)]
-pub(super) struct Shared(Arc<Mutex<Stream>>);
+pub(super) struct Shared(Arc<Held>);
+
+#[derive(Debug)]
+struct Held {
+    stream: Mutex<Stream>,
+    is_spoilt: AtomicBool,
+}
 
 impl Shared {
     pub(super) fn new(stream: Stream) -> Shared {
-        Shared(Arc::new(Mutex::new(stream)))
+        Shared(Arc::new(Held {
+            stream: Mutex::new(stream),
+            is_spoilt: AtomicBool::new(false),
+        }))
     }
 
-    /// The connection, if this is the last holder.
+    /// It must not serve again.
+    pub(super) fn spoil(&self) {
+        self.0.is_spoilt.store(true, Ordering::Relaxed);
+    }
+
+    /// The connection, if this is the last holder and it can serve again.
     pub(super) fn into_inner(self) -> Option<Stream> {
-        Arc::into_inner(self.0)?.into_inner().ok()
+        let held = Arc::into_inner(self.0)?;
+        match held.is_spoilt.into_inner() {
+            true => None,
+            false => held.stream.into_inner().ok(),
+        }
     }
 }
 
@@ -139,7 +163,7 @@ impl AsyncRead for Shared {
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        let mut stream = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stream = self.0.stream.lock().unwrap_or_else(PoisonError::into_inner);
         Pin::new(&mut *stream).poll_read(cx, buf)
     }
 }

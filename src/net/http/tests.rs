@@ -44,7 +44,7 @@ fn received(limits: Limits, answer: &str) -> Result<(u16, String), String> {
                 .await
                 .map_err(cause)?;
             let body = response.body_string().await.map_err(cause)?;
-            Ok((response.status().into(), body))
+            Ok((status(&response), body))
         };
         future::zip(answer_once(&listener, answer), ask).await.1
     })
@@ -128,6 +128,18 @@ fn every_kind_of_body_is_read() {
             "no",
         ),
         ("HTTP/1.1 204 No Content\r\n\r\n", 204, ""),
+        // What Cloudflare says.
+        (
+            "HTTP/1.1 522 \u{e9}\u{1b}[2J\r\nX-Name: Caf\u{e9}\r\nContent-Length: 0\r\n\r\n",
+            522,
+            "",
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Type: nonsense\r\nTransfer-Encoding: chunked\r\n\r\n\
+             3;name=\"x\" \r\nabc\r\n0\r\nX-Trailer: Caf\u{e9}\r\n\r\n",
+            200,
+            "abc",
+        ),
         (
             "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
             302,
@@ -169,12 +181,13 @@ fn broken_answers_are_errors() {
         ),
         (
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
-            "EOF",
+            "cut off",
         ),
         ("HTTP/1.1 200", "ends within its head"),
         ("", "closed without an answer"),
         ("hello\r\n\r\n", "no status line"),
-        ("HTTP/1.1 522 Cloud\r\n\r\n", "status 522"),
+        ("HTTP/1.1 99 Less\r\n\r\n", "status 99"),
+        ("HTTP/1.1 1000 More\r\n\r\n", "status 1000"),
     ] {
         let error = received(limits(), answer).unwrap_err();
         assert!(error.contains(text), "{answer}: {error}");

@@ -8,6 +8,7 @@
 mod convert;
 mod nodes;
 mod pages;
+mod whole;
 
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 
 pub use convert::{Unconverted, clear, convert};
+pub use whole::check;
 
 /// What stands at the start of an LMDB file, behind the first page's header; little-endian.
 const MAGIC: [u8; 4] = 0xBEEF_C0DE_u32.to_le_bytes();

@@ -47,9 +47,9 @@ pub enum ReadError {
     Damaged { page: u64, what: &'static str },
 }
 
-type Result<T> = std::result::Result<T, ReadError>;
+pub(super) type Result<T> = std::result::Result<T, ReadError>;
 
-fn damaged<T>(page: u64, what: &'static str) -> Result<T> {
+pub(super) fn damaged<T>(page: u64, what: &'static str) -> Result<T> {
     Err(ReadError::Damaged { page, what })
 }
 
@@ -63,18 +63,20 @@ pub struct Tree {
     /// All that it takes.
     pub pages: u64,
     pub rows: u64,
-    root: u64,
+    pub(super) root: u64,
 }
 
 /// A file whose last commit is read.
 pub struct Source {
     file: File,
-    width: Width,
+    pub(super) width: Width,
     pub page_size: usize,
-    last_page: u64,
-    main: Tree,
-    /// Bytes of the pages of the free pages' table.
-    free_pages: u64,
+    pub(super) last_page: u64,
+    /// The number of the commit.
+    pub(super) commit: u64,
+    pub(super) main: Tree,
+    /// The free pages' table.
+    pub(super) free: Tree,
 }
 
 impl Source {
@@ -96,21 +98,40 @@ impl Source {
         if meta.commit != 0 && meta.commit % 2 != at {
             return damaged(at, "the commit's number is that of the other page");
         }
-        Ok(Source {
+        Ok(Source::of(file, width, meta))
+    }
+
+    /// As [`Source::open`], of what LMDB itself would take for the last commit.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub(super) fn latest(file: File, width: Width) -> Result<Source> {
+        let first = Meta::read(&file, width, 0, 0)?;
+        let second = Meta::read(&file, width, 1, first.page_size as u64)?;
+        let meta = match first.commit >= second.commit {
+            true => first,
+            false => second,
+        };
+        Ok(Source::of(file, width, meta))
+    }
+
+    fn of(file: File, width: Width, meta: Meta) -> Source {
+        Source {
             file,
             width,
             page_size: meta.page_size,
             last_page: meta.last_page,
+            commit: meta.commit,
             main: meta.main,
-            free_pages: meta.free_pages,
-        })
+            free: meta.free,
+        }
     }
 
     /// Bytes of all pages that are in use, as the records say.
     pub fn live_bytes(&self, trees: &[Tree]) -> u64 {
         let tables = trees.iter().map(|tree| tree.pages);
         let pages = tables
-            .chain([self.main.pages, self.free_pages, 2])
+            .chain([self.main.pages, self.free.pages, 2])
             .fold(0, u64::saturating_add);
         pages
             .min(self.last_page)
@@ -173,7 +194,7 @@ impl Source {
     }
 
     /// Fills `bytes` with what stands `offset` bytes behind the start of page `page`.
-    fn read(&self, page: u64, offset: usize, bytes: &mut [u8]) -> Result<()> {
+    pub(super) fn read(&self, page: u64, offset: usize, bytes: &mut [u8]) -> Result<()> {
         let at = page
             .checked_mul(self.page_size as u64)
             .and_then(|at| at.checked_add(offset as u64));
@@ -193,7 +214,7 @@ struct Meta {
     last_page: u64,
     commit: u64,
     main: Tree,
-    free_pages: u64,
+    free: Tree,
 }
 
 impl Meta {
@@ -232,7 +253,7 @@ impl Meta {
                 last_page,
                 commit,
                 main,
-                free_pages: free.pages,
+                free,
             }),
             _ => damaged(page, "a table's record is not right"),
         }
@@ -245,7 +266,7 @@ impl Tree {
         8 + 5 * width.word()
     }
 
-    fn parse(bytes: &[u8], width: Width, last_page: u64) -> Option<Tree> {
+    pub(super) fn parse(bytes: &[u8], width: Width, last_page: u64) -> Option<Tree> {
         if bytes.len() != Tree::size(width) {
             return None;
         }

@@ -73,11 +73,8 @@ fn aborting_what_has_finished_is_harmless() {
 #[test]
 fn a_panic_ends_its_task_and_nothing_else() {
     let executor = Arc::new(Executor::new());
-    let messages = Arc::new(Mutex::new(Vec::new()));
     let (told, is_told) = async_channel::bounded(4);
-    let heard = messages.clone();
-    let runtime = SmolRuntime::new(executor.clone(), "bob").on_panic(move |message| {
-        heard.lock().unwrap().push(message.to_owned());
+    let runtime = SmolRuntime::new(executor.clone(), "bob").on_panic(move || {
         let _ = told.try_send(());
     });
     smol::block_on(executor.run(async {
@@ -94,7 +91,7 @@ fn a_panic_ends_its_task_and_nothing_else() {
         }));
         assert_eq!(is_done.recv().await, Ok(7));
     }));
-    assert_eq!(*messages.lock().unwrap(), ["one", "2", "three"]);
+    assert!(is_told.try_recv().is_err(), "three panics, and no more");
 }
 
 #[test]

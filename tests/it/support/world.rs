@@ -102,6 +102,13 @@ impl Http {
         self.answer(request).ok()
     }
 
+    /// A `GET` to a server that may hang up: `None` without an answer.
+    pub fn try_get(&self, url: &str) -> Option<Answer> {
+        let url = surf::Url::parse(url).expect("a URL");
+        let request = surf::RequestBuilder::new(surf::http::Method::Get, url);
+        self.answer(request).ok()
+    }
+
     /// A `GET` with headers.
     pub fn get_with(&self, url: &str, headers: &[(&str, &str)]) -> Answer {
         let url = surf::Url::parse(url).expect("a URL");

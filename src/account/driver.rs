@@ -642,8 +642,7 @@ impl Driver {
                 .await;
             }
             Action::Warn(words) => log::warn!(
-                "{}: WhatsApp cannot be reached, so there is no QR code to scan yet; it goes on \
-                 trying: {words}",
+                "{}: no QR code to scan yet, it goes on trying: {words}",
                 self.id
             ),
             Action::ShowQr(code) => {

@@ -15,7 +15,7 @@ use super::Accounts;
 use super::draft::Draft;
 use super::driver::{Handle, LiveState};
 use super::reach;
-use super::sending::{Sending, Way};
+use super::sending::{NOT_CONNECTED, Sending, Way};
 use super::types::{
     AccountError, Manner, MediaFile, MediaFilter, MediaView, Outcome, OutgoingMedia, OutgoingText,
     Status,
@@ -155,9 +155,7 @@ impl Accounts {
             Ok(session) => session,
             Err(AccountError::NotConnected { .. }) if queue => {
                 may_queue(handle)?;
-                return Ok(Err(
-                    "The account is not connected; the message is sent once it is".into(),
-                ));
+                return Ok(Err(NOT_CONNECTED.into()));
             }
             Err(error) => return Err(error),
         };

@@ -27,6 +27,9 @@ use super::types::{AccountError, Manner, Once, Outcome, SendingLimits, Sent};
 const NO_ANSWER: &str = "WhatsApp has not acknowledged the message yet; the server goes on sending \
                          it, under this id, so it arrives once";
 
+/// Why a message waits that could not go for lack of a connection.
+pub const NOT_CONNECTED: &str = "The account is not connected; the message is sent once it is";
+
 /// What an account sends with. Cheap to clone.
 #[derive(Clone)]
 pub struct Sending {
@@ -94,7 +97,7 @@ impl Sending {
             Way::Now(session) => {
                 let message = self.record(new, &entry, once, None).await?;
                 let verdict = self.attempt(&session, &entry, message.as_ref()).await;
-                let outcome = self.settle(&entry, verdict).await;
+                let outcome = self.settle(&entry, verdict, manner.queue).await;
                 if let (Some(prepared), Some(message)) = (file, &message) {
                     self.keep_own(message, prepared).await;
                 }
@@ -274,8 +277,14 @@ impl Sending {
         }
     }
 
-    /// Stores what came of a send that somebody waits for, and says it.
-    async fn settle(&self, entry: &Entry, verdict: Verdict) -> Result<Outcome, AccountError> {
+    /// Stores what came of a send that a caller waits for, and says it. `may_wait`: the message may
+    /// also go later.
+    async fn settle(
+        &self,
+        entry: &Entry,
+        verdict: Verdict,
+        may_wait: bool,
+    ) -> Result<Outcome, AccountError> {
         let message_id = entry.message_id.clone();
         match verdict {
             Verdict::Acked(timestamp) => {
@@ -288,24 +297,12 @@ impl Sending {
                     timestamp,
                 }))
             }
-            Verdict::Unknown => {
-                let answer = match self.is_there(entry) {
-                    Some(timestamp) => Answer::Sent(timestamp),
-                    None => accepted(entry.expires_at),
-                };
-                let counts = match entry.once.clone() {
-                    Some(key) => {
-                        let (account, answer) = (self.account, answer.clone());
-                        self.store()
-                            .write(move |tx| idempotency::answer(tx, account, &key, &answer))
-                            .await
-                            .ok()
-                            .flatten()
-                    }
-                    None => None,
-                };
-                once::outcome(counts.unwrap_or(answer), message_id)
+            Verdict::Unknown => self.promise(entry, NO_ANSWER).await,
+            Verdict::Later { words, .. } if may_wait => {
+                let words = format!("{words}; the server tries it again");
+                self.promise(entry, &words).await
             }
+            Verdict::NotConnected if may_wait => self.promise(entry, NOT_CONNECTED).await,
             Verdict::Later { code, words } => {
                 self.tell_failed(entry, &words, Some(code), false).await;
                 Err(AccountError::Refused {
@@ -332,6 +329,29 @@ impl Sending {
                 Err(AccountError::Session(words))
             }
         }
+    }
+
+    /// Answers that the outbox goes on with an entry, for this reason; or what is known by now.
+    async fn promise(&self, entry: &Entry, words: &str) -> Result<Outcome, AccountError> {
+        let answer = match self.is_there(entry) {
+            Some(timestamp) => Answer::Sent(timestamp),
+            None => Answer::Accepted {
+                words: words.to_owned(),
+                expires_at: entry.expires_at,
+            },
+        };
+        let counts = match entry.once.clone() {
+            Some(key) => {
+                let (account, answer) = (self.account, answer.clone());
+                self.store()
+                    .write(move |tx| idempotency::answer(tx, account, &key, &answer))
+                    .await
+                    .ok()
+                    .flatten()
+            }
+            None => None,
+        };
+        once::outcome(counts.unwrap_or(answer), entry.message_id.clone())
     }
 
     /// The time of an entry's message, if a receipt has shown that it is at WhatsApp.

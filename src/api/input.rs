@@ -397,11 +397,19 @@ impl Fields {
     }
 }
 
-/// A string, or a whole number's digits.
+/// A string, or a whole number's digits; some programs write that as `491701234567.0`.
 fn as_written(value: &Value) -> Option<Cow<'_, str>> {
     match value {
         Value::String(text) => Some(Cow::Borrowed(text)),
-        Value::Number(number) => Some(Cow::Owned(number.as_u64()?.to_string())),
+        Value::Number(number) => {
+            let whole = number.as_u64().or_else(|| {
+                let decimal = number.as_f64()?;
+                // Up to where each whole number has a form of its own.
+                let is_whole = decimal.fract() == 0.0 && (0.0..9e15).contains(&decimal);
+                is_whole.then_some(decimal as u64)
+            })?;
+            Some(Cow::Owned(whole.to_string()))
+        }
         _ => None,
     }
 }
@@ -674,7 +682,9 @@ mod tests {
         let recipient = |json: &str| fields(json).recipient("to").map(|jid| jid.to_string());
         for json in [
             r#"{"to": 491701234567}"#,
+            r#"{"to": 491701234567.0}"#,
             r#"{"to": "491701234567"}"#,
+            r#"{"to": "491701234567.0"}"#,
             r#"{"to": "+49 (0) 170 1234567"}"#,
         ] {
             assert_eq!(recipient(json).unwrap(), "491701234567@s.whatsapp.net");

@@ -24,7 +24,7 @@ pub enum NotANumber {
 /// characters or another length.
 pub fn phone_digits(text: &str) -> Result<String, NotANumber> {
     let text = visible(text);
-    let number = without_scheme(&text).ok_or(NotANumber::Malformed)?;
+    let number = whole(without_scheme(&text).ok_or(NotANumber::Malformed)?);
     let mut digits = String::with_capacity(*LENGTH.end());
     let mut has_plus = false;
     let mut rest = number.chars();
@@ -53,6 +53,15 @@ pub fn phone_digits(text: &str) -> Result<String, NotANumber> {
     match LENGTH.contains(&digits.len()) {
         true => Ok(digits.to_owned()),
         false => Err(NotANumber::Malformed),
+    }
+}
+
+/// A number that a spreadsheet or a template took for a decimal one, `491701234567.0`, without what it
+/// added: dots between digits are read over, and it would become another number.
+fn whole(number: &str) -> &str {
+    match number.strip_suffix(".0") {
+        Some(whole) if whole.bytes().all(|b| b.is_ascii_digit() || b == b'+') => whole,
+        _ => number,
     }
 }
 
@@ -236,6 +245,8 @@ mod tests {
             "\u{200e}+491701234567",
             "\u{feff}49\u{200b}170\u{2060}123\u{ad}4567",
             "+49.170.1234567",
+            "491701234567.0",
+            "+491701234567.0",
             "+49·170·1234567",
             "+49–170—123‑45−67",
             "+49\u{3000}170\u{2003}1234567",

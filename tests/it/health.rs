@@ -126,7 +126,7 @@ fn a_code_that_waits_to_be_scanned_is_healthy_and_what_kept_it_away_is_said_once
         .collect();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(
-        warnings[0].contains("alice: WhatsApp cannot be reached") && warnings[0].contains(&reason),
+        warnings[0].contains("alice: no QR code to scan yet") && warnings[0].contains(&reason),
         "{warnings:?} and {reason}"
     );
     world

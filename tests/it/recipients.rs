@@ -264,6 +264,16 @@ fn what_whatsapp_may_take_later_is_said_so_and_tried_again_from_the_outbox() {
         .expect(200);
     let got = bob.received(2);
     assert_eq!(got[1]["text"], "patient");
+    // Connected, and taken all the same: it waits.
+    world.fault(&json!({"kind": "refuse-sends", "code": 503, "count": 1}));
+    let queued = json!({"to": BOB, "message": "waits", "queue": true});
+    let accepted = world.post(&server, SEND, &queued).expect(202);
+    let words = accepted["message"].as_str().expect("words");
+    assert!(
+        words.contains("503") && words.contains("tries it again"),
+        "{words}"
+    );
+    assert_eq!(bob.received(3)[2]["text"], "waits");
     eventually("an empty outbox", || {
         (world.get(&server, OUTBOX)["count"] == 0).then_some(())
     });

@@ -325,6 +325,18 @@ fn what_servers_give_is_unpacked_and_named() {
                 answer.extend_from_slice(b"000;last\r\nX: y\r\nZ: z\r\n\r\n");
                 answer
             }
+            "/bytes" => whole(
+                "X-Owner: Café\r\nContent-Disposition: attachment; filename=\"Größe.csv\"\r\n",
+                &given,
+            ),
+            "/latin" => {
+                let head = b"HTTP/1.0 200 Tr\xE8s\r\nContent-Disposition: attachment; filename=Gr\xF6\xDFe.csv\r\n\r\n";
+                [&head[..], &given].concat()
+            }
+            "/far" => "HTTP/1.1 302 Là\r\nLocation: /w\u{f6}rd.csv\r\nContent-Length: 0\r\n\r\n"
+                .as_bytes()
+                .to_vec(),
+            "/w%C3%B6rd.csv" => whole("", &given),
             "/bomb" => whole("Content-Encoding: gzip\r\n", &gzip(&vec![0; 40 << 20])),
             "/film" => b"HTTP/1.1 200 OK\r\nContent-Type: Multipart/X-Mixed-Replace; boundary=x\r\n\r\n--x\r\n".to_vec(),
             "/brotli" => whole("Content-Encoding: br\r\n", b"abc"),
@@ -344,6 +356,11 @@ fn what_servers_give_is_unpacked_and_named() {
         ("/table.csv", "table.csv"),
         ("/zlib", "zlib a.csv"),
         ("/raw/", "document.txt"),
+        ("/long", "ä.csv"),
+        ("/chunks", "chunks"),
+        ("/bytes", "Größe.csv"),
+        ("/latin", "Größe.csv"),
+        ("/far", "wörd.csv"),
     ];
     for (path, _) in good {
         send(path).expect(200);

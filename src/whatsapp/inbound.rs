@@ -17,7 +17,7 @@ use crate::clock::{self, Millis};
 use crate::event::Event;
 use crate::jid::{ChatJid, Server};
 use crate::store::messages::{self, Arrival, Inserted, Lost};
-use crate::store::{Key, Store, StoreError, WriteTx, accounts, events};
+use crate::store::{Store, StoreError, WriteTx, accounts, events};
 
 use super::backend::{Arrivals, Journal, handled};
 use super::convert::{self, AutoDownload, Inbound, Placeholder, What};
@@ -107,7 +107,7 @@ impl Inbox {
     ///
     /// # Errors
     /// When that could not be stored: nothing may be acknowledged.
-    pub async fn lose(&self, id: Key, placeholder: Placeholder) -> Result<Fate, StoreError> {
+    pub async fn lose(&self, id: Vec<u8>, placeholder: Placeholder) -> Result<Fate, StoreError> {
         // What has come before it and is not on disk yet could be the same message.
         self.journal.settle().await?;
         let (account, account_id) = (self.account, Arc::clone(&self.account_id));
@@ -173,7 +173,7 @@ impl Inbox {
 struct Row {
     inbound: Inbound,
     /// By what it is known, if nothing of it is stored.
-    id: Key,
+    id: Vec<u8>,
     /// Its bytes as it came.
     size: usize,
     /// When it came.

@@ -20,11 +20,12 @@ const HANDLED: Expiring = Expiring {
 const REMEMBERED: u64 = 4096;
 
 /// By what a message is known: chat, sender and id.
-pub fn id(info: &MessageInfo) -> Key {
+pub fn id(info: &MessageInfo) -> Vec<u8> {
     Key::new()
         .text(&info.source.chat.to_non_ad().to_string())
         .text(&info.source.sender.to_non_ad().to_string())
         .text(&info.id)
+        .to_vec()
 }
 
 /// Remembers one; `at` is in Unix seconds.

@@ -3,7 +3,7 @@
 use whatsapp_rust::types::message::MessageInfo;
 use whatsapp_rust::waproto::codec;
 
-use super::{Row, convert, store_all};
+use super::{Row, convert, handled, store_all};
 use crate::store::messages::{self, PageQuery};
 use crate::store::{Store, StoreError};
 use crate::whatsapp::convert::{AutoDownload, history};
@@ -42,6 +42,7 @@ impl Messages {
             };
             rows.push(Row {
                 inbound,
+                id: handled::id(&info),
                 size: bytes.len(),
                 now: NOW,
             });

@@ -4,6 +4,7 @@
 //! changes afterwards. Its JSON form is the body of a webhook delivery: the frame (`event`,
 //! `eventId`, `accountId`, `createdAt`) and the fields of what happened at the same level.
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{self, Millis};
@@ -56,7 +57,6 @@ pub struct Message {
     pub caption: Option<String>,
     pub has_media: bool,
     pub media_id: Option<String>,
-    pub media_url: Option<String>,
     pub media_type: Option<String>,
     pub media_mimetype: Option<String>,
     pub media_size: Option<u64>,
@@ -74,6 +74,9 @@ pub struct Message {
     pub mentions: Vec<String>,
     pub reactions: Vec<Reaction>,
     pub is_forwarded: bool,
+    /// It said more than is kept of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
     pub edited: bool,
     /// When it was edited last, as WhatsApp dates it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -118,7 +121,6 @@ impl Message {
             caption: None,
             has_media: false,
             media_id: None,
-            media_url: None,
             media_type: None,
             media_mimetype: None,
             media_size: None,
@@ -130,6 +132,7 @@ impl Message {
             mentions: Vec::new(),
             reactions: Vec::new(),
             is_forwarded: false,
+            truncated: false,
             edited: false,
             edited_at: None,
             deleted: false,
@@ -160,6 +163,12 @@ impl Message {
         Ok(message)
     }
 
+    /// Where its file is to be had.
+    pub fn media_url(&self) -> Option<String> {
+        let media_id = self.media_id.as_deref()?;
+        Some(media_url(&self.account_id, &self.message_id, media_id))
+    }
+
     /// What it says: its text, or its medium's caption.
     pub fn words(&self) -> Option<&str> {
         self.text.as_deref().or(self.caption.as_deref())
@@ -172,7 +181,6 @@ impl Message {
         self.caption = None;
         self.has_media = false;
         self.media_id = None;
-        self.media_url = None;
         self.media_type = None;
         self.media_mimetype = None;
         self.media_size = None;
@@ -183,7 +191,14 @@ impl Message {
         self.quoted_message = None;
         self.mentions.clear();
         self.reactions.clear();
+        self.truncated = false;
     }
+}
+
+/// Where a message's file is to be had. It names the medium: of the message's id there may be others.
+pub fn media_url(account_id: &str, message_id: &str, media_id: &str) -> String {
+    let message_id = utf8_percent_encode(message_id, NON_ALPHANUMERIC);
+    format!("/accounts/{account_id}/messages/{message_id}/media?mediaId={media_id}")
 }
 
 /// What a message is. `Unknown` stands for every kind that is not understood: stored, never
@@ -277,6 +292,9 @@ pub struct Poll {
 #[serde(rename_all = "camelCase")]
 pub struct Quoted {
     pub message_id: String,
+    /// The chat that it is in, if that is another one: a group's message is answered in private.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat_id: Option<String>,
     pub participant: Option<String>,
     pub text: Option<String>,
     pub has_media: bool,

@@ -227,6 +227,7 @@ impl Sending {
             from_me: true,
             quoted_message: quoted.map(|quoted| Quoted {
                 message_id: quoted.message_id.clone(),
+                chat_id: is_elsewhere(quoted, to).then(|| quoted.chat_id.clone()),
                 participant: Some(quoted.sender.clone()),
                 text: quoted.words().map(str::to_owned),
                 has_media: quoted.has_media,
@@ -236,6 +237,11 @@ impl Sending {
             ..Message::empty(&*self.id, message_id, to.to_string(), kind, clock::now())
         }
     }
+}
+
+/// Whether a message that is answered in a person's chat is not in it.
+fn is_elsewhere(quoted: &Message, to: &ChatJid) -> bool {
+    to.is_person() && !ChatJid::parse(&quoted.chat_id).is_ok_and(|chat| chat.is_person())
 }
 
 fn target_of(message: &Message) -> Target {

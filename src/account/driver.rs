@@ -517,6 +517,7 @@ impl Driver {
                 self.remember_identity().await;
                 self.feed(Input::LoggedIn).await;
                 self.start_fetching();
+                self.ask_missing_subjects();
                 // Only the first one after a start is waited for.
                 let _ = self.connected.try_send(self.id.clone());
             }
@@ -534,10 +535,13 @@ impl Driver {
                 self.feed(Input::Ended(Some(words))).await;
             }
             SessionNews::Receipt {
+                chat,
                 message_ids,
                 status,
                 by,
-            } => self.receipts(vec![(message_ids, status, by)]).await,
+            } => {
+                self.receipts(vec![(chat, message_ids, status, by)]).await;
+            }
             SessionNews::Nameless(group) => self.ask_subject(group),
             SessionNews::MediaWanted => {
                 if let Some((_, kick)) = &self.fetching {

@@ -4,11 +4,10 @@ use std::sync::{Arc, PoisonError};
 
 use crate::clock;
 use crate::event::Message;
-use crate::jid::ChatJid;
+use crate::jid::{ChatJid, Server};
 use crate::store::media::{self as media_rows, Medium};
-use crate::store::messages::{self, Target};
+use crate::store::messages::{self, ChatNames, Target};
 use crate::store::outbox::{self, Stage};
-use crate::store::{ReadTx, StoreError, accounts as records};
 use crate::whatsapp::{FetchFailure, SendFailure, Session, unwritable};
 
 use super::Accounts;
@@ -16,13 +15,14 @@ use super::draft::Draft;
 use super::driver::{Handle, LiveState};
 use super::reach;
 use super::sending::{NOT_CONNECTED, Sending, Way};
-use super::types::{
-    AccountError, Manner, MediaFile, MediaFilter, MediaView, Outcome, OutgoingMedia, OutgoingText,
-    Status,
-};
+use super::types::{AccountError, Manner, MediaFile, Outcome, OutgoingMedia, OutgoingText, Status};
 
 /// Messages that one request marks as read at most.
 const READ_AT_ONCE: usize = 1_000;
+/// Messages of one id that are looked at for the one that is answered.
+const QUOTABLE: usize = 16;
+/// The newest messages of a group that are looked through for one of a person's.
+const LATELY: usize = 256;
 
 impl Accounts {
     /// Whether this account could send or queue a message: for refusing a file before it is read.
@@ -52,7 +52,10 @@ impl Accounts {
         let handle = self.handle(id)?;
         writable(&out.to, false)?;
         let way = self.look_ahead(&handle, manner.queue)?;
-        let quoted = self.quoted(&handle, out.quoted_message_id.as_deref())?;
+        let id_quoted = out.quoted_message_id.as_deref();
+        let quoted = self
+            .quoted(&handle, way.as_ref().ok(), &out.to, id_quoted)
+            .await?;
         let way = self.way(&handle, way, &out.to, manner.queue)?;
         self.go(id, &handle, Draft::Text(out, quoted), manner, way)
             .await
@@ -72,7 +75,10 @@ impl Accounts {
         let handle = self.handle(id)?;
         writable(&out.to, false)?;
         let way = self.look_ahead(&handle, manner.queue)?;
-        let quoted = self.quoted(&handle, out.quoted_message_id.as_deref())?;
+        let id_quoted = out.quoted_message_id.as_deref();
+        let quoted = self
+            .quoted(&handle, way.as_ref().ok(), &out.to, id_quoted)
+            .await?;
         let way = self.way(&handle, way, &out.to, manner.queue)?;
         self.go(id, &handle, Draft::Medium(out, quoted), manner, way)
             .await
@@ -254,20 +260,41 @@ impl Accounts {
         Ok(())
     }
 
-    /// The file of a message, fetched from WhatsApp if it is not here yet.
+    /// The file of a message, fetched from WhatsApp if it is not here yet. Of several messages of that
+    /// id, in `chat` if that is given, it is that of the one whose medium is `media_id`, else of the
+    /// one stored first.
     ///
     /// # Errors
     /// [`AccountError::MessageNotFound`], [`AccountError::NoMedia`], or why it could not be fetched.
-    pub async fn media(&self, id: &str, message_id: &str) -> Result<MediaFile, AccountError> {
+    pub async fn media(
+        &self,
+        id: &str,
+        message_id: &str,
+        chat: Option<&ChatJid>,
+        media_id: Option<&str>,
+    ) -> Result<MediaFile, AccountError> {
         let handle = self.handle(id)?;
-        let message = self
-            .0
-            .wiring
-            .store
-            .read(|tx| messages::get(tx, handle.number, message_id))?
-            .ok_or(AccountError::MessageNotFound)?;
-        let media_id = message.media_id.ok_or(AccountError::NoMedia)?;
-        self.medium(&handle, &media_id).await
+        let account = handle.number;
+        let (message, named) = self.0.wiring.store.read(|tx| {
+            let message = match chat {
+                Some(chat) => messages::get_in(tx, account, &chat.to_string(), message_id)?,
+                None => messages::get(tx, account, message_id)?,
+            };
+            let named = match media_id.and_then(media_rows::parse_id) {
+                Some((of, number)) if of == account => media_rows::get(tx, account, number)?,
+                _ => None,
+            };
+            Ok((message, named))
+        })?;
+        let found = match (media_id, message) {
+            (_, None) => return Err(AccountError::MessageNotFound),
+            (None, Some(message)) => message.media_id,
+            (Some(media_id), Some(_)) => named
+                .filter(|medium| medium.message_id == message_id)
+                .map(|_| media_id.to_owned()),
+        };
+        self.medium(&handle, &found.ok_or(AccountError::NoMedia)?)
+            .await
     }
 
     /// A file by its medium's id, fetched from WhatsApp if it is not here yet.
@@ -288,36 +315,6 @@ impl Accounts {
             .map(|(_, handle)| handle.clone())
             .ok_or(AccountError::NoMedia)?;
         self.medium(&handle, media_id).await
-    }
-
-    /// The stored files, newest first.
-    ///
-    /// # Errors
-    /// [`AccountError::NotFound`] for an account that is not there, or the store's.
-    pub fn media_list(&self, filter: &MediaFilter) -> Result<Vec<MediaView>, AccountError> {
-        let listed = self.0.wiring.store.read(|tx| {
-            let accounts = match &filter.account_id {
-                Some(id) => match records::get(tx, id)? {
-                    Some(record) => vec![record],
-                    None => return Ok(None),
-                },
-                None => records::list(tx)?,
-            };
-            let mut views = Vec::new();
-            for record in accounts {
-                views.extend(stored_media(tx, record.number, &record.id, filter)?);
-            }
-            // Each account's newest, together: the newest of all are among them.
-            views.sort_by_key(|view| std::cmp::Reverse(view.timestamp));
-            Ok(Some(
-                views
-                    .into_iter()
-                    .skip(filter.skip)
-                    .take(filter.limit)
-                    .collect(),
-            ))
-        })?;
-        listed.ok_or(AccountError::NotFound)
     }
 
     async fn medium(&self, handle: &Handle, media_id: &str) -> Result<MediaFile, AccountError> {
@@ -399,16 +396,65 @@ impl Accounts {
         Ok(entry.is_some_and(|entry| entry.stage == Stage::Queued))
     }
 
-    fn quoted(&self, handle: &Handle, id: Option<&str>) -> Result<Option<Message>, AccountError> {
+    /// The message that one to `to` answers: it is in the same chat; or in a group, and answered in
+    /// private to one of its members; or in what a person shows to many, and answered to that person.
+    /// Of no other chat is anything shown to `to`.
+    async fn quoted(
+        &self,
+        handle: &Handle,
+        session: Option<&Arc<Session>>,
+        to: &ChatJid,
+        id: Option<&str>,
+    ) -> Result<Option<Message>, AccountError> {
         let Some(id) = id else {
             return Ok(None);
         };
-        self.0
-            .wiring
-            .store
-            .read(|tx| messages::get(tx, handle.number, id))?
-            .map(Some)
-            .ok_or(AccountError::QuotedNotFound)
+        let (account, jid) = (handle.number, to.to_string());
+        let (here, elsewhere, person) = self.0.wiring.store.read(|tx| {
+            Ok((
+                messages::get_in(tx, account, &jid, id)?,
+                messages::all_of_id(tx, account, id, QUOTABLE)?,
+                messages::names(tx, account, &messages::found_as(tx, account, &jid)?)?,
+            ))
+        })?;
+        if here.is_some() {
+            return Ok(here);
+        }
+        for message in elsewhere {
+            let is_group = match ChatJid::parse(&message.chat_id) {
+                Ok(chat) if to.is_person() && !chat.is_person() => chat.server() == Server::Group,
+                _ => continue,
+            };
+            let is_author = !message.from_me && person.is(&message);
+            if is_author
+                || is_group
+                    && self
+                        .is_member(handle, session, &message.chat_id, &person)
+                        .await?
+            {
+                return Ok(Some(message));
+            }
+        }
+        Err(AccountError::QuotedNotFound)
+    }
+
+    /// Whether a person is in a group: by WhatsApp's word, else by what was written there lately.
+    async fn is_member(
+        &self,
+        handle: &Handle,
+        session: Option<&Arc<Session>>,
+        group: &str,
+        person: &ChatNames,
+    ) -> Result<bool, AccountError> {
+        let account = handle.number;
+        if let Some(session) = session
+            && let Some(members) = session.group_members(group).await
+        {
+            let is = |name: &String| *name == person.jid || Some(name) == person.lid.as_ref();
+            return Ok(members.iter().any(is));
+        }
+        let store = &self.0.wiring.store;
+        Ok(store.read(|tx| messages::has_written(tx, account, group, person, LATELY))?)
     }
 
     /// The JID under which the chat of a person is found who was named in either form of the number.
@@ -437,61 +483,6 @@ impl Accounts {
             .filter(|message| !message.deleted)
             .ok_or(AccountError::MessageNotFound)
     }
-}
-
-/// An account's stored files that the filter takes, as many as it may need.
-fn stored_media(
-    tx: &ReadTx<'_>,
-    account: u32,
-    account_id: &str,
-    filter: &MediaFilter,
-) -> Result<Vec<MediaView>, StoreError> {
-    let chat = filter
-        .chat_id
-        .as_deref()
-        .map(|jid| {
-            let found = messages::found_as(tx, account, jid)?;
-            messages::canonical_jid(tx, account, &found)
-        })
-        .transpose()?;
-    let most = filter.limit.saturating_add(filter.skip);
-    let found = media_rows::list(tx, account, most, 0, |medium| {
-        let of_message = filter
-            .message_id
-            .as_ref()
-            .is_none_or(|id| *id == medium.message_id);
-        let of_chat = chat.as_ref().is_none_or(|chat| {
-            // A medium that came before the number was known names the LID.
-            medium.chat_id == *chat
-                || messages::canonical_jid(tx, account, &medium.chat_id)
-                    .is_ok_and(|known| known == *chat)
-        });
-        medium.stored_at.is_some() && of_message && of_chat
-    })?;
-    found
-        .into_iter()
-        .map(|found| {
-            let media_id = found.id();
-            let medium = found.medium;
-            Ok(MediaView {
-                account_id: account_id.to_owned(),
-                chat_id: messages::canonical_jid(tx, account, &medium.chat_id)?,
-                from_me: medium.from_me,
-                media_type: medium.kind,
-                media_mimetype: medium.mimetype,
-                media_size: medium.size,
-                media_file_name: medium.file_name,
-                media_url: format!(
-                    "/accounts/{account_id}/messages/{}/media",
-                    medium.message_id
-                ),
-                message_id: medium.message_id,
-                timestamp: medium.created_at,
-                stored_at: clock::iso8601(medium.stored_at.unwrap_or(0)),
-                media_id,
-            })
-        })
-        .collect()
 }
 
 fn connected(handle: &Handle) -> Result<Arc<Session>, AccountError> {

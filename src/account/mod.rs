@@ -6,6 +6,7 @@
 mod draft;
 mod driver;
 mod health;
+mod listing;
 mod machine;
 mod media;
 mod messaging;
@@ -21,6 +22,7 @@ mod slots;
 mod types;
 
 pub use health::AccountHealth;
+pub use listing::MediaCursor;
 pub use once::{Claim, Turn};
 pub use types::*;
 

@@ -10,7 +10,7 @@ use futures_lite::FutureExt as _;
 use crate::clock::{self, Millis};
 use crate::event::{Message, MessageKind};
 use crate::store::media as media_rows;
-use crate::store::messages;
+use crate::store::messages::{self, Part, Room};
 use crate::store::outbox::{self as rows, Entry, Stage, Upload, What};
 use crate::store::{ReadTx, StoreError, accounts as records, idempotency};
 use crate::whatsapp::{SendFailure, Session};
@@ -393,18 +393,27 @@ impl Accounts {
     ///
     /// # Errors
     /// [`AccountError::NotFound`], or the store's.
-    pub fn outbox(&self, id: &str, skip: usize, limit: usize) -> Result<OutboxView, AccountError> {
+    pub fn outbox(&self, id: &str, part: Part<u64>) -> Result<OutboxView, AccountError> {
         let account = self.handle(id)?.number;
         let view = self.0.wiring.store.read(|tx| {
             let state = rows::state(tx, account)?;
-            let found = rows::list(tx, account, 0, skip.saturating_add(limit))?;
-            let messages = found
-                .iter()
-                .skip(skip)
-                .map(|(_, entry)| show(tx, account, entry))
-                .collect::<Result<_, _>>()?;
+            let (mut messages, mut last, mut more) = (Vec::new(), None, false);
+            let mut room = Room::new(part.limit, part.bytes);
+            let behind = part.behind.unwrap_or(0);
+            for row in rows::behind(tx, account, behind)?.skip(part.skip) {
+                let (sequence, entry) = row?;
+                let shown = show(tx, account, &entry)?;
+                if !room.take(&shown) {
+                    more = true;
+                    break;
+                }
+                last = Some(sequence);
+                messages.push(shown);
+            }
             Ok(OutboxView {
                 messages,
+                has_more: more,
+                next: last.filter(|_| more).map(|last| last.to_string()),
                 count: state.count,
                 bytes: state.bytes,
                 new_contacts_paused_until: reach::is_paused(state.paused_until, clock::now())

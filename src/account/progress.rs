@@ -45,15 +45,16 @@ pub fn acked(
     Ok(())
 }
 
-/// `by` has received, read or played an own message.
+/// `by` has received, read or played an own message of the chat `chat`.
 pub fn received(
     tx: &mut WriteTx<'_>,
     account: u32,
+    chat: &str,
     message_id: &str,
     status: DeliveryStatus,
     by: &str,
 ) -> Result<(), StoreError> {
-    let Some(before) = messages::get_own(&tx.view(), account, message_id)? else {
+    let Some(before) = messages::get_received(&tx.view(), account, chat, message_id)? else {
         return Ok(());
     };
     if !has_left(before.status) {
@@ -65,7 +66,7 @@ pub fn received(
         // Its ack is still to come, and brings the server's time.
         acked(tx, account, message_id, before.timestamp)?;
     }
-    let Some(message) = messages::set_status(tx, account, message_id, status)? else {
+    let Some(message) = messages::set_status(tx, account, chat, message_id, status)? else {
         return Ok(());
     };
     let now = clock::now();

@@ -6,9 +6,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures_lite::future;
+
 use crate::clock::{self, Millis};
 use crate::event::Message;
-use crate::jid::ChatJid;
+use crate::jid::{ChatJid, Server};
 use crate::media::Prepared;
 use crate::store::idempotency::{self, Answer, Known};
 use crate::store::messages::{self, Arrival, By, Change};
@@ -211,9 +213,8 @@ impl Sending {
         };
         let account = self.account;
         let read = self.store().read(|tx| {
-            let quoted = message.and_then(|m| m.quoted_message.as_ref());
-            let quoted = match quoted {
-                Some(quoted) => messages::get(tx, account, &quoted.message_id)?,
+            let quoted = match message {
+                Some(message) => messages::quoted_by(tx, account, message)?,
                 None => None,
             };
             let target = match &entry.what {
@@ -239,6 +240,9 @@ impl Sending {
         let context = Context {
             mentions: &mentions,
             quoted: quoted.as_ref(),
+            quoted_chat: message
+                .and_then(|m| m.quoted_message.as_ref())
+                .and_then(|quoted| quoted.chat_id.as_deref()),
         };
         let content = match (&entry.what, message, &target) {
             (What::Text, Some(message), _) => Content::Text {
@@ -267,13 +271,44 @@ impl Sending {
             (What::Deletion { .. }, _, Some(target)) => Content::Deletion { target },
             _ => return Verdict::NotSent("the message that it is about is gone".to_owned()),
         };
-        match session.send(&entry.message_id, &to, content).await {
+        let sent = session.send(&entry.message_id, &to, content);
+        let (sent, ()) = future::zip(sent, self.name_group(session, &to)).await;
+        match sent {
             Ok(Ack { timestamp }) => Verdict::Acked(timestamp.unwrap_or_else(clock::now)),
             Err(SendFailure::NotConnected) => Verdict::NotConnected,
             Err(SendFailure::Refused { code, words }) => Verdict::Refused { code, words },
             Err(SendFailure::Later { code, words }) => Verdict::Later { code, words },
             Err(SendFailure::NoAck) => Verdict::Unknown,
             Err(SendFailure::Other(words)) => Verdict::NotSent(words),
+        }
+    }
+
+    /// Asks for the subject of a group that is written to and has no name yet, so that what is said of the
+    /// message has it.
+    async fn name_group(&self, session: &Session, to: &ChatJid) {
+        let (account, id, group) = (self.account, Arc::clone(&self.id), to.to_string());
+        let nameless = to.server() == Server::Group
+            && self
+                .store()
+                .read(|tx| messages::is_nameless(tx, account, &group))
+                .unwrap_or(false);
+        if !nameless {
+            return;
+        }
+        let Some(subject) = session.group_subject(&group).await else {
+            return;
+        };
+        let stored = self.store().write(move |tx| {
+            if records::number(&tx.view(), &id)? == Some(account) {
+                messages::set_name(tx, account, &group, &subject)?;
+            }
+            Ok(())
+        });
+        if let Err(error) = stored.await {
+            log::error!(
+                "{}: a group's subject could not be stored: {error}",
+                self.id
+            );
         }
     }
 

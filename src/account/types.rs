@@ -11,6 +11,7 @@ use crate::media::{MediaError, Spooled, Wish};
 use crate::store::StoreError;
 use crate::store::outbox::Bounds;
 
+use super::listing::MediaCursor;
 use super::once::Claim;
 
 /// Where an account stands, as `status` in the API.
@@ -154,8 +155,13 @@ pub struct MediaFilter {
     pub account_id: Option<String>,
     pub chat_id: Option<String>,
     pub message_id: Option<String>,
-    pub limit: usize,
-    pub skip: usize,
+}
+
+/// Stored files, and where the page ended if there are more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MediaPage {
+    pub media: Vec<MediaView>,
+    pub next: Option<MediaCursor>,
 }
 
 /// A stored file and what it belongs to, as `GET /media` shows it.
@@ -259,6 +265,10 @@ pub struct OutboxView {
     pub bytes: u64,
     /// Until when nothing goes to new contacts, because WhatsApp refused that; ISO 8601.
     pub new_contacts_paused_until: Option<String>,
+    pub has_more: bool,
+    /// The next request's `cursor`, if there is more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// What bounds the sending of each account.

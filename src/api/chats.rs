@@ -5,10 +5,11 @@ use serde::Serialize;
 use super::Req;
 use super::answer::Answer;
 use super::error::ApiError;
-use super::input::{Page, chat_param, number, param};
+use super::input::{chat_param, number, param};
+use super::page::Page;
 use crate::account::AccountError;
 use crate::event::Message;
-use crate::store::messages::{self, ChatSummary, PageQuery};
+use crate::store::messages::{self, ChatSummary, Cursor, PageQuery};
 use crate::store::{ReadTx, StoreError, accounts};
 
 /// How many entries a list has without a limit.
@@ -25,16 +26,21 @@ pub struct Pagination {
     pub total: u64,
     pub limit: usize,
     pub offset: usize,
+    /// A page may end before its limit: it is full at [`PAGE_BYTES`](super::page::PAGE_BYTES).
     pub has_more: bool,
+    /// The next request's `cursor`, if there is more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 impl Pagination {
-    pub fn new(page: Page, total: u64, has_more: bool) -> Pagination {
+    pub fn new(page: Page, total: u64, next: Option<impl ToString>) -> Pagination {
         Pagination {
             total,
             limit: page.limit,
             offset: page.offset,
-            has_more,
+            has_more: next.is_some(),
+            next: next.map(|next| next.to_string()),
         }
     }
 }
@@ -49,7 +55,7 @@ pub struct MessageList {
 impl MessageList {
     pub fn new(page: Page, found: messages::Page) -> MessageList {
         MessageList {
-            pagination: Pagination::new(page, found.total, found.has_more),
+            pagination: Pagination::new(page, found.total, found.next),
             messages: found.messages,
         }
     }
@@ -80,11 +86,10 @@ pub fn read_account<T>(
 
 pub async fn list(req: Req) -> Result<Answer, ApiError> {
     let page = Page::of(&req, USUAL, MOST_CHATS)?;
-    let found = read_account(&req, |tx, account| {
-        messages::chats(tx, account, page.limit, page.offset)
-    })?;
+    let part = page.part(&req, Cursor::parse)?;
+    let found = read_account(&req, |tx, account| messages::chats(tx, account, part))?;
     Answer::ok(&ChatList {
-        pagination: Pagination::new(page, found.total, found.has_more),
+        pagination: Pagination::new(page, found.total, found.next),
         chats: found.chats,
     })
 }
@@ -92,11 +97,14 @@ pub async fn list(req: Req) -> Result<Answer, ApiError> {
 pub async fn messages(req: Req) -> Result<Answer, ApiError> {
     let page = Page::of(&req, USUAL, MOST_MESSAGES)?;
     let chat = chat_param(&req)?.to_string();
+    let part = page.part(&req, Cursor::parse)?;
     let wanted = PageQuery {
-        limit: page.limit,
-        offset: page.offset,
+        limit: part.limit,
+        offset: part.skip,
         before: number(&req, "before")?,
         after: number(&req, "after")?,
+        bytes: part.bytes,
+        behind: part.behind,
     };
     let found = read_account(&req, |tx, account| {
         let chat = messages::found_as(tx, account, &chat)?;

@@ -583,43 +583,6 @@ pub fn number(req: &Req, name: &'static str) -> Result<Option<u64>, ApiError> {
     }
 }
 
-/// The most rows that a page may skip.
-const MAX_OFFSET: usize = 100_000;
-
-/// Which part of a list is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Page {
-    pub limit: usize,
-    pub offset: usize,
-}
-
-impl Page {
-    /// Reads `limit`, and `skip` or `offset`. Without a limit, or with 0, it is `usual`; it is
-    /// never over `most`.
-    ///
-    /// # Errors
-    /// 400 that names the parameter.
-    pub fn of(req: &Req, usual: usize, most: usize) -> Result<Page, ApiError> {
-        let limit = match number(req, "limit")? {
-            None | Some(0) => usual,
-            Some(n) => usize::try_from(n).unwrap_or(most).min(most),
-        };
-        let offset = match number(req, "skip")? {
-            Some(skip) => skip,
-            None => number(req, "offset")?.unwrap_or(0),
-        };
-        // Rows are skipped one by one: deeper pages are asked for with `before`.
-        let offset = usize::try_from(offset)
-            .ok()
-            .filter(|offset| *offset <= MAX_OFFSET)
-            .ok_or(ApiError::Field {
-                field: "skip",
-                expected: "at most 100000; use \"before\" to go further back",
-            })?;
-        Ok(Page { limit, offset })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,9 +12,10 @@ use super::Req;
 use super::answer::Answer;
 use super::auth::Caller;
 use super::error::ApiError;
-use super::input::{Page, chat_query, param, query};
+use super::input::{chat_query, param, query};
+use super::page::Page;
 use super::range::{self, Asked, Part};
-use crate::account::{AccountError, MediaFile, MediaFilter, MediaView};
+use crate::account::{AccountError, MediaCursor, MediaFile, MediaFilter, MediaView};
 use crate::media::extension_of;
 
 /// How many files `GET /media` lists, without a limit and at most.
@@ -24,8 +25,22 @@ const MOST: usize = 500;
 const AHEAD: usize = 64 * 1024;
 
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct MediaList {
     media: Vec<MediaView>,
+    pagination: MediaPagination,
+}
+
+/// Where the list stands; how many files there are in all is not counted.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct MediaPagination {
+    limit: usize,
+    offset: usize,
+    has_more: bool,
+    /// The next request's `cursor`, if there is more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
 }
 
 pub async fn list(req: Req) -> Result<Answer, ApiError> {
@@ -35,17 +50,27 @@ pub async fn list(req: Req) -> Result<Answer, ApiError> {
         account_id: Caller::of(&req).narrow(query(&req, "accountId"))?,
         chat_id,
         message_id: query(&req, "messageId"),
-        limit: page.limit,
-        skip: page.offset,
     };
+    let part = page.part(&req, MediaCursor::parse)?;
+    let found = req.state().accounts.media_list(&filter, part)?;
     Answer::ok(&MediaList {
-        media: req.state().accounts.media_list(&filter)?,
+        pagination: MediaPagination {
+            limit: page.limit,
+            offset: page.offset,
+            has_more: found.next.is_some(),
+            next: found.next.map(|next| next.to_string()),
+        },
+        media: found.media,
     })
 }
 
 pub async fn of_message(req: Req) -> Result<Answer, ApiError> {
     let (id, message_id) = (param(&req, "id"), param(&req, "messageId"));
-    let file = req.state().accounts.media(&id, &message_id).await?;
+    let (chat, media_id) = (chat_query(&req, "chatId")?, query(&req, "mediaId"));
+    let accounts = &req.state().accounts;
+    let file = accounts
+        .media(&id, &message_id, chat.as_ref(), media_id.as_deref())
+        .await?;
     serve(&req, file).await
 }
 

@@ -24,6 +24,7 @@ mod media;
 mod messages;
 mod openapi;
 mod outbox;
+mod page;
 mod qr;
 mod range;
 mod sending;

@@ -8,7 +8,8 @@ use super::answer::{Answer, One};
 use super::auth::Caller;
 use super::chats::Pagination;
 use super::error::ApiError;
-use super::input::{Fields, Page, param, query};
+use super::input::{Fields, param, query};
+use super::page::Page;
 use crate::account::valid_account_id;
 use crate::clock;
 use crate::event::EventKind;
@@ -17,7 +18,6 @@ use crate::webhook::{DeadError, DeadLetter, HookError, NewWebhook, TestError};
 /// How many dead letters a page has, without a limit and at most, and how many bytes of them.
 const USUAL: usize = 50;
 const MOST: usize = 500;
-const MOST_BYTES: usize = 512 * 1024;
 
 /// What counts now: as in the list, but for the URL, which is the caller's own.
 #[derive(Serialize)]
@@ -176,9 +176,10 @@ pub async fn dead(req: Req) -> Result<Answer, ApiError> {
     let page = Page::of(&req, USUAL, MOST)?;
     let deliveries = &req.state().deliveries;
     let id = param(&req, "id");
-    let (letters, total) = deliveries.dead(&id, page.limit, page.offset, MOST_BYTES)?;
-    let has_more = !letters.is_empty() && ((page.offset + letters.len()) as u64) < total;
-    let pagination = Pagination::new(page, total, has_more);
+    let part = page.part(&req, |text| text.parse().ok())?;
+    let (letters, more, total) = deliveries.dead(&id, part)?;
+    let next = letters.last().map(|letter| letter.number);
+    let pagination = Pagination::new(page, total, next.filter(|_| more));
     let dead = letters.into_iter().map(shown).collect();
     Answer::ok(&DeadList { dead, pagination })
 }

@@ -36,6 +36,8 @@ const PART: &str = "restore.part";
 
 /// Messages that one look into the database exports.
 const EXPORT_STEP: usize = 200;
+/// Bytes of JSON of those; one alone may be larger.
+const EXPORT_BYTES: usize = 1 << 20;
 /// Rows that one transaction deletes.
 const FORGET_STEP: usize = 1_000;
 /// For the last commit of a restore.
@@ -429,7 +431,8 @@ pub fn export(data: &Path, account: &str, output: &mut impl Write) -> Result<u64
     loop {
         // A transaction each: one that waits for a slow reader would keep the server from using
         // pages again.
-        let step = reader.read(|tx| messages::oldest_first(tx, number, after, EXPORT_STEP))?;
+        let step = reader
+            .read(|tx| messages::oldest_first(tx, number, after, EXPORT_STEP, EXPORT_BYTES))?;
         let Some((last, _)) = step.last() else {
             output.flush().map_err(ArchiveError::Output)?;
             return Ok(count);

@@ -33,7 +33,6 @@ impl Serialize for Message {
             caption,
             has_media,
             media_id,
-            media_url,
             media_type,
             media_mimetype,
             media_size,
@@ -45,6 +44,7 @@ impl Serialize for Message {
             mentions,
             reactions,
             is_forwarded,
+            truncated,
             edited,
             edited_at,
             deleted,
@@ -83,7 +83,7 @@ impl Serialize for Message {
             "caption": caption,
             "hasMedia": has_media,
             "mediaId": media_id,
-            "mediaUrl": media_url,
+            "mediaUrl": &self.media_url(),
             "mediaType": media_type,
             "mediaMimetype": media_mimetype,
             "mediaSize": media_size,
@@ -95,8 +95,9 @@ impl Serialize for Message {
             "mentions": mentions,
             "reactions": reactions,
             "isForwarded": is_forwarded,
-            "edited": edited,
         );
+        show_if_any!("truncated": truncated.then_some(&true));
+        show!("edited": edited);
         show_if_any!("editedAt": edited_at);
         show!("deleted": deleted, "status": status);
         show_if_any!("error": error);

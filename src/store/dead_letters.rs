@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::error::StoreError;
 use super::events::{self, StoredEvent};
 use super::key::{Key, KeyReader};
+use super::messages::Part;
 use super::tx::{ReadTx, Row, WriteTx};
 use super::webhooks::{self, Progress, WebhookRecord};
 use crate::clock::Millis;
@@ -22,6 +23,9 @@ pub struct Most {
     /// Bytes of rows; one dead letter may be larger.
     pub bytes: u64,
 }
+
+/// Bytes that are shown of a dead letter around its body, at most.
+const AROUND: usize = 512;
 
 /// What is known of a dead letter beside its body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,29 +140,27 @@ pub fn get(tx: &ReadTx<'_>, hook_id: &str, number: u64) -> Result<Option<DeadLet
     }
 }
 
-/// A hook's dead letters, the oldest events first: at most `limit`, and after `bytes` of bodies no
-/// more. Skips `offset`.
-pub fn list(
-    tx: &ReadTx<'_>,
-    hook_id: &str,
-    limit: usize,
-    offset: usize,
-    bytes: usize,
-) -> Result<Vec<DeadLetter>> {
+/// A part of a hook's dead letters, the oldest events first, behind an event's number; and whether there
+/// are more. Of bytes their bodies count, and a little for the rest.
+pub fn list(tx: &ReadTx<'_>, hook_id: &str, part: Part<u64>) -> Result<(Vec<DeadLetter>, bool)> {
     let Some(prefix) = webhooks::key(hook_id) else {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), false));
     };
-    let mut found = Vec::new();
-    let mut size = 0;
-    for row in tx.prefix(tx.tables().dead_letters, &prefix)?.skip(offset) {
-        if found.len() >= limit || size >= bytes {
-            break;
-        }
+    let start = prefix
+        .clone()
+        .u64(part.behind.map_or(0, |last| last.saturating_add(1)));
+    let end = prefix.after_prefix();
+    let (mut found, mut size) = (Vec::new(), 0usize);
+    let rows = tx.range(tx.tables().dead_letters, &start, end.as_deref())?;
+    for row in rows.skip(part.skip) {
         let letter = parse(row?)?;
-        size += letter.body.len();
+        size = size.saturating_add(letter.body.len() + AROUND);
+        if found.len() >= part.limit || size > part.bytes && !found.is_empty() {
+            return Ok((found, true));
+        }
         found.push(letter);
     }
-    Ok(found)
+    Ok((found, false))
 }
 
 /// The first dead letters after `number` that are to be delivered again, at most `limit`, without
@@ -400,7 +402,7 @@ mod tests {
     }
 
     fn numbers(store: &TestStore, hook: &str) -> Vec<u64> {
-        let letters = store.read(|tx| list(tx, hook, 99, 0, usize::MAX)).unwrap();
+        let letters = store.read(|tx| list(tx, hook, Part::of(99, 0))).unwrap().0;
         let count = store.read(|tx| webhooks::get(tx, hook)).unwrap().unwrap();
         assert_eq!(count.dead_count, letters.len() as u64);
         assert_eq!(count.dead_bytes == 0, letters.is_empty());
@@ -424,7 +426,7 @@ mod tests {
             tx.delete_prefix(table, &[], usize::MAX)
         });
         assert_eq!(numbers(&store, &a), [1, 2, 3]);
-        let page = store.read(|tx| list(tx, &a, 1, 1, usize::MAX)).unwrap();
+        let page = store.read(|tx| list(tx, &a, Part::of(1, 1))).unwrap().0;
         assert_eq!((page[0].number, &page[0].body), (2, &body));
         assert_eq!((page[0].header.attempts, page[0].header.failed_at), (3, 9));
         let found = store.read(|tx| find(tx, &a, 2)).unwrap().unwrap();
@@ -483,7 +485,13 @@ mod tests {
         let id = b.clone();
         store.run(move |tx| webhooks::delete(tx, &id));
         assert_eq!(give_up(&store, &b, 4, MOST), None);
-        assert!(store.read(|tx| list(tx, &b, 9, 0, 9)).unwrap().is_empty());
+        assert!(
+            store
+                .read(|tx| list(tx, &b, Part::of(9, 0)))
+                .unwrap()
+                .0
+                .is_empty()
+        );
         assert_eq!(numbers(&store, &a), [2, 4]);
     }
 }

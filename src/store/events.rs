@@ -160,7 +160,7 @@ pub fn state(tx: &ReadTx<'_>) -> Result<State> {
 pub struct Most {
     /// Events found.
     pub events: usize,
-    /// Bytes of their bodies; the last one found may go over it.
+    /// Bytes of their bodies; the first one found may go over it.
     pub bytes: usize,
     /// Events looked at.
     pub looks: usize,
@@ -186,10 +186,13 @@ pub fn scan(
     let instance = known_instance(tx)?.unwrap_or_default();
     let (mut found, mut bytes) = (Vec::new(), 0);
     let (to, log) = rows(tx, number, most.looks, |number, header, body| {
-        if found.len() >= most.events || bytes >= most.bytes {
+        if found.len() >= most.events {
             return false;
         }
         if wanted(&header) {
+            if bytes + body.len() > most.bytes && !found.is_empty() {
+                return false;
+            }
             bytes += body.len();
             found.push(stored(&instance, number, header, body));
         }

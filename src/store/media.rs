@@ -125,10 +125,6 @@ pub(super) fn put_new(
 ) -> Result<()> {
     message.has_media = true;
     message.media_id = Some(id(account, number));
-    message.media_url = Some(format!(
-        "/accounts/{}/messages/{}/media",
-        message.account_id, message.message_id
-    ));
     message.media_type = Some(new.kind.to_owned());
     message.media_mimetype = Some(new.mimetype.clone());
     message.media_size = Some(new.size);
@@ -202,38 +198,27 @@ pub fn forget_file(tx: &mut WriteTx<'_>, account: u32, number: u64) -> Result<()
     Ok(())
 }
 
-/// An account's media, newest first, as many as `keep` says yes to within `limit` after `skip`.
-/// Costs a row for each medium that is looked at.
-pub fn list(
-    tx: &ReadTx<'_>,
+/// An account's media, newest first, behind number `behind` if that is given.
+pub fn newest_first<'t>(
+    tx: &ReadTx<'t>,
     account: u32,
-    limit: usize,
-    skip: usize,
-    keep: impl Fn(&Medium) -> bool,
-) -> Result<Vec<Found>> {
+    behind: Option<u64>,
+) -> Result<impl Iterator<Item = Result<Found>> + use<'t>> {
     let table = tx.tables().media;
-    let mut found = Vec::new();
-    let mut left_out = 0;
-    for row in tx.prefix_back(table, Key::account(account))? {
-        if found.len() >= limit {
-            break;
-        }
+    let prefix = Key::account(account);
+    let end = match behind {
+        Some(number) => Some(key(account, number)),
+        None => prefix.clone().after_prefix(),
+    };
+    let rows = tx.range_back(table, &prefix, end.as_deref())?;
+    Ok(rows.map(move |row| {
         let (key, bytes) = row?;
-        let medium: Medium = super::tx::from_json(table, key, bytes)?;
-        if !keep(&medium) {
-            continue;
-        }
-        if left_out < skip {
-            left_out += 1;
-            continue;
-        }
-        found.push(Found {
+        Ok(Found {
             account,
             number: number_in(table.name, key)?,
-            medium,
-        });
-    }
-    Ok(found)
+            medium: super::tx::from_json(table, key, bytes)?,
+        })
+    }))
 }
 
 /// Says that a medium is to be fetched.

@@ -203,17 +203,25 @@ pub fn get(tx: &ReadTx<'_>, account: u32, message_id: &str) -> Result<Option<Ent
 
 /// The entries behind sequence `after`, at most `limit`, each with its sequence.
 pub fn list(tx: &ReadTx<'_>, account: u32, after: u64, limit: usize) -> Result<Vec<(u64, Entry)>> {
+    behind(tx, account, after)?.take(limit).collect()
+}
+
+/// The entries behind the number `after`, each with its own, in the order in which they go; read one by
+/// one.
+pub fn behind<'t>(
+    tx: &ReadTx<'t>,
+    account: u32,
+    after: u64,
+) -> Result<impl Iterator<Item = Result<(u64, Entry)>> + use<'t>> {
     let table = tx.tables().outbox;
     let start = key(account, ENTRY).u64(after.saturating_add(1));
     let end = key(account, ENTRY).after_prefix();
-    tx.range(table, &start, end.as_deref())?
-        .take(limit)
-        .map(|row| {
-            let (key, bytes) = row?;
-            let sequence = number_in(key, PARTS)?;
-            Ok((sequence, from_json(table, key, bytes)?))
-        })
-        .collect()
+    let rows = tx.range(table, &start, end.as_deref())?;
+    Ok(rows.map(move |row| {
+        let (key, bytes) = row?;
+        let sequence = number_in(key, PARTS)?;
+        Ok((sequence, from_json(table, key, bytes)?))
+    }))
 }
 
 /// The entry that is given up first, with the time of that.

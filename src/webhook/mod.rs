@@ -32,6 +32,7 @@ use crate::event::EventKind;
 use crate::runtime::tasks::{self, Kind};
 pub use crate::store::dead_letters::DeadLetter;
 use crate::store::dead_letters::{self, Replay};
+use crate::store::messages::Part;
 pub use crate::store::webhooks::NewWebhook;
 use crate::store::webhooks::{self, DEFAULT_EVENTS, Registration, WebhookRecord};
 use crate::store::{Store, StoreError, events};
@@ -409,16 +410,14 @@ impl Deliveries {
     pub fn dead(
         &self,
         id: &str,
-        limit: usize,
-        offset: usize,
-        bytes: usize,
-    ) -> Result<(Vec<DeadLetter>, u64), DeadError> {
+        part: Part<u64>,
+    ) -> Result<(Vec<DeadLetter>, bool, u64), DeadError> {
         let found = self.0.shared.store.read(|tx| {
             let Some(hook) = webhooks::get(tx, id)? else {
                 return Ok(None);
             };
-            let letters = dead_letters::list(tx, id, limit, offset, bytes)?;
-            Ok(Some((letters, hook.dead_count)))
+            let (letters, more) = dead_letters::list(tx, id, part)?;
+            Ok(Some((letters, more, hook.dead_count)))
         })?;
         found.ok_or(DeadError::NotFound)
     }

@@ -14,6 +14,7 @@ use surf::http::{Error, Request, Response};
 use super::*;
 use crate::event::{Event, Message, MessageKind};
 use crate::store::Options;
+use crate::store::messages::Part;
 
 /// Longer than any of these tests should take; short enough to fail in one's own lifetime.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -434,7 +435,10 @@ fn what_is_given_up_is_kept_and_replayed() {
         world.stored(2).await;
         let view = world.view();
         assert_eq!((view.dead, view.pending, view.failures), (1, 0, 0));
-        let (dead, total) = world.deliveries.dead(&hook.hook.id, 9, 0, 9999).unwrap();
+        let (dead, _, total) = world
+            .deliveries
+            .dead(&hook.hook.id, Part::of(9, 0))
+            .unwrap();
         assert_eq!((dead.len(), total), (1, 1));
         assert_eq!(dead[0].header.attempts, 1);
         let error = dead[0].header.error.as_deref().unwrap();
@@ -453,7 +457,11 @@ fn what_is_given_up_is_kept_and_replayed() {
         assert_eq!(replay(None).await.unwrap(), 1);
         assert_eq!(world.next().await, is("/in", "one"));
         let again = Some(vec![dead[0].header.id.clone()]);
-        while world.deliveries.dead(&hook.hook.id, 9, 0, 9999).unwrap().0[0]
+        while world
+            .deliveries
+            .dead(&hook.hook.id, Part::of(9, 0))
+            .unwrap()
+            .0[0]
             .header
             .again
         {
@@ -492,9 +500,9 @@ fn a_dead_hook_is_given_up_without_an_attempt_for_each() {
             .await
             .unwrap();
         world.stored(90).await;
-        let (dead, total) = world
+        let (dead, _, total) = world
             .deliveries
-            .dead(&hook.hook.id, 999, 0, usize::MAX)
+            .dead(&hook.hook.id, Part::of(999, 0))
             .unwrap();
         assert_eq!((dead.len(), total), (90, 90));
         let without = dead.iter().filter(|letter| letter.header.attempts == 0);

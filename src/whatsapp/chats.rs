@@ -19,9 +19,13 @@ const BATCH: usize = 256;
 /// Something about a chat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChatNews {
-    /// The owner has read up to the newest of these messages, wherever they are.
+    /// The owner has read up to the newest of these messages, in a group or in chats of two.
     /// Counts only if one of the account's own devices says so.
-    ReadMessages { ids: Vec<String>, by: String },
+    ReadMessages {
+        group: Option<String>,
+        ids: Vec<String>,
+        by: String,
+    },
     /// The owner has read it up to a time, or all of it.
     ReadUntil { chat: String, until: Option<Millis> },
     /// The owner wants to look at it again.
@@ -108,9 +112,9 @@ impl ChatLedger {
 
 fn apply(tx: &mut WriteTx<'_>, account: u32, news: &ChatNews) -> Result<(), StoreError> {
     match news {
-        ChatNews::ReadMessages { ids, by } => {
+        ChatNews::ReadMessages { group, ids, by } => {
             if messages::is_own(&tx.view(), account, by)? {
-                messages::mark_read_messages(tx, account, None, ids)?;
+                messages::mark_read_messages(tx, account, group.as_deref(), ids)?;
             }
         }
         ChatNews::ReadUntil {

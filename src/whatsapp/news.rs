@@ -88,12 +88,14 @@ pub enum SessionNews {
     Broken(String),
     /// Others received, read or played own messages.
     Receipt {
+        /// Where they were sent; a receipt says nothing of messages elsewhere.
+        chat: String,
         message_ids: Vec<String>,
         status: DeliveryStatus,
         /// Who did.
         by: String,
     },
-    /// A group wrote whose subject is not known.
+    /// A group whose subject is not known, or perhaps not, has written or was made.
     Nameless(String),
     /// Media are to be fetched.
     MediaWanted,
@@ -150,9 +152,12 @@ impl Ears {
             ReceiptType::Delivered => DeliveryStatus::Delivered,
             ReceiptType::Read => DeliveryStatus::Read,
             ReceiptType::Played => DeliveryStatus::Played,
-            // The event names the account itself as the chat: the ids say which it is.
+            // Of a chat of two the event names the account itself: the ids say which it is.
             ReceiptType::ReadSelf | ReceiptType::PlayedSelf => {
+                let chat = &source.chat;
+                let is_of_two = chat.is_pn() || chat.is_lid();
                 return self.chats.note(ChatNews::ReadMessages {
+                    group: (!is_of_two).then(|| convert::bare(chat)),
                     ids: receipt.message_ids.clone(),
                     by: convert::bare(&source.sender),
                 });
@@ -164,6 +169,7 @@ impl Ears {
         }
         self.tell(SessionNews::Receipt {
             message_ids: receipt.message_ids.clone(),
+            chat: convert::bare(&source.chat),
             status,
             by: convert::bare(&source.sender),
         });
@@ -294,11 +300,18 @@ impl EventHandler for Ears {
             Event::ServerAck(ack) => self.acked(ack),
             Event::Receipt(receipt) => self.receipt(receipt),
             Event::GroupUpdate(update) => {
-                if let GroupNotificationAction::Subject { subject, .. } = &update.action {
-                    self.chats.note(ChatNews::Subject {
-                        chat: convert::bare(&update.group_jid),
-                        name: subject.clone(),
-                    });
+                let chat = convert::bare(&update.group_jid);
+                match &update.action {
+                    GroupNotificationAction::Subject { subject, .. } => {
+                        let name = subject.clone();
+                        self.chats.note(ChatNews::Subject { chat, name });
+                    }
+                    // A group that is perhaps new here: its name is to be known before somebody writes.
+                    GroupNotificationAction::Create { .. }
+                    | GroupNotificationAction::Add { .. } => {
+                        self.tell(SessionNews::Nameless(chat));
+                    }
+                    _ => {}
                 }
             }
             Event::ContactUpdate(update) => self.contact(update),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_lite::FutureExt as _;
 use whatsapp_rust::bot::Bot;
 use whatsapp_rust::bytes::Bytes;
+use whatsapp_rust::features::GroupMetadata;
 use whatsapp_rust::http::HttpClient;
 use whatsapp_rust::pair_code::PairCodeOptions;
 use whatsapp_rust::send::SendOptions;
@@ -33,8 +34,8 @@ use super::SmolRuntime;
 use super::acks::Acks;
 use super::backend::{Backend, Journal};
 use super::chats::ChatLedger;
-use super::convert::AutoDownload;
 use super::convert::outgoing::{self, Context, Showing};
+use super::convert::{self, AutoDownload};
 use super::guard::GuardedHttp;
 use super::history::Importer;
 use super::holdback::HoldBack;
@@ -597,11 +598,41 @@ impl Session {
 
     /// A group's subject, asked of WhatsApp's server; `None` if it does not tell.
     pub async fn group_subject(&self, group: &str) -> Option<String> {
+        let found = self.group(group).await?;
+        Some(found.subject).filter(|subject| !subject.is_empty())
+    }
+
+    /// The JIDs of a group's members, of each both that are known, asked of WhatsApp's server; `None` if it
+    /// does not tell, as it does to no stranger.
+    pub async fn group_members(&self, group: &str) -> Option<Vec<String>> {
+        let found = self.group(group).await?;
+        let both = found.participants.iter().flat_map(|member| {
+            [
+                Some(&member.jid),
+                member.phone_number.as_ref(),
+                member.lid.as_ref(),
+            ]
+        });
+        Some(both.flatten().map(convert::bare).collect())
+    }
+
+    async fn group(&self, group: &str) -> Option<GroupMetadata> {
         let jid = wire_jid(group).ok()?;
-        match self.client.groups().get_metadata(&jid).await {
-            Ok(metadata) => Some(metadata.subject).filter(|subject| !subject.is_empty()),
+        if !self.is_ready() {
+            return None;
+        }
+        let asked = async {
+            let groups = self.client.groups();
+            groups.get_metadata(&jid).await.map_err(|e| e.to_string())
+        };
+        let answer = asked.or(async {
+            smol::Timer::after(LOOKUP_TIMEOUT).await;
+            Err("no answer in time".to_owned())
+        });
+        match answer.await {
+            Ok(found) => Some(found),
             Err(error) => {
-                log::debug!("no subject: {error}");
+                log::debug!("nothing is known of a group: {error}");
                 None
             }
         }

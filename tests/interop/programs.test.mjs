@@ -225,7 +225,7 @@ async function arrived(id, bytes, expected) {
     [shown.type, shown.caption, shown.hasMedia, shown.mediaSize, shown.mediaUrl, shown.fromMe],
     [
       ...[expected.type, expected.caption ?? null, true, bytes.length],
-      ...[`${ACCOUNT}/messages/${id}/media`, true],
+      ...[`${ACCOUNT}/messages/${id}/media?mediaId=${shown.mediaId}`, true],
     ],
   );
   const { data } = await api.get(shown.mediaUrl, { responseType: 'arraybuffer' });

@@ -28,7 +28,7 @@ fn anonymous(pid: u32) -> u64 {
 }
 
 /// Looks at the server while it is under attack: how much memory it takes, and whether it answers.
-struct Watch {
+pub struct Watch {
     before: u64,
     most: Arc<AtomicU64>,
     pings: Arc<AtomicU64>,
@@ -37,7 +37,7 @@ struct Watch {
 }
 
 impl Watch {
-    fn start(server: &Server) -> Watch {
+    pub fn start(server: &Server) -> Watch {
         let (pid, address) = (server.pid(), server.address());
         let before = anonymous(pid);
         let most = Arc::new(AtomicU64::new(before));
@@ -61,7 +61,7 @@ impl Watch {
     }
 
     /// Ends. The server must have answered all the time, and not grown by more than `most` bytes.
-    fn end(mut self, most: u64) {
+    pub fn end(mut self, most: u64) {
         // At least once behind everything that was sent.
         let seen = self.pings.load(Ordering::Relaxed);
         let thread = self.thread.take().expect("once");

@@ -280,19 +280,18 @@ fn check(
             let query = PageQuery {
                 limit: 100,
                 offset,
-                before: None,
-                after: None,
+                ..PageQuery::ALL
             };
             let page = messages::page(tx, account, CHAT, query)?;
             offset += page.messages.len();
             for message in page.messages {
                 texts.insert(message.message_id, message.text.unwrap_or_default());
             }
-            if !page.has_more {
+            if page.next.is_none() {
                 break;
             }
         }
-        let chats = messages::chats(tx, account, 10, 0)?;
+        let chats = messages::chats(tx, account, messages::Part::of(10, 0))?;
         let counted = chats.chats.first().map_or(0, |chat| chat.message_count);
         let most = events::Most {
             events: COMMITS + 1,
@@ -355,7 +354,7 @@ fn a_converted_database_is_on_disk_before_it_has_its_place() {
     let store = Store::open(&opened, Options::default()).expect("opened");
     let accounts = store.read(accounts::list).expect("read");
     assert_eq!(accounts.len(), 2);
-    let chats = store.read(|tx| messages::chats(tx, accounts[0].number, 10, 0));
+    let chats = store.read(|tx| messages::chats(tx, accounts[0].number, messages::Part::of(10, 0)));
     assert_eq!(chats.expect("read").chats.len(), 1);
     smol::block_on(store.close(Duration::from_secs(10))).expect("closed");
 }

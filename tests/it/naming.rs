@@ -77,7 +77,10 @@ fn from_is_the_chat_and_sender_the_person_wherever_a_message_is_shown() {
             fields(&event, &["text", "caption"]),
             json!(["the view", "the view"])
         );
-        let chat = &world.get(&server, "/accounts/alice/chats?limit=1")["chats"][0];
+        let chats = world.get(&server, "/accounts/alice/chats")["chats"].clone();
+        let chats = chats.as_array().expect("chats");
+        let chat = chats.iter().find(|chat| chat["chatId"] == expected[2]);
+        let chat = chat.expect("the chat");
         let last = &chat["lastMessage"];
         assert_eq!(
             fields(last, &["from", "sender", "text"]),
@@ -135,4 +138,91 @@ fn from_is_the_chat_and_sender_the_person_wherever_a_message_is_shown() {
     for shown in &exported {
         assert!(all.contains(shown), "{shown}");
     }
+}
+
+#[test]
+fn messages_and_events_say_what_chats_and_people_are_called() {
+    let world = World::new();
+    let server = world.server();
+    let alice = world.pair(&server, "alice", ALICE);
+    let (bob, zoe) = (world.phone(BOB, "Bob"), world.phone(ZOE, "Zoe"));
+    let receiver = Receiver::start();
+    let hook = json!({"url": receiver.url(), "events": ["message", "message.sent",
+        "message.status", "message.reaction", "message.deleted"]});
+    world.post(&server, "/webhooks", &hook).expect(201);
+    const NAMES: &[&str] = &["chatName", "senderName"];
+    let group = |subject: &str| {
+        let members = json!({"subject": subject, "members": [BOB, ALICE, ZOE]});
+        let made = world
+            .admin("POST", "/groups", Some(&members))
+            .expect_success();
+        made["jid"].as_str().expect("a JID").to_owned()
+    };
+
+    // Only the account has written: the chat, the message and its events have the group's name.
+    let quiet = group("Quiet");
+    let body = json!({"to": quiet, "message": "is anybody there?"});
+    let sent = world
+        .post(&server, "/accounts/alice/message/send", &body)
+        .expect(200);
+    let event = receiver.next().body;
+    assert_eq!(event["event"], "message.sent");
+    assert_eq!(fields(&event, NAMES), json!(["Quiet", null]), "{event}");
+    let event = receiver.next().body;
+    assert_eq!(event["event"], "message.status");
+    assert_eq!(event["chatName"], "Quiet", "{event}");
+    let chats = world.get(&server, "/accounts/alice/chats");
+    assert_eq!(chats["chats"][0]["name"], "Quiet", "{chats}");
+    let id = sent["messageId"].as_str().expect("an id");
+    assert_eq!(message(&world, &server, id)["chatName"], "Quiet");
+
+    // In the address book Bob has another name than his own; Zoe has none.
+    let book = json!({"contacts": [{"number": BOB, "name": "Robert from work"}]});
+    alice.post("contacts", &book);
+    // A first message says nothing of it yet, or does: the news of the address book takes its own way.
+    let id = bob.say(&alice.jid(), "hello");
+    receiver.next();
+    eventually("the name", || {
+        let got = message(&world, &server, &id);
+        (got["senderName"] == "Robert from work").then_some(())
+    });
+    let team = group("Team");
+    for (phone, to, chat, sender, own) in [
+        (
+            &bob,
+            alice.jid(),
+            "Robert from work",
+            json!("Robert from work"),
+            "Bob",
+        ),
+        (&zoe, alice.jid(), "Zoe", Value::Null, "Zoe"),
+        (
+            &bob,
+            quiet.clone(),
+            "Quiet",
+            json!("Robert from work"),
+            "Bob",
+        ),
+        (&zoe, quiet, "Quiet", Value::Null, "Zoe"),
+    ] {
+        let id = phone.say(&to, "hi");
+        let event = receiver.next().body;
+        for shown in [&event, &message(&world, &server, &id)] {
+            assert_eq!(fields(shown, NAMES), json!([chat, sender]), "{shown}");
+            assert_eq!(shown["pushName"], own, "{shown}");
+        }
+        phone.send(&json!({"to": to, "react": {"messageId": id, "emoji": "x"}}));
+        let event = receiver.next().body;
+        assert_eq!(event["event"], "message.reaction");
+        assert_eq!(fields(&event, NAMES), json!([chat, sender]), "{event}");
+        phone.send(&json!({"to": to, "delete": {"messageId": id}}));
+        let event = receiver.next().body;
+        assert_eq!(event["event"], "message.deleted");
+        assert_eq!(fields(&event, NAMES), json!([chat, sender]), "{event}");
+    }
+    // A group that others made: its name is known with its first message, or right behind it.
+    let id = bob.say(&team, "welcome");
+    eventually("the subject", || {
+        (message(&world, &server, &id)["chatName"] == "Team").then_some(())
+    });
 }

@@ -12,6 +12,8 @@ use crate::account::progress;
 
 /// Groups that are remembered as asked for their subject.
 const ASKED: usize = 1024;
+/// Chats that are looked at for groups without a subject when a connection is made.
+const NAMELESS: usize = 64;
 /// Receipts that one transaction takes.
 const RECEIPTS: usize = 256;
 
@@ -99,15 +101,16 @@ impl Driver {
     /// Stores these receipts and those that wait right behind them, in one transaction.
     pub(super) async fn receipts(
         &mut self,
-        mut receipts: Vec<(Vec<String>, DeliveryStatus, String)>,
+        mut receipts: Vec<(String, Vec<String>, DeliveryStatus, String)>,
     ) {
         while receipts.len() < RECEIPTS {
             match self.next_news() {
                 Some(SessionNews::Receipt {
+                    chat,
                     message_ids,
                     status,
                     by,
-                }) => receipts.push((message_ids, status, by)),
+                }) => receipts.push((chat, message_ids, status, by)),
                 other => {
                     self.held = other;
                     break;
@@ -119,9 +122,9 @@ impl Driver {
             .wiring
             .store
             .write(move |tx| {
-                for (ids, status, by) in &receipts {
+                for (chat, ids, status, by) in &receipts {
                     for id in ids {
-                        progress::received(tx, account, id, *status, by)?;
+                        progress::received(tx, account, chat, id, *status, by)?;
                     }
                 }
                 Ok(())
@@ -147,11 +150,33 @@ impl Driver {
         }
     }
 
-    /// Asks for a group's subject, once for each group and session.
+    /// Asks for the subjects of groups in which something was said, and that have none: what was asked
+    /// before was perhaps not answered.
+    pub(super) fn ask_missing_subjects(&mut self) {
+        let account = self.number;
+        let read = self
+            .wiring
+            .store
+            .read(|tx| messages::nameless_groups(tx, account, NAMELESS));
+        match read {
+            Ok(groups) => groups.into_iter().for_each(|group| self.ask_subject(group)),
+            Err(error) => log::error!("{}: groups could not be read: {error}", self.id),
+        }
+    }
+
+    /// Asks for a group's subject if it has none, once for each group and session.
     pub(super) fn ask_subject(&mut self, group: String) {
         let Some(running) = &self.session else {
             return;
         };
+        let account = self.number;
+        let known = self
+            .wiring
+            .store
+            .read(|tx| messages::names(tx, account, &group));
+        if known.is_ok_and(|names| names.title.is_some()) {
+            return;
+        }
         if self.asked.len() >= ASKED {
             self.asked.clear();
         }

@@ -3,22 +3,29 @@
 //! A change that comes before its message (from another device, or ahead of the history) waits for it
 //! in `early_changes`: message id (text), sequence (u64) → [`Early`], JSON.
 
+use std::cmp::Reverse;
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::chats::{self, Chat};
-use super::{Counters, Place, Result, change_at, counters, load, media, places, put_counters};
+use super::{
+    Counters, Place, Result, bounds, change_at, counters, load, load_in, media, places,
+    put_counters,
+};
 use crate::clock::{self, Millis};
 use crate::event::{Deed, Deletion, Event, Message, Reaction, ReactionChange};
 use crate::store::accounts;
+use crate::store::error::StoreError;
 use crate::store::key::Key;
 use crate::store::tx::{ReadTx, WriteTx, from_json};
 
 /// Changes that wait for one message.
 const EARLY_FOR_ONE: usize = 64;
-/// Changes that wait within an account; past it, some waiting one goes.
+/// Changes that wait within an account, and bytes of their rows. Past either, the oldest of those go whose
+/// sender has made the most wait.
 const EARLY: u64 = 4096;
-/// Reactions that a message keeps: as many as a group has members.
-const REACTIONS: usize = 1024;
+const EARLY_BYTES: u64 = 1 << 20;
 
 /// Who wrote a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +99,7 @@ pub fn apply(
         from: chats::canonical_jid(&tx.view(), account, &by.from)?,
         ..by.clone()
     };
+    let (target, change) = (&bounded_target(target), &bounded(change));
     let Some((place, id_key)) = find(&tx.view(), account, target)? else {
         return Ok(Applied {
             event: keep_for_later(tx, account, account_id, target, &by, change)?,
@@ -121,6 +129,25 @@ pub fn apply(
         event: Some(event),
         removed_medium,
     })
+}
+
+/// The same target with an id as it is stored.
+fn bounded_target(target: &Target) -> Target {
+    let mut target = target.clone();
+    bounds::id(&mut target.message_id);
+    target
+}
+
+/// The same change, no larger than it can be. Of a text that is too long a character more than is kept
+/// stays, so that this is known when it is applied.
+fn bounded(change: &Change) -> Change {
+    let mut change = change.clone();
+    match &mut change {
+        Change::React { emoji } => bounds::emoji(emoji),
+        Change::Edit { text } => drop(bounds::cut(text, bounds::TEXT + 1)),
+        Change::Delete => {}
+    }
+    change
 }
 
 /// The message that is meant, if it is here.
@@ -158,13 +185,12 @@ pub fn catch_up(
                 && !unfounded
                 && is_by(&view, account, chat, message, early.target.author.as_ref())?
             {
-                due.push((key.to_vec(), early));
+                due.push((key.to_vec(), bytes.len(), early));
             }
         }
     }
-    for (key, early) in due {
-        tx.delete(table, &key)?;
-        counters.early_changes = counters.early_changes.saturating_sub(1);
+    for (key, size, early) in due {
+        forget_early(tx, &key, size, counters)?;
         let medium = message.media_id.clone();
         apply_to(message, &early.by, &early.change);
         if let (Some(id), None) = (medium, &message.media_id) {
@@ -189,7 +215,7 @@ fn apply_to(message: &mut Message, by: &By, change: &Change) -> bool {
                 }
                 message.reactions.remove(index);
             }
-            if !emoji.is_empty() && message.reactions.len() < REACTIONS {
+            if !emoji.is_empty() && message.reactions.len() < bounds::PEOPLE {
                 message.reactions.push(Reaction {
                     from: by.from.clone(),
                     emoji: emoji.clone(),
@@ -203,15 +229,18 @@ fn apply_to(message: &mut Message, by: &By, change: &Change) -> bool {
             if message.edited_at.is_some_and(|at| at > by.timestamp) {
                 return false;
             }
+            let mut text = text.clone();
+            let truncated = bounds::cut(&mut text, bounds::TEXT);
             let says = if message.has_media {
                 &mut message.caption
             } else {
                 &mut message.text
             };
-            if message.edited && says.as_ref() == Some(text) {
+            if message.edited && says.as_ref() == Some(&text) {
                 return false;
             }
-            *says = Some(text.clone());
+            *says = Some(text);
+            message.truncated = truncated;
             message.edited = true;
             message.edited_at = Some(by.timestamp);
             true
@@ -275,13 +304,15 @@ fn keep_for_later(
     }
     if waiting < EARLY_FOR_ONE {
         let mut counters = counters(&tx.view(), account)?;
-        if counters.early_changes >= EARLY {
-            let removed = tx.delete_prefix(table, &Key::account(account), 1)?;
-            counters.early_changes -= u64::try_from(removed).unwrap_or(0);
-        }
+        let row = serde_json::to_vec(&early).map_err(|e| StoreError::Encode {
+            table: table.name,
+            cause: e.to_string().into(),
+        })?;
+        make_room(tx, account, row.len() as u64, &mut counters)?;
         counters.early_changes += 1;
+        counters.early_bytes += row.len() as u64;
         counters.sequence += 1;
-        tx.put_json(table, &prefix.u64(counters.sequence), &early)?;
+        tx.put(table, &prefix.u64(counters.sequence), &row)?;
         put_counters(tx, account, &counters)?;
     }
     Ok(match change {
@@ -293,16 +324,81 @@ fn keep_for_later(
     })
 }
 
+/// Takes a change out of those that wait; the caller stores the counters.
+fn forget_early(
+    tx: &mut WriteTx<'_>,
+    key: &[u8],
+    size: usize,
+    counters: &mut Counters,
+) -> Result<()> {
+    let table = tx.tables().early_changes;
+    tx.delete(table, key)?;
+    counters.early_changes = counters.early_changes.saturating_sub(1);
+    counters.early_bytes = counters.early_bytes.saturating_sub(size as u64);
+    Ok(())
+}
+
+/// Makes room for a row of `size` bytes, a quarter of all at once: what a sender does without end costs
+/// that sender's own changes first.
+fn make_room(tx: &mut WriteTx<'_>, account: u32, size: u64, counters: &mut Counters) -> Result<()> {
+    if counters.early_changes < EARLY && counters.early_bytes.saturating_add(size) <= EARLY_BYTES {
+        return Ok(());
+    }
+    let table = tx.tables().early_changes;
+    let mut by_sender: HashMap<String, usize> = HashMap::new();
+    let mut rows = Vec::new();
+    for row in tx.view().prefix(table, &Key::account(account))? {
+        let (key, bytes) = row?;
+        let early: Early = from_json(table, key, bytes)?;
+        *by_sender.entry(early.by.from.clone()).or_default() += bytes.len();
+        rows.push((early.by.from, key.to_vec(), bytes.len()));
+    }
+    // The sequence ends the key.
+    let age = |key: &[u8]| key.last_chunk::<8>().copied();
+    rows.sort_by_cached_key(|(sender, key, _)| {
+        (
+            Reverse(by_sender.get(sender).copied()),
+            sender.clone(),
+            age(key),
+        )
+    });
+    for (_, key, bytes) in rows {
+        let has_room = counters.early_changes <= EARLY / 4 * 3
+            && counters.early_bytes.saturating_add(size) <= EARLY_BYTES / 4 * 3;
+        if has_room {
+            break;
+        }
+        forget_early(tx, &key, bytes, counters)?;
+    }
+    Ok(())
+}
+
+/// Removes changes that wait, at most `limit`; how many.
+pub fn forget_all_early(tx: &mut WriteTx<'_>, account: u32, limit: usize) -> Result<usize> {
+    let table = tx.tables().early_changes;
+    let mut rows = Vec::new();
+    for row in tx.view().prefix(table, &Key::account(account))?.take(limit) {
+        let (key, bytes) = row?;
+        rows.push((key.to_vec(), bytes.len()));
+    }
+    if rows.is_empty() {
+        return Ok(0);
+    }
+    let mut counters = counters(&tx.view(), account)?;
+    for (key, size) in &rows {
+        forget_early(tx, key, *size, &mut counters)?;
+    }
+    put_counters(tx, account, &counters)?;
+    Ok(rows.len())
+}
+
 /// The place of the message that is meant, with the key of its row in `message_ids`.
 fn find(tx: &ReadTx<'_>, account: u32, target: &Target) -> Result<Option<(Place, Vec<u8>)>> {
     let Some(chat) = chats::by_jid(tx, account, &target.chat)? else {
         return Ok(None);
     };
-    for (place, key) in places(tx, account, &target.message_id)? {
-        if place.chat != chat.number {
-            continue;
-        }
-        let (_, message) = load(tx, account, place)?;
+    for (place, key) in places(tx, account, &target.message_id, Some(chat.number))? {
+        let message = load_in(tx, account, &chat, place)?;
         if is_by(tx, account, &chat, &message, target.author.as_ref())? {
             return Ok(Some((place, key)));
         }
@@ -315,8 +411,8 @@ fn is_another_s(tx: &ReadTx<'_>, account: u32, target: &Target) -> Result<bool> 
     let Some(chat) = chats::by_jid(tx, account, &target.chat)? else {
         return Ok(false);
     };
-    let places = places(tx, account, &target.message_id)?;
-    Ok(places.iter().any(|(place, _)| place.chat == chat.number))
+    let places = places(tx, account, &target.message_id, Some(chat.number))?;
+    Ok(!places.is_empty())
 }
 
 fn is_by(

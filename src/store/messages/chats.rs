@@ -15,7 +15,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Counters, Place, Result, UNSENT, chat_prefix, counters, id_key, media, put_counters,
+    Counters, Place, Result, UNSENT, bounds, chat_prefix, counters, id_key, media, put_counters,
     read_message,
 };
 use crate::clock::Millis;
@@ -163,6 +163,17 @@ pub struct ChatNames {
     pub lid: Option<String>,
     /// See [`Chat::title`].
     pub title: Option<String>,
+}
+
+impl ChatNames {
+    /// Whether the message's sender has one of these names.
+    pub fn is(&self, message: &Message) -> bool {
+        let names = [Some(&message.sender), message.wire_lid.as_ref()];
+        names
+            .into_iter()
+            .flatten()
+            .any(|name| *name == self.jid || Some(name) == self.lid.as_ref())
+    }
 }
 
 /// The names of a chat that may not be known; `jid` is any of its JIDs.
@@ -385,13 +396,22 @@ pub fn set_unread(tx: &mut WriteTx<'_>, account: u32, jid: &str, unread: u64) ->
     Ok(())
 }
 
-/// Names a chat, such as a group by its subject. Whether the chat is known.
+/// Names a chat, such as a group by its subject. Whether the chat is known; a group is from then on,
+/// for the day when the first message comes.
 pub fn set_name(tx: &mut WriteTx<'_>, account: u32, jid: &str, name: &str) -> Result<bool> {
-    let Some(mut chat) = by_jid(&tx.view(), account, jid)? else {
-        return Ok(false);
+    let mut chat = match by_jid(&tx.view(), account, jid)? {
+        Some(chat) => chat,
+        None if is_group(jid) => {
+            let mut counters = counters(&tx.view(), account)?;
+            let chat = ensure(tx, account, jid, &mut counters)?;
+            put_counters(tx, account, &counters)?;
+            chat
+        }
+        None => return Ok(false),
     };
-    if chat.name.as_deref() != Some(name) {
-        chat.name = Some(name.to_owned());
+    let name = bounds::name(name);
+    if chat.name.as_ref() != Some(&name) {
+        chat.name = Some(name);
         put_row(tx, account, &chat)?;
     }
     Ok(true)
@@ -415,8 +435,9 @@ pub fn set_contact_name(
             chat
         }
     };
-    if chat.contact_name.as_deref() != name {
-        chat.contact_name = name.map(str::to_owned);
+    let name = name.map(bounds::name);
+    if chat.contact_name != name {
+        chat.contact_name = name;
         put_row(tx, account, &chat)?;
     }
     Ok(())
@@ -592,6 +613,20 @@ fn create(tx: &mut WriteTx<'_>, account: u32, jid: &str, counters: &mut Counters
     Ok(chat)
 }
 
+/// Removes a chat that has no messages. What leads to it by a JID goes with it, if it still does.
+pub fn forget(tx: &mut WriteTx<'_>, account: u32, chat: &Chat) -> Result<()> {
+    let tables = tx.tables();
+    for jid in std::iter::once(&chat.jid).chain(&chat.lid) {
+        let key = Key::account(account).text(jid);
+        let is_its = tx.view().get(tables.chat_ids, &key)? == Some(&chat.number.to_be_bytes()[..]);
+        if is_its {
+            tx.delete(tables.chat_ids, &key)?;
+        }
+    }
+    tx.delete(tables.chats, &chat_prefix(account, chat.number))?;
+    Ok(())
+}
+
 /// Stores the chat with `last` as its newest message, in the order of chats, too, and counts it among
 /// the listed ones. Counters that were read before are not to be stored after it.
 pub fn put(
@@ -688,6 +723,28 @@ fn put_jid(tx: &mut WriteTx<'_>, account: u32, jid: &str, number: u64) -> Result
 /// Whether the JID is a phone number's.
 fn is_number(jid: &str) -> bool {
     ChatJid::parse(jid).is_ok_and(|jid| jid.server() == Server::Person)
+}
+
+fn is_group(jid: &str) -> bool {
+    ChatJid::parse(jid).is_ok_and(|jid| jid.server() == Server::Group)
+}
+
+/// The groups among the `looks` chats with the newest messages that have no name yet.
+pub fn nameless_groups(tx: &ReadTx<'_>, account: u32, looks: usize) -> Result<Vec<String>> {
+    let table = tx.tables().chats_by_time;
+    let mut found = Vec::new();
+    for row in tx.prefix_back(table, Key::account(account))?.take(looks) {
+        let (key, _) = row?;
+        let mut reader = KeyReader(key);
+        let number = (reader.u32(), reader.u64(), reader.u64()).2;
+        let number =
+            number.ok_or_else(|| StoreError::corrupt(table.name, key, "not a chat number"))?;
+        let chat = of(tx, account, number)?;
+        if chat.name.is_none() && is_group(&chat.jid) {
+            found.push(chat.jid);
+        }
+    }
+    Ok(found)
 }
 
 /// Whether the JID is a LID.

@@ -15,8 +15,10 @@
 //!
 //! A message shows under its chat's canonical JID, whatever it said when it was stored.
 
+mod bounds;
 mod changes;
 mod chats;
+mod lookup;
 mod pages;
 mod placeholders;
 mod retention;
@@ -30,10 +32,11 @@ use serde::{Deserialize, Serialize};
 pub use changes::{Applied, Author, By, Change, Target, apply, find_target, is_own};
 pub use chats::{
     ChatNames, ChatSummary, LastMessage, answers_as, canonical, canonical_jid, found_as,
-    is_known_person, is_lid, is_nameless, link, mark_read, mark_unread, names, number_of,
-    set_contact_name, set_name, set_unread,
+    is_known_person, is_lid, is_nameless, link, mark_read, mark_unread, nameless_groups, names,
+    number_of, set_contact_name, set_name, set_unread,
 };
-pub use pages::{ChatPage, Page, PageQuery, chats, oldest_first, page, recent};
+pub use lookup::{all_of_id, get, get_in, get_own, get_received, has_written, quoted_by};
+pub use pages::{ChatPage, Cursor, Page, PageQuery, Part, Room, chats, oldest_first, page, recent};
 pub use placeholders::{Lost, lose};
 pub use retention::{Keep, Removed, is_over, retention_step, size};
 
@@ -45,11 +48,9 @@ use crate::clock::Millis;
 use crate::event::{DeliveryStatus, Message};
 use crate::jid::ChatJid;
 use chats::Chat;
+use lookup::{find, find_received, first_of_a_person, places};
 
 type Result<T> = std::result::Result<T, StoreError>;
-
-/// Rows of one message id that are looked at: the same id in that many chats is nobody's accident.
-const SAME_ID: usize = 32;
 
 /// The newest messages of a chat that are looked at for one that went or came.
 const UNSENT: usize = 64;
@@ -86,8 +87,9 @@ struct Counters {
     messages: u64,
     /// The last medium's number given.
     media: u64,
-    /// Changes that wait for their message.
+    /// Changes that wait for their message, and the bytes of their rows.
     early_changes: u64,
+    early_bytes: u64,
 }
 
 /// Where a message lies.
@@ -157,6 +159,8 @@ pub fn insert(
     arrival: Arrival,
 ) -> Result<Inserted> {
     let tables = tx.tables();
+    let medium = medium.map(bounds::medium);
+    let medium = medium.as_ref();
     let mut counters = counters(&tx.view(), account)?;
     let mut chat = chats::ensure(tx, account, &message.chat_id, &mut counters)?;
     let id_key = settle_names(&tx.view(), account, &chat, message)?;
@@ -204,8 +208,10 @@ pub fn insert(
     Ok(Inserted::New)
 }
 
-/// Puts everybody in a message under the names that its chat knows; the key of its row in `message_ids`.
+/// Cuts a message to what is kept, and puts everybody in it under the names that its chat knows; the key of
+/// its row in `message_ids`.
 fn settle_names(tx: &ReadTx<'_>, account: u32, chat: &Chat, message: &mut Message) -> Result<Key> {
+    bounds::message(message);
     if chats::is_lid(&message.sender) && !message.from_me && !chat.is_person() {
         message.wire_lid = Some(message.sender.clone());
     }
@@ -230,8 +236,9 @@ fn place_of(tx: &ReadTx<'_>, chat: &Chat, id_key: &Key) -> Result<Option<Place>>
     }
 }
 
-/// Says that the account's owner has read up to the newest of these messages, in each chat that has
-/// some of them, or only in `jid`. Whether that changed how much is unread.
+/// Says that the account's owner has read up to the newest of these messages: in the chat `jid`, or
+/// in each chat of two that has some of them. Of several messages of one id the one stored first is
+/// meant. Whether that changed how much is unread.
 pub fn mark_read_messages(
     tx: &mut WriteTx<'_>,
     account: u32,
@@ -247,11 +254,13 @@ pub fn mark_read_messages(
     };
     let mut newest: BTreeMap<u64, (Millis, u64)> = BTreeMap::new();
     for id in message_ids {
-        for (place, _) in places(&tx.view(), account, id)? {
-            if only.is_none_or(|chat| chat == place.chat) {
-                let at = newest.entry(place.chat).or_default();
-                *at = (*at).max((place.timestamp, place.sequence));
-            }
+        let found = match only {
+            Some(_) => find(&tx.view(), account, id, only, false)?.map(|(place, _)| place),
+            None => first_of_a_person(&tx.view(), account, id)?,
+        };
+        if let Some(place) = found {
+            let at = newest.entry(place.chat).or_default();
+            *at = (*at).max((place.timestamp, place.sequence));
         }
     }
     let mut changed = false;
@@ -304,15 +313,7 @@ pub fn unread(tx: &ReadTx<'_>, account: u32, jid: &str, limit: usize) -> Result<
     Ok(found)
 }
 
-/// The message of that id; the newest one if several chats have it.
-pub fn get(tx: &ReadTx<'_>, account: u32, message_id: &str) -> Result<Option<Message>> {
-    let Some((place, _)) = find(tx, account, message_id, false)? else {
-        return Ok(None);
-    };
-    load(tx, account, place).map(|(_, message)| Some(message))
-}
-
-/// Changes the message of that id, the newest one if several chats have it, and returns it; `None`
+/// Changes the message of that id, the one stored first if several have it, and returns it; `None`
 /// if there is none. What identifies it (account, id, chat, sender) stays as it is; with another
 /// timestamp it moves to its new place in the order.
 pub fn update(
@@ -328,14 +329,19 @@ pub fn update(
 }
 
 /// Moves an own message on to `status`, and returns it if that was a step forward. `Failed` comes
-/// only before `Delivered`, and a receipt that arrives after it proves it wrong.
+/// only before `Delivered`, and a receipt that arrives after it proves it wrong. `chat` is the JID that
+/// the receipt came from: it counts for messages of that chat alone.
 pub fn set_status(
     tx: &mut WriteTx<'_>,
     account: u32,
+    chat: &str,
     message_id: &str,
     status: DeliveryStatus,
 ) -> Result<Option<Message>> {
-    change_found(tx, account, message_id, true, |message| {
+    let Some((place, id_key)) = find_received(&tx.view(), account, chat, message_id)? else {
+        return Ok(None);
+    };
+    change_at(tx, account, place, &id_key, |message| {
         let forward = is_forward(message.status, status);
         if forward {
             message.status = Some(status);
@@ -353,7 +359,7 @@ pub fn mark_failed(
     message_id: &str,
     words: &str,
 ) -> Result<Option<Message>> {
-    let Some((place, id_key)) = find(&tx.view(), account, message_id, true)? else {
+    let Some((place, id_key)) = find(&tx.view(), account, message_id, None, true)? else {
         return Ok(None);
     };
     let failed = change_at(tx, account, place, &id_key, |message| {
@@ -368,14 +374,6 @@ pub fn mark_failed(
         chats::unlist_if_failed(tx, account, place.chat)?;
     }
     Ok(failed)
-}
-
-/// An own message, newest of that id.
-pub fn get_own(tx: &ReadTx<'_>, account: u32, message_id: &str) -> Result<Option<Message>> {
-    let Some((place, _)) = find(tx, account, message_id, true)? else {
-        return Ok(None);
-    };
-    load(tx, account, place).map(|(_, message)| Some(message))
 }
 
 /// Whether no message was ever exchanged with this person: own ones that did not go do not count.
@@ -444,7 +442,7 @@ fn change_found(
     own: bool,
     change: impl FnOnce(&mut Message) -> bool,
 ) -> Result<Option<Message>> {
-    match find(&tx.view(), account, message_id, own)? {
+    match find(&tx.view(), account, message_id, None, own)? {
         Some((place, id_key)) => change_at(tx, account, place, &id_key, change),
         None => Ok(None),
     }
@@ -507,51 +505,6 @@ fn put_message(tx: &mut WriteTx<'_>, account: u32, place: Place, message: &Messa
         &place.time_key(account),
         &place.chat.to_be_bytes(),
     )
-}
-
-/// The place of the newest message of that id, with the key of its row in `message_ids`.
-fn find(
-    tx: &ReadTx<'_>,
-    account: u32,
-    message_id: &str,
-    own: bool,
-) -> Result<Option<(Place, Vec<u8>)>> {
-    let mine = Key::new().text(OWN);
-    let mut found: Option<(Place, Vec<u8>)> = None;
-    for (place, key) in places(tx, account, message_id)? {
-        if own && !key.ends_with(&mine) {
-            continue;
-        }
-        let newer = found.as_ref().is_none_or(|(best, _)| {
-            (place.timestamp, place.sequence) > (best.timestamp, best.sequence)
-        });
-        if newer {
-            found = Some((place, key));
-        }
-    }
-    Ok(found)
-}
-
-/// Where messages of that id are, with the keys of their rows in `message_ids`.
-fn places(tx: &ReadTx<'_>, account: u32, message_id: &str) -> Result<Vec<(Place, Vec<u8>)>> {
-    let table = tx.tables().message_ids;
-    let prefix = Key::account(account).text(message_id);
-    let mut found = Vec::new();
-    for row in tx.prefix(table, &prefix)?.take(SAME_ID) {
-        let (key, value) = row?;
-        let (mut rest, mut value) = (KeyReader(&key[prefix.len()..]), KeyReader(value));
-        let (Some(chat), Some(timestamp), Some(sequence)) = (rest.u64(), value.u64(), value.u64())
-        else {
-            return Err(StoreError::corrupt(table.name, key, "not a place"));
-        };
-        let place = Place {
-            chat,
-            timestamp,
-            sequence,
-        };
-        found.push((place, key.to_vec()));
-    }
-    Ok(found)
 }
 
 /// The chat and the message at a place that an index names.

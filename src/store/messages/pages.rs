@@ -1,6 +1,10 @@
 //! Lists of messages and chats, newest first, at a cost in proportion to what they show and skip.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BinaryHeap, HashMap};
+use std::{fmt, io};
+
+use serde::Serialize;
 
 use super::chats::{self, Chat, ChatSummary, LastMessage};
 use super::{Place, Result, chat_prefix, counters, load_in, read_message};
@@ -9,6 +13,113 @@ use crate::event::Message;
 use crate::store::error::StoreError;
 use crate::store::key::{Key, KeyReader};
 use crate::store::tx::ReadTx;
+
+/// Where a page ended, so that the next one begins behind it whatever has come meanwhile. Its text is
+/// three numbers with dots between them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    pub timestamp: Millis,
+    /// The message's sequence, or the chat's number.
+    pub number: u64,
+    /// 0 where a list is of one account.
+    pub account: u32,
+}
+
+impl Cursor {
+    /// Of a text that this type has given out.
+    pub fn parse(text: &str) -> Option<Cursor> {
+        let mut parts = text.splitn(3, '.');
+        Some(Cursor {
+            timestamp: parts.next()?.parse().ok()?,
+            number: parts.next()?.parse().ok()?,
+            account: parts.next()?.parse().ok()?,
+        })
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.timestamp, self.number, self.account)
+    }
+}
+
+/// Which part of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part<C = Cursor> {
+    pub limit: usize,
+    /// How many to leave out, behind `behind`.
+    pub skip: usize,
+    /// Bytes of JSON; the first entry may be larger.
+    pub bytes: usize,
+    pub behind: Option<C>,
+}
+
+impl<C> Part<C> {
+    /// So many entries, whatever their size.
+    pub fn of(limit: usize, skip: usize) -> Part<C> {
+        Part {
+            limit,
+            skip,
+            bytes: usize::MAX,
+            behind: None,
+        }
+    }
+}
+
+/// Counts what a page may still show.
+#[derive(Debug)]
+pub struct Room {
+    entries: usize,
+    bytes: usize,
+    empty: bool,
+}
+
+impl Room {
+    pub fn new(entries: usize, bytes: usize) -> Room {
+        Room {
+            entries,
+            bytes,
+            empty: true,
+        }
+    }
+
+    /// Whether an entry fits, whatever its size.
+    pub fn has_some(&self) -> bool {
+        self.entries > 0
+    }
+
+    /// Takes room for an entry, if there is some: the first one always fits.
+    pub fn take(&mut self, entry: &impl Serialize) -> bool {
+        // The comma counts.
+        let size = json_size(entry).saturating_add(1);
+        if self.entries == 0 || size > self.bytes && !self.empty {
+            return false;
+        }
+        self.entries -= 1;
+        self.bytes = self.bytes.saturating_sub(size);
+        self.empty = false;
+        true
+    }
+}
+
+/// Bytes of the JSON of a value.
+fn json_size(value: &impl Serialize) -> usize {
+    struct Counter(usize);
+    impl io::Write for Counter {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut counter = Counter(0);
+    match serde_json::to_writer(&mut counter, value) {
+        Ok(()) => counter.0,
+        Err(_) => usize::MAX,
+    }
+}
 
 /// Which messages of a chat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +131,22 @@ pub struct PageQuery {
     pub before: Option<Millis>,
     /// Only messages after this time, which is not included.
     pub after: Option<Millis>,
+    /// Bytes of JSON that the page shows; the first message may be larger.
+    pub bytes: usize,
+    /// Only messages behind this one.
+    pub behind: Option<Cursor>,
+}
+
+impl PageQuery {
+    /// All messages on one page.
+    pub const ALL: PageQuery = PageQuery {
+        limit: usize::MAX,
+        offset: 0,
+        before: None,
+        after: None,
+        bytes: usize::MAX,
+        behind: None,
+    };
 }
 
 /// Messages, newest first.
@@ -29,8 +156,15 @@ pub struct Page {
     /// All messages of the chat or accounts, whatever `before` and `after` say: to count those
     /// would cost as much as to read them.
     pub total: u64,
-    /// Whether the same query with a greater offset would show more.
-    pub has_more: bool,
+    /// Where the page ended, if there are more.
+    pub next: Option<Cursor>,
+}
+
+impl Page {
+    /// Whether there is more behind it.
+    pub fn has_more(&self) -> bool {
+        self.next.is_some()
+    }
 }
 
 /// Chats, the one with the newest message first.
@@ -38,7 +172,15 @@ pub struct Page {
 pub struct ChatPage {
     pub chats: Vec<ChatSummary>,
     pub total: u64,
-    pub has_more: bool,
+    /// Where the page ended, if there are more.
+    pub next: Option<Cursor>,
+}
+
+impl ChatPage {
+    /// Whether there is more behind it.
+    pub fn has_more(&self) -> bool {
+        self.next.is_some()
+    }
 }
 
 /// A page of a chat; empty if there is no chat of that JID.
@@ -46,7 +188,7 @@ pub fn page(tx: &ReadTx<'_>, account: u32, jid: &str, query: PageQuery) -> Resul
     let mut page = Page {
         messages: Vec::new(),
         total: 0,
-        has_more: false,
+        next: None,
     };
     let Some(chat) = chats::by_jid(tx, account, jid)? else {
         return Ok(page);
@@ -57,34 +199,58 @@ pub fn page(tx: &ReadTx<'_>, account: u32, jid: &str, query: PageQuery) -> Resul
         Some(after) => prefix.clone().u64(after.saturating_add(1)),
         None => prefix.clone(),
     };
-    let end = match query.before {
-        Some(before) => Some(prefix.u64(before)),
-        None => prefix.after_prefix(),
+    let before = query.before.map(|before| prefix.clone().u64(before));
+    let behind = query
+        .behind
+        .map(|last| prefix.clone().u64(last.timestamp).u64(last.number));
+    let end = match (before, behind) {
+        (Some(a), Some(b)) => Some(if *a < *b { a } else { b }),
+        (a, b) => a.or(b).or_else(|| prefix.after_prefix()),
     };
     if end.as_ref().is_some_and(|end| **end <= *start) {
         return Ok(page);
     }
     let table = tx.tables().messages;
-    let mut rows = tx
-        .range_back(table, &start, end.as_deref())?
-        .skip(query.offset);
-    for row in rows.by_ref().take(query.limit) {
+    let rows = tx.range_back(table, &start, end.as_deref())?;
+    let mut room = Room::new(query.limit, query.bytes);
+    let mut last = None;
+    for row in rows.skip(query.offset) {
         let (key, bytes) = row?;
-        let mut message = read_message(table, key, bytes)?;
-        chat.make_canonical(tx, account, &mut message)?;
-        page.messages.push(message);
+        let message = match room.has_some() {
+            true => {
+                let mut message = read_message(table, key, bytes)?;
+                chat.make_canonical(tx, account, &mut message)?;
+                Some(message)
+            }
+            false => None,
+        };
+        match message {
+            Some(message) if room.take(&message) => {
+                let place = Place::from_key(key)?;
+                last = Some(Cursor {
+                    timestamp: place.timestamp,
+                    number: place.sequence,
+                    account: 0,
+                });
+                page.messages.push(message);
+            }
+            _ => {
+                page.next = last;
+                break;
+            }
+        }
     }
-    page.has_more = rows.next().transpose()?.is_some();
     Ok(page)
 }
 
 /// An account's messages after the place `after` (timestamp and sequence), the oldest first, each with
-/// its place.
+/// its place: at most `limit`, and `bytes` of JSON, which the first one may exceed.
 pub fn oldest_first(
     tx: &ReadTx<'_>,
     account: u32,
     after: Option<(Millis, u64)>,
     limit: usize,
+    bytes: usize,
 ) -> Result<Vec<((Millis, u64), Message)>> {
     let table = tx.tables().messages_by_time;
     let prefix = Key::account(account);
@@ -97,7 +263,11 @@ pub fn oldest_first(
     };
     let end = prefix.after_prefix();
     let mut found = Vec::new();
-    for row in tx.range(table, &start, end.as_deref())?.take(limit) {
+    let mut room = Room::new(limit, bytes);
+    for row in tx.range(table, &start, end.as_deref())? {
+        if !room.has_some() {
+            break;
+        }
         let (key, chat) = row?;
         let mut reader = KeyReader(key);
         let (_, timestamp, sequence) = (reader.u32(), reader.u64(), reader.u64());
@@ -112,30 +282,57 @@ pub fn oldest_first(
             sequence,
         };
         let chat = chats::of(tx, account, place.chat)?;
-        found.push(((timestamp, sequence), load_in(tx, account, &chat, place)?));
+        let message = load_in(tx, account, &chat, place)?;
+        if !room.take(&message) {
+            break;
+        }
+        found.push(((timestamp, sequence), message));
     }
     Ok(found)
 }
 
 /// An account's chats that have messages.
-pub fn chats(tx: &ReadTx<'_>, account: u32, limit: usize, skip: usize) -> Result<ChatPage> {
+pub fn chats(tx: &ReadTx<'_>, account: u32, part: Part) -> Result<ChatPage> {
     let table = tx.tables().chats_by_time;
     let mut page = ChatPage {
         chats: Vec::new(),
         total: counters(tx, account)?.chats,
-        has_more: false,
+        next: None,
     };
-    let mut rows = tx.prefix_back(table, Key::account(account))?.skip(skip);
-    for row in rows.by_ref().take(limit) {
+    let prefix = Key::account(account);
+    let end = match part.behind {
+        Some(last) => Some(prefix.clone().u64(last.timestamp).u64(last.number)),
+        None => prefix.clone().after_prefix(),
+    };
+    let rows = tx.range_back(table, &prefix, end.as_deref())?;
+    let mut room = Room::new(part.limit, part.bytes);
+    let mut last = None;
+    for row in rows.skip(part.skip) {
         let (key, _) = row?;
         let mut reader = KeyReader(key);
-        let number = (reader.u32(), reader.u64(), reader.u64()).2;
-        let number =
-            number.ok_or_else(|| StoreError::corrupt(table.name, key, "not a chat number"))?;
-        page.chats
-            .push(summary(tx, account, chats::of(tx, account, number)?)?);
+        let (Some(_), Some(timestamp), Some(number)) = (reader.u32(), reader.u64(), reader.u64())
+        else {
+            return Err(StoreError::corrupt(table.name, key, "not a chat number"));
+        };
+        let summary = match room.has_some() {
+            true => Some(summary(tx, account, chats::of(tx, account, number)?)?),
+            false => None,
+        };
+        match summary {
+            Some(summary) if room.take(&summary) => {
+                last = Some(Cursor {
+                    timestamp,
+                    number,
+                    account: 0,
+                });
+                page.chats.push(summary);
+            }
+            _ => {
+                page.next = last;
+                break;
+            }
+        }
     }
-    page.has_more = rows.next().transpose()?.is_some();
     Ok(page)
 }
 
@@ -174,52 +371,69 @@ fn summary(tx: &ReadTx<'_>, account: u32, chat: Chat) -> Result<ChatSummary> {
 
 /// The newest messages of several accounts together. Costs a look-up for each account besides
 /// what it shows and skips.
-pub fn recent(tx: &ReadTx<'_>, accounts: &[u32], limit: usize, skip: usize) -> Result<Page> {
+pub fn recent(tx: &ReadTx<'_>, accounts: &[u32], part: Part) -> Result<Page> {
     let table = tx.tables().messages_by_time;
-    let mut total = 0;
+    let mut page = Page {
+        messages: Vec::new(),
+        total: 0,
+        next: None,
+    };
     let mut sources = Vec::with_capacity(accounts.len());
     // The newest row of each source that was not taken yet.
     let mut heads = BinaryHeap::with_capacity(accounts.len());
     for &account in accounts {
-        total += counters(tx, account)?.messages;
-        let mut rows = tx.prefix_back(table, Key::account(account))?;
+        page.total += counters(tx, account)?.messages;
+        let prefix = Key::account(account);
+        let end = match part.behind {
+            Some(last) => {
+                // Of equal places the greater account's comes first.
+                let own = u64::from(account < last.account);
+                let end = last.number.saturating_add(own);
+                Some(prefix.clone().u64(last.timestamp).u64(end))
+            }
+            None => prefix.clone().after_prefix(),
+        };
+        let mut rows = tx.range_back(table, &prefix, end.as_deref())?;
         if let Some(row) = rows.next() {
-            heads.push((place(table.name, row?)?, sources.len()));
-            sources.push((account, rows));
+            heads.push((place(table.name, row?)?, account, sources.len()));
+            sources.push(rows);
         }
     }
     let mut chats: HashMap<(u32, u64), Chat> = HashMap::new();
-    let mut messages = Vec::new();
-    let mut taken = 0;
-    while let Some((Newest(place_found), source)) = heads.pop() {
-        let (account, rows) = &mut sources[source];
-        if taken == skip.saturating_add(limit) {
-            return Ok(Page {
-                messages,
-                total,
-                has_more: true,
+    let mut room = Room::new(part.limit, part.bytes);
+    let (mut skipped, mut last) = (0, None);
+    while let Some((Newest(found), account, source)) = heads.pop() {
+        if skipped < part.skip {
+            skipped += 1;
+        } else {
+            let message = match room.has_some() {
+                true => {
+                    let chat = match chats.entry((account, found.chat)) {
+                        Entry::Occupied(known) => known.into_mut(),
+                        Entry::Vacant(new) => new.insert(chats::of(tx, account, found.chat)?),
+                    };
+                    Some(load_in(tx, account, chat, found)?)
+                }
+                false => None,
+            };
+            match message {
+                Some(message) if room.take(&message) => page.messages.push(message),
+                _ => {
+                    page.next = last;
+                    return Ok(page);
+                }
+            }
+            last = Some(Cursor {
+                timestamp: found.timestamp,
+                number: found.sequence,
+                account,
             });
         }
-        if taken >= skip {
-            let key = (*account, place_found.chat);
-            let chat = match chats.entry(key) {
-                std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
-                std::collections::hash_map::Entry::Vacant(new) => {
-                    new.insert(chats::of(tx, *account, place_found.chat)?)
-                }
-            };
-            messages.push(load_in(tx, *account, chat, place_found)?);
-        }
-        taken += 1;
-        if let Some(row) = rows.next() {
-            heads.push((place(table.name, row?)?, source));
+        if let Some(row) = sources[source].next() {
+            heads.push((place(table.name, row?)?, account, source));
         }
     }
-    Ok(Page {
-        messages,
-        total,
-        has_more: false,
-    })
+    Ok(page)
 }
 
 /// Orders places by time, the newest greatest.

@@ -87,6 +87,7 @@ pub(super) fn fill(
         *says = before.text;
         message.edited = true;
         message.edited_at = before.edited_at;
+        message.truncated = before.truncated;
     }
     changes::catch_up(tx, account, chat, message, &mut counters)?;
     put_message(tx, account, place, message)?;
@@ -114,7 +115,7 @@ mod tests {
     use super::super::{Author, By, Change, Target, apply, get, page};
     use super::*;
     use crate::event::MessageKind;
-    use crate::store::messages::{ChatSummary, PageQuery};
+    use crate::store::messages::{ChatSummary, PageQuery, Part};
     use crate::store::tests::{TestStore, message};
 
     const ALICE: u32 = 1;
@@ -142,7 +143,7 @@ mod tests {
     }
 
     fn summary(store: &TestStore) -> ChatSummary {
-        let chats = store.read(|tx| super::super::chats(tx, ALICE, 9, 0));
+        let chats = store.read(|tx| super::super::chats(tx, ALICE, Part::of(9, 0)));
         chats.expect("read").chats.remove(0)
     }
 
@@ -230,9 +231,7 @@ mod tests {
         assert_eq!(lost(&store, late, true), Lost::Noted);
         let all = PageQuery {
             limit: 100,
-            offset: 0,
-            before: None,
-            after: None,
+            ..PageQuery::ALL
         };
         let total = store.read(|tx| page(tx, ALICE, PN, all)).expect("read");
         assert_eq!(

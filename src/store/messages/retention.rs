@@ -1,12 +1,12 @@
 //! Messages that are to go because they are the oldest.
 
-use super::{Place, Result, chats, counters, id_key, load, places, put_counters};
+use super::{Place, Result, changes, chats, counters, id_key, load, places, put_counters};
 use crate::clock::Millis;
 use crate::store::accounts;
 use crate::store::error::StoreError;
 use crate::store::key::{Key, KeyReader};
 use crate::store::media;
-use crate::store::tx::{ReadTx, WriteTx};
+use crate::store::tx::{ReadTx, WriteTx, from_json};
 
 /// What is kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -58,9 +58,13 @@ pub fn retention_step(tx: &mut WriteTx<'_>, keep: Keep, limit: usize) -> Result<
                 .into_iter()
                 .min_by_key(|(place, _)| place.timestamp)
             else {
+                for &account in &numbers {
+                    forget_rest(tx, account, limit)?;
+                }
                 return Ok(removed);
             };
             remove(tx, account, place, &mut removed)?;
+            forget_if_empty(tx, account, place.chat)?;
         }
     }
     Ok(removed)
@@ -68,11 +72,12 @@ pub fn retention_step(tx: &mut WriteTx<'_>, keep: Keep, limit: usize) -> Result<
 
 /// Whether there is something that [`retention_step`] would remove.
 pub fn is_over(tx: &ReadTx<'_>, keep: Keep) -> Result<bool> {
-    let numbers = accounts::list(tx)?
+    let numbers: Vec<u32> = accounts::list(tx)?
         .into_iter()
-        .map(|account| account.number);
+        .map(|account| account.number)
+        .collect();
     let mut some = false;
-    for account in numbers {
+    for &account in &numbers {
         let Some(place) = oldest(tx, account)? else {
             continue;
         };
@@ -81,13 +86,20 @@ pub fn is_over(tx: &ReadTx<'_>, keep: Keep) -> Result<bool> {
             return Ok(true);
         }
     }
-    match keep.bytes {
-        Some(bytes) => Ok(some && size(tx)? > bytes),
-        None => Ok(false),
+    let Some(bytes) = keep.bytes else {
+        return Ok(false);
+    };
+    if size(tx)? <= bytes {
+        return Ok(false);
     }
+    for account in numbers {
+        some = some || has_rest(tx, account)?;
+    }
+    Ok(some)
 }
 
-/// Bytes of the pages that messages take in the database, with what finds them.
+/// Bytes of the pages that messages take in the database, with what finds them, their chats, and what
+/// waits for them: all that others make the store hold.
 pub fn size(tx: &ReadTx<'_>) -> Result<u64> {
     let tables = tx.tables();
     let mut bytes = 0;
@@ -96,10 +108,62 @@ pub fn size(tx: &ReadTx<'_>) -> Result<u64> {
         tables.message_ids,
         tables.messages_by_time,
         tables.media,
+        tables.media_wanted,
+        tables.chats,
+        tables.chat_ids,
+        tables.chats_by_time,
+        tables.people,
+        tables.early_changes,
     ] {
         bytes += tx.table_bytes(table)?;
     }
     Ok(bytes)
+}
+
+/// Removes a chat that has no message any more, unless the owner's address book names it.
+fn forget_if_empty(tx: &mut WriteTx<'_>, account: u32, number: u64) -> Result<bool> {
+    let chat = chats::of(&tx.view(), account, number)?;
+    let is_rest = is_rest(&chat);
+    if is_rest {
+        chats::forget(tx, account, &chat)?;
+    }
+    Ok(is_rest)
+}
+
+fn is_rest(chat: &chats::Chat) -> bool {
+    chat.last.is_none() && chat.contact_name.is_none()
+}
+
+/// Removes what is left where no message is: changes that wait for one, and chats without one; about
+/// `limit` rows of each.
+fn forget_rest(tx: &mut WriteTx<'_>, account: u32, limit: usize) -> Result<()> {
+    changes::forget_all_early(tx, account, limit)?;
+    for number in empty_chats(&tx.view(), account, limit)? {
+        forget_if_empty(tx, account, number)?;
+    }
+    Ok(())
+}
+
+/// Whether [`forget_rest`] would remove something.
+fn has_rest(tx: &ReadTx<'_>, account: u32) -> Result<bool> {
+    let early = tx.prefix(tx.tables().early_changes, &Key::account(account))?;
+    Ok(early.take(1).count() > 0 || !empty_chats(tx, account, 1)?.is_empty())
+}
+
+fn empty_chats(tx: &ReadTx<'_>, account: u32, limit: usize) -> Result<Vec<u64>> {
+    let table = tx.tables().chats;
+    let mut found = Vec::new();
+    for row in tx.prefix(table, &Key::account(account))? {
+        let (key, bytes) = row?;
+        let chat: chats::Chat = from_json(table, key, bytes)?;
+        if is_rest(&chat) {
+            found.push(chat.number);
+        }
+        if found.len() >= limit {
+            break;
+        }
+    }
+    Ok(found)
 }
 
 /// The account's oldest message.
@@ -127,9 +191,9 @@ fn remove(tx: &mut WriteTx<'_>, account: u32, place: Place, removed: &mut Remove
     let (mut chat, message) = load(&tx.view(), account, place)?;
     tx.delete(tables.messages, &place.key(account))?;
     tx.delete(tables.messages_by_time, &place.time_key(account))?;
-    // Whoever writes under one id in more chats than are looked at leaves no row that leads nowhere.
+    // An id that is used by more senders than are looked at leaves no row that leads nowhere.
     tx.delete(tables.message_ids, &id_key(account, &chat, &message))?;
-    for (at, key) in places(&tx.view(), account, &message.message_id)? {
+    for (at, key) in places(&tx.view(), account, &message.message_id, Some(place.chat))? {
         if at == place {
             tx.delete(tables.message_ids, &key)?;
         }
@@ -184,9 +248,7 @@ mod tests {
     fn total(store: &TestStore, account: u32, chat: &str) -> (u64, usize) {
         let query = PageQuery {
             limit: 1_000,
-            offset: 0,
-            before: None,
-            after: None,
+            ..PageQuery::ALL
         };
         let found = store.read(|tx| page(tx, account, chat, query)).unwrap();
         (found.total, found.messages.len())
@@ -244,7 +306,9 @@ mod tests {
         assert_eq!(total(&store, bob, CHAT), (2, 2));
         assert_eq!(total(&store, alice, GROUP), (0, 0));
         assert_eq!(store.read(|tx| messages::count(tx, alice)).unwrap(), 2);
-        let chats = store.read(|tx| messages::chats(tx, alice, 10, 0)).unwrap();
+        let chats = store
+            .read(|tx| messages::chats(tx, alice, messages::Part::of(10, 0)))
+            .unwrap();
         assert_eq!((chats.total, chats.chats.len()), (1, 1));
         let chat = &chats.chats[0];
         assert_eq!((chat.message_count, chat.unread_count), (2, 2));
@@ -256,7 +320,9 @@ mod tests {
         // What comes later finds its chat again.
         add(&store, alice, message("alice", GROUP, "H", 50), None);
         assert_eq!(total(&store, alice, GROUP), (1, 1));
-        let chats = store.read(|tx| messages::chats(tx, alice, 10, 0)).unwrap();
+        let chats = store
+            .read(|tx| messages::chats(tx, alice, messages::Part::of(10, 0)))
+            .unwrap();
         assert_eq!(chats.total, 2);
     }
 
@@ -275,6 +341,54 @@ mod tests {
         assert_eq!(
             store.read(|tx| messages::get(tx, alice, "A")).unwrap(),
             None
+        );
+    }
+
+    #[test]
+    fn what_is_left_without_messages_counts_and_goes_too() {
+        use crate::store::messages::{By, Change, Target, apply, set_contact_name};
+        let (store, alice, _) = with_accounts();
+        for n in 0..300u64 {
+            let chat = format!("{}@s.whatsapp.net", 1_000_000 + n);
+            add(&store, alice, message("alice", &chat, "A", n), None);
+        }
+        store.run(move |tx| set_contact_name(tx, alice, "1000007@s.whatsapp.net", Some("Zoe")));
+        store.run(move |tx| {
+            for n in 0..500u64 {
+                let target = Target {
+                    chat: CHAT.into(),
+                    message_id: format!("M{n}"),
+                    author: None,
+                };
+                let by = By {
+                    from: CHAT.into(),
+                    from_me: false,
+                    timestamp: n,
+                };
+                let text = "x".repeat(500);
+                apply(tx, alice, "alice", &target, &by, &Change::Edit { text })?;
+            }
+            Ok(())
+        });
+        let keep = Keep {
+            since: None,
+            bytes: Some(64 << 10),
+        };
+        let before = store.read(size).unwrap();
+        assert!(before > 300 << 10, "{before}");
+        let mut steps = 0;
+        while store.read(|tx| is_over(tx, keep)).unwrap() {
+            store.run(move |tx| retention_step(tx, keep, 64));
+            steps += 1;
+            assert!(steps < 50);
+        }
+        let after = store.read(size).unwrap();
+        assert!(after <= 64 << 10, "{after}");
+        let named = store.read(|tx| messages::names(tx, alice, "1000007@s.whatsapp.net"));
+        assert_eq!(
+            named.unwrap().title.as_deref(),
+            Some("Zoe"),
+            "the owner's word stays"
         );
     }
 

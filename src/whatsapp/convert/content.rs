@@ -267,6 +267,7 @@ pub fn quoted(context: &wa::ContextInfo) -> Option<Quoted> {
     let inner = context.quoted_message.as_option().map(unwrap);
     Some(Quoted {
         message_id,
+        chat_id: context.remote_jid.as_deref().map(bare_text),
         participant: context.participant.as_deref().map(bare_text),
         text: inner.and_then(|m| text(m).or_else(|| caption(m))),
         has_media: inner.is_some_and(|m| medium(m).is_some()),

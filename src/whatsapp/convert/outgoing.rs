@@ -17,6 +17,8 @@ pub struct Context<'a> {
     pub mentions: &'a [ChatJid],
     /// The stored message that it answers.
     pub quoted: Option<&'a Message>,
+    /// The chat of that message, if it is another one.
+    pub quoted_chat: Option<&'a str>,
 }
 
 impl Context<'_> {
@@ -32,6 +34,7 @@ impl Context<'_> {
             context.stanza_id = Some(quoted.message_id.clone());
             context.participant = Some(wire_sender(quoted).to_owned());
             context.quoted_message = MessageField::some(quotation(quoted));
+            context.remote_jid = self.quoted_chat.map(str::to_owned);
         }
         Some(context)
     }

@@ -77,6 +77,7 @@ fn a_member_of_a_group_keeps_the_lid_he_writes_under() {
     assert_eq!(got.wire_lid.as_deref(), Some("955@lid"));
     // Who answers him names him as the group does.
     let context = Context {
+        quoted_chat: None,
         mentions: &[],
         quoted: Some(&got),
     };
@@ -97,6 +98,7 @@ fn replies_and_mentions_survive_the_way_out_and_in() {
     let (first, _) = message(&info, &wa::Message::text("question"));
     let mentions = [ChatJid::parse("491711111111@s.whatsapp.net").expect("jid")];
     let context = Context {
+        quoted_chat: None,
         mentions: &mentions,
         quoted: Some(&first),
     };
@@ -405,6 +407,7 @@ fn quotes_are_of_the_kind_of_what_they_quote() {
         first.sender = ALICE.into();
         change(&mut first);
         let context = Context {
+            quoted_chat: None,
             mentions: &[],
             quoted: Some(&first),
         };

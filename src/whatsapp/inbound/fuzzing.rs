@@ -56,12 +56,10 @@ impl Messages {
             // Redelivered: nothing may happen.
             store_all(tx, ACCOUNT, account_id, &rows)?;
             let view = tx.view();
-            for chat in messages::chats(&view, ACCOUNT, 50, 0)?.chats {
+            for chat in messages::chats(&view, ACCOUNT, messages::Part::of(50, 0))?.chats {
                 let all = PageQuery {
                     limit: 100,
-                    offset: 0,
-                    before: None,
-                    after: None,
+                    ..PageQuery::ALL
                 };
                 for message in messages::page(&view, ACCOUNT, &chat.chat_id, all)?.messages {
                     show(&message);

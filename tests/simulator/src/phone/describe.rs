@@ -20,6 +20,9 @@ pub struct Quoted {
     /// Who wrote it, as the reply says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub participant: Option<String>,
+    /// The chat in which it was said, if the reply says that it is another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote_jid: Option<String>,
 }
 
 /// A place.
@@ -125,6 +128,7 @@ pub(super) fn describe(message: &wa::Message) -> Option<Received> {
             kind: kind_of(quoted.get_base_message()),
             text: text_of(quoted.get_base_message()),
             participant: context.participant.clone(),
+            remote_jid: context.remote_jid.clone(),
         });
         out.expiration = context.expiration.filter(|seconds| *seconds > 0);
         out.mentions = context.mentioned_jid.clone();

@@ -12,6 +12,9 @@ use super::media::{Attachment, Uploaded};
 pub struct Outgoing {
     /// A phone number, or the JID of a person or a group. The form decides how the message is addressed.
     pub to: String,
+    /// The message's id, instead of a new one: a sender may use any, also one that was seen elsewhere.
+    #[serde(default)]
+    pub id: Option<String>,
     /// What is said.
     #[serde(flatten)]
     pub body: Body,
@@ -52,6 +55,7 @@ impl Outgoing {
     pub fn new(to: impl Into<String>, body: Body) -> Self {
         Self {
             to: to.into(),
+            id: None,
             body,
             reply_to: None,
             mentions: Vec::new(),

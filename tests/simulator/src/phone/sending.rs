@@ -84,7 +84,7 @@ impl Phone {
             message = wrap_device_sent(message, chat.clone());
         }
 
-        let id = self.next_id();
+        let id = out.id.clone().unwrap_or_else(|| self.next_id());
         let stanza = match &place.kind {
             PlaceKind::Group(view) => {
                 message.message_context_info = MessageField::some(wa::MessageContextInfo {

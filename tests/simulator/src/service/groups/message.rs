@@ -139,7 +139,9 @@ impl Service {
         let count = copy
             .get_children_by_tag("enc")
             .find_map(|enc| attr(enc, "count"));
-        if self.first_time(copy_key(from, id, target, count.as_deref())) {
+        // An id counts within its chat.
+        let id = format!("{} {id}", attr(&copy, "from").unwrap_or_default());
+        if self.first_time(copy_key(from, &id, target, count.as_deref())) {
             self.post_message(target, copy);
         }
     }

@@ -21,7 +21,9 @@ impl Service {
         match kind.as_deref() {
             Some("retry") => {
                 // Only the device that encrypted the message can do so again.
-                self.expect_again(&author, &attr(node, "id").unwrap_or_default(), from);
+                let id = attr(node, "id").unwrap_or_default();
+                let id = format!("{} {id}", to.to_non_ad());
+                self.expect_again(&author, &id, from);
                 let copy = self.group_receipt_copy(from, node, to, form, true);
                 self.post_retry(&author, copy);
             }

@@ -1,0 +1,181 @@
+//! The stored files, as a list over accounts.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::clock;
+use crate::event;
+use crate::store::media::{self as rows, Found, Medium};
+use crate::store::messages::{self, Part, Room};
+use crate::store::{ReadTx, StoreError, accounts as records};
+
+use super::Accounts;
+use super::types::{AccountError, MediaFilter, MediaPage, MediaView};
+
+/// Accounts that a cursor may name.
+const ACCOUNTS: usize = 10_000;
+
+/// Where a page of files ended: in each account of which it showed some, at that number. Its text has
+/// no characters that an address would have to escape.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MediaCursor(BTreeMap<u32, u64>);
+
+impl MediaCursor {
+    /// Of a text that this type has given out.
+    pub fn parse(text: &str) -> Option<MediaCursor> {
+        let mut found = BTreeMap::new();
+        for part in text.split('.') {
+            let (account, number) = part.split_once('-')?;
+            found.insert(account.parse().ok()?, number.parse().ok()?);
+            if found.len() > ACCOUNTS {
+                return None;
+            }
+        }
+        Some(MediaCursor(found))
+    }
+}
+
+impl fmt::Display for MediaCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, (account, number)) in self.0.iter().enumerate() {
+            let dot = if n > 0 { "." } else { "" };
+            write!(f, "{dot}{account}-{number}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Accounts {
+    /// The stored files: each account's newest first, and of those the one whose message is the newest.
+    ///
+    /// # Errors
+    /// [`AccountError::NotFound`] for an account that is not there, or the store's.
+    pub fn media_list(
+        &self,
+        filter: &MediaFilter,
+        part: Part<MediaCursor>,
+    ) -> Result<MediaPage, AccountError> {
+        let listed = self.0.wiring.store.read(|tx| {
+            let accounts = match &filter.account_id {
+                Some(id) => match records::get(tx, id)? {
+                    Some(record) => vec![record],
+                    None => return Ok(None),
+                },
+                None => records::list(tx)?,
+            };
+            let accounts = accounts
+                .into_iter()
+                .map(|record| (record.number, record.id));
+            page(tx, &accounts.collect::<Vec<_>>(), filter, part).map(Some)
+        })?;
+        listed.ok_or(AccountError::NotFound)
+    }
+}
+
+fn page(
+    tx: &ReadTx<'_>,
+    accounts: &[(u32, String)],
+    filter: &MediaFilter,
+    part: Part<MediaCursor>,
+) -> Result<MediaPage, StoreError> {
+    let mut cursor = part.behind.unwrap_or_default();
+    let mut sources = Vec::with_capacity(accounts.len());
+    let mut heads: Vec<Option<Found>> = Vec::with_capacity(accounts.len());
+    for (account, _) in accounts {
+        let chat = filter
+            .chat_id
+            .as_deref()
+            .map(|jid| {
+                let found = messages::found_as(tx, *account, jid)?;
+                messages::canonical_jid(tx, *account, &found)
+            })
+            .transpose()?;
+        let behind = cursor.0.get(account).copied();
+        let mut rows = rows::newest_first(tx, *account, behind)?.filter(move |found| match found {
+            Ok(found) => takes(tx, *account, filter, chat.as_deref(), &found.medium),
+            Err(_) => true,
+        });
+        heads.push(rows.next().transpose()?);
+        sources.push(rows);
+    }
+    let mut media = Vec::new();
+    let (mut room, mut skipped) = (Room::new(part.limit, part.bytes), 0);
+    let newest = |heads: &[Option<Found>]| {
+        let known = heads.iter().enumerate();
+        known
+            .filter_map(|(n, head)| Some((head.as_ref()?.medium.created_at, n)))
+            .max()
+    };
+    while let Some((_, n)) = newest(&heads) {
+        let Some(found) = heads[n].take() else {
+            break;
+        };
+        let number = found.number;
+        if skipped < part.skip {
+            skipped += 1;
+        } else {
+            let view = view(tx, &accounts[n].1, found)?;
+            if !room.take(&view) {
+                let next = (!media.is_empty()).then_some(cursor);
+                return Ok(MediaPage { media, next });
+            }
+            media.push(view);
+        }
+        cursor.0.insert(accounts[n].0, number);
+        heads[n] = sources[n].next().transpose()?;
+    }
+    Ok(MediaPage { media, next: None })
+}
+
+fn takes(
+    tx: &ReadTx<'_>,
+    account: u32,
+    filter: &MediaFilter,
+    chat: Option<&str>,
+    medium: &Medium,
+) -> bool {
+    let of_message = filter
+        .message_id
+        .as_ref()
+        .is_none_or(|id| *id == medium.message_id);
+    let of_chat = chat.is_none_or(|chat| {
+        // A medium that came before the number was known names the LID.
+        medium.chat_id == chat
+            || messages::canonical_jid(tx, account, &medium.chat_id)
+                .is_ok_and(|known| known == chat)
+    });
+    medium.stored_at.is_some() && of_message && of_chat
+}
+
+fn view(tx: &ReadTx<'_>, account_id: &str, found: Found) -> Result<MediaView, StoreError> {
+    let media_id = found.id();
+    let medium = found.medium;
+    Ok(MediaView {
+        account_id: account_id.to_owned(),
+        chat_id: messages::canonical_jid(tx, found.account, &medium.chat_id)?,
+        from_me: medium.from_me,
+        media_type: medium.kind,
+        media_mimetype: medium.mimetype,
+        media_size: medium.size,
+        media_file_name: medium.file_name,
+        media_url: event::media_url(account_id, &medium.message_id, &media_id),
+        message_id: medium.message_id,
+        timestamp: medium.created_at,
+        stored_at: clock::iso8601(medium.stored_at.unwrap_or(0)),
+        media_id,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_read_as_it_was_written() {
+        let cursor = MediaCursor(BTreeMap::from([(1, 17), (3, u64::MAX)]));
+        assert_eq!(MediaCursor::parse(&cursor.to_string()), Some(cursor));
+        for bad in ["", "1", "1-", "-1", "1-2.", "x-1", "1-2-3"] {
+            assert_eq!(MediaCursor::parse(bad), None, "{bad}");
+        }
+    }
+}

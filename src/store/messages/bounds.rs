@@ -1,0 +1,223 @@
+//! What a sender can make the store hold, at most. All of it is cut here, on its way into the store,
+//! whichever way it came. Pure.
+
+use crate::event::{Contact, Message};
+use crate::store::media::NewMedium;
+
+/// Characters of a text, a caption, or what a reply shows of another message.
+pub const TEXT: usize = 65_536;
+/// Characters of what people and files are called.
+const NAME: usize = 256;
+/// Characters of a message's id: WhatsApp's have some 32.
+const ID: usize = 255;
+/// Bytes of a JID.
+const JID: usize = 128;
+/// Characters of a line of a message: a place's name, an answer of a poll.
+const LINE: usize = 1_024;
+/// Characters of a reaction: an emoji is a sequence of up to some ten.
+const EMOJI: usize = 64;
+/// People that a message mentions, and that react to it: as many as a group has.
+pub const PEOPLE: usize = 1_024;
+/// Answers of a poll; WhatsApp takes 12.
+const OPTIONS: usize = 64;
+/// Cards of a message, and their bytes together.
+const CARDS: usize = 256;
+const CARDS_BYTES: usize = 256 * 1024;
+/// Bytes of where a file lies at WhatsApp, and of each of its keys.
+const PATH: usize = 4_096;
+const KEY: usize = 256;
+
+/// Cuts a text to so many characters; whether there were more.
+pub fn cut(text: &mut String, most: usize) -> bool {
+    // No character has less than a byte.
+    if text.len() <= most {
+        return false;
+    }
+    match text.char_indices().nth(most) {
+        Some((end, _)) => {
+            text.truncate(end);
+            true
+        }
+        None => false,
+    }
+}
+
+fn cut_some(text: &mut Option<String>, most: usize) -> bool {
+    text.as_mut().is_some_and(|text| cut(text, most))
+}
+
+fn cut_list<T>(list: &mut Vec<T>, most: usize) -> bool {
+    let over = list.len() > most;
+    list.truncate(most);
+    over
+}
+
+/// A message's id.
+pub fn id(id: &mut String) {
+    cut(id, ID);
+}
+
+/// A reaction.
+pub fn emoji(emoji: &mut String) {
+    cut(emoji, EMOJI);
+}
+
+/// A name; what is longer is cut without a word.
+pub fn name(name: &str) -> String {
+    let mut name = name.to_owned();
+    cut(&mut name, NAME);
+    name
+}
+
+/// Cuts all that a message says, and notes that it did.
+pub fn message(message: &mut Message) {
+    id(&mut message.message_id);
+    cut_some(&mut message.push_name, NAME);
+    let mut over = cut_some(&mut message.text, TEXT);
+    over |= cut_some(&mut message.caption, TEXT);
+    if let Some(place) = &mut message.location {
+        over |= cut_some(&mut place.name, LINE);
+        over |= cut_some(&mut place.address, LINE);
+    }
+    if let Some(cards) = &mut message.contacts {
+        over |= cut_cards(cards);
+    }
+    if let Some(poll) = &mut message.poll {
+        // The whole question is the text.
+        over |= cut(&mut poll.name, LINE);
+        over |= cut_list(&mut poll.options, OPTIONS);
+        for option in &mut poll.options {
+            over |= cut(option, LINE);
+        }
+    }
+    if let Some(quoted) = &mut message.quoted_message {
+        id(&mut quoted.message_id);
+        quoted.participant.take_if(|jid| jid.len() > JID);
+        quoted.chat_id.take_if(|jid| jid.len() > JID);
+        over |= cut_some(&mut quoted.text, TEXT);
+    }
+    message.mentions.retain(|jid| jid.len() <= JID);
+    over |= cut_list(&mut message.mentions, PEOPLE);
+    message
+        .reactions
+        .retain(|reaction| reaction.from.len() <= JID);
+    message.reactions.truncate(PEOPLE);
+    for reaction in &mut message.reactions {
+        emoji(&mut reaction.emoji);
+    }
+    message.truncated |= over;
+}
+
+fn cut_cards(cards: &mut Vec<Contact>) -> bool {
+    let mut over = cut_list(cards, CARDS);
+    let mut room = CARDS_BYTES;
+    cards.retain_mut(|card| {
+        over |= cut(&mut card.name, NAME);
+        over |= cut(&mut card.vcard, TEXT);
+        let size = card.name.len() + card.vcard.len();
+        let fits = size <= room;
+        room = room.saturating_sub(size);
+        over |= !fits;
+        fits
+    });
+    over
+}
+
+/// The same medium with what its sender says of it cut. Keys that are none lead nowhere.
+pub fn medium(medium: &NewMedium) -> NewMedium {
+    let mut medium = medium.clone();
+    cut(&mut medium.mimetype, NAME);
+    if let Some(name) = &mut medium.file_name {
+        cut_file_name(name);
+    }
+    if medium.sha256.len() > KEY {
+        medium.sha256.clear();
+    }
+    medium.remote.take_if(|remote| {
+        remote.direct_path.len() > PATH
+            || remote.media_key.len() > KEY
+            || remote.file_enc_sha256.len() > KEY
+    });
+    medium
+}
+
+/// Cuts a file's name in its stem, so that what the file is stays known.
+fn cut_file_name(name: &mut String) {
+    let ending = name
+        .rsplit_once('.')
+        .map(|(_, ending)| format!(".{ending}"))
+        .filter(|ending| ending.chars().count() <= 16)
+        .unwrap_or_default();
+    if name.chars().count() > NAME {
+        cut(name, NAME - ending.chars().count());
+        name.push_str(&ending);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{MessageKind, Poll, Quoted, Reaction};
+
+    #[test]
+    fn a_text_is_cut_between_characters_and_that_is_noted() {
+        for (text, over) in [("é".repeat(TEXT), false), ("é".repeat(TEXT + 1), true)] {
+            let mut one = Message::empty("a", "M", "c", MessageKind::Text, 0);
+            one.text = Some(text);
+            message(&mut one);
+            assert_eq!(one.truncated, over);
+            assert_eq!(one.text.as_deref(), Some("é".repeat(TEXT).as_str()));
+        }
+    }
+
+    #[test]
+    fn whatever_a_sender_says_it_has_a_bound() {
+        let long = || "é".repeat(3_000_000);
+        let mut all = Message {
+            text: Some(long()),
+            caption: Some(long()),
+            push_name: Some(long()),
+            contacts: Some(vec![
+                Contact {
+                    name: "n".repeat(9_000),
+                    vcard: "v".repeat(9_000),
+                };
+                5_000
+            ]),
+            poll: Some(Poll {
+                name: long(),
+                options: vec!["é".repeat(9_000); 9_000],
+            }),
+            quoted_message: Some(Quoted {
+                message_id: long(),
+                chat_id: Some(long()),
+                participant: Some(long()),
+                text: Some(long()),
+                has_media: false,
+            }),
+            mentions: vec!["1234567@s.whatsapp.net".to_owned(); 100_000],
+            reactions: (0..5_000)
+                .map(|n| Reaction {
+                    from: n.to_string(),
+                    emoji: "x".repeat(9_000),
+                    timestamp: 0,
+                })
+                .collect(),
+            ..Message::empty("a", long(), "c", MessageKind::Contact, 0)
+        };
+        message(&mut all);
+        assert!(all.truncated);
+        let size = serde_json::to_string(&all).unwrap().len();
+        assert!(size < 1 << 20, "{size}");
+    }
+
+    #[test]
+    fn a_file_keeps_its_ending() {
+        let mut name = format!("{}.pdf", "a".repeat(999));
+        cut_file_name(&mut name);
+        assert_eq!(name, format!("{}.pdf", "a".repeat(NAME - 4)));
+        let mut short = "a.pdf".to_owned();
+        cut_file_name(&mut short);
+        assert_eq!(short, "a.pdf");
+    }
+}

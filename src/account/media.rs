@@ -1,4 +1,4 @@
-//! The media of an account's messages: fetched from WhatsApp once, whoever asks, and kept in files.
+//! The media of an account's messages: fetched from WhatsApp once for all that ask, and kept in files.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -183,8 +183,8 @@ async fn too_slow<T>(moved: &AtomicU64, length: u64, window: Duration) -> anyhow
     }
 }
 
-/// A body that is read on a thread that may block. The lock is never waited for: it only says that
-/// nobody reads it at the same time.
+/// A body that is read on a thread that may block. The lock is never waited for: it only says that there is no other
+/// reader at the same time.
 struct Download {
     body: Mutex<surf::Body>,
     pace: Pace,

@@ -4,7 +4,7 @@ mod common;
 
 use common::files::{download, media_conn, ranged, send, token, upload};
 use common::{Device, post};
-use futures_lite::AsyncWriteExt as _;
+use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _};
 use http_types::{Body, Method};
 use serde_json::{Value, json};
 use wildcat_simulator::{Options, Simulator};
@@ -238,5 +238,51 @@ fn an_upload_that_broke_off_is_continued() {
         assert_eq!(complete["resume"], "complete");
         let path = complete["direct_path"].as_str().expect("a path");
         assert_eq!(download(&sim, path).await, (200, bytes));
+    });
+}
+
+#[test]
+fn downloads_are_longer_and_slower_than_announced_where_that_is_wanted() {
+    smol::block_on(async {
+        let (sim, auth) = simulator().await;
+        let bytes = vec![7; 1_000];
+        let (_, path) = upload(&sim, "image", &auth, &bytes).await;
+        let once = |mut fault: Value| {
+            fault["count"] = json!(1);
+            post(&sim, "faults", fault)
+        };
+        once(json!({"kind": "overlong-downloads", "bytes": 5})).await;
+        let (status, got) = download(&sim, &path).await;
+        assert_eq!((status, got.len()), (200, 1_005));
+        assert_eq!(got[..1_000], bytes);
+
+        once(json!({"kind": "redirect-downloads", "port": 9})).await;
+        let answer = send(&sim, Method::Get, &path, Body::empty()).await;
+        assert_eq!(u16::from(answer.status()), 302);
+        assert_eq!(answer["location"].as_str(), "https://127.0.0.1:9/elsewhere");
+
+        for fault in [
+            json!({"kind": "endless-downloads"}),
+            json!({"kind": "drip-downloads", "ms": 1}),
+        ] {
+            let endless = fault["kind"] == "endless-downloads";
+            once(fault).await;
+            let mut answer = send(&sim, Method::Get, &path, Body::empty()).await;
+            assert_eq!(answer.len().is_none(), endless, "chunked");
+            let wanted = if endless { 2_000 } else { 3 };
+            let mut got = vec![0; wanted];
+            answer.read_exact(&mut got).await.expect("bytes");
+            assert_eq!(got[..3], bytes[..3]);
+        }
+        for bad in [
+            "overlong-downloads",
+            "redirect-downloads",
+            "forge-retry-path",
+        ] {
+            let fault = json!({"kind": bad}).to_string();
+            let (status, _) = common::admin(&sim, Method::Post, "faults", &fault).await;
+            assert_eq!(status, 400, "{bad}");
+        }
+        assert_eq!(download(&sim, &path).await, (200, bytes));
     });
 }

@@ -28,6 +28,31 @@ pub async fn drive<T>(executor: &Executor, pulse: &Pulse, main: impl Future<Outp
     main.or(work).await
 }
 
+/// Does work on a thread of its own, for which everything else goes first, and which ends with it.
+///
+/// # Errors
+/// If there can be no thread.
+pub async fn at_low_priority<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> std::io::Result<T> {
+    /// Of 0 to 19, which is the last.
+    const NICE: i32 = 19;
+
+    let (done, result) = async_channel::bounded(1);
+    std::thread::Builder::new()
+        .name("wildcat-convert".to_owned())
+        .spawn(move || {
+            // Linux counts this for each thread. Where it is forbidden, the work is done all the same.
+            let _ = rustix::process::setpriority_process(None, NICE);
+            // The caller may have gone.
+            let _ = done.try_send(work());
+        })?;
+    result
+        .recv()
+        .await
+        .map_err(|_| std::io::Error::other("the work came to no end"))
+}
+
 /// Says "stop" once, to everyone, for good: a late listener hears it too.
 #[derive(Debug, Clone)]
 pub struct Shutdown {

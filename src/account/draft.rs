@@ -1,23 +1,34 @@
 //! What is to be sent, as a message: its words, its file made ready, its place in a chat.
 
-use smol::lock::Semaphore;
+use std::time::Duration;
+
+use futures_lite::FutureExt as _;
 
 use crate::clock;
 use crate::event::{DeliveryStatus, Message, MessageKind, Quoted};
 use crate::jid::ChatJid;
-use crate::media::{self, MediaKind, Prepared};
+use crate::media::{self, MediaError, MediaKind, Prepared, Work};
+use crate::runtime;
 use crate::store::media::{NewMedium, Remote};
 use crate::store::messages::{self, Author, Target};
 use crate::store::outbox::{FileFacts, Outgoing, Upload, What};
 use crate::whatsapp::SendFailure;
 
+use super::caller::Caller;
 use super::sending::{Sending, Way};
 use super::slots;
+use super::turns::Turns;
 use super::types::{AccountError, OutgoingMedia, OutgoingText};
 
-/// Files that are decoded and converted at the same time: what takes memory and a whole core is done one
-/// after the other.
-static PREPARING: Semaphore = Semaphore::new(1);
+/// Pictures and what else is only looked at: what takes memory is done one after the other.
+static LOOKED_AT: Turns = Turns::new(1, 1);
+/// Sounds that are converted, which takes long and up to 4 MB each.
+static CONVERTED: Turns = Turns::new(4, 2);
+/// How long a sound is worked on before the others have their turn.
+const SLICE: Duration = Duration::from_millis(250);
+/// How much longer a sound is converted when nobody waits for it: senders of short notes may not care for
+/// the answer.
+const LEFT_ALONE: Duration = Duration::from_secs(2);
 
 /// A request to send, checked.
 pub enum Draft {
@@ -50,6 +61,7 @@ impl Sending {
         draft: Draft,
         message_id: &str,
         way: &Way,
+        caller: &Caller,
     ) -> Result<(New, Option<Prepared>), AccountError> {
         Ok(match draft {
             Draft::Text(out, quoted) => {
@@ -74,7 +86,9 @@ impl Sending {
                 (new, None)
             }
             Draft::Medium(out, quoted) => {
-                let (new, prepared) = self.new_medium(out, quoted, message_id, way).await?;
+                let (new, prepared) = self
+                    .new_medium(out, quoted, message_id, way, caller)
+                    .await?;
                 (new, Some(prepared))
             }
             Draft::Reaction {
@@ -104,6 +118,7 @@ impl Sending {
         quoted: Option<Message>,
         message_id: &str,
         way: &Way,
+        caller: &Caller,
     ) -> Result<(New, Prepared), AccountError> {
         let spool = self.fetcher.wiring.spool.clone();
         let OutgoingMedia {
@@ -115,28 +130,16 @@ impl Sending {
             mentions,
             quoted_message_id: _,
         } = out;
-        let (wish, prepared) = {
-            let turn = PREPARING.acquire().await;
-            let spool = spool.clone();
-            smol::unblock(move || {
-                // The turn goes with the work, which runs on when nobody waits for it any more.
-                let _turn = turn;
-                let prepared = media::prepare(&wish, file, &spool);
-                (wish, prepared)
-            })
-            .await
-        };
-        let prepared = prepared?;
+        let prepared = self
+            .prepare(Work::new(wish.clone(), file, spool.clone()), caller)
+            .await?;
         let upload = match way {
             Way::Now(session) => {
                 let slots = &self.fetcher.slots;
                 let _slot = slots.take(slots::Kind::Upload, self.account).await;
-                Some(
-                    session
-                        .upload(wish.kind, prepared.file.path(), &spool)
-                        .await
-                        .map_err(|failure| self.upload_failed(failure))?,
-                )
+                let uploaded = session.upload(wish.kind, prepared.file.path(), &spool);
+                let uploaded = uploaded.await;
+                Some(uploaded.map_err(|failure| self.upload_failed(failure))?)
             }
             Way::Later(_) => None,
         };
@@ -144,10 +147,7 @@ impl Sending {
             Some(upload) => upload.file_sha256,
             None => {
                 let path = prepared.file.path().to_owned();
-                self.fetcher
-                    .hash(path)
-                    .await
-                    .map_err(media::MediaError::Io)?
+                self.fetcher.hash(path).await.map_err(MediaError::Io)?
             }
         };
         // Phones do not take a document without a name.
@@ -192,6 +192,48 @@ impl Sending {
             size,
         };
         Ok((new, prepared))
+    }
+
+    /// Makes a file ready. What takes long does so in slices, and ends soon after its caller has left: nothing
+    /// was promised yet.
+    async fn prepare(&self, work: Work, caller: &Caller) -> Result<Prepared, AccountError> {
+        if !work.is_long() {
+            return self.in_slices(work, &LOOKED_AT).await;
+        }
+        let left = async {
+            caller.left().await;
+            smol::Timer::after(LEFT_ALONE).await;
+            Err(AccountError::CallerLeft)
+        };
+        self.in_slices(work, &CONVERTED).or(left).await
+    }
+
+    async fn in_slices(
+        &self,
+        mut work: Work,
+        turns: &'static Turns,
+    ) -> Result<Prepared, AccountError> {
+        let place = turns.enter(self.account);
+        loop {
+            let turn = place.turn().await;
+            let is_long = work.is_long();
+            let slice = move || {
+                // The turn goes with the work, which ends its slice when nobody waits for it any more.
+                let _turn = turn;
+                let done = work.step(SLICE);
+                (work, done)
+            };
+            let done;
+            (work, done) = match is_long {
+                true => runtime::at_low_priority(slice)
+                    .await
+                    .map_err(MediaError::Io)?,
+                false => smol::unblock(slice).await,
+            };
+            if let Some(prepared) = done? {
+                return Ok(prepared);
+            }
+        }
     }
 
     fn upload_failed(&self, failure: SendFailure) -> AccountError {

@@ -62,7 +62,7 @@ impl Accounts {
     }
 
     /// Prepares a file for WhatsApp, uploads and sends it, and waits for the server's ack; or
-    /// queues it. Goes on if the caller leaves.
+    /// queues it. Goes on if the caller leaves, unless its sound is still to be converted: that ends.
     ///
     /// # Errors
     /// Everything in [`AccountError`] that concerns sending and files.

@@ -3,6 +3,7 @@
 //! [`Accounts`] is the registry. Each account has one driver ([`driver`]), the only owner of its
 //! session and of its [`machine`]; everyone else sees a snapshot and sends commands.
 
+mod caller;
 mod draft;
 mod driver;
 mod health;
@@ -19,8 +20,10 @@ mod reach;
 mod recipient;
 mod sending;
 mod slots;
+mod turns;
 mod types;
 
+pub use caller::Caller;
 pub use health::AccountHealth;
 pub use listing::MediaCursor;
 pub use once::{Claim, Turn};

@@ -78,7 +78,9 @@ impl Sending {
         let message_id = new_message_id(self.own_jid().as_deref());
         // Nobody else sends it as long as this does.
         let flight = self.live.fly(&message_id);
-        let (new, file) = self.new_message(draft, &message_id, &way).await?;
+        let (new, file) = self
+            .new_message(draft, &message_id, &way, &manner.caller)
+            .await?;
         let now = clock::now();
         let entry = Entry {
             message_id: message_id.clone(),

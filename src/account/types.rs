@@ -11,6 +11,7 @@ use crate::media::{MediaError, Spooled, Wish};
 use crate::store::StoreError;
 use crate::store::outbox::Bounds;
 
+use super::caller::Caller;
 use super::listing::MediaCursor;
 use super::once::Claim;
 
@@ -193,6 +194,8 @@ pub struct Manner {
     pub expires_in: Option<Millis>,
     /// The caller's idempotency key.
     pub claim: Option<Claim>,
+    /// Who waits for the outcome.
+    pub caller: Caller,
 }
 
 /// An idempotency key, and a hash of the request that it came with.
@@ -321,6 +324,9 @@ pub enum AccountError {
     /// The file is not what it was sent as, or nothing that WhatsApp shows.
     #[error(transparent)]
     Media(#[from] MediaError),
+    /// Nobody waits for the message any more, and its sound was not converted yet: it is not sent.
+    #[error("The client hung up before its audio was converted; nothing was sent")]
+    CallerLeft,
     /// WhatsApp has the file no more, nor does the phone.
     #[error("The file is gone: {0}")]
     MediaGone(String),

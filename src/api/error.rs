@@ -229,6 +229,7 @@ impl ApiError {
                 | AccountError::StillQueued
                 | AccountError::KeyReused
                 | AccountError::Media(_)
+                | AccountError::CallerLeft
                 | AccountError::MediaGone(_)
                 | AccountError::MediaUnavailable(_)
                 | AccountError::Session(_)
@@ -364,6 +365,7 @@ fn account_status(error: &AccountError) -> StatusCode {
         | AccountError::NotOwnMessage
         | AccountError::Unwritable(_) => StatusCode::BadRequest,
         AccountError::Media(error) => media_status(error),
+        AccountError::CallerLeft => StatusCode::RequestTimeout,
         AccountError::MediaUnavailable(_) => StatusCode::InternalServerError,
         AccountError::AlreadyPaired { .. }
         | AccountError::AlreadySending

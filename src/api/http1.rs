@@ -5,6 +5,7 @@
 //! runtime's threads for `Expect: 100-continue`, which curl sends with every larger upload. Its
 //! encoder writes the responses.
 
+use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
 use std::str::FromStr;
@@ -156,6 +157,17 @@ impl<S: Wire> Inbound<S> {
                 }
             }
             Poll::Pending
+        })
+        .await;
+    }
+
+    /// Resolves when the client closes its side behind a whole request. To be polled behind what reads the
+    /// body, in the same task: the end of the body wakes nothing by itself.
+    pub async fn left(&self) {
+        let mut closed = std::pin::pin!(self.closed());
+        future::poll_fn(|cx| match self.progress().done {
+            true => closed.as_mut().poll(cx),
+            false => Poll::Pending,
         })
         .await;
     }

@@ -6,7 +6,7 @@ use super::Req;
 use super::error::ApiError;
 use super::input::{self, Fields, query};
 use super::upload::Received;
-use crate::account::{Manner, Once, Outcome, Turn};
+use crate::account::{Caller, Manner, Once, Outcome, Turn};
 use crate::clock::Millis;
 use crate::media::sha256_of;
 
@@ -86,6 +86,7 @@ pub async fn begin(
         queue,
         expires_in,
         claim: None,
+        caller: req.ext::<Caller>().cloned().unwrap_or_default(),
     };
     if let Some(key) = key(req)? {
         let once = Once {

@@ -17,6 +17,8 @@ use smol::lock::{Semaphore, SemaphoreGuardArc};
 use smol::net::{TcpListener, TcpStream};
 use smol::{Executor, Timer};
 
+use crate::account::Caller;
+
 use super::auth::Peer;
 use super::error::ApiError;
 use super::http1::{Head, HeadError, Inbound, MAX_HEAD, Progress};
@@ -371,6 +373,8 @@ impl<R: Respond> Connection<R> {
             keep_alive,
         } = head;
         request.ext_mut().insert(self.peer);
+        let caller = Caller::default();
+        request.ext_mut().insert(caller.clone());
         let method = request.method();
         let patience = self.api.patience(&request, self.limits.request);
         let waits = self.api.waits(&request);
@@ -381,8 +385,19 @@ impl<R: Respond> Connection<R> {
                 Some(answer) => answer,
                 None => return Next::Close,
             },
-            false => answer.await,
+            // Who closes only one side of the connection still gets its answer.
+            false => {
+                let leaves = async {
+                    self.inbound.left().await;
+                    caller.leave();
+                    future::pending().await
+                };
+                answer.or(leaves).await
+            }
         };
+        if answer.is_none() {
+            caller.leave();
+        }
         let keep = keep_alive
             && answer.is_some()
             && !self.stopping.is_closed()

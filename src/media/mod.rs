@@ -1,6 +1,6 @@
 //! Media: what a file is, what WhatsApp wants to know of it, and where files are.
 //!
-//! [`prepare`] turns a file that a caller gave into one that WhatsApp takes. It knows nothing of
+//! [`Work`] turns a file that a caller gave into one that WhatsApp takes. It knows nothing of
 //! WhatsApp's protocol, and nothing above it.
 //!
 //! | Sent as | What comes in | What goes out |
@@ -40,6 +40,7 @@ use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 
@@ -110,15 +111,68 @@ pub enum MediaError {
     Io(#[from] io::Error),
 }
 
-/// Says what a file is, and makes of it what WhatsApp takes. Blocks.
-///
-/// # Errors
-/// See [`MediaError`].
-pub fn prepare(wish: &Wish, file: Spooled, spool: &Spool) -> Result<Prepared, MediaError> {
-    if file.size()? == 0 {
-        return Err(MediaError::Empty);
+/// Says what a file is, and makes of it what WhatsApp takes, in steps.
+#[derive(Debug)]
+pub struct Work {
+    wish: Wish,
+    spool: Spool,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    New(Spooled),
+    Sound(Box<audio::Work>),
+    Over,
+}
+
+impl Work {
+    pub fn new(wish: Wish, file: Spooled, spool: Spool) -> Work {
+        Work {
+            wish,
+            spool,
+            state: State::New(file),
+        }
     }
-    guarded(|| prepare_unguarded(wish, file, spool))
+
+    /// Whether it may take many steps: sound is decoded from end to end.
+    pub fn is_long(&self) -> bool {
+        self.wish.kind == MediaKind::Audio
+    }
+
+    /// Works on for about `time`, and with what is not long to the end. `None`: there is more to do. Blocks.
+    ///
+    /// # Errors
+    /// See [`MediaError`]; it is over then.
+    pub fn step(&mut self, time: Duration) -> Result<Option<Prepared>, MediaError> {
+        guarded(|| self.step_unguarded(time))
+    }
+
+    fn step_unguarded(&mut self, time: Duration) -> Result<Option<Prepared>, MediaError> {
+        let until = Instant::now().checked_add(time);
+        let sound = match std::mem::replace(&mut self.state, State::Over) {
+            State::New(file) if file.size()? == 0 => return Err(MediaError::Empty),
+            State::New(file) if self.is_long() => {
+                let mut source = File::open(file.path())?;
+                let (content, start) = Content::of(&mut source)?;
+                let ptt = self.wish.ptt;
+                audio::begin(ptt, content, start, source, file, &self.spool)?
+            }
+            State::New(file) => return prepare(&self.wish, file).map(Some),
+            State::Sound(work) => audio::Progress::More(work),
+            State::Over => return Err(MediaError::Broken("it cannot be decoded".to_owned())),
+        };
+        match sound {
+            audio::Progress::Done(prepared) => Ok(Some(prepared)),
+            audio::Progress::More(work) => match work.step(until)? {
+                audio::Progress::Done(prepared) => Ok(Some(prepared)),
+                audio::Progress::More(work) => {
+                    self.state = State::Sound(work);
+                    Ok(None)
+                }
+            },
+        }
+    }
 }
 
 /// Decoders are not to panic; one that does on some file is that file's trouble only.
@@ -127,15 +181,15 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, MediaError>) -> Result<T, MediaEr
         .unwrap_or_else(|_| Err(MediaError::Broken("it cannot be decoded".to_owned())))
 }
 
-fn prepare_unguarded(wish: &Wish, file: Spooled, spool: &Spool) -> Result<Prepared, MediaError> {
+/// What is not sound.
+fn prepare(wish: &Wish, file: Spooled) -> Result<Prepared, MediaError> {
     let mut source = File::open(file.path())?;
-    let (content, start) = Content::of(&mut source)?;
+    let (content, _) = Content::of(&mut source)?;
     match wish.kind {
         MediaKind::Image => image(content, source, file),
         MediaKind::Video => video(content, source, file),
-        MediaKind::Audio => audio::prepare(wish.ptt, content, start, source, file, spool),
         MediaKind::Sticker => sticker(content, source, file),
-        MediaKind::Document => {
+        MediaKind::Audio | MediaKind::Document => {
             let mimetype = document::mimetype(&mut source, content, wish)?;
             Prepared::plain(file, &mimetype)
         }

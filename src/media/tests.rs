@@ -33,11 +33,13 @@ impl Place {
             came_with: None,
             file_name: None,
         };
+        let mut work = Work::new(wish, self.file(bytes), self.spool.clone());
         // Without the guard, so that a panic is seen.
-        if bytes.is_empty() {
-            return prepare(&wish, self.file(bytes), &self.spool);
+        loop {
+            if let Some(prepared) = work.step_unguarded(Duration::from_millis(10))? {
+                return Ok(prepared);
+            }
         }
-        prepare_unguarded(&wish, self.file(bytes), &self.spool)
     }
 }
 

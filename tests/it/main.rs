@@ -34,6 +34,7 @@ mod quiet;
 mod recipients;
 mod resources;
 mod rights;
+mod sounds;
 mod space;
 mod supervised;
 mod support;

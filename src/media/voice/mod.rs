@@ -36,101 +36,215 @@ pub(super) struct Converted {
     pub(super) waveform: Vec<u8>,
 }
 
-/// Converts the sound of a file whose content begins at `start`.
-///
-/// # Errors
-/// [`MediaError::Broken`] if there is no sound in it, [`MediaError::Unsupported`] if it is of a kind
-/// that is not decoded, [`MediaError::TooLong`]; what the disk says.
-pub(super) fn convert(
-    content: Content,
-    start: u64,
-    source: File,
-    ptt: bool,
-    spool: &Spool,
-) -> Result<Converted, MediaError> {
-    let mut decoder = Decoder::open(content, start, source)?;
-    let (file, to) = spool.create()?;
-    let mut encoder = Encoder::new(to, ptt)?;
-    let mut meter = Meter::default();
-    let mut resampler: Option<Resampler> = None;
-    let mut sound = Vec::new();
-    let mut resampled = Vec::new();
-    let began = Instant::now();
-    loop {
-        sound.clear();
-        resampled.clear();
-        let rate = decoder.next(&mut sound)?;
-        // A change of rate within a file ends what was at the other.
-        if resampler
-            .as_ref()
-            .is_some_and(|now| Some(now.rate()) != rate)
-            && let Some(ended) = resampler.take()
-        {
-            ended.finish(&mut resampled);
-        }
-        if let Some(rate) = rate {
-            resampler
-                .get_or_insert_with(|| Resampler::new(rate))
-                .push(&sound, &mut resampled);
-        }
-        meter.push(&resampled);
-        encoder.push(&resampled)?;
-        if encoder.samples() > u64::from(MAX_MINUTES) * 60 * u64::from(RATE) {
-            return Err(MediaError::TooLong { limit: MAX_MINUTES });
-        }
-        if began.elapsed() > MAX_TIME {
-            return Err(MediaError::Unsupported("it takes too long".to_owned()));
-        }
-        if rate.is_none() {
-            break;
-        }
-    }
-    if encoder.samples() == 0 {
-        return Err(MediaError::Broken("there is no sound in it".to_owned()));
-    }
-    let length = encoder.samples() * 1000 / u64::from(RATE);
-    encoder.finish()?;
-    Ok(Converted {
-        file,
-        length,
-        waveform: meter.finish(),
-    })
+/// A sound on its way to OGG/Opus.
+pub(super) struct Conversion {
+    decoder: Decoder,
+    encoder: Encoder,
+    file: Spooled,
+    meter: Meter,
+    resampler: Option<Resampler>,
+    sound: Vec<f32>,
+    resampled: Vec<f32>,
+    spent: Duration,
 }
 
-/// The waveform of an OGG/Opus file: 64 values of 0 to 100. `None` if its packets cannot be decoded;
-/// they are sent all the same.
-///
-/// # Errors
-/// What the disk says.
-pub(super) fn waveform(mut source: File) -> Result<Option<Vec<u8>>, MediaError> {
-    /// Loudness needs no more; half the work of 48 kHz.
-    const RATE: i32 = 16_000;
+impl std::fmt::Debug for Conversion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Conversion").finish_non_exhaustive()
+    }
+}
 
-    source.seek(SeekFrom::Start(0))?;
-    let measured = guarded(|| {
-        let mut reader =
-            opus_pure::OggOpusReader::new(BufReader::new(source)).map_err(opus_error)?;
-        // Several streams in a packet are surround sound, which no voice note is.
-        if reader.head().stream_count > 1 {
-            return Ok(None);
+impl Conversion {
+    /// Opens a file whose content begins at `start`.
+    ///
+    /// # Errors
+    /// [`MediaError::Broken`] if there is no sound in it, [`MediaError::Unsupported`] if it is of a kind
+    /// that is not decoded; what the disk says.
+    pub(super) fn begin(
+        content: Content,
+        start: u64,
+        source: File,
+        ptt: bool,
+        spool: &Spool,
+    ) -> Result<Conversion, MediaError> {
+        let decoder = Decoder::open(content, start, source)?;
+        let (file, to) = spool.create()?;
+        Ok(Conversion {
+            decoder,
+            encoder: Encoder::new(to, ptt)?,
+            file,
+            meter: Meter::default(),
+            resampler: None,
+            sound: Vec::new(),
+            resampled: Vec::new(),
+            spent: Duration::ZERO,
+        })
+    }
+
+    /// Converts until a moment, or to the end; whether that has come.
+    ///
+    /// # Errors
+    /// As [`Conversion::begin`], and [`MediaError::TooLong`].
+    pub(super) fn step(&mut self, until: Option<Instant>) -> Result<bool, MediaError> {
+        let began = Instant::now();
+        loop {
+            let has_more = self.packet()?;
+            if self.encoder.samples() > u64::from(MAX_MINUTES) * 60 * u64::from(RATE) {
+                return Err(MediaError::TooLong { limit: MAX_MINUTES });
+            }
+            if !has_more {
+                return Ok(true);
+            }
+            let now = Instant::now();
+            if self.spent + (now - began) > MAX_TIME {
+                return Err(MediaError::Unsupported("it takes too long".to_owned()));
+            }
+            if until.is_some_and(|until| now >= until) {
+                self.spent += now - began;
+                return Ok(false);
+            }
         }
-        let mut decoder = opus_pure::OpusDecoder::new(RATE, 1).map_err(opus_error)?;
-        let longest = RATE as usize * 120 / 1000;
-        let mut sound = vec![0.0; longest];
-        let mut packet = opus_pure::OggPacket::default();
-        let mut meter = Meter::default();
-        while reader.read_packet_into(&mut packet).map_err(opus_error)? {
-            let count = decoder
-                .decode(&packet.data, longest, &mut sound)
+    }
+
+    /// Converts the next packet; `false` at the end.
+    fn packet(&mut self) -> Result<bool, MediaError> {
+        self.sound.clear();
+        self.resampled.clear();
+        let rate = self.decoder.next(&mut self.sound)?;
+        // A change of rate within a file ends what was at the other.
+        if self
+            .resampler
+            .as_ref()
+            .is_some_and(|now| Some(now.rate()) != rate)
+            && let Some(ended) = self.resampler.take()
+        {
+            ended.finish(&mut self.resampled);
+        }
+        if let Some(rate) = rate {
+            self.resampler
+                .get_or_insert_with(|| Resampler::new(rate))
+                .push(&self.sound, &mut self.resampled);
+        }
+        self.meter.push(&self.resampled);
+        self.encoder.push(&self.resampled)?;
+        Ok(rate.is_some())
+    }
+
+    /// What came of it, once it has come to the end.
+    ///
+    /// # Errors
+    /// [`MediaError::Broken`] if there was no sound; what the disk says.
+    pub(super) fn finish(self) -> Result<Converted, MediaError> {
+        if self.encoder.samples() == 0 {
+            return Err(MediaError::Broken("there is no sound in it".to_owned()));
+        }
+        let length = self.encoder.samples() * 1000 / u64::from(RATE);
+        self.encoder.finish()?;
+        Ok(Converted {
+            file: self.file,
+            length,
+            waveform: self.meter.finish(),
+        })
+    }
+}
+
+/// Loudness needs no more than this of an OGG/Opus file; half the work of 48 kHz.
+const LISTENING_RATE: i32 = 16_000;
+/// The longest packet, in samples: 120 ms.
+const LONGEST: usize = LISTENING_RATE as usize * 120 / 1000;
+
+/// Looks for the waveform of an OGG/Opus file.
+pub(super) struct Listening {
+    /// `None` if its packets cannot be decoded; they are sent all the same.
+    ear: Option<Ear>,
+}
+
+struct Ear {
+    reader: opus_pure::OggOpusReader<BufReader<File>>,
+    decoder: opus_pure::OpusDecoder,
+    packet: opus_pure::OggPacket,
+    sound: Vec<f32>,
+    meter: Meter,
+}
+
+impl std::fmt::Debug for Listening {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Listening").finish_non_exhaustive()
+    }
+}
+
+impl Listening {
+    /// # Errors
+    /// What the disk says.
+    pub(super) fn begin(mut source: File) -> Result<Listening, MediaError> {
+        source.seek(SeekFrom::Start(0))?;
+        let ear = guarded(|| {
+            let reader =
+                opus_pure::OggOpusReader::new(BufReader::new(source)).map_err(opus_error)?;
+            // Several streams in a packet are surround sound, which no voice note is.
+            if reader.head().stream_count > 1 {
+                return Ok(None);
+            }
+            Ok(Some(Ear {
+                reader,
+                decoder: opus_pure::OpusDecoder::new(LISTENING_RATE, 1).map_err(opus_error)?,
+                packet: opus_pure::OggPacket::default(),
+                sound: vec![0.0; LONGEST],
+                meter: Meter::default(),
+            }))
+        });
+        Ok(Listening {
+            ear: or_nothing(ear)?.flatten(),
+        })
+    }
+
+    /// Listens until a moment, or to the end; whether that has come.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub(super) fn step(&mut self, until: Option<Instant>) -> Result<bool, MediaError> {
+        let Some(ear) = &mut self.ear else {
+            return Ok(true);
+        };
+        let ended = or_nothing(guarded(|| ear.listen(until)))?;
+        if ended.is_none() {
+            self.ear = None;
+        }
+        Ok(ended.unwrap_or(true))
+    }
+
+    /// 64 values of 0 to 100.
+    pub(super) fn finish(self) -> Option<Vec<u8>> {
+        self.ear.map(|ear| ear.meter.finish())
+    }
+}
+
+impl Ear {
+    fn listen(&mut self, until: Option<Instant>) -> Result<bool, MediaError> {
+        while self
+            .reader
+            .read_packet_into(&mut self.packet)
+            .map_err(opus_error)?
+        {
+            let count = self
+                .decoder
+                .decode(&self.packet.data, LONGEST, &mut self.sound)
                 .map_err(opus_error)?;
-            meter.push(sound.get(..count).unwrap_or_default());
+            self.meter.push(self.sound.get(..count).unwrap_or_default());
+            if until.is_some_and(|until| Instant::now() >= until) {
+                return Ok(false);
+            }
         }
-        Ok(Some(meter.finish()))
-    });
-    match measured {
+        Ok(true)
+    }
+}
+
+/// What can be done without, unless the disk fails.
+fn or_nothing<T>(result: Result<T, MediaError>) -> Result<Option<T>, MediaError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
         Err(MediaError::Io(error)) => Err(MediaError::Io(error)),
         Err(_) => Ok(None),
-        measured => measured,
     }
 }
 

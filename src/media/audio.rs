@@ -4,6 +4,7 @@ use std::fs::File;
 use std::time::Instant;
 
 use super::content::{Content, Ogg};
+use super::sound::Sound;
 use super::{MediaError, Prepared, Spool, Spooled, ogg, seconds};
 
 #[cfg(feature = "voice")]
@@ -16,13 +17,19 @@ const OGG_OPUS: &str = "audio/ogg; codecs=opus";
 #[derive(Debug)]
 pub(super) enum Progress {
     Done(Prepared),
-    More(Box<Work>),
+    More(Work),
 }
+
+/// What a sound should be, said to those whose file cannot be read.
+const READ: &str = "audio that can be converted (MP3, MP2, AAC, M4A, ALAC, WAV, AIFF, CAF, FLAC, OGG or WebM); \
+    convert it to MP3, M4A, OGG or WAV, or send it as a document";
 
 /// What is done in steps: until a moment, or to the end without one.
 #[cfg(feature = "voice")]
 #[derive(Debug)]
 pub(super) enum Work {
+    /// With where it begins, and what is needed to begin anew.
+    Copy(Box<voice::Copy>, Opened),
     Convert(bool, Box<voice::Conversion>),
     /// OGG/Opus goes as it is; only its waveform is missing.
     Listen(Prepared, Box<voice::Listening>),
@@ -32,47 +39,56 @@ pub(super) enum Work {
 #[derive(Debug)]
 pub(super) enum Work {}
 
-/// Takes OGG/Opus as it is, and converts the rest.
+/// A file that was found to be sound.
+#[derive(Debug)]
+pub(super) struct Opened {
+    sound: Sound,
+    start: u64,
+    source: File,
+    ptt: bool,
+    spool: Spool,
+}
+
+/// Takes mono OGG/Opus as it is, and converts the rest.
 pub(super) fn begin(
     ptt: bool,
     content: Content,
     start: u64,
-    source: File,
+    mut source: File,
     file: Spooled,
     spool: &Spool,
 ) -> Result<Progress, MediaError> {
-    match content {
-        Content::Ogg(Ogg::Opus) => {
-            let length = ogg::length(&source)?;
-            let prepared = Prepared {
-                seconds: seconds(length),
-                ..Prepared::plain(file, OGG_OPUS)?
-            };
-            match ptt {
-                true => listen(prepared, source),
-                false => Ok(Progress::Done(prepared)),
-            }
-        }
-        Content::Mp3
-        | Content::Adts
-        | Content::Flac
-        | Content::Wav
-        | Content::Ogg(Ogg::Vorbis | Ogg::Flac)
-        | Content::Iso(_) => convert(ptt, content, start, source, spool),
-        _ => Err(MediaError::NotWhat {
-            expected: "audio (MP3, AAC, M4A, WAV, FLAC or OGG)",
+    let Some((sound, start)) = Sound::of(&mut source, content, start)? else {
+        return Err(MediaError::NotWhat {
+            expected: READ,
             found: content.name(),
-        }),
+        });
+    };
+    if sound == Sound::Ogg(Ogg::Opus) && (ogg::is_mono(&source)? || cfg!(not(feature = "voice"))) {
+        let length = ogg::length(&source)?;
+        let prepared = Prepared {
+            seconds: seconds(length),
+            ..Prepared::plain(file, OGG_OPUS)?
+        };
+        return match ptt {
+            true => listen(prepared, source),
+            false => Ok(Progress::Done(prepared)),
+        };
     }
+    convert(Opened {
+        sound,
+        start,
+        source,
+        ptt,
+        spool: spool.clone(),
+    })
 }
 
 #[cfg(feature = "voice")]
 fn listen(prepared: Prepared, source: File) -> Result<Progress, MediaError> {
     let listening = voice::Listening::begin(source)?;
-    Ok(Progress::More(Box::new(Work::Listen(
-        prepared,
-        Box::new(listening),
-    ))))
+    let work = Work::Listen(prepared, Box::new(listening));
+    Ok(Progress::More(work))
 }
 
 #[cfg(not(feature = "voice"))]
@@ -82,63 +98,86 @@ fn listen(prepared: Prepared, _source: File) -> Result<Progress, MediaError> {
 }
 
 #[cfg(feature = "voice")]
-fn convert(
-    ptt: bool,
-    content: Content,
-    start: u64,
-    source: File,
-    spool: &Spool,
-) -> Result<Progress, MediaError> {
-    let conversion = voice::Conversion::begin(content, start, source, ptt, spool)?;
-    let conversion = Box::new(conversion);
-    Ok(Progress::More(Box::new(Work::Convert(ptt, conversion))))
+fn convert(opened: Opened) -> Result<Progress, MediaError> {
+    let Opened {
+        sound, start, ptt, ..
+    } = opened;
+    let source = opened.source.try_clone()?;
+    let work = match voice::begin(sound, start, source, ptt, &opened.spool)? {
+        voice::Begun::Copy(copy) => Work::Copy(copy, opened),
+        voice::Begun::Convert(conversion) => Work::Convert(ptt, conversion),
+    };
+    Ok(Progress::More(work))
 }
 
 #[cfg(not(feature = "voice"))]
-fn convert(
-    _ptt: bool,
-    content: Content,
-    _start: u64,
-    _source: File,
-    _spool: &Spool,
-) -> Result<Progress, MediaError> {
+fn convert(opened: Opened) -> Result<Progress, MediaError> {
     Err(MediaError::Unsupported(format!(
-        "it is {}, and this server was built without `voice`, so that only OGG/Opus can be sent as audio",
-        content.name()
+        "it is {:?}, and this server was built without `voice`, so that only OGG/Opus can be sent as audio",
+        opened.sound
     )))
 }
 
 impl Work {
     #[cfg(feature = "voice")]
-    pub(super) fn step(
-        mut self: Box<Self>,
-        until: Option<Instant>,
-    ) -> Result<Progress, MediaError> {
-        let ended = match &mut *self {
-            Work::Convert(_, conversion) => conversion.step(until)?,
-            Work::Listen(_, listening) => listening.step(until)?,
-        };
-        if !ended {
-            return Ok(Progress::More(self));
-        }
-        Ok(Progress::Done(match *self {
-            Work::Convert(ptt, conversion) => {
-                let converted = conversion.finish()?;
-                Prepared {
-                    seconds: seconds(converted.length),
-                    waveform: ptt.then_some(converted.waveform),
-                    ..Prepared::plain(converted.file, OGG_OPUS)?
+    pub(super) fn step(self, until: Option<Instant>) -> Result<Progress, MediaError> {
+        let more = |work| Ok(Progress::More(work));
+        match self {
+            Work::Copy(mut copy, opened) => match copy.step(until)? {
+                voice::Copied::More => more(Work::Copy(copy, opened)),
+                voice::Copied::All => {
+                    let prepared = as_sent(copy.finish()?)?;
+                    match opened.ptt {
+                        true => {
+                            let source = File::open(prepared.file.path())?;
+                            listen(prepared, source)
+                        }
+                        false => Ok(Progress::Done(prepared)),
+                    }
                 }
-            }
-            Work::Listen(prepared, listening) => Prepared {
-                waveform: listening.finish(),
-                ..prepared
+                voice::Copied::Stereo => {
+                    let Opened {
+                        sound,
+                        start,
+                        source,
+                        ptt,
+                        spool,
+                    } = opened;
+                    let conversion = voice::Conversion::begin(sound, start, source, ptt, &spool)?;
+                    more(Work::Convert(ptt, Box::new(conversion)))
+                }
             },
-        }))
+            Work::Convert(ptt, mut conversion) => match conversion.step(until)? {
+                false => more(Work::Convert(ptt, conversion)),
+                true => {
+                    let mut converted = conversion.finish()?;
+                    let waveform = std::mem::take(&mut converted.waveform);
+                    Ok(Progress::Done(Prepared {
+                        waveform: ptt.then_some(waveform),
+                        ..as_sent(converted)?
+                    }))
+                }
+            },
+            Work::Listen(prepared, mut listening) => match listening.step(until)? {
+                false => more(Work::Listen(prepared, listening)),
+                true => Ok(Progress::Done(Prepared {
+                    waveform: listening.finish(),
+                    ..prepared
+                })),
+            },
+        }
     }
 
     #[cfg(not(feature = "voice"))]
-    pub(super) fn step(self: Box<Self>, _until: Option<Instant>) -> Result<Progress, MediaError> {
-        match *self {}
+    pub(super) fn step(self, _until: Option<Instant>) -> Result<Progress, MediaError> {
+        match self {}
     }
+}
+
+#[cfg(feature = "voice")]
+fn as_sent(converted: voice::Converted) -> Result<Prepared, MediaError> {
+    Ok(Prepared {
+        seconds: seconds(converted.length),
+        ..Prepared::plain(converted.file, OGG_OPUS)?
+    })
 }

@@ -4,12 +4,17 @@
 //! Only the boxes that say so are read, one at a time: memory does not grow with the file, and a box
 //! that promises more than its parent holds ends the reading of that parent.
 
+mod fragments;
+
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 use super::MediaError;
+use fragments::Clocks;
 
 /// Boxes looked at in one file: a hundred tracks have some thousand.
 const BOXES: u32 = 20_000;
+/// Those of fragments besides: some ten in each, of which there may be one a second.
+const IN_FRAGMENTS: u32 = 400_000;
 
 /// What a film's head says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -19,7 +24,7 @@ pub(super) struct Film {
     pub(super) has_sound: bool,
     /// Milliseconds.
     pub(super) length: Option<u64>,
-    /// What of the first track of sound is to be heard: milliseconds left out at its start, which are
+    /// What of the first track of sound is to be heard: microseconds left out at its start, which are
     /// its encoder's delay, and how many follow.
     pub(super) heard: Option<(u64, u64)>,
     /// Bytes of the index, which players keep in memory.
@@ -37,14 +42,27 @@ pub(super) fn read<R: Read + Seek>(source: R) -> Result<Film, MediaError> {
     };
     let end = boxes.source.seek(SeekFrom::End(0))?;
     let mut film = Film::default();
-    let mut found = false;
+    let (mut found, mut has_fragments) = (false, false);
+    let mut clocks = Clocks::default();
     boxes.each(0, end, &mut |boxes, part| {
-        if &part.kind == b"moov" && !found {
-            found = true;
-            film = movie(boxes, part)?;
+        match &part.kind {
+            b"moov" if !found => {
+                found = true;
+                film = movie(boxes, part, &mut clocks)?;
+                boxes.left = IN_FRAGMENTS;
+            }
+            b"moof" if found => {
+                has_fragments = true;
+                clocks.fragment(boxes, part)?;
+            }
+            _ => {}
         }
         Ok(())
     })?;
+    // What is counted is true, whatever the head says.
+    if has_fragments && let Some(length) = clocks.length() {
+        film.length = Some(length);
+    }
     if found {
         Ok(film)
     } else {
@@ -61,11 +79,13 @@ struct Part {
 
 #[derive(Debug, Default)]
 struct Track {
+    id: u32,
     kind: [u8; 4],
     size: (u32, u32),
-    /// Units a second, and milliseconds.
+    /// Units a second; milliseconds, and those units.
     scale: u32,
     length: Option<u64>,
+    units: u64,
     /// Its only edit: length in the film's units, start in its own.
     edit: Option<(u64, u64)>,
 }
@@ -132,6 +152,12 @@ impl<R: Read + Seek> Boxes<R> {
 
     /// The length in milliseconds out of `mvhd` or `mdhd`, which begin alike.
     fn length(&mut self, part: Part) -> io::Result<Option<u64>> {
+        let units = self.units(part)?;
+        Ok(units.and_then(|(scale, length)| milliseconds(scale, length)))
+    }
+
+    /// Units a second, and the length in them.
+    fn units(&mut self, part: Part) -> io::Result<Option<(u32, u64)>> {
         let (scale, length) = match self.fields::<4>(part)? {
             Some([1, ..]) => {
                 let Some(fields) = self.fields::<32>(part)? else {
@@ -150,7 +176,7 @@ impl<R: Read + Seek> Boxes<R> {
             }
             None => return Ok(None),
         };
-        Ok(milliseconds(scale, length))
+        Ok(Some((scale, length)))
     }
 }
 
@@ -162,7 +188,16 @@ fn milliseconds(scale: u32, length: u64) -> Option<u64> {
     length.checked_mul(1000)?.checked_div(u64::from(scale))
 }
 
-fn movie<R: Read + Seek>(boxes: &mut Boxes<R>, part: Part) -> io::Result<Film> {
+fn microseconds(scale: u32, length: u64) -> Option<u64> {
+    let micros = (u128::from(length) * 1_000_000).checked_div(u128::from(scale))?;
+    u64::try_from(micros).ok()
+}
+
+fn movie<R: Read + Seek>(
+    boxes: &mut Boxes<R>,
+    part: Part,
+    clocks: &mut Clocks,
+) -> io::Result<Film> {
     let mut film = Film {
         index: part.end - part.start,
         ..Film::default()
@@ -170,6 +205,7 @@ fn movie<R: Read + Seek>(boxes: &mut Boxes<R>, part: Part) -> io::Result<Film> {
     let mut longest = None;
     let mut sound = None;
     let mut fragments = (0, None);
+    let mut defaults = Vec::new();
     boxes.each(part.start, part.end, &mut |boxes, part| {
         match &part.kind {
             b"mvhd" => {
@@ -179,6 +215,9 @@ fn movie<R: Read + Seek>(boxes: &mut Boxes<R>, part: Part) -> io::Result<Film> {
                 }
             }
             b"mvex" => boxes.each(part.start, part.end, &mut |boxes, part| {
+                if &part.kind == b"trex" && defaults.len() < 64 {
+                    defaults.push(part);
+                }
                 if &part.kind == b"mehd" {
                     fragments.1 = match boxes.fields::<12>(part)? {
                         Some(fields) if fields[0] == 1 => Some(be64(&fields, 4)),
@@ -192,6 +231,7 @@ fn movie<R: Read + Seek>(boxes: &mut Boxes<R>, part: Part) -> io::Result<Film> {
             b"trak" => {
                 let track = track(boxes, part)?;
                 longest = longest.max(track.length);
+                clocks.add(track.id, track.scale, track.units);
                 match &track.kind {
                     b"vide" if film.picture.is_none() => film.picture = Some(track.size),
                     b"soun" => {
@@ -207,14 +247,24 @@ fn movie<R: Read + Seek>(boxes: &mut Boxes<R>, part: Part) -> io::Result<Film> {
         }
         Ok(())
     })?;
+    // The tracks that they are about can come behind them.
+    let is_fragmented = !defaults.is_empty();
+    for part in defaults {
+        clocks.defaults(boxes, part)?;
+    }
     let in_fragments = fragments
         .1
         .and_then(|length| milliseconds(fragments.0, length));
     film.length = film.length.or(in_fragments).or(longest);
     film.heard = sound.and_then(|track| {
         let (length, start) = track.edit?;
-        let skipped = milliseconds(track.scale, start).unwrap_or(0);
-        Some((skipped, milliseconds(fragments.0, length)?))
+        let skipped = microseconds(track.scale, start).unwrap_or(0);
+        // In fragments nothing was known of the length; in others nothing is nonsense.
+        match length {
+            0 if is_fragmented => Some((skipped, u64::MAX)),
+            0 => None,
+            length => Some((skipped, microseconds(fragments.0, length)?)),
+        }
     });
     Ok(film)
 }
@@ -223,7 +273,12 @@ fn track<R: Read + Seek>(boxes: &mut Boxes<R>, part: Part) -> io::Result<Track> 
     let mut track = Track::default();
     boxes.each(part.start, part.end, &mut |boxes, part| {
         match &part.kind {
-            b"tkhd" => track.size = shown_size(boxes, part)?,
+            b"tkhd" => {
+                track.size = shown_size(boxes, part)?;
+                if let Some(fields) = boxes.fields::<24>(part)? {
+                    track.id = be32(&fields, if fields[0] == 1 { 20 } else { 12 });
+                }
+            }
             b"edts" => boxes.each(part.start, part.end, &mut |boxes, part| {
                 if &part.kind == b"elst" {
                     track.edit = only_edit(boxes, part)?;
@@ -234,6 +289,7 @@ fn track<R: Read + Seek>(boxes: &mut Boxes<R>, part: Part) -> io::Result<Track> 
                 match &part.kind {
                     b"mdhd" => {
                         track.length = boxes.length(part)?;
+                        track.units = boxes.units(part)?.map_or(0, |(_, units)| units);
                         if let Some(fields) = boxes.fields::<24>(part)? {
                             track.scale = be32(&fields, if fields[0] == 1 { 20 } else { 12 });
                         }

@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | image | JPEG, PNG, WebP, GIF | the same, with size and thumbnail |
 //! | video | MP4, MOV, 3GP | the same, with size and seconds |
-//! | audio | MP3, AAC, M4A, WAV, FLAC, OGG | OGG/Opus, mono, with seconds; a voice note with its waveform |
+//! | audio | MP3, MP2, AAC, M4A, ALAC, WAV, AIFF, CAF, FLAC, OGG, WebM, GSM | OGG/Opus, mono, with seconds; a voice note with its waveform |
 //! | sticker | WebP | the same, with size |
 //! | document | anything | the same |
 //!
@@ -23,6 +23,7 @@ mod files;
 mod image;
 mod iso;
 mod ogg;
+mod sound;
 mod space;
 mod spool;
 #[cfg(test)]
@@ -103,7 +104,9 @@ pub enum MediaError {
     #[error("the file is damaged: {0}")]
     Broken(String),
     /// It is what it was meant to be, but of a kind that cannot be converted.
-    #[error("the file cannot be converted: {0}")]
+    #[error(
+        "the file cannot be converted: {0}; convert it to MP3, M4A, OGG or WAV, or send it as a document"
+    )]
     Unsupported(String),
     #[error("the sound lasts longer than {limit} minutes")]
     TooLong { limit: u32 },
@@ -122,7 +125,7 @@ pub struct Work {
 #[derive(Debug)]
 enum State {
     New(Spooled),
-    Sound(Box<audio::Work>),
+    Sound(audio::Work),
     Over,
 }
 

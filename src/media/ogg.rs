@@ -52,6 +52,20 @@ pub(super) fn length<R: Read + Seek>(mut source: R) -> Result<u64, MediaError> {
     }
 }
 
+/// Whether an OGG/Opus file says that it has one channel.
+///
+/// # Errors
+/// What the disk says.
+pub(super) fn is_mono<R: Read + Seek>(mut source: R) -> Result<bool, MediaError> {
+    let mut head = Vec::new();
+    source.seek(SeekFrom::Start(0))?;
+    source.take(512).read_to_end(&mut head)?;
+    let segments = head.get(26).copied().map_or(0, usize::from);
+    let packet = head.get(27 + segments..).unwrap_or_default();
+    // Of those that say nothing sensible, `length` says so.
+    Ok(!packet.starts_with(b"OpusHead") || packet.get(9).is_none_or(|channels| *channels == 1))
+}
+
 fn sum(segments: &[u8]) -> i64 {
     segments.iter().map(|segment| i64::from(*segment)).sum()
 }

@@ -136,3 +136,52 @@ fn a_long_sound_holds_nobody_up_and_ends_with_its_client() {
         "{all:?}"
     );
 }
+
+/// As browsers, phones and telephone systems record, and as the receiver's phone plays it.
+#[test]
+fn what_is_recorded_anywhere_arrives_as_a_voice_note() {
+    let world = World::new();
+    let server = world.server_with(&[("WILDCAT_LIMITS_MESSAGES_PER_MINUTE", "600")]);
+    world.pair(&server, "alice", ALICE);
+    let carl = world.phone(CARL, "Carl");
+    let names = [
+        "tone.webm",
+        "stereo.webm",
+        "tone-opus.mp4",
+        "alac.m4a",
+        "adpcm-ima.wav",
+        "gsm.wav",
+        "ima4.aifc",
+        "opus.caf",
+        "tone.mp2",
+        "center.ogg",
+    ];
+    for (count, name) in names.iter().enumerate() {
+        let content = std::fs::read(format!("tests/fixtures/media/{name}")).expect("a sound");
+        send(
+            &world,
+            &server,
+            "alice",
+            "audio",
+            sound(CARL, name, &content),
+        )
+        .expect(200);
+        let got = carl.received(count + 1).remove(count);
+        assert_eq!(
+            got["media"]["error"],
+            serde_json::Value::Null,
+            "{name}: {got}"
+        );
+        assert_eq!(
+            got["media"]["mimetype"], "audio/ogg; codecs=opus",
+            "{name}: {got}"
+        );
+    }
+    let pdf = sound(CARL, "a.mp3", b"%PDF-1.7\n");
+    let answer = send(&world, &server, "alice", "audio", pdf).expect(400);
+    let words = answer["error"].as_str().expect("words");
+    assert!(
+        words.contains("convert it to MP3, M4A, OGG or WAV"),
+        "{words}"
+    );
+}

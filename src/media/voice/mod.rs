@@ -1,21 +1,33 @@
 //! Conversion to what WhatsApp plays: mono OGG/Opus at 48 kHz.
 //!
-//! Packet by packet: [`decode`] reads one, mixes it down, [`resample`] brings it to 48 kHz, [`waveform`]
-//! looks at it and [`encode`] writes it. Nothing grows with the length of the sound.
+//! Packet by packet: [`packets`] takes one out of its container, [`decode`] decodes it, [`mix`] mixes it
+//! down, [`resample`] brings it to 48 kHz, [`waveform`] looks at it and [`encode`] writes it. What is mono Opus
+//! already is only put into OGG ([`opus::Copy`]). Nothing grows with the length of the sound.
 
+mod caf;
+mod chunks;
 mod decode;
 mod encode;
+mod gsm;
+mod mix;
+mod opus;
+mod packets;
 mod resample;
 mod waveform;
+mod webm;
 
 use std::fs::File;
 use std::io::{self, BufReader, Seek as _, SeekFrom};
 use std::time::{Duration, Instant};
 
-use super::content::Content;
+use symphonia::core::errors::Error;
+
+use super::sound::Sound;
 use super::{MediaError, Spool, Spooled, guarded};
 use decode::Decoder;
 use encode::Encoder;
+pub(super) use opus::{Copied, Copy};
+use packets::Codec;
 use resample::Resampler;
 use waveform::Meter;
 
@@ -34,6 +46,39 @@ pub(super) struct Converted {
     pub(super) length: u64,
     /// 64 values of 0 to 100.
     pub(super) waveform: Vec<u8>,
+}
+
+/// What is to be done with a sound.
+pub(super) enum Begun {
+    /// It is Opus: perhaps its packets can go as they are.
+    Copy(Box<Copy>),
+    Convert(Box<Conversion>),
+}
+
+/// Opens a file whose content begins at `start`.
+///
+/// # Errors
+/// [`MediaError::Broken`] if there is no sound in it, [`MediaError::Unsupported`] if it is of a kind
+/// that is not decoded; what the disk says.
+pub(super) fn begin(
+    sound: Sound,
+    start: u64,
+    file: File,
+    ptt: bool,
+    spool: &Spool,
+) -> Result<Begun, MediaError> {
+    let source = packets::open(sound, start, file)?;
+    Ok(match &source.codec {
+        Codec::Opus(head) => {
+            let samples = |(_, micros): (u64, u64)| {
+                u64::try_from(u128::from(micros) * u128::from(RATE) / 1_000_000).ok()
+            };
+            let take = source.heard.and_then(samples).unwrap_or(u64::MAX);
+            let head = head.clone();
+            Begun::Copy(Box::new(Copy::begin(source.packets, &head, take, spool)?))
+        }
+        _ => Begun::Convert(Box::new(Conversion::of(source, ptt, spool)?)),
+    })
 }
 
 /// A sound on its way to OGG/Opus.
@@ -55,19 +100,20 @@ impl std::fmt::Debug for Conversion {
 }
 
 impl Conversion {
-    /// Opens a file whose content begins at `start`.
-    ///
     /// # Errors
-    /// [`MediaError::Broken`] if there is no sound in it, [`MediaError::Unsupported`] if it is of a kind
-    /// that is not decoded; what the disk says.
+    /// As [`begin`].
     pub(super) fn begin(
-        content: Content,
+        sound: Sound,
         start: u64,
-        source: File,
+        file: File,
         ptt: bool,
         spool: &Spool,
     ) -> Result<Conversion, MediaError> {
-        let decoder = Decoder::open(content, start, source)?;
+        Conversion::of(packets::open(sound, start, file)?, ptt, spool)
+    }
+
+    fn of(source: packets::Source, ptt: bool, spool: &Spool) -> Result<Conversion, MediaError> {
+        let decoder = Decoder::new(source)?;
         let (file, to) = spool.create()?;
         Ok(Conversion {
             decoder,
@@ -84,7 +130,7 @@ impl Conversion {
     /// Converts until a moment, or to the end; whether that has come.
     ///
     /// # Errors
-    /// As [`Conversion::begin`], and [`MediaError::TooLong`].
+    /// As [`begin`], and [`MediaError::TooLong`].
     pub(super) fn step(&mut self, until: Option<Instant>) -> Result<bool, MediaError> {
         let began = Instant::now();
         loop {
@@ -253,6 +299,16 @@ fn opus_error(error: opus_pure::Error) -> MediaError {
         opus_pure::Error::Io(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
             MediaError::Io(error)
         }
+        error => MediaError::Broken(error.to_string()),
+    }
+}
+
+fn explain(error: Error) -> MediaError {
+    match error {
+        Error::IoError(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
+            MediaError::Io(error)
+        }
+        Error::Unsupported(what) => MediaError::Unsupported(what.to_owned()),
         error => MediaError::Broken(error.to_string()),
     }
 }

@@ -251,6 +251,9 @@ impl Api {
 /// How long a request may take that moves a file to or from WhatsApp, which may be behind a slow line.
 const WITH_FILE: Duration = Duration::from_secs(15 * 60);
 
+/// The same for sound, which may be converted for 30 minutes, with turns for others between.
+const WITH_SOUND: Duration = Duration::from_secs(45 * 60);
+
 /// Where clients wait for events.
 const EVENTS: &str = "/events";
 
@@ -259,6 +262,10 @@ impl Respond for Api {
         let path = request.url().path().trim_end_matches('/');
         if path == EVENTS {
             return usual.saturating_add(events::MAX_WAIT);
+        }
+        // Who leaves before that ends the conversion.
+        if path.ends_with("/message/send/audio") {
+            return usual.max(WITH_SOUND);
         }
         let moves_a_file = ROUTES.iter().any(|route| {
             let is_file = route.path.contains("/send/") || route.path.contains("/media");

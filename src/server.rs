@@ -28,6 +28,8 @@ use crate::{clock, console};
 
 /// How long requests in flight may take after the signal to stop.
 const FINISH_REQUESTS: Duration = Duration::from_millis(1_500);
+/// How long of that they have for their answers, before each is told that the server stops.
+const LAST_REQUESTS: Duration = Duration::from_millis(1_000);
 /// How long the sessions may take to write down what is under way, after that.
 const FINISH_SESSIONS: Duration = Duration::from_millis(2_500);
 
@@ -216,7 +218,7 @@ impl Server {
         };
         let accounts = Accounts::open(wiring, sending_limits(config))?;
         let shutdown = Shutdown::new();
-        let fetch = net::http::client(
+        let fetch = net::http::Clients::new(
             net::http::Limits {
                 timeout: api::FETCH,
                 max_body: usize::try_from(config.limits.max_file).unwrap_or(usize::MAX),
@@ -228,7 +230,7 @@ impl Server {
         );
         let deliveries = Deliveries::start(
             store.clone(),
-            net::http::client(
+            net::http::Clients::new(
                 net::http::Limits {
                     timeout: config.webhooks.timeout,
                     // A longer answer is no failure: its rest is not read.
@@ -242,6 +244,7 @@ impl Server {
             Arc::clone(&executor),
             DeliverySettings {
                 timeout: config.webhooks.timeout,
+                local_urls: config.auth.local_urls,
                 max_hooks: config.webhooks.max_hooks,
                 max_parallel: config.webhooks.max_parallel,
                 max_concurrent: config.webhooks.max_concurrent,
@@ -420,6 +423,7 @@ fn first_steps(address: SocketAddr) -> String {
 fn sending_limits(config: &Config) -> SendingLimits {
     let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     SendingLimits {
+        accounts: config.limits.max_accounts,
         messages_per_minute: config.limits.messages_per_minute,
         outbox: Bounds {
             count: config.outbox.max_messages,
@@ -437,6 +441,7 @@ fn api_config(config: &Config) -> ApiConfig {
         patience: config.health.patience,
         max_json: config.server.max_body,
         max_file: config.limits.max_file,
+        local_urls: config.auth.local_urls,
         heartbeat: config.events.heartbeat,
         limits: ServerLimits {
             connections: config.server.max_connections,
@@ -444,6 +449,7 @@ fn api_config(config: &Config) -> ApiConfig {
             head: config.server.request_timeout,
             request: config.server.request_timeout,
             write: config.server.request_timeout,
+            stop: LAST_REQUESTS,
         },
     }
 }

@@ -188,7 +188,8 @@ impl Accounts {
     /// Adds an account and starts its pairing.
     ///
     /// # Errors
-    /// [`AccountError::AlreadyExists`], [`AccountError::ShuttingDown`], or the store's.
+    /// [`AccountError::AlreadyExists`], [`AccountError::TooManyAccounts`],
+    /// [`AccountError::ShuttingDown`], or the store's.
     pub async fn create(&self, new: NewAccount) -> Result<AccountView, AccountError> {
         let accounts = self.clone();
         self.whole(async move { accounts.create_now(new).await })
@@ -201,19 +202,25 @@ impl Accounts {
         }
         let id = new.id.clone();
         let now = clock::now();
+        let most = self.0.limits.accounts;
         let record = self
             .0
             .wiring
             .store
             .write(move |tx| {
+                let view = tx.view();
+                if records::count(&view)? >= most && records::number(&view, &new.id)?.is_none() {
+                    return Ok(Err(AccountError::TooManyAccounts { most }));
+                }
                 let collection_name = new
                     .collection_name
                     .clone()
                     .unwrap_or_else(|| format!("auth_{}", new.id));
-                records::create(tx, &new.id, new.name.clone(), collection_name, now)
+                let name = new.name.clone();
+                let created = records::create(tx, &new.id, name, collection_name, now)?;
+                Ok(created.ok_or(AccountError::AlreadyExists))
             })
-            .await?
-            .ok_or(AccountError::AlreadyExists)?;
+            .await??;
         self.start_driver(&record);
         self.connect(&id).await?;
         self.get(&id)

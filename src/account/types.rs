@@ -277,6 +277,8 @@ pub struct OutboxView {
 /// What bounds the sending of each account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SendingLimits {
+    /// Accounts that there may be.
+    pub accounts: usize,
     pub messages_per_minute: u32,
     /// Of the outbox.
     pub outbox: Bounds,
@@ -304,6 +306,11 @@ pub enum AccountError {
     NotFound,
     #[error("Account already exists")]
     AlreadyExists,
+    #[error(
+        "There are {most} accounts already, the most that limits.max_accounts allows: delete one, or raise \
+         the limit"
+    )]
+    TooManyAccounts { most: usize },
     #[error("Account not connected")]
     NotConnected { status: Status },
     /// There is no QR code to show.

@@ -4,6 +4,8 @@ use http_types::{Method, Response, StatusCode};
 use serde_json::{Map, Value};
 
 use super::answer::failure;
+use super::auth::SLOWED;
+use super::serve::HeldBack;
 use crate::account::AccountError;
 use crate::keys::KeyError;
 use crate::media::MediaError;
@@ -218,6 +220,7 @@ impl ApiError {
             ApiError::Account(
                 AccountError::NotFound
                 | AccountError::AlreadyExists
+                | AccountError::TooManyAccounts { .. }
                 | AccountError::QuotedNotFound
                 | AccountError::MessageNotFound
                 | AccountError::NoMedia
@@ -267,7 +270,13 @@ impl ApiError {
     pub fn into_response(self) -> Response {
         let status = self.status();
         let words = if status.is_server_error() {
-            log::error!("a request failed: {}", self.cause());
+            match &self {
+                // As many as strangers like: the connections count them. And a stop is logged as such.
+                ApiError::TooManyConnections | ApiError::Account(AccountError::ShuttingDown) => {
+                    log::debug!("a request failed: {}", self.cause());
+                }
+                _ => log::error!("a request failed: {}", self.cause()),
+            }
             self.words_for_caller()
         } else {
             self.to_string()
@@ -298,6 +307,9 @@ impl ApiError {
         ) = &self
         {
             response.insert_header("Retry-After", WHATSAPP_PAUSE.to_string());
+        }
+        if let ApiError::WrongKeys { .. } = &self {
+            response.ext_mut().insert(HeldBack(SLOWED));
         }
         if status == StatusCode::Unauthorized {
             // Makes browsers ask for it, and take the key as the password.
@@ -368,6 +380,7 @@ fn account_status(error: &AccountError) -> StatusCode {
         AccountError::CallerLeft => StatusCode::RequestTimeout,
         AccountError::MediaUnavailable(_) => StatusCode::InternalServerError,
         AccountError::AlreadyPaired { .. }
+        | AccountError::TooManyAccounts { .. }
         | AccountError::AlreadySending
         | AccountError::StillQueued
         | AccountError::KeyReused => StatusCode::Conflict,

@@ -48,7 +48,7 @@ impl Requests {
 
     /// One connection on which `data` comes in.
     pub fn connection(&self, data: &[u8]) {
-        let inbound = Inbound::new(Bytes(data.to_vec(), 0));
+        let inbound = Inbound::new(Bytes(data.to_vec(), 0), None);
         smol::block_on(self.executor.run(async {
             while inbound.begins().await {
                 let head = match inbound.head().await {

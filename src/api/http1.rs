@@ -18,6 +18,8 @@ use futures_lite::{AsyncRead, AsyncWrite, future};
 use http_types::{Body, Method, Request, Url};
 use smol::net::TcpStream;
 
+use super::crowd::{Seat, Stand};
+use super::headers;
 use crate::net::chunked::Chunked;
 
 /// The longest request head, in bytes.
@@ -59,6 +61,11 @@ pub enum HeadError {
     TooLarge,
     /// Not HTTP, in these words.
     Malformed(&'static str),
+    /// A header that cannot be understood.
+    Header {
+        name: &'static str,
+        expected: &'static str,
+    },
     /// HTTP, but a method that nobody knows, for this path.
     Method(String),
 }
@@ -88,9 +95,13 @@ struct State<S> {
     framing: Framing,
     /// What is left to write of a `100 Continue` before the body is read.
     interim: &'static [u8],
+    /// When the current head was complete.
+    began: Instant,
     /// Bytes of the current body that have come, and when the last of them did.
     received: u64,
     moved: Option<Instant>,
+    seat: Option<Arc<Seat>>,
+    waits: bool,
 }
 
 /// How much of the current request's body is to come.
@@ -102,15 +113,19 @@ enum Framing {
 }
 
 impl<S: Wire> Inbound<S> {
-    pub fn new(stream: S) -> Inbound<S> {
+    /// With a seat, that one is told while the client is waited for within a body.
+    pub fn new(stream: S, seat: Option<Arc<Seat>>) -> Inbound<S> {
         Inbound(Arc::new(Mutex::new(State {
             stream,
             buf: Vec::new(),
             pos: 0,
             framing: Framing::Done,
             interim: &[],
+            began: Instant::now(),
             received: 0,
             moved: None,
+            seat,
+            waits: false,
         })))
     }
 
@@ -211,8 +226,10 @@ impl<S: Wire> Inbound<S> {
             Framing::Chunked(_) => None,
         };
         state.framing = parsed.framing;
+        state.began = Instant::now();
         state.received = 0;
         state.moved = None;
+        state.waits = false;
         state.interim = if parsed.expects_continue {
             CONTINUE
         } else {
@@ -324,6 +341,24 @@ impl<S: Wire> State<S> {
         }
     }
 
+    /// Notes whether the client is waited for.
+    fn note(&mut self, waits: bool) {
+        if std::mem::replace(&mut self.waits, waits) == waits {
+            return;
+        }
+        let Some(seat) = &self.seat else {
+            return;
+        };
+        seat.stands(match waits {
+            true => Stand::Moving {
+                began: self.began,
+                last: self.moved.unwrap_or(self.began),
+                bytes: self.received,
+            },
+            false => Stand::Working(self.began),
+        });
+    }
+
     /// Takes body bytes out of the buffer; `None` if it held only framing.
     fn take_body(&mut self, out: &mut [u8]) -> io::Result<Option<usize>> {
         let there = &self.buf[self.pos..];
@@ -363,7 +398,9 @@ impl<S: Wire> AsyncRead for RequestBody<S> {
         out: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let mut state = self.0.state();
-        let read = ready!(state.poll_body(cx, out))?;
+        let polled = state.poll_body(cx, out);
+        state.note(polled.is_pending());
+        let read = ready!(polled)?;
         if read > 0 {
             state.received += read as u64;
             state.moved = Some(Instant::now());
@@ -426,21 +463,11 @@ fn parse(head: &[u8]) -> Result<Parsed, HeadError> {
     let mut request = Request::new(method, url);
     let (mut has_host, mut close, mut expects_continue) = (false, minor == 0, false);
     let (mut length, mut chunked) = (None, false);
+    headers::check(parsed.headers)
+        .map_err(|(name, expected)| HeadError::Header { name, expected })?;
     for header in parsed.headers.iter() {
-        // Bytes beyond ASCII are allowed on the wire, but nothing here is told by them. The header
-        // stays: that it is there may count.
-        let value: String = header
-            .value
-            .iter()
-            .map(|byte| {
-                if byte.is_ascii() {
-                    char::from(*byte)
-                } else {
-                    '?'
-                }
-            })
-            .collect();
-        let value = value.as_str();
+        let value = headers::text(header.value);
+        let value = &*value;
         match header.name.to_ascii_lowercase().as_str() {
             "host" if has_host => return Err(HeadError::Malformed("More than one Host header")),
             "host" => has_host = true,
@@ -535,7 +562,8 @@ mod tests {
         assert_eq!(parsed.request.url().query(), Some("a=1"));
         assert!(parsed.keep_alive && parsed.expects_continue);
         assert!(matches!(parsed.framing, Framing::Length(5)));
-        assert_eq!(parsed.request.header("X-Name").unwrap().as_str(), "J??rgen");
+        let name = parsed.request.header("X-Name").unwrap();
+        assert_eq!(name.as_str(), "J%C3%BCrgen");
     }
 
     #[test]

@@ -9,12 +9,14 @@ mod answer;
 mod auth;
 mod chats;
 mod connection;
+mod crowd;
 mod error;
 mod events;
 mod fetch;
 mod file_name;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod headers;
 mod health;
 mod http1;
 mod inflate;
@@ -46,6 +48,7 @@ use smol::lock::Semaphore;
 use crate::account::Accounts;
 use crate::config::Envelope;
 use crate::media::{Space, Spool};
+use crate::net::http::Clients;
 use crate::runtime::Pulse;
 use crate::runtime::Shutdown;
 use crate::runtime::tasks::{self, Kind};
@@ -69,7 +72,7 @@ pub struct ApiContext {
     /// Where files that come in go.
     pub spool: Spool,
     /// Fetches files that are given by a URL.
-    pub fetch: surf::Client,
+    pub fetch: Clients,
     /// Lets requests in.
     pub gate: Arc<Gate>,
     /// One for each client that may wait at the event log.
@@ -89,6 +92,8 @@ pub struct ApiConfig {
     pub max_json: usize,
     /// The largest file, in bytes.
     pub max_file: u64,
+    /// Whether files are fetched from this machine, too, for keys of one account.
+    pub local_urls: bool,
     /// How often an event stream without news says that it is alive.
     pub heartbeat: Duration,
     /// How long an account may be without its connection before that is a problem.
@@ -102,6 +107,7 @@ impl Default for ApiConfig {
             envelope: Envelope::Both,
             max_json: 1024 * 1024,
             max_file: 50 * 1024 * 1024,
+            local_urls: false,
             heartbeat: Duration::from_secs(15),
             patience: Duration::from_secs(120),
             limits: ServerLimits::default(),
@@ -292,7 +298,7 @@ impl Respond for Api {
         let path = request.url().path().to_owned();
         let method = request.method();
         let answer = async {
-            self.gate.admit(&mut request).await?;
+            self.gate.admit(&mut request)?;
             let answer = self.app.respond::<_, Response>(request).await;
             answer.map_err(|error| ApiError::Internal(error.to_string()))
         };

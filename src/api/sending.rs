@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::Req;
 use super::answer::Answer;
+use super::auth::Caller;
 use super::error::ApiError;
 use super::fetch::Wanted;
 use super::file_name;
@@ -12,6 +13,7 @@ use super::manner::{self, Begun};
 use super::upload::{Received, Room, Upload};
 use crate::account::{AccountError, Outcome, OutgoingMedia, OutgoingText, Sent};
 use crate::media::{MediaKind, Wish};
+use crate::net::reach::Reach;
 
 /// A file is sent as what the endpoint says.
 struct FileEndpoint {
@@ -171,7 +173,10 @@ async fn file(mut req: Req, endpoint: FileEndpoint) -> Result<Answer, ApiError> 
     };
     let received = match (upload.file, wanted) {
         (Some(received), _) => received,
-        (None, Some(wanted)) => wanted.fetch(&req.state().fetch, &room).await?,
+        (None, Some(wanted)) => {
+            let fetcher = req.state().fetcher(&Caller::of(&req));
+            wanted.fetch(fetcher, &room).await?
+        }
         (None, None) => return Err(ApiError::Invalid(endpoint.missing.to_owned())),
     };
     let Received {
@@ -276,6 +281,15 @@ pub async fn read(mut req: Req) -> Result<Answer, ApiError> {
 }
 
 impl super::ApiContext {
+    /// What fetches files by their URL for that caller.
+    fn fetcher(&self, caller: &Caller) -> &surf::Client {
+        let everywhere = self.config.local_urls || caller.only().is_none();
+        self.fetch.of(match everywhere {
+            true => Reach::Everywhere,
+            false => Reach::OtherHosts,
+        })
+    }
+
     pub(super) fn room(&self) -> Room {
         Room {
             spool: self.spool.clone(),

@@ -1,43 +1,60 @@
 //! The accept loop and the life of a connection: every wait has an end, every amount a bound.
 
-use std::collections::BTreeMap;
 use std::future::Future;
-use std::net::Shutdown;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::net::{IpAddr, Shutdown};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
 use async_h1::server::Encoder;
 use futures_lite::{AsyncRead, AsyncReadExt, AsyncWriteExt, FutureExt, future};
-use http_types::{Method, Request, Response};
+use http_types::{Method, Request, Response, StatusCode};
 use smol::lock::{Semaphore, SemaphoreGuardArc};
 use smol::net::{TcpListener, TcpStream};
 use smol::{Executor, Timer};
 
-use crate::account::Caller;
-
-use super::auth::Peer;
+use super::auth::{self, Peer};
+use super::crowd::{Crowd, Never, Seat, Stand};
 use super::error::ApiError;
 use super::http1::{Head, HeadError, Inbound, MAX_HEAD, Progress};
 use super::{Api, ApiContext};
+use crate::account::{AccountError, Caller};
 use crate::runtime::tasks::{self, Kind};
 
-/// How much of a body that nobody wanted is read over to keep its connection, in bytes.
-const MAX_SKIPPED_BODY: u64 = 64 * 1024;
+/// How long and how much is read over behind an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Patience {
+    time: Duration,
+    bytes: u64,
+}
 
-/// How long and how much a connection that is being closed is read on, so that the answer is not
-/// lost to a reset while the client still sends.
-const LINGER: Duration = Duration::from_secs(2);
-const MAX_LINGER: u64 = 4 * 1024 * 1024;
+/// Of a body that was not wanted, to keep its connection.
+const SKIP: Patience = Patience {
+    time: Duration::from_secs(2),
+    bytes: 64 * 1024,
+};
+
+/// Of what comes on a connection that is being closed, so that the answer is not lost to a reset while
+/// the client still sends.
+const LINGER: Patience = Patience {
+    time: Duration::from_secs(2),
+    bytes: 4 * 1024 * 1024,
+};
+
+/// Both, for a client that was turned away.
+const BRIEFLY: Patience = Patience {
+    time: Duration::from_millis(500),
+    bytes: 16 * 1024,
+};
 
 /// The slowest body that is waited for, in bytes a second.
 const SLOWEST: u64 = 1024;
 
-/// How long a connection that is to make room may take to go.
-const MAKE_ROOM: Duration = Duration::from_millis(100);
+/// How long a connection that is to make room may take to go. It goes at once, but not while the thread is
+/// at another task.
+const MAKE_ROOM: Duration = Duration::from_secs(1);
 
 /// The pause after the system refused to accept (usually: out of file descriptors).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
@@ -46,7 +63,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ServerLimits {
     /// Connections at a time. One more takes the place of that which has waited longest for its
-    /// client; while all are at work, it is told 503 and closed.
+    /// client, as [`crowd`](super::crowd) says; while all are at work, it is told 503 and closed.
     pub connections: usize,
     /// How long a connection may stay without a request.
     pub idle: Duration,
@@ -56,6 +73,9 @@ pub struct ServerLimits {
     pub request: Duration,
     /// How long each 8 KB of an answer may take to be taken by the client.
     pub write: Duration,
+    /// How long requests that have begun have for their answers once the server stops; after that each is
+    /// told 503.
+    pub stop: Duration,
 }
 
 impl Default for ServerLimits {
@@ -66,6 +86,7 @@ impl Default for ServerLimits {
             head: Duration::from_secs(10),
             request: Duration::from_secs(120),
             write: Duration::from_secs(30),
+            stop: Duration::from_secs(1),
         }
     }
 }
@@ -105,6 +126,9 @@ pub(super) trait Respond: Send + Sync + 'static {
 /// ends when the client goes away.
 pub(super) struct Live;
 
+/// Marks a refusal that is held back for so long, while there is room.
+pub(super) struct HeldBack(pub Duration);
+
 /// [`serve`] for any answerer.
 pub(super) async fn serve_with<R: Respond>(
     listener: TcpListener,
@@ -114,7 +138,7 @@ pub(super) async fn serve_with<R: Respond>(
     stop: impl Future<Output = ()>,
 ) {
     let slots = Arc::new(Semaphore::new(limits.connections));
-    let waiting = Arc::new(Waiting::default());
+    let crowd = Crowd::new(limits.connections);
     // Nothing is ever sent: dropping `running` tells the connections to end, and `ended` learns
     // that the last one has dropped its sender.
     let (running, stopping) = async_channel::bounded(1);
@@ -132,34 +156,33 @@ pub(super) async fn serve_with<R: Respond>(
             Some(Ok((stream, peer))) => {
                 // Answers are written whole; waiting for more to send only delays them.
                 let _ = stream.set_nodelay(true);
-                let slot = match slots.try_acquire_arc() {
-                    // Whoever says nothing makes room for those who might.
-                    None if waiting.close_oldest() => within(MAKE_ROOM, slots.acquire_arc()).await,
-                    slot => slot,
-                };
-                match slot {
+                let address = peer.ip();
+                match place(&slots, &crowd, address).await {
                     Some(slot) => {
-                        let (closer, crowded_out) = async_channel::bounded(1);
                         // At once: it may have to go before it ran for the first time.
-                        let place = waiting.enter(&closer);
+                        let (seat, crowded_out) = crowd.enter(address, Instant::now());
                         let connection = Connection {
-                            inbound: Inbound::new(stream.clone()),
+                            inbound: Inbound::new(stream.clone(), Some(seat.clone())),
                             stream,
                             peer: Peer(peer),
                             api: api.clone(),
                             limits,
                             stopping: stopping.clone(),
-                            waiting: waiting.clone(),
-                            closer,
+                            seat,
                             crowded_out,
                             _slot: slot,
                             _alive: alive.clone(),
                         };
-                        let life = connection.run(place);
+                        let life = connection.run();
                         tasks::guard(&executor, Kind::Connection, "a connection", life).detach();
                     }
-                    None => refuse(stream),
+                    None => {
+                        crowd.refused(address, Instant::now());
+                        refuse(stream);
+                    }
                 }
+                // A flood of connections leaves their tasks, and all others, their turn.
+                future::yield_now().await;
             }
             Some(Err(error)) if is_the_clients(&error) => {}
             Some(Err(error)) => {
@@ -172,52 +195,19 @@ pub(super) async fn serve_with<R: Respond>(
     let _ = ended.recv().await;
 }
 
-/// The connections that wait for their clients: those that are idle, within a head, or about to close.
-/// A client that opens as many as there may be and says nothing keeps nobody else out so.
-#[derive(Debug, Default)]
-struct Waiting {
-    next: AtomicU64,
-    /// By the order in which they began to wait.
-    places: Mutex<BTreeMap<u64, Sender<Never>>>,
-}
-
-impl Waiting {
-    /// Lets a connection be closed, by `closer`, until its place is dropped.
-    fn enter(self: &Arc<Self>, closer: &Sender<Never>) -> Place {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        self.places().insert(number, closer.clone());
-        Place {
-            waiting: Arc::clone(self),
-            number,
+/// A place for one more connection from `address`, which another may have to leave.
+async fn place(
+    slots: &Arc<Semaphore>,
+    crowd: &Crowd,
+    address: IpAddr,
+) -> Option<SemaphoreGuardArc> {
+    match slots.try_acquire_arc() {
+        None if crowd.make_room(address, Instant::now()) => {
+            within(MAKE_ROOM, slots.acquire_arc()).await
         }
-    }
-
-    /// Closes the one that has waited longest; whether there was one.
-    fn close_oldest(&self) -> bool {
-        let oldest = self.places().pop_first();
-        oldest.is_some_and(|(_, closer)| closer.close())
-    }
-
-    fn places(&self) -> MutexGuard<'_, BTreeMap<u64, Sender<Never>>> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+        slot => slot,
     }
 }
-
-/// A connection's place among those that wait.
-struct Place {
-    waiting: Arc<Waiting>,
-    number: u64,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.waiting.places().remove(&self.number);
-    }
-}
-
-/// The type of a channel that only ever closes.
-#[derive(Debug)]
-enum Never {}
 
 /// Whether accepting failed for a reason that went away with that connection.
 fn is_the_clients(error: &std::io::Error) -> bool {
@@ -228,13 +218,18 @@ fn is_the_clients(error: &std::io::Error) -> bool {
     )
 }
 
-/// Says 503 as far as the socket's buffer takes it, without waiting, and closes.
+/// Says 503, and closes.
 fn refuse(mut stream: TcpStream) {
-    let mut response = ApiError::TooManyConnections.into_response();
+    let response = ApiError::TooManyConnections.into_response();
+    say_at_once(&mut stream, response, Method::Get);
+}
+
+/// Writes an answer as far as the socket's buffer takes it, without waiting.
+fn say_at_once(stream: &mut TcpStream, mut response: Response, method: Method) {
     response.insert_header("Connection", "close");
     let write = async {
         let mut bytes = Vec::new();
-        Encoder::new(response, Method::Get)
+        Encoder::new(response, method)
             .read_to_end(&mut bytes)
             .await?;
         stream.write_all(&bytes).await
@@ -288,8 +283,49 @@ fn deadline(began: Instant, body: Progress, usual: Duration, patience: Duration)
 enum Next {
     /// Another request may come.
     Keep,
-    /// Nothing more is read.
-    Close,
+    /// Nothing more is said, and what still comes is read over so long.
+    Close(Patience),
+    /// Nothing more is read either.
+    Drop,
+}
+
+/// How long is read over behind an answer of this status. A client that was turned away has sent a body in
+/// vain, or never meant to send it.
+fn lingering(status: StatusCode) -> Patience {
+    match turns_away(status) {
+        true => BRIEFLY,
+        false => LINGER,
+    }
+}
+
+fn turns_away(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::Unauthorized
+            | StatusCode::Forbidden
+            | StatusCode::NotFound
+            | StatusCode::MethodNotAllowed
+            | StatusCode::RequestTimeout
+            | StatusCode::PayloadTooLarge
+            | StatusCode::UnsupportedMediaType
+            | StatusCode::TooManyRequests
+            | StatusCode::RequestHeaderFieldsTooLarge
+    )
+}
+
+/// Why there is no head.
+enum NoHead {
+    Bad(HeadError),
+    TooSlow,
+    Stopping,
+}
+
+/// Why there is no answer.
+enum Unanswered {
+    /// The client has closed its side.
+    Gone,
+    /// Another connection needs the place.
+    CrowdedOut,
 }
 
 struct Connection<R> {
@@ -300,46 +336,55 @@ struct Connection<R> {
     limits: ServerLimits,
     /// Closed when the server stops.
     stopping: Receiver<Never>,
-    waiting: Arc<Waiting>,
-    /// Closed when another connection needs the room of this one, which waits.
-    closer: Sender<Never>,
+    seat: Arc<Seat>,
+    /// Closed when another connection needs the place of this one.
     crowded_out: Receiver<Never>,
     _slot: SemaphoreGuardArc,
     _alive: Sender<Never>,
 }
 
 impl<R: Respond> Connection<R> {
-    async fn run(mut self, mut place: Place) {
+    async fn run(mut self) {
+        let crowded_out = self.crowded_out.clone();
         loop {
-            let Some(Some(head)) = self.unless_crowded_out(self.next_head()).await else {
+            let Some(Some(begun)) = unless_closed(&crowded_out, self.next_head()).await else {
                 return;
             };
-            drop(place);
+            self.seat.stands(Stand::Working(Instant::now()));
             // In a box: what an exchange needs, an idle connection does not hold.
-            if Box::pin(self.exchange(head)).await == Next::Close {
-                let _place = self.waiting.enter(&self.closer);
-                self.unless_crowded_out(Box::pin(self.linger())).await;
-                return;
+            match Box::pin(self.exchange(begun)).await {
+                Next::Keep => {
+                    self.seat.stands(Stand::Idle(Instant::now()));
+                    // One that sends requests without a pause leaves others their turn.
+                    future::yield_now().await;
+                }
+                Next::Close(patience) => {
+                    self.seat.stands(Stand::Dismissed(Instant::now()));
+                    unless_closed(&crowded_out, Box::pin(self.linger(patience))).await;
+                    return;
+                }
+                Next::Drop => return,
             }
-            place = self.waiting.enter(&self.closer);
         }
     }
 
-    /// `future`, or `None` once another connection needs this one's room.
-    async fn unless_crowded_out<T>(&self, future: impl Future<Output = T>) -> Option<T> {
-        let crowded_out = async {
-            let _ = self.crowded_out.recv().await;
-            None
+    /// The next head; `None` if no request begins.
+    async fn next_head(&self) -> Option<Result<Head, NoHead>> {
+        if !self.begins().await {
+            return None;
+        }
+        self.seat.stands(Stand::Waiting(Instant::now()));
+        let head = async {
+            match within(self.limits.head, self.inbound.head()).await {
+                Some(head) => head.map_err(NoHead::Bad),
+                None => Err(NoHead::TooSlow),
+            }
         };
-        crowded_out.or(async { Some(future.await) }).await
-    }
-
-    /// The next head, or `None` within it if it is too slow; `None` if no request begins.
-    async fn next_head(&self) -> Option<Option<Result<Head, HeadError>>> {
-        match self.begins().await {
-            true => Some(within(self.limits.head, self.inbound.head()).await),
-            false => None,
-        }
+        let stopped = async {
+            self.stopped().await;
+            Err(NoHead::Stopping)
+        };
+        Some(head.or(stopped).await)
     }
 
     /// Waits for a request to begin; `false` if none does, or the server stops.
@@ -352,69 +397,132 @@ impl<R: Respond> Connection<R> {
         stopped.or(async { begun.await.unwrap_or(false) }).await
     }
 
+    /// Resolves when the server stops, and what has begun has had its time.
+    async fn stopped(&self) {
+        let _ = self.stopping.recv().await;
+        Timer::after(self.limits.stop).await;
+    }
+
     /// One request and its answer.
-    async fn exchange(&mut self, head: Option<Result<Head, HeadError>>) -> Next {
-        let head = match head {
-            Some(Ok(head)) => head,
-            Some(Err(HeadError::Closed)) => return Next::Close,
-            Some(Err(HeadError::TooLarge)) => {
-                return self.fail(ApiError::HeadTooLarge { limit: MAX_HEAD }).await;
-            }
-            Some(Err(HeadError::Malformed(words))) => {
-                return self.fail(ApiError::Invalid(words.to_owned())).await;
-            }
-            Some(Err(HeadError::Method(path))) => {
-                return self.fail(super::no_endpoint(&path)).await;
-            }
-            None => return self.fail(ApiError::SlowClient).await,
+    async fn exchange(&mut self, begun: Result<Head, NoHead>) -> Next {
+        let head = match begun {
+            Ok(head) => head,
+            Err(NoHead::Bad(HeadError::Closed)) => return Next::Drop,
+            Err(NoHead::Bad(error)) => return self.fail(head_error(error)).await,
+            Err(NoHead::TooSlow) => return self.fail(ApiError::SlowClient).await,
+            Err(NoHead::Stopping) => return self.fail(shutting_down()).await,
         };
         let Head {
             mut request,
             keep_alive,
         } = head;
         request.ext_mut().insert(self.peer);
+        if let Some(address) = auth::asks_for(&request) {
+            self.seat.is_for(address);
+        }
         let caller = Caller::default();
         request.ext_mut().insert(caller.clone());
         let method = request.method();
+        let response = match self.outcome(request, &caller).await {
+            Ok(response) => response,
+            Err(Unanswered::Gone) => return Next::Drop,
+            Err(Unanswered::CrowdedOut) => {
+                let response = ApiError::TooManyConnections.into_response();
+                say_at_once(&mut self.stream, response, method);
+                return Next::Drop;
+            }
+        };
+        if let Some(HeldBack(time)) = response.ext().get() {
+            // A guess costs its sender this time, but no other connection its place.
+            self.seat.stands(Stand::Dismissed(Instant::now()));
+            if unless_closed(&self.crowded_out, Timer::after(*time))
+                .await
+                .is_none()
+            {
+                say_at_once(&mut self.stream, response, method);
+                return Next::Drop;
+            }
+        }
+        self.answer(response, method, keep_alive).await
+    }
+
+    /// What a request comes to.
+    async fn outcome(&self, request: Request, caller: &Caller) -> Result<Response, Unanswered> {
         let patience = self.api.patience(&request, self.limits.request);
         let waits = self.api.waits(&request);
         let answer = self.api.respond(request);
-        let answer = patiently(&self.inbound, self.limits.request, patience, answer);
-        let answer = match waits {
-            true => match self.unless_gone(answer).await {
-                Some(answer) => answer,
-                None => return Next::Close,
-            },
-            // Who closes only one side of the connection still gets its answer.
-            false => {
-                let leaves = async {
+        let answer = async {
+            let answer = patiently(&self.inbound, self.limits.request, patience, answer).await;
+            Ok(answer.unwrap_or_else(|| {
+                let mut response = ApiError::TimedOut.into_response();
+                response.ext_mut().insert(GivenUp);
+                response
+            }))
+        };
+        let gone = async {
+            match waits {
+                true => self.inbound.closed().await,
+                // A client that closes only one side of the connection still gets its answer.
+                false => {
                     self.inbound.left().await;
                     caller.leave();
                     future::pending().await
-                };
-                answer.or(leaves).await
+                }
             }
+            Err(Unanswered::Gone)
         };
-        if answer.is_none() {
+        let crowded_out = async {
+            let _ = self.crowded_out.recv().await;
+            Err(Unanswered::CrowdedOut)
+        };
+        let stopped = async {
+            self.stopped().await;
+            let mut response = shutting_down().into_response();
+            response.ext_mut().insert(GivenUp);
+            Ok(response)
+        };
+        let outcome = answer.or(gone).or(crowded_out).or(stopped).await;
+        let given_up = match &outcome {
+            Ok(response) => response.ext().get::<GivenUp>().is_some(),
+            Err(_) => true,
+        };
+        if given_up {
             caller.leave();
         }
+        outcome
+    }
+
+    /// Writes an answer, and reads over what is left of the request.
+    async fn answer(&mut self, response: Response, method: Method, keep_alive: bool) -> Next {
+        let status = response.status();
+        let skip = match turns_away(status) {
+            true => BRIEFLY,
+            false => SKIP,
+        };
         let keep = keep_alive
-            && answer.is_some()
+            && response.ext().get::<GivenUp>().is_none()
             && !self.stopping.is_closed()
-            && self.inbound.can_finish(MAX_SKIPPED_BODY);
-        let response = answer.unwrap_or_else(|| ApiError::TimedOut.into_response());
-        if self.write(response, method, keep).await.is_none() || !keep {
-            return Next::Close;
+            && self.inbound.can_finish(skip.bytes);
+        let crowded_out = self.crowded_out.clone();
+        match unless_closed(&crowded_out, self.write(response, method, keep)).await {
+            Some(Some(())) if keep => {}
+            Some(_) => return Next::Close(lingering(status)),
+            None => return Next::Drop,
         }
-        match within(self.limits.head, self.inbound.finish()).await {
-            Some(Ok(())) => Next::Keep,
-            Some(Err(_)) | None => Next::Close,
+        self.seat.stands(Stand::Dismissed(Instant::now()));
+        let finished = within(skip.time, self.inbound.finish());
+        match unless_closed(&crowded_out, finished).await {
+            Some(Some(Ok(()))) => Next::Keep,
+            _ => Next::Drop,
         }
     }
 
     async fn fail(&mut self, error: ApiError) -> Next {
-        self.write(error.into_response(), Method::Get, false).await;
-        Next::Close
+        let response = error.into_response();
+        let status = response.status();
+        let crowded_out = self.crowded_out.clone();
+        unless_closed(&crowded_out, self.write(response, Method::Get, false)).await;
+        Next::Close(lingering(status))
     }
 
     /// Writes a response; `None` if the client does not take it.
@@ -423,6 +531,8 @@ impl<R: Respond> Connection<R> {
             response.insert_header("Connection", "close");
         }
         let live = response.ext().get::<Live>().is_some();
+        let began = Instant::now();
+        let mut bytes = 0;
         let mut encoder = Encoder::new(response, method);
         let mut buf = vec![0; 8 * 1024];
         loop {
@@ -437,9 +547,17 @@ impl<R: Respond> Connection<R> {
             if len == 0 {
                 return Some(());
             }
-            within(self.limits.write, self.stream.write_all(&buf[..len]))
-                .await?
-                .ok()?;
+            let mut write = pin!(self.stream.write_all(&buf[..len]));
+            match future::poll_once(write.as_mut()).await {
+                Some(written) => written.ok()?,
+                None => {
+                    let last = Instant::now();
+                    self.seat.stands(Stand::Moving { began, last, bytes });
+                    within(self.limits.write, write).await?.ok()?;
+                    self.seat.stands(Stand::Working(began));
+                }
+            }
+            bytes += len as u64;
         }
     }
 
@@ -453,14 +571,14 @@ impl<R: Respond> Connection<R> {
     }
 
     /// Closes: no more is written, and what the client still sends is read over for a while.
-    async fn linger(&self) {
+    async fn linger(&self, patience: Patience) {
         let mut stream = self.stream.clone();
         if stream.shutdown(Shutdown::Write).is_err() {
             return;
         }
         let mut sink = [0; 4096];
-        let mut left = MAX_LINGER;
-        within(LINGER, async {
+        let mut left = patience.bytes;
+        within(patience.time, async {
             while let Ok(read @ 1..) = stream.read(&mut sink).await {
                 left = left.saturating_sub(read as u64);
                 if left == 0 {
@@ -470,6 +588,37 @@ impl<R: Respond> Connection<R> {
         })
         .await;
     }
+}
+
+/// Marks the answer to a request that was given up: what is left of it is not waited for.
+struct GivenUp;
+
+fn shutting_down() -> ApiError {
+    ApiError::Account(AccountError::ShuttingDown)
+}
+
+fn head_error(error: HeadError) -> ApiError {
+    match error {
+        HeadError::TooLarge => ApiError::HeadTooLarge { limit: MAX_HEAD },
+        HeadError::Malformed(words) => ApiError::Invalid(words.to_owned()),
+        HeadError::Header { name, expected } => ApiError::Field {
+            field: name,
+            expected,
+        },
+        HeadError::Method(path) => super::no_endpoint(&path),
+        // Answered by nothing, as there is nothing to be answered.
+        HeadError::Closed => ApiError::SlowClient,
+    }
+}
+
+/// `future`, or `None` once `closes` is closed.
+async fn unless_closed<T>(closes: &Receiver<Never>, future: impl Future<Output = T>) -> Option<T> {
+    // First: a client may see to it that `future` never has to wait.
+    let closed = async {
+        let _ = closes.recv().await;
+        None
+    };
+    closed.or(async { Some(future.await) }).await
 }
 
 /// Fills `buf`, unless the end comes first.

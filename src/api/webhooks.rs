@@ -36,7 +36,9 @@ struct Registered<'a> {
 pub async fn register(mut req: Req) -> Result<Answer, ApiError> {
     let fields = Fields::read(&mut req).await?;
     let mut new = new_hook(&fields)?;
-    new.account_id = Caller::of(&req).narrow(new.account_id)?;
+    let caller = Caller::of(&req);
+    new.account_id = caller.narrow(new.account_id)?;
+    new.local_urls = caller.only().is_none();
     let url = new.url.clone();
     let registered = req.state().deliveries.register(new).await?;
     let hook = &registered.hook;
@@ -82,6 +84,7 @@ fn new_hook(fields: &Fields) -> Result<NewWebhook, ApiError> {
             true => None,
             false => Some(fields.string_map("headers")?),
         },
+        local_urls: false,
     })
 }
 
@@ -147,7 +150,10 @@ fn removal(removed: bool) -> Result<Answer, ApiError> {
 }
 
 pub async fn test(req: Req) -> Result<Answer, ApiError> {
-    let outcome = req.state().deliveries.test(&param(&req, "id")).await?;
+    // A receiver in the network may answer with what a key of one account must not read.
+    let shown = Caller::of(&req).only().is_none();
+    let deliveries = &req.state().deliveries;
+    let outcome = deliveries.test(&param(&req, "id"), shown).await?;
     Answer::ok(&outcome)
 }
 

@@ -74,6 +74,8 @@ pub struct Auth {
     pub keys: Option<PathBuf>,
     /// Whether nobody needs one.
     pub open: bool,
+    /// Whether URLs that come with keys of one account may lead to this machine.
+    pub local_urls: bool,
 }
 
 /// The data directory.
@@ -103,9 +105,10 @@ pub enum Envelope {
     Data,
 }
 
-/// What an account may do.
+/// How many accounts there may be, and what each may do.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
+    pub max_accounts: usize,
     pub messages_per_minute: u32,
     /// Bytes of a file that is sent.
     pub max_file: u64,
@@ -365,6 +368,7 @@ fn build(read: &mut Reader<'_>) -> Config {
         auth: Auth {
             keys: read.text("auth.keys", optional_path),
             open: read.flag("auth.open"),
+            local_urls: read.flag("auth.local_urls"),
         },
         storage: Storage {
             path: read.text("storage.path", |text| Ok(text.into())),
@@ -378,6 +382,7 @@ fn build(read: &mut Reader<'_>) -> Config {
             envelope: read.text("api.envelope", envelope),
         },
         limits: Limits {
+            max_accounts: read.number("limits.max_accounts", 1..=100_000),
             messages_per_minute: read.number("limits.messages_per_minute", 1..=6_000),
             max_file: read.text("limits.max_file", |text| {
                 values::size(text, 1 << 10..=512 << 20).map(|bytes| bytes as u64)
@@ -560,10 +565,16 @@ impl Config {
                     keep,
                     max_bytes,
                 },
-            auth: Auth { keys, open },
+            auth:
+                Auth {
+                    keys,
+                    open,
+                    local_urls,
+                },
             api: Api { envelope },
             limits:
                 Limits {
+                    max_accounts,
                     messages_per_minute,
                     max_file,
                     new_contact_pause,
@@ -648,10 +659,12 @@ impl Config {
             ("server.hosts", quoted(&hosts.join(", "))),
             ("auth.keys", quoted(keys.as_deref().unwrap_or_default())),
             ("auth.open", open.to_string()),
+            ("auth.local_urls", local_urls.to_string()),
             ("storage.path", quoted(&path.to_string_lossy())),
             ("storage.keep_days", days_of(*keep).to_string()),
             ("storage.max_bytes", bound(max_bytes)),
             ("api.envelope", quoted(envelope)),
+            ("limits.max_accounts", max_accounts.to_string()),
             (
                 "limits.messages_per_minute",
                 messages_per_minute.to_string(),

@@ -17,6 +17,7 @@ use http_types::Url;
 use smol::Timer;
 use smol::net::TcpStream;
 
+use super::reach::Reach;
 use super::tls;
 use crate::clock;
 
@@ -69,6 +70,12 @@ pub enum DialError {
     Resolve { target: Target, source: io::Error },
     #[error("{target}: the name has no address")]
     NoAddress { target: Target },
+    /// All addresses that were left are out of [`Reach`]; this is about the last one.
+    #[error(
+        "{target}: {address} is this machine's own, link-local or reserved, which keys of one account do \
+         not reach (auth.local_urls)"
+    )]
+    OutOfReach { target: Target, address: IpAddr },
     /// No address could be reached; this is about the last one.
     #[error("{target}: cannot connect to {address}: {source}")]
     Connect {
@@ -112,7 +119,8 @@ impl Stream {
     }
 }
 
-/// Connects, within `timeout` for all of it.
+/// Connects, within `timeout` for all of it, to an address within `reach`: that is looked at here, after
+/// the name is resolved, so that a name which changes its address between two look-ups gains nothing.
 ///
 /// There is no TCP keep-alive: WhatsApp's sessions ping by themselves, and requests have a timeout.
 ///
@@ -121,12 +129,13 @@ impl Stream {
 pub async fn connect(
     target: &Target,
     tls: &Arc<ClientConfig>,
+    reach: Reach,
     timeout: Duration,
 ) -> Result<Stream, DialError> {
     let deadline = Instant::now() + timeout;
     future::or(
         async {
-            let stream = connect_tcp(target, deadline).await?;
+            let stream = connect_tcp(target, reach, deadline).await?;
             if !target.tls {
                 return Ok(Stream::Plain(stream));
             }
@@ -162,7 +171,11 @@ pub async fn connect(
 }
 
 /// Tries the addresses in the resolver's order, one after the other.
-async fn connect_tcp(target: &Target, deadline: Instant) -> Result<TcpStream, DialError> {
+async fn connect_tcp(
+    target: &Target,
+    reach: Reach,
+    deadline: Instant,
+) -> Result<TcpStream, DialError> {
     // Names are looked up on a thread of the `blocking` pool; numeric addresses need none.
     let addresses = smol::net::resolve((target.host.as_str(), target.port))
         .await
@@ -174,6 +187,13 @@ async fn connect_tcp(target: &Target, deadline: Instant) -> Result<TcpStream, Di
         target: target.clone(),
     };
     for (index, &address) in addresses.iter().enumerate() {
+        if !reach.allows(address.ip()) {
+            last = DialError::OutOfReach {
+                target: target.clone(),
+                address: address.ip(),
+            };
+            continue;
+        }
         let left = deadline.saturating_duration_since(Instant::now());
         // Fits: nobody's name has four billion addresses.
         let share = left / (addresses.len() - index) as u32;

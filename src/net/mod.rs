@@ -5,6 +5,7 @@
 pub mod chunked;
 pub mod dial;
 pub mod http;
+pub mod reach;
 pub mod tls;
 pub mod ws;
 

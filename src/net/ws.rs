@@ -24,6 +24,7 @@ use smol::Timer;
 use smol::lock::Mutex;
 
 use super::dial::{self, DialError, Stream, Target};
+use super::reach::Reach;
 
 /// The largest message taken in, and sent: WhatsApp's own frames have a length of 24 bits, and one
 /// message is one frame.
@@ -131,7 +132,7 @@ pub async fn connect(
         .max_message_size(Some(MAX_MESSAGE))
         .max_frame_size(Some(MAX_MESSAGE));
 
-    let stream = dial::connect(&target, tls, timeout).await?;
+    let stream = dial::connect(&target, tls, Reach::Everywhere, timeout).await?;
     let handshake = async {
         client_async_with_config(request, stream, Some(config))
             .await

@@ -120,6 +120,16 @@ pub fn list(tx: &ReadTx<'_>) -> Result<Vec<AccountRecord>> {
 }
 
 /// The account of that id.
+/// How many there are.
+pub fn count(tx: &ReadTx<'_>) -> Result<usize> {
+    let mut count = 0;
+    for row in tx.prefix(tx.tables().account_ids, &[])? {
+        row?;
+        count += 1;
+    }
+    Ok(count)
+}
+
 pub fn get(tx: &ReadTx<'_>, id: &str) -> Result<Option<AccountRecord>> {
     match number(tx, id)? {
         Some(number) => by_number(tx, number),

@@ -376,6 +376,7 @@ mod tests {
             events: None,
             secret: None,
             headers: None,
+            local_urls: true,
         };
         store.run(move |tx| Ok(webhooks::create(tx, &new, 0)?.0.id))
     }

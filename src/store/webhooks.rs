@@ -36,6 +36,10 @@ pub struct WebhookRecord {
     pub secret: Option<String>,
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
+    /// Whether its receiver may be on this machine: the key that registered it last was for all accounts.
+    /// Hooks of versions that did not ask go on.
+    #[serde(default = "yes")]
+    pub local_urls: bool,
     pub created_at: Millis,
     #[serde(flatten)]
     pub progress: Progress,
@@ -44,6 +48,10 @@ pub struct WebhookRecord {
     pub dead_count: u64,
     #[serde(default)]
     pub dead_bytes: u64,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// How far a hook's deliveries are. While the server runs, one worker owns it.
@@ -109,6 +117,8 @@ pub struct NewWebhook {
     /// An empty one is none.
     pub secret: Option<String>,
     pub headers: Option<BTreeMap<String, String>>,
+    /// See [`WebhookRecord::local_urls`].
+    pub local_urls: bool,
 }
 
 impl NewWebhook {
@@ -129,6 +139,7 @@ impl NewWebhook {
         if let Some(headers) = &self.headers {
             hook.headers.clone_from(headers);
         }
+        hook.local_urls = self.local_urls;
         *hook != before
     }
 }
@@ -212,6 +223,7 @@ pub fn create(
         events: None,
         secret: None,
         headers: BTreeMap::new(),
+        local_urls: new.local_urls,
         created_at: now,
         progress: from_now_on,
         dead_count: 0,
@@ -317,6 +329,7 @@ mod tests {
             events: None,
             secret: Some("whsec".into()),
             headers: Some(BTreeMap::from([("X-A".into(), "b".into())])),
+            local_urls: true,
         }
     }
 
@@ -357,6 +370,7 @@ mod tests {
             events: None,
             secret: None,
             headers: None,
+            local_urls: true,
         };
         let again = |new: &NewWebhook| {
             let new = new.clone();
@@ -400,6 +414,26 @@ mod tests {
         assert_eq!(how, Registration::Changed);
         assert_eq!((changed.events, changed.secret), (None, None));
         assert!(changed.headers.is_empty());
+    }
+
+    #[test]
+    fn a_hook_reaches_as_far_as_the_last_key_that_registered_it() {
+        let store = TestStore::new();
+        let register = |local_urls| {
+            let new = NewWebhook {
+                local_urls,
+                ..new("http://a/", Some("alice"))
+            };
+            let (hook, registration) = store.run(move |tx| create(tx, &new, 5));
+            let stored = store.read(|tx| get(tx, &hook.id)).unwrap().unwrap();
+            assert_eq!(stored, hook);
+            assert_eq!(hook.local_urls, local_urls);
+            registration
+        };
+        assert_eq!(register(true), Registration::Created);
+        assert_eq!(register(false), Registration::Changed);
+        assert_eq!(register(false), Registration::Known);
+        assert_eq!(register(true), Registration::Changed);
     }
 
     #[test]
@@ -448,6 +482,7 @@ mod tests {
             "createdAt":5,"cursor":9,"failures":2,"lastDelivery":null}"#;
         let hook: WebhookRecord = serde_json::from_str(row).unwrap();
         assert_eq!((hook.progress.cursor, hook.progress.failures), (9, 2));
+        assert!(hook.local_urls);
         let again: WebhookRecord =
             serde_json::from_str(&serde_json::to_string(&hook).unwrap()).unwrap();
         assert_eq!(again, hook);

@@ -25,10 +25,10 @@ use futures_lite::FutureExt;
 use serde::Serialize;
 use smol::lock::Semaphore;
 use smol::{Executor, Task};
-use surf::Client;
 
 use crate::clock;
 use crate::event::EventKind;
+use crate::net::http::Clients;
 use crate::runtime::tasks::{self, Kind};
 pub use crate::store::dead_letters::DeadLetter;
 use crate::store::dead_letters::{self, Replay};
@@ -52,6 +52,8 @@ const MAX_SHOWN: usize = 1000;
 pub struct DeliverySettings {
     /// How long a receiver may take to answer.
     pub timeout: Duration,
+    /// Whether hooks that keys of one account registered reach this machine, too.
+    pub local_urls: bool,
     /// How many hooks there may be.
     pub max_hooks: usize,
     /// How many chats a hook may be sent events of at a time.
@@ -71,6 +73,7 @@ impl Default for DeliverySettings {
     fn default() -> Self {
         DeliverySettings {
             timeout: Duration::from_secs(10),
+            local_urls: false,
             max_hooks: 64,
             max_parallel: 4,
             max_concurrent: 16,
@@ -216,7 +219,7 @@ impl Deliveries {
     /// If the hooks cannot be read.
     pub fn start(
         store: Store,
-        client: Client,
+        clients: Clients,
         executor: Arc<Executor<'static>>,
         settings: DeliverySettings,
     ) -> Result<Deliveries, StoreError> {
@@ -224,7 +227,7 @@ impl Deliveries {
         let hooks = store.read(webhooks::list)?;
         let shared = Shared {
             store,
-            client,
+            clients,
             executor,
             slots: Arc::new(Semaphore::new(settings.max_concurrent)),
             settings,
@@ -452,11 +455,12 @@ impl Deliveries {
         }
     }
 
-    /// Sends a `ping` event, out of turn and once, and says what the receiver answered.
+    /// Sends a `ping` event, out of turn and once, and says what the receiver answered; the answer's body
+    /// only if it is `shown`.
     ///
     /// # Errors
     /// If there is no such hook. That the receiver failed is an outcome.
-    pub async fn test(&self, id: &str) -> Result<TestOutcome, TestError> {
+    pub async fn test(&self, id: &str, shown: bool) -> Result<TestOutcome, TestError> {
         #[derive(Serialize)]
         #[serde(rename_all = "camelCase")]
         struct Ping<'a> {
@@ -487,7 +491,8 @@ impl Deliveries {
             body: &body,
         };
         let began = clock::ticks();
-        let sent = send(&shared.client, &hook, parcel, now, &shared.settings).await;
+        let client = shared.client_for(&hook);
+        let sent = send(client, &hook, parcel, now, &shared.settings).await;
         if sent.as_ref().is_ok_and(send::Received::is_success) {
             // It is there: what waits for it need not wait longer.
             self.0.poke(id);
@@ -497,12 +502,10 @@ impl Deliveries {
             Ok(received) => TestOutcome {
                 delivered: received.is_success(),
                 status: Some(received.status),
-                body: Some(
-                    String::from_utf8_lossy(&received.body)
-                        .chars()
-                        .take(MAX_SHOWN)
-                        .collect(),
-                ),
+                body: shown.then(|| {
+                    let text = String::from_utf8_lossy(&received.body);
+                    text.chars().take(MAX_SHOWN).collect()
+                }),
                 error: None,
                 duration_ms,
             },

@@ -177,6 +177,7 @@ mod tests {
             events: None,
             secret: Some("secret".to_owned()),
             headers: BTreeMap::from([("X-Mine".to_owned(), "1".to_owned())]),
+            local_urls: true,
             created_at: 0,
             progress: Progress::default(),
             dead_count: 0,

@@ -8,8 +8,8 @@ use async_channel::{Receiver, Sender};
 use futures_lite::{FutureExt, future};
 use serde_json::{Value, json};
 use smol::Executor;
-use surf::HttpClient;
 use surf::http::{Error, Request, Response};
+use surf::{Client, HttpClient};
 
 use super::*;
 use crate::event::{Event, Message, MessageKind};
@@ -88,6 +88,7 @@ impl HttpClient for Shared {
 
 const SETTINGS: DeliverySettings = DeliverySettings {
     timeout: PATIENCE,
+    local_urls: false,
     max_hooks: 3,
     max_parallel: 4,
     max_concurrent: 16,
@@ -108,7 +109,8 @@ fn start(
     settings: DeliverySettings,
 ) -> Deliveries {
     let client = Client::with_http_client(Shared(network.clone()));
-    Deliveries::start(store.clone(), client, executor.clone(), settings).unwrap()
+    let clients = Clients::same(client);
+    Deliveries::start(store.clone(), clients, executor.clone(), settings).unwrap()
 }
 
 fn with_world<T: Future<Output = ()>>(test: impl FnOnce(World) -> T) {
@@ -205,6 +207,7 @@ fn new(url: &str) -> NewWebhook {
         events: None,
         secret: None,
         headers: None,
+        local_urls: true,
     }
 }
 
@@ -388,13 +391,13 @@ fn a_test_says_what_the_receiver_answered() {
     with_world(|world| async move {
         world.answers("/in", &[418]);
         let hook = world.hook("http://me:pw@a/in?token=t").await;
-        let outcome = world.deliveries.test(&hook.hook.id).await.unwrap();
+        let outcome = world.deliveries.test(&hook.hook.id, true).await.unwrap();
         assert_eq!((outcome.delivered, outcome.status), (false, Some(418)));
         assert_eq!(outcome.body.as_deref(), Some("taken"));
         let got = world.got.recv().await.unwrap();
         assert_eq!(got.body["event"], "ping");
         assert_eq!(got.headers["authorization"], "Basic bWU6cHc=");
-        assert!(world.deliveries.test("wh_99").await.is_err());
+        assert!(world.deliveries.test("wh_99", true).await.is_err());
         let view = world.deliveries.list().unwrap().remove(0);
         assert_eq!(view.url, "http://***:***@a/in?token=***");
         assert_eq!(view.failures, 0, "a test is no delivery");

@@ -12,13 +12,14 @@ use async_channel::{Receiver, Sender};
 use futures_lite::FutureExt;
 use smol::lock::{Semaphore, SemaphoreGuardArc};
 use smol::{Executor, Task};
-use surf::Client;
 
 use super::marks::Marks;
 use super::queue::{Now, Queue};
 use super::send::{Failure, Parcel, Received, send};
 use super::{DeliverySettings, wants};
 use crate::clock;
+use crate::net::http::Clients;
+use crate::net::reach::Reach;
 use crate::runtime::tasks::{self, Kind};
 use crate::store::dead_letters;
 use crate::store::events::{self, StoredEvent};
@@ -49,6 +50,17 @@ pub struct Live {
     pub progress: Progress,
     /// When a hook that is down is tried again.
     pub next_attempt: Option<Instant>,
+}
+
+impl Shared {
+    /// The client that reaches as far as a hook's deliveries may.
+    pub fn client_for(&self, hook: &WebhookRecord) -> &surf::Client {
+        let everywhere = hook.local_urls || self.settings.local_urls;
+        self.clients.of(match everywhere {
+            true => Reach::Everywhere,
+            false => Reach::OtherHosts,
+        })
+    }
 }
 
 impl Position {
@@ -84,7 +96,7 @@ enum End {
 #[derive(Clone)]
 pub struct Shared {
     pub store: Store,
-    pub client: Client,
+    pub clients: Clients,
     pub executor: Arc<Executor<'static>>,
     pub settings: DeliverySettings,
     /// One for each delivery beyond the first of a hook.
@@ -407,7 +419,8 @@ impl Worker {
                 return Err(Some(error));
             }
         };
-        let (hook, client) = (Arc::clone(&self.hook), self.shared.client.clone());
+        let hook = Arc::clone(&self.hook);
+        let client = self.shared.client_for(&hook).clone();
         let (settings, over) = (self.shared.settings, self.over.clone());
         let name = format!("webhook {id}: a delivery");
         let delivering = async move {

@@ -28,7 +28,8 @@ fn key_command(world: &World, args: &[&str]) -> (i32, String, String) {
     run_to_end(world.directory.path(), &all, &[])
 }
 
-fn new_key(world: &World, args: &[&str]) -> String {
+/// A new key, made by the command with these arguments behind `key add`.
+pub fn new_key(world: &World, args: &[&str]) -> String {
     let mut all = vec!["add"];
     all.extend(args);
     let (code, out, err) = key_command(world, &all);

@@ -1,8 +1,10 @@
 //! Wrong keys, counted by address.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
+
+use crate::api::crowd::network;
 
 /// So many failures are taken at once, and as many in a [`WINDOW`] after that.
 const MOST: u32 = 10;
@@ -46,17 +48,6 @@ impl Failures {
         if let Some(first) = first.map(|(address, _)| *address) {
             self.0.remove(&first);
         }
-    }
-}
-
-/// Whoever has an IPv6 address has 2^64 of them.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let network = u128::from(address) & !u128::from(u64::MAX);
-            IpAddr::V6(Ipv6Addr::from(network))
-        }
-        v4 => v4,
     }
 }
 

@@ -24,8 +24,8 @@ use crate::keys::{self, Key, Watched};
 use failures::Failures;
 use names::{Names, Sender};
 
-/// How long the answer to one wrong key too many is held back.
-const SLOWED: Duration = Duration::from_secs(1);
+/// How long the answer to one wrong key too many is held back, unless another connection needs the place.
+pub(super) const SLOWED: Duration = Duration::from_secs(1);
 
 /// What proxies tell about the request that they pass on. A request with one of these comes from
 /// somewhere else.
@@ -238,12 +238,12 @@ impl Gate {
     /// # Errors
     /// 401 without a key that counts, 403 for web pages of others and for what a key may not do, 429
     /// after too many wrong keys, 500 if the keys cannot be read.
-    pub async fn admit(&self, request: &mut Request) -> Result<(), ApiError> {
+    pub fn admit(&self, request: &mut Request) -> Result<(), ApiError> {
         let is_read = matches!(request.method(), Method::Get | Method::Head);
         if is_read && request.url().path() == "/ping" {
             return Ok(());
         }
-        let peer = request.ext().get::<Peer>().map(|peer| peer.0.ip());
+        let peer = peer(request);
         let presented = presented(request);
         let keys = match lock(&self.keys).current() {
             Ok(keys) => keys,
@@ -275,7 +275,7 @@ impl Gate {
             Verdict::Anybody => Caller(Reach::All),
             Verdict::Missing => return Err(ApiError::NoKey),
             Verdict::NoKeysYet => return Err(ApiError::NoKeysYet),
-            Verdict::Wrong => return Err(self.wrong(counted(peer, request)).await),
+            Verdict::Wrong => return Err(self.wrong(asks_for(request))),
         };
         request.ext_mut().insert(caller);
         Ok(())
@@ -283,7 +283,7 @@ impl Gate {
 
     /// The answer to a wrong key from `address`; held back if there were too many. A right one is
     /// let in at once all the same, so nobody is locked out by a neighbour.
-    async fn wrong(&self, address: Option<IpAddr>) -> ApiError {
+    fn wrong(&self, address: Option<IpAddr>) -> ApiError {
         let address = address.unwrap_or(IpAddr::from([0, 0, 0, 0]));
         let failed = lock(&self.failures).fail(address, Instant::now());
         match failed {
@@ -291,12 +291,9 @@ impl Gate {
                 log::warn!("a request from {address} with a wrong key");
                 ApiError::WrongKey
             }
-            Some(left) => {
-                smol::Timer::after(SLOWED).await;
-                ApiError::WrongKeys {
-                    retry_after: left.as_secs() + 1,
-                }
-            }
+            Some(left) => ApiError::WrongKeys {
+                retry_after: left.as_secs() + 1,
+            },
         }
     }
 }
@@ -312,8 +309,17 @@ fn is_local(peer: Option<IpAddr>, request: &Request) -> bool {
         && !PROXIED.iter().any(|name| request.header(*name).is_some())
 }
 
-/// The address that a failure counts against: that of the connection, or what a proxy on this
-/// machine, which is the connection's then, says last.
+/// The address that connected.
+fn peer(request: &Request) -> Option<IpAddr> {
+    request.ext().get::<Peer>().map(|peer| peer.0.ip())
+}
+
+/// The address that a request counts against.
+pub(super) fn asks_for(request: &Request) -> Option<IpAddr> {
+    counted(peer(request), request)
+}
+
+/// That of the connection, or what a proxy on this machine, which is the connection's then, says last.
 fn counted(peer: Option<IpAddr>, request: &Request) -> Option<IpAddr> {
     let peer = peer?.to_canonical();
     if !peer.is_loopback() {

@@ -30,6 +30,7 @@ pub use self::head::Said;
 use self::head::{Framing, Head};
 use self::pool::{Pool, Shared};
 use super::dial::{self, DialError, Stream, Target};
+use super::reach::Reach;
 
 /// How much of a request is written at once, in bytes.
 const WRITE: usize = 8 << 10;
@@ -84,11 +85,60 @@ pub fn client(
     tls: Arc<ClientConfig>,
     executor: Arc<Executor<'static>>,
 ) -> surf::Client {
+    within_reach(limits, tls, executor, Reach::Everywhere)
+}
+
+fn within_reach(
+    limits: Limits,
+    tls: Arc<ClientConfig>,
+    executor: Arc<Executor<'static>>,
+    reach: Reach,
+) -> surf::Client {
     surf::Client::with_http_client(Backend {
         pool: Pool::new(limits.max_idle, limits.idle_timeout, executor),
         limits,
         tls,
+        reach,
     })
+}
+
+/// A client for each [`Reach`]. They share no connections: a kept one was dialled with its own reach.
+#[derive(Debug, Clone)]
+pub struct Clients {
+    everywhere: surf::Client,
+    other_hosts: surf::Client,
+}
+
+impl Clients {
+    /// Clients like [`client`]; the limits are those of each.
+    pub fn new(
+        limits: Limits,
+        tls: Arc<ClientConfig>,
+        executor: Arc<Executor<'static>>,
+    ) -> Clients {
+        let within = |reach| within_reach(limits, tls.clone(), executor.clone(), reach);
+        Clients {
+            everywhere: within(Reach::Everywhere),
+            other_hosts: within(Reach::OtherHosts),
+        }
+    }
+
+    /// That which goes so far and no further.
+    pub fn of(&self, reach: Reach) -> &surf::Client {
+        match reach {
+            Reach::Everywhere => &self.everywhere,
+            Reach::OtherHosts => &self.other_hosts,
+        }
+    }
+
+    /// Two that need not be told apart, for a network in memory.
+    #[cfg(test)]
+    pub(crate) fn same(client: surf::Client) -> Clients {
+        Clients {
+            everywhere: client.clone(),
+            other_hosts: client,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -96,6 +146,7 @@ struct Backend {
     limits: Limits,
     tls: Arc<ClientConfig>,
     pool: Arc<Pool>,
+    reach: Reach,
 }
 
 #[async_trait::async_trait]
@@ -145,7 +196,7 @@ impl Backend {
             }
         }
         let left = deadline.saturating_duration_since(Instant::now());
-        let stream = dial::connect(&target, &self.tls, left).await?;
+        let stream = dial::connect(&target, &self.tls, self.reach, left).await?;
         self.attempt(&target, stream, request, deadline).await
     }
 

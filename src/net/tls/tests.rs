@@ -8,6 +8,7 @@ use futures_rustls::rustls::{ServerConfig, SupportedProtocolVersion};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 use super::super::dial::{self, Target};
+use super::super::reach::Reach;
 use super::super::testing::{listen, run};
 use super::*;
 
@@ -133,7 +134,7 @@ fn connect(
             port: address.port(),
             tls: true,
         };
-        let dial = dial::connect(&target, &config, Duration::from_secs(20));
+        let dial = dial::connect(&target, &config, Reach::Everywhere, Duration::from_secs(20));
         let (_, dialled) = future::zip(serve, dial).await;
         dialled.map(drop).map_err(|error| error.to_string())
     })
@@ -277,7 +278,7 @@ fn what_is_no_tls_is_said() {
             tls: true,
         };
         let config = client_config(None).unwrap();
-        let dial = dial::connect(&target, &config, Duration::from_secs(20));
+        let dial = dial::connect(&target, &config, Reach::Everywhere, Duration::from_secs(20));
         let words = future::zip(serve, dial).await.1.unwrap_err().to_string();
         assert!(words.contains("does not speak TLS"), "{words}");
     });

@@ -17,7 +17,10 @@ impl Raw {
     }
 
     pub fn to(address: SocketAddr) -> Raw {
-        let stream = TcpStream::connect(address).expect("connected");
+        Raw::over(TcpStream::connect(address).expect("connected"))
+    }
+
+    pub fn over(stream: TcpStream) -> Raw {
         stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
         stream.set_write_timeout(Some(DEADLINE)).expect("a timeout");
         Raw {

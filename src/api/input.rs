@@ -23,6 +23,9 @@ const MAX_MENTIONS: usize = 1024;
 pub const MAX_FIELDS: usize = 32;
 pub const MAX_VALUES: usize = MAX_FIELDS + MAX_MENTIONS;
 
+/// The largest number in a query: what every JSON reader, and so every client, holds exactly.
+const MAX_WHOLE: u64 = (1 << 53) - 1;
+
 /// The JSON object of a request's body, or its form, read field by field. A field that is `null` is absent;
 /// fields that nobody asks for are ignored.
 #[derive(Debug)]
@@ -576,10 +579,15 @@ pub fn query(req: &Req, name: &str) -> Option<String> {
 pub fn number(req: &Req, name: &'static str) -> Result<Option<u64>, ApiError> {
     match query(req, name) {
         None => Ok(None),
-        Some(text) => text.parse().map(Some).map_err(|_| ApiError::Field {
-            field: name,
-            expected: "a whole number, 0 or more",
-        }),
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|number| *number <= MAX_WHOLE)
+            .map(Some)
+            .ok_or(ApiError::Field {
+                field: name,
+                expected: "a whole number, 0 or more",
+            }),
     }
 }
 

@@ -31,18 +31,9 @@ impl Page {
             None | Some(0) => usual,
             Some(n) => usize::try_from(n).unwrap_or(most).min(most),
         };
-        let offset = match number(req, "skip")? {
-            Some(skip) => skip,
-            None => number(req, "offset")?.unwrap_or(0),
-        };
-        // Rows are skipped one by one: deeper pages are asked for with `before`.
-        let offset = usize::try_from(offset)
-            .ok()
-            .filter(|offset| *offset <= MAX_OFFSET)
-            .ok_or(ApiError::Field {
-                field: "skip",
-                expected: "at most 100000; use \"before\" to go further back",
-            })?;
+        // Both are checked, whichever of them counts.
+        let (skip, offset) = (skipped(req, "skip")?, skipped(req, "offset")?);
+        let offset = skip.or(offset).unwrap_or(0);
         Ok(Page { limit, offset })
     }
 
@@ -75,6 +66,21 @@ impl Page {
             behind,
         })
     }
+}
+
+/// Rows to leave out. They are skipped one by one: deeper pages are asked for with `before` or `cursor`.
+fn skipped(req: &Req, name: &'static str) -> Result<Option<usize>, ApiError> {
+    let Some(rows) = number(req, name)? else {
+        return Ok(None);
+    };
+    usize::try_from(rows)
+        .ok()
+        .filter(|rows| *rows <= MAX_OFFSET)
+        .map(Some)
+        .ok_or(ApiError::Field {
+            field: name,
+            expected: "at most 100000; use \"before\" to go further back",
+        })
 }
 
 /// Bytes of an answer that is a page of a list. One entry alone may be larger.

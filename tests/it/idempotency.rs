@@ -272,8 +272,9 @@ fn a_lost_connection_before_the_ack_is_mended_by_the_server() {
     server.wait_log_from(mark, "alice: connected");
     acknowledged(&world, &server, &lost);
     let mark = server.log_mark();
-    // Lost after WhatsApp has delivered it.
+    // Lost after WhatsApp has delivered it, of which nothing is heard: a receipt would prove it.
     world.fault(&json!({"kind": "withhold-acks", "number": ALICE, "count": 1}));
+    world.fault(&json!({"kind": "lose-receipts", "number": CAROL, "count": 1}));
     let body = thread::scope(|scope| {
         let request = scope.spawn(|| world.post_once(&server, SEND, "b", &text("unknown")));
         carol.received(3);

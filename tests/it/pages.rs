@@ -17,7 +17,7 @@ const MIB: usize = 1 << 20;
 const FIRST: u64 = 1_700_000_000_000;
 
 /// All entries of a list, page by page, and how many pages there were. No page is larger than it may be.
-fn walk(world: &World, server: &Server, path: &str, field: &str) -> (Vec<Value>, usize) {
+pub fn walk(world: &World, server: &Server, path: &str, field: &str) -> (Vec<Value>, usize) {
     let (mut all, mut pages) = (Vec::new(), 0);
     let mut cursor = String::new();
     loop {

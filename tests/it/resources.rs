@@ -170,10 +170,12 @@ fn chats_and_messages() {
     assert!(texts(&format!("{path}?before=1000")).is_empty());
     assert_eq!(texts(&format!("{path}?after=1000")).len(), 3);
     let page = world.get(&server, &format!("{path}?limit=2"));
+    let next = page["pagination"]["next"].as_str().expect("where to go on");
     assert_eq!(
         page["pagination"],
-        json!({"total": 3, "limit": 2, "offset": 0, "hasMore": true})
+        json!({"total": 3, "limit": 2, "offset": 0, "hasMore": true, "next": next})
     );
+    assert_eq!(texts(&format!("{path}?cursor={next}")), ["one"]);
     for bad in ["?limit=x", "?skip=-1", "?before=soon"] {
         world
             .api(&server, "GET", &format!("{path}{bad}"), None)

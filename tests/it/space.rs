@@ -11,6 +11,7 @@ use wildcat::store::{Options, Store, accounts};
 
 use crate::media_in::base64;
 use crate::media_out::noise;
+use crate::pages::walk;
 use crate::support::{DEADLINE, Server, World, eventually, not_tested};
 
 const ALICE: &str = "491700000001";
@@ -25,8 +26,9 @@ fn chat(of: &str) -> String {
     format!("/accounts/alice/chats/{of}@s.whatsapp.net/messages?limit=100")
 }
 
-fn texts(page: &Value) -> Vec<String> {
-    let messages = page["messages"].as_array().expect("messages");
+/// How the texts of a chat begin, on all its pages.
+fn texts(world: &World, server: &Server, chat: &str) -> Vec<String> {
+    let (messages, _) = walk(world, server, chat, "messages");
     let text = |m: &Value| m["text"].as_str().unwrap_or_default()[..10].to_owned();
     messages.iter().rev().map(text).collect()
 }
@@ -78,17 +80,17 @@ fn a_full_disk(world: &World, server: &Server, fill: impl Fn(), free: impl Fn())
     assert_ne!(status["status"], "connected", "{status}");
     let words = status["lastError"].as_str().unwrap_or_default();
     assert!(words.contains("storage is full"), "{status}");
-    let page = world.get(server, &chat(BOB));
-    assert!(texts(&page).len() <= MEANWHILE, "some were not stored");
+    let found = texts(world, server, &chat(BOB));
+    assert!(found.len() <= MEANWHILE, "some were not stored");
 
     let mark = server.log_mark();
     free();
     server.wait_log_from(mark, "alice: connected");
-    let page = eventually("all messages", || {
+    eventually("all messages", || {
         let page = world.get(server, &chat(BOB));
-        (page["pagination"]["total"].as_u64() >= Some(1 + MEANWHILE as u64)).then_some(page)
+        (page["pagination"]["total"].as_u64() >= Some(1 + MEANWHILE as u64)).then_some(())
     });
-    let mut found = texts(&page);
+    let mut found = texts(world, server, &chat(BOB));
     // Within a second their order is that of their arrival.
     found.sort();
     expected.sort();

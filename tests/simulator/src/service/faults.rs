@@ -35,7 +35,7 @@ pub enum FaultKind {
     Garble,
     /// Requests to send a message again reach the phone that is asked only once this is over.
     HoldRetries,
-    /// Receipts of a client are lost on their way.
+    /// Receipts of a client are lost on their way; of a number without linked devices, its phone's.
     LoseReceipts,
     /// Messages are refused with this error.
     RefuseSends(u16),

@@ -9,7 +9,9 @@ use crate::directory::DeviceAddr;
 
 impl Service {
     pub(super) fn receipt(&mut self, from: &DeviceAddr, node: &Node) {
-        if from.device != 0 && self.faults.loses_receipt(&from.number) {
+        // Of a number with linked devices, its phone's are not meant.
+        let is_meant = from.device != 0 || self.all_devices(&from.number).len() == 1;
+        if is_meant && self.faults.loses_receipt(&from.number) {
             return;
         }
         if attr(node, "type").as_deref() == Some("retry") {

@@ -33,11 +33,11 @@ def test_openapi_python_client(world):
 
     from wildcat_client import Client
     from wildcat_client.api.default import get_qr, list_messages, send_image, send_text
-    from wildcat_client.models import GetQrFormat, SendImageFilesBody, SendTextBody
+    from wildcat_client.models import GetQrFormat, SendImageFilesBody, SendTextJsonBody
     from wildcat_client.types import File
 
     with Client(base_url=world.url) as client:
-        text = send_text.sync("alice", client=client, body=SendTextBody(to=BEA, message="by a generated client"))
+        text = send_text.sync("alice", client=client, body=SendTextJsonBody(to=BEA, message="by a generated client"))
         assert world.received(BEA, text.message_id)["text"] == "by a generated client"
 
         picture = File(payload=PIXEL, file_name="pixel.png", mime_type="image/png")

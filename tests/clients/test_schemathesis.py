@@ -33,10 +33,20 @@ class Receiver(BaseHTTPRequestHandler):
 def test_schemathesis_finds_nothing(world):
     receiver = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
     threading.Thread(target=receiver.serve_forever, daemon=True).start()
-    environment = {**os.environ, "RECEIVER": f"http://127.0.0.1:{receiver.server_port}/file"}
-    command = ["schemathesis", "--config-file", str(HERE / "schemathesis.toml"), "run", f"{world.url}/openapi.json"]
+    environment = {
+        **os.environ,
+        "RECEIVER": f"http://127.0.0.1:{receiver.server_port}/file",
+        "SCHEMATHESIS_HOOKS": str(HERE / "hooks.py"),
+    }
+    command = ["schemathesis", "--config-file", str(HERE / "schemathesis.toml"), "run", "openapi.json"]
     done = subprocess.run(
-        [*command, "--no-color"], cwd=world.folder, env=environment, capture_output=True, text=True, timeout=600, check=False
+        [*command, "--url", world.url, "--no-color"],
+        cwd=world.folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
     )
     receiver.shutdown()
     assert done.returncode == 0, done.stdout + done.stderr

@@ -315,7 +315,7 @@ fn stored(
         caption: content::caption(base),
         quoted_message: context.and_then(content::quoted),
         mentions: context
-            .map(|c| c.mentioned_jid.iter().map(|j| bare_text(j)).collect())
+            .map(|c| mentioned(&c.mentioned_jid))
             .unwrap_or_default(),
         is_forwarded: context.and_then(|c| c.is_forwarded).unwrap_or(false),
         ..envelope.message(account_id, kind, now)
@@ -354,6 +354,12 @@ pub fn bare(jid: &Jid) -> String {
 }
 
 /// The JID without a device, if it is one.
+/// The people that a message names. What is no JID is left out: it leads to no chat.
+fn mentioned(jids: &[String]) -> Vec<String> {
+    let jids = jids.iter().filter_map(|jid| ChatJid::parse(jid).ok());
+    jids.map(|jid| jid.to_string()).collect()
+}
+
 fn bare_text(jid: &str) -> String {
     ChatJid::parse(jid).map_or_else(|_| jid.to_owned(), |j| j.to_string())
 }

@@ -102,7 +102,13 @@ fn replies_and_mentions_survive_the_way_out_and_in() {
         mentions: &mentions,
         quoted: Some(&first),
     };
-    let (got, _) = message(&info, &outgoing::text("answer", context));
+    let mut answer = outgoing::text("answer", context);
+    // What a sender names beside it is no JID, and leads nowhere.
+    let text = answer.extended_text_message.as_option_mut();
+    let sent = text.and_then(|text| text.context_info.as_option_mut());
+    let named = &mut sent.expect("a context").mentioned_jid;
+    named.extend(["491722222222".to_owned(), "@evil/..".to_owned()]);
+    let (got, _) = message(&info, &answer);
     assert_eq!(got.text.as_deref(), Some("answer"));
     assert_eq!(got.mentions, [mentions[0].to_string()]);
     let quoted = got.quoted_message.expect("quoted");

@@ -217,11 +217,19 @@ impl Outgoing {
                 })
                 .unwrap_or_default(),
             expiration: self.ephemeral,
-            mentioned_jid: self.mentions.clone(),
+            mentioned_jid: self.mentions.iter().map(|who| jid_text(who)).collect(),
             is_forwarded: self.forwarded.then_some(true),
             forwarding_score: self.forwarded.then_some(1),
             ..Default::default()
         }
+    }
+}
+
+/// A person as a message names one: by a JID. A name without a server is a number.
+fn jid_text(who: &str) -> String {
+    match who.contains('@') {
+        true => who.to_owned(),
+        false => format!("{who}@s.whatsapp.net"),
     }
 }
 

@@ -41,6 +41,10 @@ pub(super) enum Work {}
 
 /// A file that was found to be sound.
 #[derive(Debug)]
+#[cfg_attr(
+    not(feature = "voice"),
+    expect(dead_code, reason = "without the feature only its name is told")
+)]
 pub(super) struct Opened {
     sound: Sound,
     start: u64,

@@ -213,7 +213,8 @@ pub async fn kept<F: Future<Output = ()>>(
     let mut row = InARow::default();
     loop {
         let began = clock::ticks();
-        let run = async { make().await };
+        // In a box: each layer around a future holds it whole, and again where it hands it on.
+        let run = Box::pin(async { make().await });
         if caught(kind, &name, run).await.is_some() {
             return;
         }
@@ -244,7 +245,7 @@ pub fn guard<T: Send + 'static>(
     name: impl Into<Cow<'static, str>>,
     future: impl Future<Output = T> + Send + 'static,
 ) -> smol::Task<Option<T>> {
-    let name = name.into();
+    let (name, future) = (name.into(), Box::pin(future));
     executor.spawn(async move { caught(kind, &name, future).await })
 }
 
@@ -256,7 +257,7 @@ pub fn guard_or<T: Send + 'static>(
     future: impl Future<Output = T> + Send + 'static,
     otherwise: impl FnOnce() + Send + 'static,
 ) -> smol::Task<Option<T>> {
-    let name = name.into();
+    let (name, future) = (name.into(), Box::pin(future));
     executor.spawn(async move {
         let outcome = caught(kind, &name, future).await;
         if outcome.is_none() {

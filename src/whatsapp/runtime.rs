@@ -73,20 +73,20 @@ impl SmolRuntime {
 
     fn start(&self, job: Job) -> Task<Option<()>> {
         let job = in_steps(self.hold.pass(job));
-        let name = format!("a task of {}", self.name);
+        let name = Arc::clone(&self.name);
         let on_panic = self.on_panic.clone();
         let stopped = self.stop.as_ref().map(Shutdown::wait);
-        let job = async move {
-            match stopped {
-                // The stop first: what was told to end does not go one step further.
-                Some(stopped) => stopped.or(job).await,
-                None => job.await,
-            }
+        let job: Job = match stopped {
+            // The stop first: what was told to end does not go one step further.
+            Some(stopped) => Box::pin(stopped.or(job)),
+            None => Box::pin(job),
         };
-        tasks::guard_or(&self.executor, Kind::Client, name, job, move || {
-            if let Some(on_panic) = on_panic {
+        tasks::own(&self.executor, async move {
+            let outcome = tasks::caught(Kind::Client, &name, job).await;
+            if let (None, Some(on_panic)) = (outcome, on_panic) {
                 on_panic();
             }
+            outcome
         })
     }
 }

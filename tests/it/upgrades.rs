@@ -14,7 +14,9 @@ use wildcat::store::{Options, Store, VERSION, accounts, signal};
 
 use crate::media_in::base64;
 use crate::media_out::noise;
-use crate::support::{DEADLINE, Phone, Server, ServerOptions, World, bits, eventually, run_to_end};
+use crate::support::{
+    DEADLINE, Phone, Server, ServerOptions, World, bits, eventually, program, run_to_end,
+};
 
 const ALICE: &str = "491700000001";
 const BOB: &str = "491700000002";
@@ -497,11 +499,14 @@ fn a_backup_replaces_nothing_but_files_and_may_be_a_stream() {
     let stream = std::process::Command::new("sh")
         .arg("-c")
         .arg(
-            "\"$0\" backup - --data \"$1\" | cat >stream.tar && \
-             cat stream.tar | \"$0\" restore - --data \"$2\"",
+            "data=$1 restored=$2; shift 2; \"$@\" backup - --data \"$data\" | cat >stream.tar && \
+             cat stream.tar | \"$@\" restore - --data \"$restored\"",
         )
-        .arg(env!("CARGO_BIN_EXE_wildcat"))
+        .arg("sh")
         .args([&data, &directory.join("restored")])
+        .args(program())
+        .env_clear()
+        .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
         .current_dir(directory)
         .output()
         .expect("a shell");

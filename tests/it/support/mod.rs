@@ -19,7 +19,7 @@ pub use board::Board;
 pub use form::Form;
 pub use raw::{Raw, request};
 pub use receiver::{Delivery, Receiver, Reply};
-pub use server::{Server, ServerOptions, bits, released, run_to_end, use_binary};
+pub use server::{Server, ServerOptions, bits, program, released, run_to_end, use_binary};
 pub use world::{Answer, Phone, World, eventually};
 
 use std::time::Duration;

@@ -238,6 +238,13 @@ fn command(runner: &[String], binary: &Path) -> Command {
     command
 }
 
+/// How the binary is run: a program and its first arguments.
+pub fn program() -> Vec<std::ffi::OsString> {
+    let command = command(&runner(), binary());
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(ToOwned::to_owned).collect()
+}
+
 /// Runs the binary to its end: exit code, standard output, standard error.
 pub fn run_to_end(directory: &Path, args: &[&str], env: &[(&str, &str)]) -> (i32, String, String) {
     let mut child = command(&runner(), binary())

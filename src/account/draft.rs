@@ -26,7 +26,7 @@ static LOOKED_AT: Turns = Turns::new(1, 1);
 static CONVERTED: Turns = Turns::new(4, 2);
 /// How long a sound is worked on before the others have their turn.
 const SLICE: Duration = Duration::from_millis(250);
-/// How much longer a sound is converted when nobody waits for it: senders of short notes may not care for
+/// How much longer a sound is converted after its client has left: senders of short notes may not care for
 /// the answer.
 const LEFT_ALONE: Duration = Duration::from_secs(2);
 
@@ -218,7 +218,7 @@ impl Sending {
             let turn = place.turn().await;
             let is_long = work.is_long();
             let slice = move || {
-                // The turn goes with the work, which ends its slice when nobody waits for it any more.
+                // The turn goes with the work, which ends its slice once its client has left.
                 let _turn = turn;
                 let done = work.step(SLICE);
                 (work, done)

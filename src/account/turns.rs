@@ -167,7 +167,7 @@ impl Place {
     /// Waits for a turn, which lasts until it is dropped.
     pub async fn turn(self: &Arc<Self>) -> Turn {
         let (granted, turn) = async_channel::bounded(1);
-        // Before it is waited for: whoever stops waiting does not keep the turn.
+        // Before it is waited for: a caller that stops waiting does not keep the turn.
         let mine = Turn(Arc::clone(self));
         {
             let mut waiting = self.turns.lock();

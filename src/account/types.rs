@@ -331,7 +331,7 @@ pub enum AccountError {
     /// The file is not what it was sent as, or nothing that WhatsApp shows.
     #[error(transparent)]
     Media(#[from] MediaError),
-    /// Nobody waits for the message any more, and its sound was not converted yet: it is not sent.
+    /// The caller has left, and its sound was not converted yet: it is not sent.
     #[error("The client hung up before its audio was converted; nothing was sent")]
     CallerLeft,
     /// WhatsApp has the file no more, nor does the phone.

@@ -1,4 +1,4 @@
-//! Files at a URL: fetched from a web server, which may be any program that somebody wrote.
+//! Files at a URL: fetched from a web server, which may be any program.
 
 use std::time::Duration;
 
@@ -102,7 +102,7 @@ impl Wanted {
                     .join(&file_name::text(&location))
                     .map_err(|e| failed(format!("a redirect that leads nowhere: {e}")))?;
                 let mut next = web_url(next.as_str())?;
-                // Whoever redirects has no password of ours to name.
+                // A server that redirects has no password of ours to name.
                 take_credentials(&mut next);
                 if !is_same_server(&url, &next) {
                     headers.clear();

@@ -64,7 +64,7 @@ impl Said {
     }
 }
 
-/// A status that http-types knows. One that nobody knows counts as the first of its class (RFC 9110, 15).
+/// A status that http-types knows. An unknown one counts as the first of its class (RFC 9110, 15).
 fn class_of(status: u16) -> StatusCode {
     StatusCode::try_from(status).unwrap_or(match status {
         ..200 => StatusCode::Continue,
@@ -282,7 +282,7 @@ fn framing(
         [one] if one == b"chunked" => true,
         _ => return Err(bad("it has an unknown transfer encoding")),
     };
-    // Two ways to end the body: what comes behind it may be somebody else's.
+    // Two ways to end the body: what comes behind it may be another request's.
     keep_alive &= !(chunked && length.is_some()) && status != 101;
     let framing = if method == Method::Head || status == 204 || status == 304 {
         Framing::Length(0)

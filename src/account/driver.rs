@@ -436,7 +436,7 @@ impl Driver {
             match *wake {
                 Some(until) => {
                     let left = until.saturating_sub(clock::ticks());
-                    smol::Timer::after(Duration::from_millis(left)).await;
+                    clock::sleep(Duration::from_millis(left)).await;
                     Woken::Due
                 }
                 None => std::future::pending().await,

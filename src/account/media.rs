@@ -262,7 +262,7 @@ impl Fetcher {
                 match due {
                     Some(at) => {
                         let left = at.saturating_sub(clock::now());
-                        smol::Timer::after(Duration::from_millis(left)).await;
+                        clock::sleep(Duration::from_millis(left)).await;
                         true
                     }
                     None => std::future::pending().await,

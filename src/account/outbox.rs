@@ -60,7 +60,7 @@ pub async fn run(sending: Sending, kicked: async_channel::Receiver<()>) {
         let timer = async {
             match wake {
                 Some(rest) => {
-                    smol::Timer::after(rest).await;
+                    clock::sleep(rest).await;
                     true
                 }
                 None => std::future::pending().await,

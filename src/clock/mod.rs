@@ -4,6 +4,8 @@
 //!   lives with clocks that jump.
 //! - [`ticks`] only ever goes forward, at its own pace: for pauses, paces and patience within this run.
 
+#[cfg(feature = "sandbox")]
+pub mod moved;
 pub mod timeline;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,7 +46,18 @@ pub fn now() -> Millis {
 
 /// Milliseconds since this was first asked for. Nobody sets it.
 pub fn ticks() -> Millis {
-    Millis::try_from(START.elapsed().as_millis()).unwrap_or(Millis::MAX)
+    let ticks = Millis::try_from(START.elapsed().as_millis()).unwrap_or(Millis::MAX);
+    #[cfg(feature = "sandbox")]
+    let ticks = ticks.saturating_add(moved::by());
+    ticks
+}
+
+/// Resolves after that time, by [`ticks`]: for pauses of seconds and more, which tests do not wait for.
+pub async fn sleep(length: Duration) {
+    #[cfg(feature = "sandbox")]
+    moved::sleep(length).await;
+    #[cfg(not(feature = "sandbox"))]
+    drop(smol::Timer::after(length).await);
 }
 
 /// The server's time, if WhatsApp has told it in this run: what is deleted for its age is deleted by no
@@ -144,7 +157,11 @@ fn time() -> MutexGuard<'static, Timeline> {
 /// What the system's clock says; 0 before 1970.
 fn system() -> Millis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    Millis::try_from(since.unwrap_or(Duration::ZERO).as_millis()).unwrap_or(Millis::MAX)
+    let since =
+        Millis::try_from(since.unwrap_or(Duration::ZERO).as_millis()).unwrap_or(Millis::MAX);
+    #[cfg(feature = "sandbox")]
+    let since = since.saturating_add(moved::by());
+    since
 }
 
 /// `now` as ISO 8601 in UTC with milliseconds, the form of `createdAt` and its kind:

@@ -211,8 +211,9 @@ impl Layers {
             if !name.starts_with(PREFIX) || is_service_link(name, value) {
                 continue;
             }
-            // No setting: how a test makes tasks panic (`runtime::tasks`).
-            if cfg!(feature = "sandbox") && name == "WILDCAT_TEST_PANIC" {
+            // No settings: how a test makes tasks panic (`runtime::tasks`) and time pass (`clock::moved`).
+            let of_tests = ["WILDCAT_TEST_PANIC", "WILDCAT_TEST_CLOCK"];
+            if cfg!(feature = "sandbox") && of_tests.contains(&name.as_str()) {
                 continue;
             }
             match keys.get(name) {

@@ -9,9 +9,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_lite::{FutureExt, future};
 use smol::lock::Semaphore;
-use smol::{Executor, Task, Timer};
+use smol::{Executor, Task};
 
 use super::holdback::{HoldBack, Job, in_steps};
+use crate::clock;
 use crate::runtime::Shutdown;
 use crate::runtime::tasks::{self, Kind};
 use whatsapp_rust::wacore::runtime::{AbortHandle, Runtime};
@@ -121,9 +122,7 @@ impl Runtime for SmolRuntime {
     }
 
     fn sleep(&self, duration: Duration) -> Job {
-        Box::pin(async move {
-            Timer::after(duration).await;
-        })
+        Box::pin(clock::sleep(duration))
     }
 
     fn spawn_blocking(&self, job: Box<dyn FnOnce() + Send>) -> Job {

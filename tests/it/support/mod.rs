@@ -13,6 +13,7 @@ pub mod process;
 mod raw;
 mod receiver;
 mod server;
+mod time;
 mod world;
 
 pub use board::Board;
@@ -20,6 +21,7 @@ pub use form::Form;
 pub use raw::{Raw, request};
 pub use receiver::{Delivery, Receiver, Reply};
 pub use server::{Server, ServerOptions, bits, program, released, run_to_end, use_binary};
+pub use time::Time;
 pub use world::{Answer, Phone, World, eventually};
 
 use std::time::Duration;

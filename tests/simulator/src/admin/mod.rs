@@ -81,8 +81,8 @@ impl AdminError {
 
 fn people_status(e: &PeopleError) -> StatusCode {
     match e {
-        PeopleError::BadNumber(_) => StatusCode::BadRequest,
-        PeopleError::Full => StatusCode::Conflict,
+        PeopleError::BadNumber(_) | PeopleError::BadUsername(_) => StatusCode::BadRequest,
+        PeopleError::Full | PeopleError::UsernameTaken(_) => StatusCode::Conflict,
         PeopleError::Unknown(_) | PeopleError::NoDevice(..) => StatusCode::NotFound,
         PeopleError::Group(e) => match e {
             GroupError::NotFound => StatusCode::NotFound,
@@ -165,6 +165,9 @@ async fn handle(hub: &Hub, request: &mut Request) -> Answer {
                 service.ensure_account(&body.number, body.name.as_deref())?;
                 if let Some(hidden) = body.hide_number {
                     service.hide_number(&body.number, hidden);
+                }
+                if let Some(name) = &body.username {
+                    service.set_username(&body.number, name, body.username_key.as_deref())?;
                 }
                 Ok(person(service, &body.number))
             })
@@ -274,6 +277,10 @@ struct NewPhone {
     name: Option<String>,
     /// Whether others see only the LID.
     hide_number: Option<bool>,
+    /// Taken, or, if empty, given up.
+    username: Option<String>,
+    /// What strangers must know beside the username.
+    username_key: Option<String>,
 }
 
 #[derive(Deserialize)]

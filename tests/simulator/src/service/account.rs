@@ -6,6 +6,7 @@ use wacore::prekeys::compute_key_bundle_digest;
 use wacore_libsignal::protocol::PublicKey;
 
 use super::outbox::Outbox;
+use super::usernames::Username;
 use crate::directory::Bundle;
 
 /// One-time prekeys kept for one device; clients upload 812 at a time.
@@ -37,6 +38,8 @@ pub struct Account {
     pub about: String,
     /// Whether others see only the LID, until this is `false` again.
     pub hidden: bool,
+    /// What it can be found by besides the number.
+    pub username: Option<Username>,
     /// Its devices; 0, the phone, is always there.
     pub devices: BTreeMap<u16, Device>,
     /// The number that the next linked device gets.
@@ -71,6 +74,7 @@ impl Account {
             name: name.to_owned(),
             about: "Hey there! I am using WhatsApp.".to_owned(),
             hidden: false,
+            username: None,
             devices: BTreeMap::from([(0, Device::default())]),
             next_device: 1,
             reachable: true,

@@ -260,9 +260,17 @@ impl Service {
             };
             builder = builder.attr("recipient", to.to_non_ad());
             if let (Some(form), Some(number)) = (Form::of(to), self.number_of_jid(to)) {
-                builder = builder.attr(alternative, self.user_jid(&number, form.other()));
+                if form == Form::Pn || !self.hides_number(&number) {
+                    builder = builder.attr(alternative, self.user_jid(&number, form.other()));
+                }
+                if let Some(name) = self.username_of(&number) {
+                    builder = builder.attr("peer_recipient_username", name);
+                }
             }
         } else if !own {
+            if let Some(name) = self.username_of(&from.number) {
+                builder = builder.attr("username", name);
+            }
             let alternative = match form {
                 Form::Lid => "sender_pn",
                 Form::Pn => "sender_lid",

@@ -21,6 +21,7 @@ mod people;
 mod presence;
 mod receipt;
 mod trace;
+mod usernames;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::rc::Rc;

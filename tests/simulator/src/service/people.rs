@@ -24,6 +24,12 @@ pub enum PeopleError {
     /// Nobody has this number.
     #[error("nobody has the number {0}")]
     Unknown(String),
+    /// WhatsApp has no such usernames.
+    #[error("{0:?} is no username: 3 to 35 letters, digits, _ and .")]
+    BadUsername(String),
+    /// Another person has it.
+    #[error("the username {0:?} is taken")]
+    UsernameTaken(String),
     /// The number has no such linked device.
     #[error("{0} has no linked device {1}")]
     NoDevice(String, u16),
@@ -152,6 +158,7 @@ impl Service {
             "jid": self.user_jid(number, Form::Pn).to_string(),
             "lid": self.user_jid(number, Form::Lid).to_string(),
             "name": account.name,
+            "username": self.username_of(number),
             "reachable": account.reachable,
             "retries": account.retries,
             "lateRetries": account.late_retries,

@@ -166,10 +166,18 @@ impl Service {
         let mut builder = NodeBuilder::new("message")
             .attr("from", group.to_non_ad())
             .attr("participant", self.device_jid(from, form))
-            .attr(alternative, self.user_jid(&from.number, form.other()))
             .attr("addressing_mode", form.as_str())
             .attr("id", attr(node, "id").unwrap_or_default())
             .attr("t", now_secs());
+        // Who hides the number does so in groups that go by LIDs.
+        let hidden =
+            form == Form::Lid && target.number != from.number && self.hides_number(&from.number);
+        if !hidden {
+            builder = builder.attr(alternative, self.user_jid(&from.number, form.other()));
+        }
+        if let Some(name) = self.username_of(&from.number) {
+            builder = builder.attr("participant_username", name);
+        }
         for key in ["type", "edit"] {
             if let Some(value) = attr(node, key) {
                 builder = builder.attr(key, value);

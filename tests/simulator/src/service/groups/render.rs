@@ -67,15 +67,20 @@ impl Service {
         builder.children(children).build()
     }
 
-    /// `<participant jid phone_number|lid>`.
+    /// `<participant jid phone_number|lid username?>`.
     pub(in crate::service) fn participant(&self, number: &str, form: Form) -> NodeBuilder {
         let other = match form {
             Form::Lid => "phone_number",
             Form::Pn => "lid",
         };
-        NodeBuilder::new("participant")
-            .attr("jid", self.user_jid(number, form))
-            .attr(other, self.user_jid(number, form.other()))
+        let mut builder = NodeBuilder::new("participant").attr("jid", self.user_jid(number, form));
+        if form == Form::Pn || !self.hides_number(number) {
+            builder = builder.attr(other, self.user_jid(number, form.other()));
+        }
+        if let Some(name) = self.username_of(number) {
+            builder = builder.attr("username", name);
+        }
+        builder
     }
 
     /// `<notification type="w:gp2">` about what `by` did.

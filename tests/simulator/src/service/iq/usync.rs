@@ -68,6 +68,10 @@ impl Service {
         }
         let mut list = Vec::with_capacity(users.len());
         for user in &users {
+            if let Some(found) = self.usync_by_username(&from.number, user) {
+                list.push(found);
+                continue;
+            }
             let Some(asked) = self.asked(user) else {
                 continue;
             };
@@ -150,6 +154,9 @@ impl Service {
                 {
                     builder = builder.string_content(text);
                 }
+                if let Some(name) = asked.number.as_ref().and_then(|n| self.username_of(n)) {
+                    builder = builder.attr("username", name);
+                }
                 Some(builder.build())
             }
             "devices" => Some(self.usync_devices(asked)),
@@ -166,6 +173,10 @@ impl Service {
                         .string_content(account.about.as_str())
                         .build(),
                 )
+            }
+            "username" => {
+                let name = self.username_of(asked.number.as_ref()?)?;
+                Some(NodeBuilder::new("username").string_content(name).build())
             }
             "picture" => {
                 account?;

@@ -41,6 +41,9 @@ pub struct Message {
     /// What the account's owner calls the sender.
     #[serde(skip)]
     pub sender_name: Option<String>,
+    /// The sender's username, without `@`.
+    #[serde(skip)]
+    pub sender_username: Option<String>,
     pub from_me: bool,
     /// What the sender calls himself.
     pub push_name: Option<String>,
@@ -112,6 +115,7 @@ impl Message {
             sender_lid: None,
             wire_lid: None,
             sender_name: None,
+            sender_username: None,
             from_me: false,
             push_name: None,
             timestamp: now,
@@ -402,6 +406,8 @@ pub struct Deed {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sender_lid: Option<String>,
     pub sender_name: Option<String>,
+    /// Without `@`.
+    pub sender_username: Option<String>,
     pub from_me: bool,
 }
 

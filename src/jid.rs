@@ -4,12 +4,14 @@
 //! say. The canonical form never carries a device: `491701234567@s.whatsapp.net`.
 //!
 //! [`ChatJid::parse`] reads what WhatsApp and the store say, to the letter. [`ChatJid::typed`] reads what
-//! people type, paste and let spreadsheets make of it ([`written`]).
+//! people type, paste and let spreadsheets make of it ([`written`]); [`Recipient::typed`] reads usernames, too.
 
+mod username;
 mod written;
 
 use std::fmt;
 
+pub use username::{NotARecipient, Recipient, Username};
 pub use written::{NotANumber, other_form, phone_digits};
 
 /// The user part of `status@broadcast`.

@@ -23,6 +23,7 @@ use super::outbox;
 use super::pace::Pace;
 use super::sending::Sending;
 use super::types::{SendingLimits, Status};
+use super::usernames::LookUps;
 
 /// Commands that may wait for one driver; more are made to wait by their senders.
 const COMMANDS: usize = 16;
@@ -49,6 +50,8 @@ pub enum Command {
 pub struct Live {
     state: Mutex<LiveState>,
     pub pace: Mutex<Pace>,
+    /// Usernames that WhatsApp was asked for.
+    pub look_ups: Mutex<LookUps>,
     /// Ids of the messages that somebody is sending right now. Bounded by the requests under way.
     flights: Mutex<HashSet<String>>,
     /// Tells the outbox that something changed.
@@ -167,6 +170,7 @@ pub fn start(
             no_room: None,
         }),
         pace: Mutex::new(Pace::new(limits.messages_per_minute, clock::ticks())),
+        look_ups: Mutex::new(LookUps::new(clock::ticks())),
         flights: Mutex::default(),
         kick,
     });

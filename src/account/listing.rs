@@ -5,12 +5,14 @@ use std::fmt;
 
 use crate::clock;
 use crate::event;
+use crate::jid::Recipient;
 use crate::store::media::{self as rows, Found, Medium};
 use crate::store::messages::{self, Part, Room};
-use crate::store::{ReadTx, StoreError, accounts as records};
+use crate::store::{ReadTx, StoreError, accounts as records, usernames};
 
 use super::Accounts;
 use super::types::{AccountError, MediaFilter, MediaPage, MediaView};
+use super::usernames::NameError;
 
 /// Accounts that a cursor may name.
 const ACCOUNTS: usize = 10_000;
@@ -49,7 +51,8 @@ impl Accounts {
     /// The stored files: each account's newest first, and of those the one whose message is the newest.
     ///
     /// # Errors
-    /// [`AccountError::NotFound`] for an account that is not there, or the store's.
+    /// [`AccountError::NotFound`] for an account that is not there, [`AccountError::Name`] for a username
+    /// that none of the accounts knows, or the store's.
     pub fn media_list(
         &self,
         filter: &MediaFilter,
@@ -63,33 +66,54 @@ impl Accounts {
                 },
                 None => records::list(tx)?,
             };
-            let accounts = accounts
-                .into_iter()
-                .map(|record| (record.number, record.id));
-            page(tx, &accounts.collect::<Vec<_>>(), filter, part).map(Some)
+            let mut sources = Vec::with_capacity(accounts.len());
+            for record in accounts {
+                let chat = match &filter.chat {
+                    None => None,
+                    Some(recipient) => match chat_of(tx, record.number, recipient)? {
+                        None => continue,
+                        chat => chat,
+                    },
+                };
+                sources.push((record.number, record.id, chat));
+            }
+            if let (true, Some(Recipient::Name { name, .. })) = (sources.is_empty(), &filter.chat) {
+                return Ok(Some(Err(NameError::NoChat(name.clone()))));
+            }
+            page(tx, &sources, filter, part).map(|page| Some(Ok(page)))
         })?;
-        listed.ok_or(AccountError::NotFound)
+        Ok(listed.ok_or(AccountError::NotFound)??)
     }
 }
 
+/// The canonical JID of a chat in an account; `None` for a username that is not known there.
+fn chat_of(
+    tx: &ReadTx<'_>,
+    account: u32,
+    recipient: &Recipient,
+) -> Result<Option<String>, StoreError> {
+    let found = match recipient {
+        Recipient::Chat(jid) => messages::found_as(tx, account, &jid.to_string())?,
+        Recipient::Name { name, .. } => match usernames::holder(tx, account, name.as_str())? {
+            Some(holder) => holder.jid,
+            None => return Ok(None),
+        },
+    };
+    messages::canonical_jid(tx, account, &found).map(Some)
+}
+
+/// The files of these accounts: of each its number, its id and, where only those of one chat are wanted,
+/// that chat.
 fn page(
     tx: &ReadTx<'_>,
-    accounts: &[(u32, String)],
+    accounts: &[(u32, String, Option<String>)],
     filter: &MediaFilter,
     part: Part<MediaCursor>,
 ) -> Result<MediaPage, StoreError> {
     let mut cursor = part.behind.unwrap_or_default();
     let mut sources = Vec::with_capacity(accounts.len());
     let mut heads: Vec<Option<Found>> = Vec::with_capacity(accounts.len());
-    for (account, _) in accounts {
-        let chat = filter
-            .chat_id
-            .as_deref()
-            .map(|jid| {
-                let found = messages::found_as(tx, *account, jid)?;
-                messages::canonical_jid(tx, *account, &found)
-            })
-            .transpose()?;
+    for (account, _, chat) in accounts {
         let behind = cursor.0.get(account).copied();
         let mut rows = rows::newest_first(tx, *account, behind)?.filter(move |found| match found {
             Ok(found) => takes(tx, *account, filter, chat.as_deref(), &found.medium),

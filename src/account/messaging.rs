@@ -485,7 +485,7 @@ impl Accounts {
     }
 }
 
-fn connected(handle: &Handle) -> Result<Arc<Session>, AccountError> {
+pub(super) fn connected(handle: &Handle) -> Result<Arc<Session>, AccountError> {
     match handle.live.get() {
         LiveState {
             status: Status::Connected,

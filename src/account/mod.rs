@@ -22,12 +22,14 @@ mod sending;
 mod slots;
 mod turns;
 mod types;
+mod usernames;
 
 pub use caller::Caller;
 pub use health::AccountHealth;
 pub use listing::MediaCursor;
 pub use once::{Claim, Turn};
 pub use types::*;
+pub use usernames::NameError;
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::clock::{self, Millis};
 use crate::event::DeliveryStatus;
-use crate::jid::ChatJid;
+use crate::jid::{ChatJid, Recipient};
 use crate::media::{MediaError, Spooled, Wish};
 use crate::store::StoreError;
 use crate::store::outbox::Bounds;
@@ -14,6 +14,7 @@ use crate::store::outbox::Bounds;
 use super::caller::Caller;
 use super::listing::MediaCursor;
 use super::once::Claim;
+use super::usernames::NameError;
 
 /// Where an account stands, as `status` in the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -154,7 +155,7 @@ pub struct MediaFile {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MediaFilter {
     pub account_id: Option<String>,
-    pub chat_id: Option<String>,
+    pub chat: Option<Recipient>,
     pub message_id: Option<String>,
 }
 
@@ -358,6 +359,9 @@ pub enum AccountError {
     /// Nothing can be sent to such a recipient, in words.
     #[error("{0}")]
     Unwritable(&'static str),
+    /// A username that leads to no chat.
+    #[error(transparent)]
+    Name(#[from] NameError),
     /// WhatsApp gives no code for linking with a phone number, in words.
     #[error("{words}")]
     PairingRefused {

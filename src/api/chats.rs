@@ -96,7 +96,7 @@ pub async fn list(req: Req) -> Result<Answer, ApiError> {
 
 pub async fn messages(req: Req) -> Result<Answer, ApiError> {
     let page = Page::of(&req, USUAL, MOST_MESSAGES)?;
-    let chat = chat_param(&req)?.to_string();
+    let chat = chat_param(&req)?;
     let part = page.part(&req, Cursor::parse)?;
     let wanted = PageQuery {
         limit: part.limit,
@@ -106,6 +106,9 @@ pub async fn messages(req: Req) -> Result<Answer, ApiError> {
         bytes: part.bytes,
         behind: part.behind,
     };
+    let chat = chat
+        .known(&req.state().accounts, &param(&req, "id"))?
+        .to_string();
     let found = read_account(&req, |tx, account| {
         let chat = messages::found_as(tx, account, &chat)?;
         messages::page(tx, account, &chat, wanted)

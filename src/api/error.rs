@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::answer::failure;
 use super::auth::SLOWED;
 use super::serve::HeldBack;
-use crate::account::AccountError;
+use crate::account::{AccountError, NameError};
 use crate::keys::KeyError;
 use crate::media::MediaError;
 use crate::store::StoreError;
@@ -30,6 +30,12 @@ pub enum ApiError {
     Field {
         field: &'static str,
         expected: &'static str,
+    },
+    /// A username that leads to no chat, in this field.
+    #[error("\"{field}\": {error}")]
+    Name {
+        field: &'static str,
+        error: NameError,
     },
     /// What the path names does not exist, in these words.
     #[error("{0}")]
@@ -136,6 +142,7 @@ impl ApiError {
             | ApiError::Field { .. }
             | ApiError::Fetch(_)
             | ApiError::Body(_) => StatusCode::BadRequest,
+            ApiError::Name { error, .. } => name_status(error),
             ApiError::Disk(error) if StoreError::of_disk(error).is_some() => {
                 StatusCode::ServiceUnavailable
             }
@@ -171,6 +178,12 @@ impl ApiError {
         match self {
             ApiError::Field { field, .. } => {
                 put("field", Value::from(*field));
+            }
+            ApiError::Name { field, error } => {
+                put("field", Value::from(*field));
+                if let NameError::TooMany { retry_after } = error {
+                    put("retryAfter", Value::from(*retry_after));
+                }
             }
             ApiError::Fetch(_) => {
                 put("field", Value::from("url"));
@@ -226,6 +239,7 @@ impl ApiError {
                 | AccountError::NoMedia
                 | AccountError::NotOwnMessage
                 | AccountError::Unwritable(_)
+                | AccountError::Name(_)
                 | AccountError::OutboxFull { .. }
                 | AccountError::NotInOutbox
                 | AccountError::AlreadySending
@@ -294,6 +308,10 @@ impl ApiError {
             | AccountError::NewContactsPaused { retry_after }
             | AccountError::TooManyKeys { retry_after },
         )
+        | ApiError::Name {
+            error: NameError::TooMany { retry_after },
+            ..
+        }
         | ApiError::WrongKeys { retry_after } = &self
         {
             response.insert_header("Retry-After", retry_after.to_string());
@@ -376,6 +394,7 @@ fn account_status(error: &AccountError) -> StatusCode {
         | AccountError::NotPaired { .. }
         | AccountError::NotOwnMessage
         | AccountError::Unwritable(_) => StatusCode::BadRequest,
+        AccountError::Name(error) => name_status(error),
         AccountError::Media(error) => media_status(error),
         AccountError::CallerLeft => StatusCode::RequestTimeout,
         AccountError::MediaUnavailable(_) => StatusCode::InternalServerError,
@@ -404,6 +423,17 @@ fn account_status(error: &AccountError) -> StatusCode {
         AccountError::Session(_) => StatusCode::InternalServerError,
         AccountError::ShuttingDown => StatusCode::ServiceUnavailable,
         AccountError::Store(error) => store_status(error),
+    }
+}
+
+fn name_status(error: &NameError) -> StatusCode {
+    match error {
+        NameError::Nobody(_) | NameError::KeyNeeded(_) | NameError::NotConnected(_) => {
+            StatusCode::BadRequest
+        }
+        NameError::NoChat(_) => StatusCode::NotFound,
+        NameError::TooMany { .. } => StatusCode::TooManyRequests,
+        NameError::NoAnswer(_) => StatusCode::ServiceUnavailable,
     }
 }
 

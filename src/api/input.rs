@@ -11,7 +11,8 @@ use serde_json::{Map, Value};
 
 use super::Req;
 use super::error::ApiError;
-use crate::jid::{ChatJid, NotANumber, phone_digits};
+use crate::account::{AccountError, Accounts};
+use crate::jid::{ChatJid, NotANumber, NotARecipient, Recipient, phone_digits};
 
 /// A text's longest form, in characters.
 const MAX_TEXT: usize = 65_536;
@@ -273,9 +274,9 @@ impl Fields {
     ///
     /// # Errors
     /// 400 in the contract's words.
-    pub fn recipient(&self, field: &'static str) -> Result<ChatJid, ApiError> {
+    pub fn recipient(&self, field: &'static str) -> Result<Named, ApiError> {
         let text = self.written(field)?.unwrap_or_default();
-        ChatJid::typed(&text).map_err(|error| bad_recipient(field, error))
+        Named::typed(field, &text)
     }
 
     /// A phone number with its country code, as digits; absent is `None`.
@@ -314,20 +315,20 @@ impl Fields {
     ///
     /// # Errors
     /// 400 in the contract's words; 400 that names the field if there are over 1,024.
-    pub fn mentions(&self) -> Result<Vec<ChatJid>, ApiError> {
+    pub fn mentions(&self) -> Result<Vec<Named>, ApiError> {
         const FIELD: &str = "mentions";
         let wrong = || ApiError::Field {
             field: FIELD,
-            expected: "a list of JIDs and phone numbers",
+            expected: "a list of JIDs, phone numbers and usernames",
         };
-        let parse = |text: &str| ChatJid::typed(text).map_err(|error| bad_recipient(FIELD, error));
-        let parse_all = |items: &[Value]| -> Result<Vec<ChatJid>, ApiError> {
+        let parse = |text: &str| Named::typed(FIELD, text);
+        let parse_all = |items: &[Value]| -> Result<Vec<Named>, ApiError> {
             items
                 .iter()
                 .map(|item| parse(&as_written(item).ok_or_else(wrong)?))
                 .collect()
         };
-        let found: Vec<ChatJid> = match self.get(FIELD) {
+        let found: Vec<Named> = match self.get(FIELD) {
             None => Vec::new(),
             Some(Value::Array(items)) => parse_all(items)?,
             Some(Value::String(text)) => match serde_json::from_str(text) {
@@ -357,7 +358,7 @@ impl Fields {
         &self,
         first: &'static str,
         second: &'static str,
-    ) -> Result<ChatJid, ApiError> {
+    ) -> Result<Named, ApiError> {
         let field = if self.is_missing(first) {
             second
         } else {
@@ -417,8 +418,69 @@ fn as_written(value: &Value) -> Option<Cow<'_, str>> {
     }
 }
 
+/// Whom a request names, and in which field.
+#[derive(Debug)]
+pub struct Named {
+    field: &'static str,
+    recipient: Recipient,
+}
+
+impl Named {
+    /// # Errors
+    /// 400 in the contract's words.
+    fn typed(field: &'static str, text: &str) -> Result<Named, ApiError> {
+        match Recipient::typed(text) {
+            Ok(recipient) => Ok(Named { field, recipient }),
+            Err(error) => Err(bad_recipient(field, error)),
+        }
+    }
+
+    /// The chat to write to in an account; WhatsApp is asked for a username that is not known.
+    ///
+    /// # Errors
+    /// 4xx that names the field; 404 for an unknown account; 503 if WhatsApp does not say.
+    pub async fn reached(self, accounts: &Accounts, id: &str) -> Result<ChatJid, ApiError> {
+        let Named { field, recipient } = self;
+        let found = accounts.chat_of(id, recipient).await;
+        found.map_err(|error| named_in(field, error))
+    }
+
+    /// The chat to look at in an account.
+    ///
+    /// # Errors
+    /// 404 that names the field for a username that is not known; 404 for an unknown account.
+    pub fn known(self, accounts: &Accounts, id: &str) -> Result<ChatJid, ApiError> {
+        let Named { field, recipient } = self;
+        let found = accounts.known_chat(id, recipient);
+        found.map_err(|error| named_in(field, error))
+    }
+
+    /// What it names, for what looks into several accounts.
+    pub fn everywhere(self) -> Recipient {
+        self.recipient
+    }
+}
+
+/// An account's error about whom a field names, with that field.
+pub fn named_in(field: &'static str, error: AccountError) -> ApiError {
+    match error {
+        AccountError::Name(error) => ApiError::Name { field, error },
+        other => other.into(),
+    }
+}
+
 /// The contract's words for a recipient that is none.
-fn bad_recipient(field: &'static str, error: NotANumber) -> ApiError {
+fn bad_recipient(field: &'static str, error: NotARecipient) -> ApiError {
+    let error = match error {
+        NotARecipient::Number(error) => error,
+        NotARecipient::Username => {
+            return ApiError::Field {
+                field,
+                expected: "a username as WhatsApp has them: \"@\" and 3 to 35 letters, digits, \"_\" and \
+                           \".\", one of them a letter",
+            };
+        }
+    };
     match error {
         NotANumber::Malformed => ApiError::Invalid(format!(
             "Invalid WhatsApp JID format for \"{field}\" field. \
@@ -549,18 +611,18 @@ pub fn param(req: &Req, name: &str) -> String {
 ///
 /// # Errors
 /// 400 in the contract's words.
-pub fn chat_param(req: &Req) -> Result<ChatJid, ApiError> {
+pub fn chat_param(req: &Req) -> Result<Named, ApiError> {
     const FIELD: &str = "chatId";
-    ChatJid::typed(&param(req, FIELD)).map_err(|error| bad_recipient(FIELD, error))
+    Named::typed(FIELD, &param(req, FIELD))
 }
 
 /// A chat from the query, canonical; an absent or empty one is `None`.
 ///
 /// # Errors
 /// 400 in the contract's words.
-pub fn chat_query(req: &Req, name: &'static str) -> Result<Option<ChatJid>, ApiError> {
+pub fn chat_query(req: &Req, name: &'static str) -> Result<Option<Named>, ApiError> {
     query(req, name)
-        .map(|text| ChatJid::typed(&text).map_err(|error| bad_recipient(name, error)))
+        .map(|text| Named::typed(name, &text))
         .transpose()
 }
 
@@ -650,7 +712,10 @@ mod tests {
 
     #[test]
     fn recipients_may_be_whole_numbers() {
-        let recipient = |json: &str| fields(json).recipient("to").map(|jid| jid.to_string());
+        let recipient = |json: &str| {
+            let named = fields(json).recipient("to");
+            named.map(|named| named.everywhere().to_string())
+        };
         for json in [
             r#"{"to": 491701234567}"#,
             r#"{"to": 491701234567.0}"#,
@@ -697,9 +762,11 @@ mod tests {
             r#"{"mentions": "0049 170 1234567, \u200e491711111111"}"#,
         ] {
             let found = fields(json).mentions().unwrap();
-            let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+            let found = found
+                .into_iter()
+                .map(|named| named.everywhere().to_string());
             assert_eq!(
-                found,
+                found.collect::<Vec<_>>(),
                 ["491701234567@s.whatsapp.net", "491711111111@s.whatsapp.net"],
                 "{json}"
             );
@@ -707,6 +774,7 @@ mod tests {
         for json in [
             r#"{"mentions": 491701234567}"#,
             r#"{"mentions": "491701234567"}"#,
+            r#"{"mentions": ["@bob.b"]}"#,
         ] {
             assert_eq!(fields(json).mentions().unwrap().len(), 1, "{json}");
         }
@@ -715,6 +783,7 @@ mod tests {
             r#"{"mentions": {}}"#,
             r#"{"mentions": ["0170 1234567"]}"#,
             r#"{"mentions": "me"}"#,
+            r#"{"mentions": "@me"}"#,
         ] {
             let error = fields(json).mentions().unwrap_err();
             assert!(error.to_string().contains("mentions"), "{error}");

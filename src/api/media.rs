@@ -12,7 +12,7 @@ use super::Req;
 use super::answer::Answer;
 use super::auth::Caller;
 use super::error::ApiError;
-use super::input::{chat_query, param, query};
+use super::input::{Named, chat_query, named_in, param, query};
 use super::page::Page;
 use super::range::{self, Asked, Part};
 use crate::account::{AccountError, MediaCursor, MediaFile, MediaFilter, MediaView};
@@ -45,14 +45,14 @@ struct MediaPagination {
 
 pub async fn list(req: Req) -> Result<Answer, ApiError> {
     let page = Page::of(&req, USUAL, MOST)?;
-    let chat_id = chat_query(&req, "chatId")?.map(|jid| jid.to_string());
     let filter = MediaFilter {
         account_id: Caller::of(&req).narrow(query(&req, "accountId"))?,
-        chat_id,
+        chat: chat_query(&req, "chatId")?.map(Named::everywhere),
         message_id: query(&req, "messageId"),
     };
     let part = page.part(&req, MediaCursor::parse)?;
-    let found = req.state().accounts.media_list(&filter, part)?;
+    let found = req.state().accounts.media_list(&filter, part);
+    let found = found.map_err(|error| named_in("chatId", error))?;
     Answer::ok(&MediaList {
         pagination: MediaPagination {
             limit: page.limit,
@@ -68,6 +68,7 @@ pub async fn of_message(req: Req) -> Result<Answer, ApiError> {
     let (id, message_id) = (param(&req, "id"), param(&req, "messageId"));
     let (chat, media_id) = (chat_query(&req, "chatId")?, query(&req, "mediaId"));
     let accounts = &req.state().accounts;
+    let chat = chat.map(|named| named.known(accounts, &id)).transpose()?;
     let file = accounts
         .media(&id, &message_id, chat.as_ref(), media_id.as_deref())
         .await?;

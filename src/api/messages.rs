@@ -17,7 +17,11 @@ const MOST: usize = 500;
 
 pub async fn get(req: Req) -> Result<Answer, ApiError> {
     let message_id = param(&req, "messageId");
-    let chat = chat_query(&req, "chatId")?.map(|jid| jid.to_string());
+    let accounts = &req.state().accounts;
+    let chat = chat_query(&req, "chatId")?
+        .map(|named| named.known(accounts, &param(&req, "id")))
+        .transpose()?
+        .map(|jid| jid.to_string());
     let message = read_account(&req, |tx, account| match &chat {
         Some(chat) => messages::get_in(tx, account, chat, &message_id),
         None => messages::get(tx, account, &message_id),

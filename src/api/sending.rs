@@ -8,10 +8,11 @@ use super::auth::Caller;
 use super::error::ApiError;
 use super::fetch::Wanted;
 use super::file_name;
-use super::input::{Fields, chat_param, param};
+use super::input::{Fields, Named, chat_param, param};
 use super::manner::{self, Begun};
 use super::upload::{Received, Room, Upload};
-use crate::account::{AccountError, Outcome, OutgoingMedia, OutgoingText, Sent};
+use crate::account::{AccountError, Accounts, Outcome, OutgoingMedia, OutgoingText, Sent};
+use crate::jid::ChatJid;
 use crate::media::{MediaKind, Wish};
 use crate::net::reach::Reach;
 
@@ -88,18 +89,23 @@ pub async fn reply(mut req: Req) -> Result<Answer, ApiError> {
 }
 
 async fn send_text(req: &Req, fields: &Fields, endpoint: &str) -> Result<Answer, ApiError> {
-    let out = OutgoingText {
-        to: fields.recipient_of("to", "chatId")?,
-        text: fields.text("message")?.to_owned(),
-        mentions: fields.mentions()?,
-        quoted_message_id: fields.filled("quotedMessageId")?.map(str::to_owned),
-    };
+    let named = fields.recipient_of("to", "chatId")?;
+    let text = fields.text("message")?.to_owned();
+    let mentions = fields.mentions()?;
+    let quoted_message_id = fields.filled("quotedMessageId")?.map(str::to_owned);
     let id = param(req, "id");
     let accounts = &req.state().accounts;
-    match manner::begin(req, &id, endpoint, fields, None).await? {
-        Begun::Answered(outcome) => answer(outcome, None),
-        Begun::First(manner) => answer(accounts.send_text(&id, out, manner).await?, None),
-    }
+    let manner = match manner::begin(req, &id, endpoint, fields, None).await? {
+        Begun::Answered(outcome) => return answer(outcome, None),
+        Begun::First(manner) => manner,
+    };
+    let out = OutgoingText {
+        to: named.reached(accounts, &id).await?,
+        text,
+        mentions: all_reached(mentions, accounts, &id).await?,
+        quoted_message_id,
+    };
+    answer(accounts.send_text(&id, out, manner).await?, None)
 }
 
 pub async fn image(req: Req) -> Result<Answer, ApiError> {
@@ -144,7 +150,7 @@ async fn file(mut req: Req, endpoint: FileEndpoint) -> Result<Answer, ApiError> 
     if fields.is_missing("to") {
         return Err(ApiError::Invalid("to field is required".to_owned()));
     }
-    let to = fields.recipient("to")?;
+    let named_recipient = fields.recipient("to")?;
     // Everything that can be wrong is looked at before a file is fetched from elsewhere.
     let caption = fields.caption()?;
     let gif_playback = fields.flag("gifPlayback")?;
@@ -171,6 +177,8 @@ async fn file(mut req: Req, endpoint: FileEndpoint) -> Result<Answer, ApiError> 
         Begun::Answered(outcome) => return answer(outcome, None),
         Begun::First(manner) => manner,
     };
+    let to = named_recipient.reached(&accounts, &id).await?;
+    let mentions = all_reached(mentions, &accounts, &id).await?;
     let received = match (upload.file, wanted) {
         (Some(received), _) => received,
         (None, Some(wanted)) => {
@@ -202,8 +210,21 @@ async fn file(mut req: Req, endpoint: FileEndpoint) -> Result<Answer, ApiError> 
     answer(accounts.send_media(&id, out, manner).await?, None)
 }
 
+/// The people whom a message mentions.
+async fn all_reached(
+    people: Vec<Named>,
+    accounts: &Accounts,
+    id: &str,
+) -> Result<Vec<ChatJid>, ApiError> {
+    let mut found = Vec::with_capacity(people.len());
+    for person in people {
+        found.push(person.reached(accounts, id).await?);
+    }
+    Ok(found)
+}
+
 /// The chat and the message that a request means.
-fn chat_and_message(fields: &Fields) -> Result<(crate::jid::ChatJid, String), ApiError> {
+fn chat_and_message(fields: &Fields) -> Result<(Named, String), ApiError> {
     let missing = || ApiError::Invalid("chatId and messageId are required".to_owned());
     if fields.is_missing("to") && fields.is_missing("chatId") {
         return Err(missing());
@@ -230,6 +251,7 @@ pub async fn react(mut req: Req) -> Result<Answer, ApiError> {
     let outcome = match manner::begin(&req, &id, "react", &fields, None).await? {
         Begun::Answered(outcome) => outcome,
         Begun::First(manner) => {
+            let chat = chat.reached(accounts, &id).await?;
             accounts
                 .react(&id, chat, &message_id, emoji, manner)
                 .await?
@@ -246,6 +268,7 @@ pub async fn delete(mut req: Req) -> Result<Answer, ApiError> {
     let outcome = match manner::begin(&req, &id, "delete", &fields, None).await? {
         Begun::Answered(outcome) => outcome,
         Begun::First(manner) => {
+            let chat = chat.reached(accounts, &id).await?;
             accounts
                 .delete_message(&id, chat, &message_id, manner)
                 .await?
@@ -273,7 +296,9 @@ pub async fn read(mut req: Req) -> Result<Answer, ApiError> {
         });
     }
     let id = param(&req, "id");
-    match req.state().accounts.mark_read(&id, chat, ids).await {
+    let accounts = &req.state().accounts;
+    let chat = chat.known(accounts, &id)?;
+    match accounts.mark_read(&id, chat, ids).await {
         Ok(()) => Answer::message("Marked as read"),
         Err(AccountError::MessageNotFound) => Err(ApiError::NotFound("Message not found")),
         Err(error) => Err(error.into()),

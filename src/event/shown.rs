@@ -24,6 +24,7 @@ impl Serialize for Message {
             sender_lid,
             wire_lid: _,
             sender_name,
+            sender_username,
             from_me,
             push_name,
             timestamp,
@@ -72,6 +73,7 @@ impl Serialize for Message {
         show_if_any!("senderLid": sender_lid);
         show!(
             "senderName": sender_name,
+            "senderUsername": sender_username,
             "fromMe": from_me,
             "pushName": push_name,
             "timestamp": timestamp,

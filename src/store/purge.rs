@@ -60,6 +60,7 @@ pub fn step(tx: &mut WriteTx<'_>, limit: usize) -> Result<bool> {
         tables.message_ids,
         tables.messages_by_time,
         tables.people,
+        tables.usernames,
         tables.early_changes,
         tables.outbox,
         tables.idempotency,

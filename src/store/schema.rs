@@ -65,6 +65,7 @@ tables! {
     signal,
     outbox,
     idempotency,
+    usernames,
 }
 
 /// How many databases LMDB must make room for.

@@ -6,10 +6,10 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::clock::Millis;
+use crate::clock::{self, Millis};
 use crate::runtime::Executor;
 use crate::runtime::tasks::{self, Kind};
-use crate::store::{Store, StoreError, WriteTx, accounts, messages};
+use crate::store::{Store, StoreError, WriteTx, accounts, messages, usernames};
 
 /// What may wait to be stored; what is over is dropped, with a word in the log.
 const WAITING: usize = 65_536;
@@ -34,6 +34,8 @@ pub enum ChatNews {
     Contact { jid: String, name: Option<String> },
     /// A group's subject.
     Subject { chat: String, name: String },
+    /// A person's username; `None` if there is none any more.
+    Username { jid: String, name: Option<String> },
     /// A LID and its phone number's JID.
     Link { lid: String, number: String },
 }
@@ -134,6 +136,9 @@ fn apply(tx: &mut WriteTx<'_>, account: u32, news: &ChatNews) -> Result<(), Stor
         }
         ChatNews::Subject { chat, name } => {
             messages::set_name(tx, account, chat, name)?;
+        }
+        ChatNews::Username { jid, name } => {
+            usernames::learn(tx, account, jid, name.as_deref(), clock::now())?;
         }
         ChatNews::Link { lid, number } => messages::link(tx, account, lid, number)?,
     }

@@ -18,7 +18,7 @@ use crate::media::{Files, Spool};
 use crate::runtime::Executor;
 use crate::runtime::tasks::{self, Kind};
 use crate::store::messages::{self, Arrival};
-use crate::store::{Store, StoreError, accounts};
+use crate::store::{Store, StoreError, accounts, usernames};
 
 use super::convert::history::{self, Conversation, Own};
 use super::convert::{Inbound, What};
@@ -294,6 +294,9 @@ fn about(
 ) -> Result<(), StoreError> {
     if let Some((lid, number)) = &chat.link {
         messages::link(tx, account, lid, number)?;
+    }
+    if let Some(name) = &chat.username {
+        usernames::learn(tx, account, &chat.chat, Some(name), clock::now())?;
     }
     if let Some(unread) = chat.unread {
         messages::set_unread(tx, account, &chat.chat, unread)?;

@@ -10,6 +10,7 @@ pub mod fuzzing;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use whatsapp_rust::types::events::InboundMessage;
+use whatsapp_rust::types::message::MessageInfo;
 use whatsapp_rust::waproto::codec::message_encoded_len;
 use whatsapp_rust::{Client, InboundDurabilityHook, anyhow, async_trait};
 
@@ -17,11 +18,12 @@ use crate::clock::{self, Millis};
 use crate::event::Event;
 use crate::jid::{ChatJid, Server};
 use crate::store::messages::{self, Arrival, Inserted, Lost};
-use crate::store::{Store, StoreError, WriteTx, accounts, events};
+use crate::store::{Store, StoreError, WriteTx, accounts, events, usernames};
 
 use super::backend::{Arrivals, Journal, handled};
 use super::convert::{self, AutoDownload, Inbound, Placeholder, What};
 use super::news::{NewsSender, SessionNews};
+use super::usernames::{Heard, Said};
 
 /// Stores what comes in for one account.
 #[derive(Clone)]
@@ -35,6 +37,8 @@ pub struct Inbox {
     pub news: NewsSender,
     /// Takes what the session decrypts, and is told of nothing else.
     pub journal: Arc<Journal>,
+    /// What the stanzas of messages said of usernames.
+    pub usernames: Heard,
 }
 
 /// What is to be done about what was stored.
@@ -107,16 +111,25 @@ impl Inbox {
     ///
     /// # Errors
     /// When that could not be stored: nothing may be acknowledged.
-    pub async fn lose(&self, id: Vec<u8>, placeholder: Placeholder) -> Result<Fate, StoreError> {
+    pub async fn lose(
+        &self,
+        info: &MessageInfo,
+        id: Vec<u8>,
+        placeholder: Placeholder,
+    ) -> Result<Fate, StoreError> {
         // What has come before it and is not on disk yet could be the same message.
         self.journal.settle().await?;
         let (account, account_id) = (self.account, Arc::clone(&self.account_id));
         let now = clock::now();
+        let said = self.usernames.take(info);
         let (fate, followup) = self
             .store
             .write(move |tx| {
                 let mut followup = Followup::default();
                 let here = accounts::number(&tx.view(), &account_id)? == Some(account);
+                if here {
+                    learn(tx, account, &said, now)?;
+                }
                 let known = here
                     && (handled::is_known(&tx.view(), account, &id)?
                         || lose_one(tx, account, &placeholder, now, &mut followup)?);
@@ -143,6 +156,7 @@ impl Inbox {
                     )?,
                     id: handled::id(&m.info),
                     size: message_encoded_len(&m.message),
+                    usernames: self.usernames.take(&m.info),
                     now,
                 })
             })
@@ -176,6 +190,8 @@ struct Row {
     id: Vec<u8>,
     /// Its bytes as it came.
     size: usize,
+    /// Of its people.
+    usernames: Vec<Said>,
     /// When it came.
     now: Millis,
 }
@@ -211,12 +227,14 @@ fn store_one(
         inbound: row,
         now,
         id,
-        ..
+        usernames,
+        size: _,
     } = row;
     let now = *now;
     for (lid, number) in &row.links {
         messages::link(tx, account, lid, number)?;
     }
+    learn(tx, account, usernames, now)?;
     match &row.what {
         What::Message { message, medium } => {
             let mut message = message.as_ref().clone();
@@ -239,6 +257,13 @@ fn store_one(
                 events::append(tx, &event, now)?;
             }
         }
+    }
+    Ok(())
+}
+
+fn learn(tx: &mut WriteTx<'_>, account: u32, said: &[Said], now: Millis) -> Result<(), StoreError> {
+    for (jid, name) in said {
+        usernames::learn(tx, account, jid, name.as_deref(), now)?;
     }
     Ok(())
 }

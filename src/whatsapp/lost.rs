@@ -41,7 +41,7 @@ impl LostAndFound {
         let info = Arc::clone(&lost.info);
         self.hold.next(move |job: Job| -> Job {
             Box::pin(async move {
-                match inbox.lose(handled::id(&info), placeholder).await {
+                match inbox.lose(&info, handled::id(&info), placeholder).await {
                     Ok(Fate::Known) => {
                         drop(job);
                         if let Some(client) = client.get().and_then(Weak::upgrade) {

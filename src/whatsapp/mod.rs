@@ -24,6 +24,7 @@ mod runtime;
 mod session;
 mod silence;
 mod transport;
+mod usernames;
 
 use whatsapp_rust::wacore::time::{TimeProvider, set_time_provider};
 
@@ -44,6 +45,7 @@ pub use session::{
 };
 pub use silence::Patience;
 pub use transport::WsTransportFactory;
+pub use usernames::NameHolder;
 
 /// The client's module that says at each attempt, for days, that it cannot connect. The account's driver
 /// says it once, and why.

@@ -22,6 +22,7 @@ use super::history::Importer;
 use super::inbound::Inbox;
 use super::lost::LostAndFound;
 use super::session::Ack;
+use super::usernames;
 
 /// News that may wait for the driver; past [`NEWS_FOR_STATE`] receipts are dropped, so that what
 /// changes the account's state always finds room.
@@ -191,12 +192,19 @@ impl Ears {
                 number: jid.clone(),
             });
         }
+        if let Some(name) = action.username.clone().filter(|name| !name.is_empty()) {
+            self.username((jid.clone(), Some(name)));
+        }
         let name = action
             .full_name
             .clone()
             .or_else(|| action.first_name.clone())
             .filter(|name| !name.is_empty());
         self.chats.note(ChatNews::Contact { jid, name });
+    }
+
+    fn username(&self, (jid, name): usernames::Said) {
+        self.chats.note(ChatNews::Username { jid, name });
     }
 
     fn acked(&self, ack: &ServerAck) {
@@ -241,11 +249,28 @@ impl EventHandler for Ears {
             EventKind::MarkChatAsReadUpdate,
             EventKind::HistorySync,
             EventKind::OfflineSyncCompleted,
+            EventKind::MexNotification,
+            EventKind::RawNode,
         ])
     }
 
     fn handle_event(&self, event: Arc<Event>) {
         match event.as_ref() {
+            // Each stanza, before the client looks at it.
+            Event::RawNode(node) => {
+                let said = usernames::on_stanza(node.get());
+                said.of_message
+                    .into_iter()
+                    .for_each(|said| self.inbox.usernames.note(said));
+                said.of_others
+                    .into_iter()
+                    .for_each(|said| self.username(said));
+            }
+            Event::MexNotification(notification) => {
+                if let Some(said) = usernames::of_notification(notification) {
+                    self.username(said);
+                }
+            }
             Event::PairingQrCode(qr) => self.tell(SessionNews::Qr(qr.code.clone())),
             Event::PairingQrCodesExhausted(_) => self.tell(SessionNews::QrExhausted),
             Event::PairSuccess(pair) => self.tell(SessionNews::Paired {

@@ -19,7 +19,9 @@ use whatsapp_rust::wacore::store::DevicePropsOverride;
 use whatsapp_rust::wacore::store::device::default_history_sync_config;
 use whatsapp_rust::wacore_binary::NodeRef;
 use whatsapp_rust::waproto::whatsapp as wa;
-use whatsapp_rust::{CacheConfig, CacheEntryConfig, Client, Jid, NodeFilter, anyhow, async_trait};
+use whatsapp_rust::{
+    CacheConfig, CacheEntryConfig, Client, Jid, NodeFilter, RawNodeLease, anyhow, async_trait,
+};
 
 use crate::clock::{self, Millis};
 use crate::event::Message;
@@ -44,6 +46,7 @@ use super::lost::LostAndFound;
 use super::news::{Ears, SessionNews, Trouble, news};
 use super::refusal;
 use super::silence::{Patience, until_deaf};
+use super::usernames::Heard;
 
 /// How long a message may take, from its encryption to the server's ack. Shorter than the usual
 /// time for a request (`server.request_timeout`), so that the caller hears what became of it.
@@ -217,6 +220,8 @@ pub struct Session {
     patience: Patience,
     /// Ends whatever of the client still runs.
     stop: Shutdown,
+    /// Lets the ears hear each stanza.
+    _stanzas: RawNodeLease,
 }
 
 impl Session {
@@ -257,6 +262,7 @@ impl Session {
             },
             news: sender.clone(),
             journal: Arc::clone(&journal),
+            usernames: Heard::default(),
         };
         let (hold, own_client) = (HoldBack::default(), Arc::new(OnceLock::new()));
         let ears = Ears {
@@ -361,6 +367,7 @@ impl Session {
         )
         .detach();
         let session = Arc::new(Session {
+            _stanzas: client.acquire_raw_node_forwarding(),
             client,
             http,
             journal,

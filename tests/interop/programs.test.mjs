@@ -475,6 +475,7 @@ test('a text comes in, at the webhook and in the chat', options, async () => {
     from: bob.jid,
     sender: bob.jid,
     senderName: null,
+    senderUsername: null,
     fromMe: false,
     pushName: 'Bob',
     type: 'text',

@@ -44,6 +44,7 @@ mod systemd;
 mod tidy;
 mod two_accounts;
 mod upgrades;
+mod usernames;
 mod waiting;
 mod wear;
 mod webhooks;

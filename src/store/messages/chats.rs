@@ -24,6 +24,7 @@ use crate::jid::{ChatJid, Server, other_form};
 use crate::store::error::StoreError;
 use crate::store::key::{Key, KeyReader};
 use crate::store::tx::{ReadTx, WriteTx};
+use crate::store::usernames;
 
 /// A chat as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +58,8 @@ pub struct ChatSummary {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chat_lid: Option<String>,
     pub name: Option<String>,
+    /// A person's username, without `@`.
+    pub username: Option<String>,
     pub unread_count: u64,
     pub last_message_time: Option<Millis>,
     pub message_count: u64,
@@ -72,6 +75,7 @@ pub struct LastMessage {
     pub from: String,
     pub sender: String,
     pub sender_name: Option<String>,
+    pub sender_username: Option<String>,
     /// The text, or a medium's caption.
     pub text: Option<String>,
     #[serde(rename = "type")]
@@ -120,6 +124,7 @@ impl Chat {
         message.chat_name = self.title().map(str::to_owned);
         message.sender_lid = sender.lid.or_else(|| message.wire_lid.clone());
         message.sender_name = sender.name;
+        message.sender_username = sender.username;
         Ok(())
     }
 
@@ -129,6 +134,7 @@ impl Chat {
             return Ok(Person {
                 lid: self.lid.clone(),
                 name: self.contact_name.clone(),
+                username: usernames::of(tx, account, jid)?,
             });
         }
         person(tx, account, jid, is_me)
@@ -141,6 +147,8 @@ struct Person {
     lid: Option<String>,
     /// What the account's owner calls them.
     name: Option<String>,
+    /// Without `@`.
+    username: Option<String>,
 }
 
 fn person(tx: &ReadTx<'_>, account: u32, jid: &str, is_me: bool) -> Result<Person> {
@@ -152,7 +160,12 @@ fn person(tx: &ReadTx<'_>, account: u32, jid: &str, is_me: bool) -> Result<Perso
         true => None,
         false => by_jid(tx, account, jid)?.and_then(|chat| chat.contact_name),
     };
-    Ok(Person { lid, name })
+    let username = usernames::of(tx, account, jid)?;
+    Ok(Person {
+        lid,
+        name,
+        username,
+    })
 }
 
 /// The names of a chat.
@@ -211,12 +224,13 @@ pub fn deed(
         sender: sender.to_owned(),
         sender_lid: person.lid,
         sender_name: person.name,
+        sender_username: person.username,
         from_me,
     })
 }
 
 /// The other JID of a person, if it was learnt: of a LID the number's, of a number's the LID.
-fn other_jid(tx: &ReadTx<'_>, account: u32, jid: &str) -> Result<Option<String>> {
+pub fn other_jid(tx: &ReadTx<'_>, account: u32, jid: &str) -> Result<Option<String>> {
     let table = tx.tables().people;
     let key = Key::account(account).text(jid);
     tx.get(table, &key)?

@@ -30,6 +30,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use changes::{Applied, Author, By, Change, Target, apply, find_target, is_own};
+pub(super) use chats::other_jid;
 pub use chats::{
     ChatNames, ChatSummary, LastMessage, answers_as, canonical, canonical_jid, found_as,
     is_known_person, is_lid, is_nameless, link, mark_read, mark_unread, nameless_groups, names,

@@ -13,6 +13,7 @@ use crate::event::Message;
 use crate::store::error::StoreError;
 use crate::store::key::{Key, KeyReader};
 use crate::store::tx::ReadTx;
+use crate::store::usernames;
 
 /// Where a page ended, so that the next one begins behind it whatever has come meanwhile. Its text is
 /// three numbers with dots between them.
@@ -350,6 +351,7 @@ fn summary(tx: &ReadTx<'_>, account: u32, chat: Chat) -> Result<ChatSummary> {
                 from: message.chat_id,
                 sender: message.sender,
                 sender_name: message.sender_name,
+                sender_username: message.sender_username,
                 message_id: message.message_id,
                 text: message.text.or(message.caption),
                 kind: message.kind,
@@ -358,8 +360,13 @@ fn summary(tx: &ReadTx<'_>, account: u32, chat: Chat) -> Result<ChatSummary> {
             })
         }
     };
+    let username = match chat.is_person() {
+        true => usernames::of(tx, account, &chat.jid)?,
+        false => None,
+    };
     Ok(ChatSummary {
         name: chat.title().map(str::to_owned),
+        username,
         chat_id: chat.jid,
         chat_lid: chat.lid,
         unread_count: chat.unread_count,

@@ -18,6 +18,8 @@ pub struct Conversation {
     pub unread: Option<u64>,
     /// The chat's LID and number, if it has both.
     pub link: Option<(String, String)>,
+    /// A person's.
+    pub username: Option<String>,
 }
 
 /// A conversation of the history; `None` for what is no chat.
@@ -29,6 +31,7 @@ pub fn conversation(conversation: &wa::Conversation) -> Option<Conversation> {
         conversation.lid_jid.as_deref()
     };
     let (chat, link) = preferred_text(id, other.map(bare_text));
+    let is_person = ChatJid::parse(&chat).is_ok_and(|jid| jid.is_person());
     Some(Conversation {
         chat,
         name: conversation
@@ -38,6 +41,10 @@ pub fn conversation(conversation: &wa::Conversation) -> Option<Conversation> {
             .filter(|name| !name.is_empty()),
         unread: conversation.unread_count.map(u64::from),
         link,
+        username: conversation
+            .username
+            .clone()
+            .filter(|name| is_person && !name.is_empty()),
     })
 }
 

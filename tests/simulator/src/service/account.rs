@@ -7,6 +7,7 @@ use wacore_libsignal::protocol::PublicKey;
 
 use super::outbox::Outbox;
 use super::usernames::Username;
+use super::passkey::Passkey;
 use crate::directory::Bundle;
 
 /// One-time prekeys kept for one device; clients upload 812 at a time.
@@ -64,6 +65,8 @@ pub struct Account {
     /// of the last few chains only: who takes a message, steps on by as many, and loses the
     /// connection before the acknowledgement cannot decrypt what comes again.
     pub late_retries: u64,
+    /// What it must show when it is linked, if a fault asks for that.
+    pub passkey: Option<Passkey>,
 }
 
 impl Account {
@@ -89,6 +92,7 @@ impl Account {
             devices_changed: now_secs,
             retries: 0,
             late_retries: 0,
+            passkey: None,
         }
     }
 }

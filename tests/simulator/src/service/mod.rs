@@ -16,6 +16,7 @@ mod node;
 mod notify;
 mod outbox;
 mod pairing;
+mod passkey;
 mod past;
 mod people;
 mod presence;
@@ -47,6 +48,7 @@ pub use groups::{Change, GroupError, Setting};
 pub use login::LoginFailure;
 pub use node::Form;
 pub use pairing::{PairError, Paired, Pairing};
+pub use passkey::{Demand, Failure, Passkey};
 pub use past::PastRequest;
 pub use people::PeopleError;
 

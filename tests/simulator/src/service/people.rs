@@ -162,6 +162,7 @@ impl Service {
             "reachable": account.reachable,
             "retries": account.retries,
             "lateRetries": account.late_retries,
+            "passkeyCode": self.phone(number).and_then(Phone::passkey_code),
             "devices": devices,
         }))
     }

@@ -31,6 +31,7 @@ mod outages;
 mod outbox;
 mod pages;
 mod pairing;
+mod passkey;
 mod quiet;
 mod reach;
 mod recipients;

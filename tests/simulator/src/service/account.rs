@@ -6,8 +6,8 @@ use wacore::prekeys::compute_key_bundle_digest;
 use wacore_libsignal::protocol::PublicKey;
 
 use super::outbox::Outbox;
-use super::usernames::Username;
 use super::passkey::Passkey;
+use super::usernames::Username;
 use crate::directory::Bundle;
 
 /// One-time prekeys kept for one device; clients upload 812 at a time.

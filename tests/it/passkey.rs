@@ -337,9 +337,9 @@ fn a_key_of_another_account_neither_sees_nor_answers_it() {
         all.extend(["--data", &data]);
         let (code, out, err) = run_to_end(world.directory.path(), &all, &[]);
         assert_eq!(code, 0, "{out}{err}");
-        let key = out.split_whitespace().chain(err.split_whitespace());
-        key.filter(|word| word.starts_with("wc_"))
-            .last()
+        let mut words = out.split_whitespace().chain(err.split_whitespace());
+        words
+            .find(|word| word.starts_with("wc_"))
             .expect("a key")
             .to_owned()
     };

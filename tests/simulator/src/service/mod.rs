@@ -564,6 +564,10 @@ impl Directory for Service {
         self.lids.get(lid).cloned()
     }
 
+    fn username_of(&self, number: &str) -> Option<String> {
+        self.username(number).map(str::to_owned)
+    }
+
     fn devices(&self, number: &str) -> Vec<u16> {
         self.accounts
             .get(number)

@@ -158,7 +158,7 @@ impl Service {
             "jid": self.user_jid(number, Form::Pn).to_string(),
             "lid": self.user_jid(number, Form::Lid).to_string(),
             "name": account.name,
-            "username": self.username_of(number),
+            "username": self.username(number),
             "reachable": account.reachable,
             "retries": account.retries,
             "lateRetries": account.late_retries,

@@ -7,10 +7,7 @@ use serde_json::json;
 
 use super::{AdminError, Answer};
 use crate::media::Missing;
-use crate::phone::Hosted;
-use crate::service::{
-    Demand, Failure, Fault, FaultKind, LoginFailure, Place, Service, TransferFault,
-};
+use crate::service::{Fault, FaultKind, LoginFailure, Place, Service, TransferFault};
 
 /// The longest delay a fault may make.
 const MAX_DELAY_MS: u64 = 600_000;
@@ -22,9 +19,11 @@ pub(super) struct Request {
     kind: Kind,
     /// Only this number; everyone if absent.
     number: Option<String>,
+    /// Only messages to this number, of `refuse-sends`.
+    to: Option<String>,
     /// For so many events; until cleared if absent.
     count: Option<u64>,
-    /// Milliseconds of `delay-acks` and `latency`, that the challenge of `require-passkey` lives (600,000), and between two bytes of `drip-downloads`.
+    /// Milliseconds of `delay-acks` and `latency`, and between two bytes of `drip-downloads`.
     ms: Option<u64>,
     /// How many bytes `overlong-downloads` adds.
     bytes: Option<u64>,
@@ -32,17 +31,13 @@ pub(super) struct Request {
     port: Option<u16>,
     /// What `forge-history-path`, `forge-app-state-path` and `forge-retry-path` name.
     path: Option<String>,
-    /// The code of `refuse-sends` and `stream-error`, the HTTP status of `refuse-uploads` and
+    /// The code of `refuse-sends`, `refuse-queries` and `stream-error`, the HTTP status of `refuse-uploads` and
     /// `refuse-downloads` and `expire-media`, the result of `refuse-media-retry`, the sub-reason of `login-failure`.
     code: Option<u16>,
     /// The reason of `login-failure`.
     reason: Option<u16>,
     /// Seconds that a ban of `login-failure` lasts.
     expire: Option<u64>,
-    /// What `sign-hosted` calls hosted: `account`, `device` or, if absent, both.
-    hosted: Option<Which>,
-    /// Where `require-passkey` goes wrong; nowhere if absent.
-    fails: Option<Fails>,
     /// When `drop-connections` drops.
     #[serde(default)]
     on: On,
@@ -63,6 +58,7 @@ enum Kind {
     HoldRetries,
     LoseReceipts,
     RefuseSends,
+    RefuseQueries,
     RefuseUploads,
     BreakUploads,
     RefuseDownloads,
@@ -79,46 +75,8 @@ enum Kind {
     ForgeHistoryPath,
     ForgeAppStatePath,
     ForgeRetryPath,
-    SignHosted,
-    RequirePasskey,
     LoginFailure,
     Latency,
-}
-
-#[derive(Deserialize, Clone, Copy, PartialEq)]
-#[serde(rename_all = "kebab-case")]
-enum Which {
-    Account,
-    Device,
-}
-
-/// See [`Failure`].
-#[derive(Deserialize, Clone, Copy)]
-#[serde(rename_all = "kebab-case")]
-enum Fails {
-    Options,
-    Prologue,
-    Drop,
-    Silence,
-    Identity,
-    Nonce,
-    Request,
-    Phone,
-}
-
-impl Fails {
-    fn failure(self) -> Failure {
-        match self {
-            Fails::Options => Failure::Options,
-            Fails::Prologue => Failure::Prologue,
-            Fails::Drop => Failure::Drop,
-            Fails::Silence => Failure::Silence,
-            Fails::Identity => Failure::Identity,
-            Fails::Nonce => Failure::Nonce,
-            Fails::Request => Failure::Request,
-            Fails::Phone => Failure::Phone,
-        }
-    }
 }
 
 #[derive(Deserialize, Clone, Copy, Default, PartialEq)]
@@ -179,7 +137,8 @@ fn lasting(body: &Request) -> Result<FaultKind, AdminError> {
         Kind::Garble => FaultKind::Garble,
         Kind::HoldRetries => FaultKind::HoldRetries,
         Kind::LoseReceipts => FaultKind::LoseReceipts,
-        Kind::RefuseSends => FaultKind::RefuseSends(required(body.code, "code")?),
+        Kind::RefuseSends => FaultKind::RefuseSends(required(body.code, "code")?, body.to.clone()),
+        Kind::RefuseQueries => FaultKind::RefuseQueries(body.code.unwrap_or(500)),
         Kind::RefuseUploads => FaultKind::Uploads(TransferFault::Refuse(status(body)?)),
         Kind::BreakUploads => FaultKind::Uploads(TransferFault::Break),
         Kind::RefuseDownloads => FaultKind::Downloads(TransferFault::Refuse(status(body)?)),
@@ -202,17 +161,6 @@ fn lasting(body: &Request) -> Result<FaultKind, AdminError> {
         Kind::ForgeHistoryPath => forged(body, Place::History)?,
         Kind::ForgeAppStatePath => forged(body, Place::AppState)?,
         Kind::ForgeRetryPath => forged(body, Place::Retry)?,
-        Kind::SignHosted => FaultKind::SignHosted(Hosted {
-            account: body.hosted != Some(Which::Device),
-            device: body.hosted != Some(Which::Account),
-        }),
-        Kind::RequirePasskey => FaultKind::RequirePasskey(Demand {
-            lifetime: match body.ms {
-                Some(_) => delay(body)?,
-                None => Duration::from_millis(MAX_DELAY_MS),
-            },
-            fails: body.fails.map(Fails::failure),
-        }),
         Kind::LoginFailure => FaultKind::FailLogin(LoginFailure {
             reason: required(body.reason, "reason")?,
             code: body.code,

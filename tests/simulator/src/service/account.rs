@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use wacore::prekeys::compute_key_bundle_digest;
 use wacore_libsignal::protocol::PublicKey;
 
+use super::limits::Limits;
 use super::outbox::Outbox;
-use super::passkey::Passkey;
 use super::usernames::Username;
 use crate::directory::Bundle;
 
@@ -49,6 +49,10 @@ pub struct Account {
     pub reachable: bool,
     /// Who asked for its devices or wrote to it: they hear of changes to its device list.
     pub known_by: BTreeSet<String>,
+    /// With whom it has exchanged messages.
+    pub chats_with: BTreeSet<String>,
+    /// Its limits on writing to others.
+    pub limits: Limits,
     /// Who subscribed to its presence.
     pub watched_by: BTreeSet<(String, u16)>,
     /// Privacy settings, by category.
@@ -65,8 +69,6 @@ pub struct Account {
     /// of the last few chains only: who takes a message, steps on by as many, and loses the
     /// connection before the acknowledgement cannot decrypt what comes again.
     pub late_retries: u64,
-    /// What it must show when it is linked, if a fault asks for that.
-    pub passkey: Option<Passkey>,
 }
 
 impl Account {
@@ -82,6 +84,8 @@ impl Account {
             next_device: 1,
             reachable: true,
             known_by: BTreeSet::new(),
+            chats_with: BTreeSet::new(),
+            limits: Limits::default(),
             watched_by: BTreeSet::new(),
             privacy: PRIVACY_DEFAULTS
                 .iter()
@@ -92,7 +96,6 @@ impl Account {
             devices_changed: now_secs,
             retries: 0,
             late_retries: 0,
-            passkey: None,
         }
     }
 }

@@ -6,11 +6,9 @@ use serde_json::{Value, json};
 use wacore_binary::{Node, NodeContent};
 
 use super::login::{LoginFailure, Stage};
-use super::passkey::Demand;
 use super::{ConnId, Service};
 use crate::directory::DeviceAddr;
 use crate::media::auth_in;
-use crate::phone::Hosted;
 
 /// Faults that can wait at one time.
 const MAX_FAULTS: usize = 64;
@@ -39,8 +37,10 @@ pub enum FaultKind {
     HoldRetries,
     /// Receipts of a client are lost on their way; of a number without linked devices, its phone's.
     LoseReceipts,
-    /// Messages are refused with this error.
-    RefuseSends(u16),
+    /// Messages are refused with this error; only those to that number if there is one.
+    RefuseSends(u16, Option<String>),
+    /// Persisted queries are refused with this error.
+    RefuseQueries(u16),
     /// Uploads to the media service go wrong.
     Uploads(TransferFault),
     /// Downloads from it do.
@@ -49,10 +49,6 @@ pub enum FaultKind {
     RefuseMediaRetry(u16),
     /// A phone, or the service, names this path instead of the one where the file lies.
     ForgePath(Place, String),
-    /// Phones sign for the devices that they link as hosted accounts do.
-    SignHosted(Hosted),
-    /// Pairings are asked for a passkey.
-    RequirePasskey(Demand),
     /// Logins fail.
     FailLogin(LoginFailure),
     /// Everything to clients comes late.
@@ -143,24 +139,18 @@ impl Faults {
         })
     }
 
-    pub(super) fn hosted(&mut self, number: &str) -> Hosted {
+    pub(super) fn refusal(&mut self, number: &str, recipient: Option<&str>) -> Option<u16> {
         self.take(number, |kind| match kind {
-            FaultKind::SignHosted(hosted) => Some(*hosted),
-            _ => None,
-        })
-        .unwrap_or_default()
-    }
-
-    pub(super) fn passkey_demand(&mut self, number: &str) -> Option<Demand> {
-        self.take(number, |kind| match kind {
-            FaultKind::RequirePasskey(demand) => Some(*demand),
+            FaultKind::RefuseSends(code, to) => {
+                (to.is_none() || to.as_deref() == recipient).then_some(*code)
+            }
             _ => None,
         })
     }
 
-    pub(super) fn refusal(&mut self, number: &str) -> Option<u16> {
+    pub(super) fn refused_query(&mut self, number: &str) -> Option<u16> {
         self.take(number, |kind| match kind {
-            FaultKind::RefuseSends(code) => Some(*code),
+            FaultKind::RefuseQueries(code) => Some(*code),
             _ => None,
         })
     }

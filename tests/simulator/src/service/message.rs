@@ -31,10 +31,20 @@ struct Target {
 
 impl Service {
     pub(super) fn message(&mut self, from: &DeviceAddr, node: &Node) {
-        let outcome = match self.faults.refusal(&from.number) {
-            Some(code) if from.device != 0 => Err(code),
-            _ => self.accept(from, node),
+        let to = jid_attr(node, "to").and_then(|to| self.number_of_jid(&to));
+        let refusal = match from.device {
+            0 => None,
+            _ => self.faults.refusal(&from.number, to.as_deref()),
         };
+        let begins = self.begins_chat(from, node);
+        let limit = begins.then(|| self.limit(&from.number)).flatten();
+        let outcome = match refusal.or(limit) {
+            Some(code) => Err(code),
+            None => self.accept(from, node),
+        };
+        if begins && outcome.is_ok() {
+            self.count_chat(&from.number);
+        }
         let (error, phash) = match outcome {
             Ok(phash) => (None, phash),
             Err(code) => (Some(code), None),
@@ -68,6 +78,7 @@ impl Service {
         let route = self.route(from, node, &to, &recipient)?;
         self.check_identity(from, node, &route)?;
         self.acquaint(&from.number, &recipient.number);
+        self.talk(&from.number, &recipient.number);
 
         let (targets, phash) = match route {
             Route::One(target) => (vec![target], None),
@@ -263,12 +274,12 @@ impl Service {
                 if form == Form::Pn || !self.hides_number(&number) {
                     builder = builder.attr(alternative, self.user_jid(&number, form.other()));
                 }
-                if let Some(name) = self.username(&number) {
+                if let Some(name) = self.username_of(&number) {
                     builder = builder.attr("peer_recipient_username", name);
                 }
             }
         } else if !own {
-            if let Some(name) = self.username(&from.number) {
+            if let Some(name) = self.username_of(&from.number) {
                 builder = builder.attr("username", name);
             }
             let alternative = match form {
@@ -290,7 +301,7 @@ impl Service {
         for child in node.children().unwrap_or_default() {
             match &*child.tag {
                 // These are for the service, or are in `encs` already.
-                "enc" | "participants" | "tctoken" => {}
+                "enc" | "participants" | "tctoken" | "cstoken" => {}
                 "device-identity" if !opens => {}
                 // The phone has the message itself.
                 "unavailable" if target.addr.device == 0 => {}

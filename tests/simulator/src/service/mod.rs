@@ -10,13 +10,13 @@ mod account;
 mod faults;
 mod groups;
 mod iq;
+mod limits;
 mod login;
 mod message;
 mod node;
 mod notify;
 mod outbox;
 mod pairing;
-mod passkey;
 mod past;
 mod people;
 mod presence;
@@ -45,10 +45,10 @@ use crate::phone::Phone;
 pub use account::Account;
 pub use faults::{Fault, FaultKind, Place, TransferFault};
 pub use groups::{Change, GroupError, Setting};
+pub use limits::token_of;
 pub use login::LoginFailure;
 pub use node::Form;
 pub use pairing::{PairError, Paired, Pairing};
-pub use passkey::{Demand, Failure, Passkey};
 pub use past::PastRequest;
 pub use people::PeopleError;
 
@@ -562,10 +562,6 @@ impl Directory for Service {
 
     fn number_of(&self, lid: &str) -> Option<String> {
         self.lids.get(lid).cloned()
-    }
-
-    fn username_of(&self, number: &str) -> Option<String> {
-        self.username(number).map(str::to_owned)
     }
 
     fn devices(&self, number: &str) -> Vec<u16> {

@@ -18,7 +18,7 @@ use waproto::whatsapp::message::protocol_message::Type as ProtocolType;
 
 use super::{Phone, PhoneError};
 use crate::directory::{DeviceAddr, Directory};
-use crate::service::Place;
+use crate::service::{Place, token_of};
 
 pub use past::{Past, PastChat, Peer};
 
@@ -196,13 +196,15 @@ impl Phone {
         } else if let Some(addr) = self.addr_of(&chat.jid, dir) {
             conversation.name = self.contacts.get(&addr.number).cloned();
             conversation.display_name = dir.name_of(&addr.number);
-            conversation.username = dir.username_of(&addr.number);
             let pn = Jid::pn(addr.number.as_str()).to_string();
             let lid = self
                 .jid_of(&addr, &Jid::lid(""), dir)
                 .map(|jid| jid.to_string());
             conversation.pn_jid = Some(pn);
             conversation.lid_jid = lid;
+            // By which the owner's devices show that this person has talked to him.
+            conversation.tc_token = Some(token_of(&addr.number, &self.number).to_vec());
+            conversation.tc_token_timestamp = Some(newest.unwrap_or_default());
         }
         conversation
     }

@@ -44,6 +44,7 @@ impl Service {
                 self.set_passive(from, child == "passive");
                 return;
             }
+            ("w:mex", false, "query") => self.mex(from, iq),
             ("abt" | "w", false, "props") => Self::props(iq),
             ("blocklist", false, _) => self.blocklist(from, iq),
             ("blocklist", true, "item") => self.block(from, iq),

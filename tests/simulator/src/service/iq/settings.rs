@@ -1,13 +1,12 @@
 //! Everything small: props, privacy, blocklist, tokens, media connections, the about text, logout.
 
-use sha2::{Digest as _, Sha256};
 use wacore_binary::Node;
 use wacore_binary::builder::NodeBuilder;
 
 use crate::directory::DeviceAddr;
 use crate::media::MAX_FILE;
 use crate::service::node::{self, attr, jid_attr};
-use crate::service::{Form, Service};
+use crate::service::{Form, Service, token_of};
 
 /// The hash of the props below: a client that has it gets none again.
 const PROPS_HASH: &str = "5imul8";
@@ -132,7 +131,7 @@ impl Service {
             let Some(number) = number.filter(|number| *number != from.number) else {
                 continue;
             };
-            let secret = Sha256::digest(format!("{}|{number}", from.number));
+            let secret = token_of(&from.number, &number);
             let mut named = NodeBuilder::new("token").attr("jid", self.user_jid(&number, Form::Pn));
             for key in ["t", "type"] {
                 if let Some(value) = attr(&token, key) {
@@ -140,7 +139,7 @@ impl Service {
                 }
             }
             let tokens = NodeBuilder::new("tokens")
-                .children([named.bytes(&secret[..16]).build()])
+                .children([named.bytes(&secret[..]).build()])
                 .build();
             let node = self
                 .notification("privacy_token", &from.number)

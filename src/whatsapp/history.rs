@@ -96,7 +96,7 @@ pub struct Importer {
     pub account_id: Arc<str>,
     pub spool: Spool,
     pub files: Files,
-    /// Messages older than this many days are left out.
+    /// Messages older than this many days are left out; with 0 nothing is kept but pairs of numbers and LIDs.
     pub days: u32,
 }
 
@@ -185,6 +185,12 @@ impl Importer {
         let Some(chat) = history::conversation(found) else {
             return Ok(0);
         };
+        if self.days == 0 {
+            if let Some((lid, number)) = chat.link {
+                self.write(move |tx, account| messages::link(tx, account, &lid, &number))?;
+            }
+            return Ok(0);
+        }
         let now = clock::now();
         let mut rows = found
             .messages

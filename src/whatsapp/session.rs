@@ -36,7 +36,6 @@ use super::SmolRuntime;
 use super::acks::Acks;
 use super::backend::{Backend, Journal};
 use super::chats::ChatLedger;
-use super::codes::Codes;
 use super::convert::outgoing::{self, Context, Showing};
 use super::convert::{self, AutoDownload};
 use super::guard::GuardedHttp;
@@ -59,6 +58,11 @@ const SOCKET_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two commits of a session's journal that nobody waits for: messages that come faster share
 /// one. An acknowledgement is late by that much at most.
 const PACE: Duration = Duration::from_millis(50);
+
+/// How many days of its past the phone is asked for when none is wanted: the tokens by which a restricted
+/// account answers chats that exist come with it, and the pairs of numbers and LIDs (Baileys#2441). The importer
+/// throws the messages away.
+const TOKENS_DAYS: u32 = 7;
 
 /// For the client to hand over its ratchets.
 const FLUSH_PATIENCE: Duration = Duration::from_millis(50);
@@ -86,7 +90,7 @@ pub struct Wiring {
     /// Told when one came.
     pub space: Space,
     pub media: MediaPolicy,
-    /// How many days of the phone's past a new pairing asks for; 0 for none.
+    /// How many days of the phone's past a new pairing stores; 0 for none.
     pub history_days: u32,
     /// When a connection that says nothing counts as dead.
     pub patience: Patience,
@@ -189,10 +193,7 @@ pub enum SessionError {
     Setup(#[source] anyhow::Error),
     #[error("no pairing code: {0}")]
     PairingCode(String),
-    /// A passkey could not be shown, or its code confirmed.
-    #[error("the passkey: {0}")]
-    Passkey(String),
-    /// WhatsApp does not link this device, or gives no pairing code for this number, or not now, by its code.
+    /// WhatsApp gives no pairing code for this number, or not now, by its code.
     #[error("{words}")]
     PairingRefused { code: u16, words: &'static str },
 }
@@ -222,7 +223,6 @@ pub struct Session {
     acks: Acks,
     trouble: Trouble,
     patience: Patience,
-    codes: Codes,
     /// Ends whatever of the client still runs.
     stop: Shutdown,
     /// Lets the ears hear each stanza.
@@ -270,7 +270,6 @@ impl Session {
             usernames: Heard::default(),
         };
         let (hold, own_client) = (HoldBack::default(), Arc::new(OnceLock::new()));
-        let codes = Codes::default();
         let ears = Ears {
             sender,
             lost: LostAndFound {
@@ -278,7 +277,6 @@ impl Session {
                 inbox: inbox.clone(),
                 client: Arc::clone(&own_client),
             },
-            codes: codes.clone(),
             acks: acks.clone(),
             trouble: trouble.clone(),
             is_live: Arc::clone(&is_live),
@@ -305,6 +303,10 @@ impl Session {
             ears.history.read_in_background(&wiring.executor);
         }
         let http = GuardedHttp::new(wiring.http.clone(), trouble.clone(), Arc::clone(&is_live));
+        let days = match wiring.history_days {
+            0 => TOKENS_DAYS,
+            days => days,
+        };
         let mut builder = Bot::builder()
             .with_backend(backend.clone())
             .with_transport_factory(NotingTransport {
@@ -317,7 +319,6 @@ impl Session {
                 SmolRuntime::new(wiring.executor.clone(), account_id)
                     .until(stop.clone())
                     .holding_back(hold)
-                    .showing(codes.clone())
                     .on_panic(move || {
                         // Full or closed: the session is ending anyway.
                         let _ = broken.tell(SessionNews::Broken("internal error".to_owned()));
@@ -336,14 +337,11 @@ impl Session {
                     .with_os(wiring.device_name.clone())
                     .with_platform_type(wa::device_props::PlatformType::Desktop)
                     .with_history_sync_config(wa::device_props::HistorySyncConfig {
-                        full_sync_days_limit: Some(wiring.history_days),
-                        recent_sync_days_limit: Some(wiring.history_days),
+                        full_sync_days_limit: Some(days),
+                        recent_sync_days_limit: Some(days),
                         ..default_history_sync_config()
                     }),
             );
-        if wiring.history_days == 0 {
-            builder = builder.skip_history_sync();
-        }
         if let Some(version) = wiring.version {
             builder = builder.with_version(version);
         }
@@ -385,7 +383,6 @@ impl Session {
             acks,
             trouble,
             patience: wiring.patience,
-            codes,
             stop,
         });
         Ok((session, news))
@@ -394,7 +391,6 @@ impl Session {
     /// Connects and stays until the connection ends. Returns what went wrong, if that is known.
     pub async fn run(&self) -> Option<String> {
         self.trouble.take();
-        self.codes.begin();
         let bot = self
             .first_run
             .lock()

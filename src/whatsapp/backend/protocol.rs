@@ -237,7 +237,7 @@ impl ProtocolStore for Backend {
     }
 
     async fn get_tc_token(&self, jid: &str) -> Result<Option<TcTokenEntry>> {
-        self.read(|tx| tc_tokens::get(tx, self.account, jid))
+        self.read(|tx| tc_tokens::find(tx, self.account, jid))
     }
 
     async fn put_tc_token(&self, jid: &str, entry: &TcTokenEntry) -> Result<()> {

@@ -4,12 +4,15 @@
 //! changes only its own half, in one transaction.
 
 use serde::{Deserialize, Serialize};
-use whatsapp_rust::wacore::store::traits::TcTokenEntry;
+use whatsapp_rust::wacore::store::traits::{LidPnMappingEntry, TcTokenEntry};
 
 use super::{Backend, Result, Stored, from_json, get_json, rows, to_json};
-use crate::clock;
+use crate::clock::{self, Millis};
 use crate::store::signal::Kind;
-use crate::store::{Key, ReadTx, WriteTx};
+use crate::store::{Key, ReadTx, StoreError, WriteTx};
+
+/// How long a token counts, as WhatsApp Web has it by default; WhatsApp can prolong it.
+const TOKEN_LIFE: Millis = 28 * 24 * 3_600_000;
 
 /// The row: the entry, and the JID that a key may hold only as a hash.
 #[derive(Serialize, Deserialize)]
@@ -26,6 +29,45 @@ fn key(account: u32, jid: &str) -> Key {
 pub fn get(tx: &ReadTx<'_>, account: u32, jid: &str) -> Stored<Option<TcTokenEntry>> {
     let row: Option<Row> = get_json(tx, &key(account, jid))?;
     Ok(row.map(|row| row.entry))
+}
+
+/// The row of that LID, else that of its number: a history that keeps its chats under numbers comes
+/// with tokens that the client stores under them, and later looks for under the LIDs that it learns behind
+/// them.
+pub fn find(tx: &ReadTx<'_>, account: u32, user: &str) -> Stored<Option<TcTokenEntry>> {
+    let found = get(tx, account, user)?;
+    if found.as_ref().is_some_and(|entry| !entry.token.is_empty()) {
+        return Ok(found);
+    }
+    let mapping: Option<LidPnMappingEntry> =
+        get_json(tx, &rows::key(account, Kind::LidMapping).text(user))?;
+    let Some(mapping) = mapping else {
+        return Ok(found);
+    };
+    let by_number = get(tx, account, &mapping.phone_number)?;
+    Ok(match (found, by_number) {
+        (Some(found), Some(by_number)) => Some(TcTokenEntry {
+            sender_timestamp: found.sender_timestamp.max(by_number.sender_timestamp),
+            ..by_number
+        }),
+        (found, by_number) => by_number.or(found),
+    })
+}
+
+/// Whether the person with that LID or number (digits) has given a token that still counts: with one,
+/// WhatsApp takes a message for one in a chat that exists, and lets it through a lock.
+///
+/// # Errors
+/// The store's.
+pub fn is_trusted(
+    tx: &ReadTx<'_>,
+    account: u32,
+    user: &str,
+    now: Millis,
+) -> std::result::Result<bool, StoreError> {
+    let oldest = i64::try_from(now.saturating_sub(TOKEN_LIFE) / 1_000).unwrap_or(i64::MAX);
+    let entry = find(tx, account, user)?;
+    Ok(entry.is_some_and(|entry| !entry.token.is_empty() && entry.token_timestamp >= oldest))
 }
 
 pub fn put(tx: &mut WriteTx<'_>, account: u32, jid: &str, entry: TcTokenEntry) -> Stored<()> {

@@ -140,7 +140,7 @@ impl Server {
                 "this is a sandbox build: it talks to a simulated WhatsApp on this machine only"
             );
             tasks::provoke::listen(&executor);
-            tasks::own(&executor, clock::moved::hear()).detach();
+            clock::moved::listen(&executor);
         }
         let options = store::Options {
             events: Keep {
@@ -426,11 +426,14 @@ fn sending_limits(config: &Config) -> SendingLimits {
     SendingLimits {
         accounts: config.limits.max_accounts,
         messages_per_minute: config.limits.messages_per_minute,
+        burst: config.limits.burst,
         outbox: Bounds {
             count: config.outbox.max_messages,
             bytes: config.outbox.max_bytes,
         },
+        gap: millis(config.outbox.gap),
         expire_after: millis(config.outbox.expire_after),
+        new_contacts_per_day: config.limits.new_contacts_per_day,
         new_contact_pause: millis(config.limits.new_contact_pause),
         keys: config.limits.idempotency_keys,
     }

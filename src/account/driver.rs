@@ -21,8 +21,9 @@ use super::machine::{Action, Ending, Input, Machine, Phase, Stopped};
 use super::media::Fetcher;
 use super::outbox;
 use super::pace::Pace;
-use super::passkey::{self, Exchange, Turn};
+use super::reachout::{Answers, Limits};
 use super::sending::Sending;
+use super::standings::Standings;
 use super::types::{SendingLimits, Status};
 use super::usernames::LookUps;
 
@@ -41,8 +42,6 @@ const LOGGED_OUT: &str = "the account was logged out before it could be sent";
 pub enum Command {
     Connect(async_channel::Sender<Status>),
     Disconnect(async_channel::Sender<Status>),
-    /// A step of linking with a passkey.
-    Passkey(Turn, async_channel::Sender<Status>),
     /// Unlink at WhatsApp if connected, end, and answer.
     Remove(async_channel::Sender<()>),
     /// End without changing what is wanted, and answer.
@@ -55,6 +54,12 @@ pub struct Live {
     pub pace: Mutex<Pace>,
     /// Usernames that WhatsApp was asked for.
     pub look_ups: Mutex<LookUps>,
+    /// What WhatsApp has said of people.
+    pub standings: Mutex<Standings>,
+    /// What holds up messages to new contacts, and to people whom WhatsApp refused.
+    pub limits: Mutex<Limits>,
+    /// Held while WhatsApp is asked about that.
+    pub answers: smol::lock::Mutex<Answers>,
     /// Ids of the messages that somebody is sending right now. Bounded by the requests under way.
     flights: Mutex<HashSet<String>>,
     /// Tells the outbox that something changed.
@@ -86,8 +91,6 @@ pub struct LiveState {
     /// Since when an account that was never paired cannot reach WhatsApp, by [`clock::ticks`].
     pub cut_off_since: Option<Millis>,
     pub qr: Option<String>,
-    /// The passkey that WhatsApp asks for.
-    pub passkey: Option<Exchange>,
     pub last_error: Option<String>,
     pub paired: bool,
     pub session: Option<Arc<Session>>,
@@ -127,7 +130,7 @@ impl Live {
         self.lock_flights().clone()
     }
 
-    fn kick(&self) {
+    pub(super) fn kick(&self) {
         // Full: it will look anyway. Closed: the account ends.
         let _ = self.kick.try_send(());
     }
@@ -169,13 +172,19 @@ pub fn start(
             ticks: machine.since(),
             cut_off_since: None,
             qr: None,
-            passkey: None,
-            last_error: machine.last_error(),
+            last_error: machine.last_error().map(str::to_owned),
             paired: machine.paired(),
             session: None,
             no_room: None,
         }),
-        pace: Mutex::new(Pace::new(limits.messages_per_minute, clock::ticks())),
+        pace: Mutex::new(Pace::new(
+            limits.messages_per_minute,
+            limits.burst,
+            clock::ticks(),
+        )),
+        standings: Mutex::default(),
+        limits: Mutex::default(),
+        answers: smol::lock::Mutex::default(),
         look_ups: Mutex::new(LookUps::new(clock::ticks())),
         flights: Mutex::default(),
         kick,
@@ -187,6 +196,7 @@ pub fn start(
         id: record.id.as_str().into(),
         live: live.clone(),
     };
+    sending.recall_limits();
     let name = format!("{}: outbox", record.id);
     let emptied = sending.clone();
     let outbox = tasks::keep(&wiring.executor, Kind::Outbox, name, move || {
@@ -467,10 +477,6 @@ impl Driver {
                 self.feed(Input::Disconnect).await;
                 let _ = answer.try_send(self.machine.status());
             }
-            Command::Passkey(turn, answer) => {
-                self.feed(Input::Passkey(turn)).await;
-                let _ = answer.try_send(self.machine.status());
-            }
             Command::Remove(answer) => {
                 if let (Some(running), Phase::Connected) = (&self.session, self.machine.phase()) {
                     let session = running.session.clone();
@@ -517,8 +523,6 @@ impl Driver {
         match news {
             SessionNews::Qr(code) => self.feed(Input::Qr(code)).await,
             SessionNews::QrExhausted => self.feed(Input::QrExhausted).await,
-            SessionNews::Passkey(news) => self.feed(Input::Passkey(passkey::turn(news))).await,
-            SessionNews::Unlinkable(words) => self.feed(Input::Unlinkable(words)).await,
             SessionNews::Paired { jid, lid } => {
                 log::info!("{}: paired", self.id);
                 self.remember(move |record| {
@@ -541,6 +545,11 @@ impl Driver {
             SessionNews::Banned(words) => self.feed(Input::Banned(words)).await,
             SessionNews::Unwelcome(words) => self.feed(Input::Unwelcome(words)).await,
             SessionNews::Replaced => self.feed(Input::Replaced).await,
+            SessionNews::Limit(told) => {
+                if let Err(error) = self.sending.learn(told).await {
+                    log::error!("{}: a restriction could not be stored: {error}", self.id);
+                }
+            }
             SessionNews::PushName(name) => {
                 self.remember(move |record| record.push_name = Some(name.clone()))
                     .await;
@@ -584,9 +593,6 @@ impl Driver {
         }
         self.wake = None;
         self.for_room = false;
-        if let Some(exchange) = self.machine.passkey() {
-            self.wake = Some(exchange.until);
-        }
         if let Phase::Waiting { until } = self.machine.phase() {
             self.for_room = self.no_room().is_some();
             self.wake = Some(match self.for_room {
@@ -626,6 +632,9 @@ impl Driver {
                 if let Err(error) = self.sending.give_up(LOGGED_OUT).await {
                     log::error!("{}: the outbox could not be emptied: {error}", self.id);
                 }
+                if let Err(error) = self.sending.forget_limits().await {
+                    log::error!("{}: restrictions could not be forgotten: {error}", self.id);
+                }
                 if let Err(error) = records::forget_keys(&self.wiring.store, self.number).await {
                     log::error!("{}: the old keys could not be removed: {error}", self.id);
                 }
@@ -664,7 +673,6 @@ impl Driver {
                 })
                 .await;
             }
-            Action::TellPasskey(told) => self.report_passkey(told).await,
             Action::Warn(words) => log::warn!(
                 "{}: no QR code to scan yet, it goes on trying: {words}",
                 self.id
@@ -720,8 +728,7 @@ impl Driver {
         live.cut_off_since = self.machine.cut_off_since();
         live.no_room = self.for_room.then(|| self.no_room()).flatten();
         live.qr = self.machine.qr().map(str::to_owned);
-        live.passkey = self.machine.passkey().cloned();
-        live.last_error = self.machine.last_error();
+        live.last_error = self.machine.last_error().map(str::to_owned);
         live.paired = self.machine.paired();
         live.session = self.session.as_ref().map(|r| r.session.clone());
         drop(live);

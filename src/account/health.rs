@@ -15,6 +15,8 @@ pub struct AccountHealth {
     pub since: Millis,
     /// What is wrong, in words.
     pub problem: Option<String>,
+    /// Until when nothing goes to new contacts, which is no problem that a monitor could mend.
+    pub restricted_until: Option<Millis>,
 }
 
 impl Accounts {
@@ -26,16 +28,20 @@ impl Accounts {
             let drivers = self.lock();
             let handles = drivers.by_id.iter();
             handles
-                .map(|(id, handle)| (handle.number, id.clone(), handle.live.get()))
+                .map(|(id, handle)| {
+                    let restricted = handle.live.restricted().map(|it| it.until);
+                    (handle.number, id.clone(), handle.live.get(), restricted)
+                })
                 .collect()
         };
         all.sort_unstable_by_key(|(number, ..)| *number);
         all.into_iter()
-            .map(|(_, id, live)| AccountHealth {
+            .map(|(_, id, live, restricted_until)| AccountHealth {
                 id,
                 status: live.status,
                 since: live.since,
                 problem: problem(&live, ticks, patience),
+                restricted_until,
             })
             .collect()
     }
@@ -45,11 +51,7 @@ fn problem(live: &LiveState, ticks: Millis, patience: Millis) -> Option<String> 
     let error = live.last_error.as_deref();
     match live.status {
         // As it is wanted, or as a person left it.
-        Status::Connected
-        | Status::Created
-        | Status::Disconnected
-        | Status::NotStarted
-        | Status::PasskeyRequired => None,
+        Status::Connected | Status::Created | Status::Disconnected | Status::NotStarted => None,
         Status::LoggedOut => Some(match error {
             Some(error) => format!("logged out: {error}"),
             None => "logged out".to_owned(),
@@ -84,7 +86,6 @@ mod tests {
             ticks: 100_000,
             cut_off_since: None,
             qr: None,
-            passkey: None,
             last_error: last_error.map(str::to_owned),
             paired,
             session: None,
@@ -99,7 +100,6 @@ mod tests {
             Status::Created,
             Status::Disconnected,
             Status::NotStarted,
-            Status::PasskeyRequired,
         ] {
             let live = live(status, true, Some("words"));
             assert_eq!(problem(&live, 1 << 40, 0), None, "{status:?}");

@@ -13,7 +13,6 @@ use crate::whatsapp::{FetchFailure, SendFailure, Session, unwritable};
 use super::Accounts;
 use super::draft::Draft;
 use super::driver::{Handle, LiveState};
-use super::reach;
 use super::sending::{NOT_CONNECTED, Sending, Way};
 use super::types::{AccountError, Manner, MediaFile, Outcome, OutgoingMedia, OutgoingText, Status};
 
@@ -56,7 +55,7 @@ impl Accounts {
         let quoted = self
             .quoted(&handle, way.as_ref().ok(), &out.to, id_quoted)
             .await?;
-        let way = self.way(&handle, way, &out.to, manner.queue)?;
+        let way = self.way(id, &handle, way, &out.to, manner.queue).await?;
         self.go(id, &handle, Draft::Text(out, quoted), manner, way)
             .await
     }
@@ -79,7 +78,7 @@ impl Accounts {
         let quoted = self
             .quoted(&handle, way.as_ref().ok(), &out.to, id_quoted)
             .await?;
-        let way = self.way(&handle, way, &out.to, manner.queue)?;
+        let way = self.way(id, &handle, way, &out.to, manner.queue).await?;
         self.go(id, &handle, Draft::Medium(out, quoted), manner, way)
             .await
     }
@@ -101,7 +100,7 @@ impl Accounts {
         let chat = self.found_as(&handle, chat)?;
         let way = self.look_ahead(&handle, manner.queue)?;
         let target = self.target(&handle, &chat, message_id)?;
-        let way = self.way(&handle, way, &chat, manner.queue)?;
+        let way = self.way(id, &handle, way, &chat, manner.queue).await?;
         let draft = Draft::Reaction {
             chat,
             target,
@@ -133,7 +132,7 @@ impl Accounts {
         if target.from_me && self.is_queued(&handle, message_id)? {
             return Err(AccountError::StillQueued);
         }
-        let way = self.way(&handle, way, &chat, manner.queue)?;
+        let way = self.way(id, &handle, way, &chat, manner.queue).await?;
         self.go(id, &handle, Draft::Deletion { chat, target }, manner, way)
             .await
     }
@@ -178,8 +177,9 @@ impl Accounts {
     }
 
     /// Which way a message to that chat goes; takes its turn in the account's pace if it goes now.
-    fn way(
+    async fn way(
         &self,
+        id: &str,
         handle: &Handle,
         session: Result<Arc<Session>, String>,
         to: &ChatJid,
@@ -193,20 +193,15 @@ impl Accounts {
             true => Ok(Way::Later(error.to_string())),
             false => Err(error),
         };
-        let (account, now) = (handle.number, clock::now());
-        let paused = self.0.wiring.store.read(|tx| {
-            let until = reach::is_paused(outbox::state(tx, account)?.paused_until, now);
-            Ok(match until {
-                Some(until) if messages::is_new_contact(tx, account, &to.to_string())? => {
-                    Some(until)
-                }
-                _ => None,
-            })
-        })?;
-        if let Some(until) = paused {
-            return later(AccountError::NewContactsPaused {
-                retry_after: (until - now).div_ceil(1_000).max(1),
-            });
+        let (sending, to) = (self.sending(id, handle), to.to_string());
+        if let Some(limit) = sending.to_ask(&to)? {
+            sending.ask_again(&session, limit).await?;
+        }
+        let now = clock::now();
+        let store = &self.0.wiring.store;
+        if let Some(wait) = store.read(|tx| sending.wait(tx, &to, Stage::Queued, now))? {
+            let per_day = self.0.limits.new_contacts_per_day;
+            return later(AccountError::waits(&wait, per_day, now));
         }
         match take_turn(handle) {
             Ok(()) => Ok(Way::Now(session)),

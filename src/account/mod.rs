@@ -14,13 +14,14 @@ mod messaging;
 mod once;
 mod outbox;
 mod pace;
-mod passkey;
 mod progress;
 mod queue;
 mod reach;
+mod reachout;
 mod recipient;
 mod sending;
 mod slots;
+mod standings;
 mod turns;
 mod types;
 mod usernames;
@@ -29,7 +30,6 @@ pub use caller::Caller;
 pub use health::AccountHealth;
 pub use listing::MediaCursor;
 pub use once::{Claim, Turn};
-pub use passkey::{Challenge, PasskeyView};
 pub use types::*;
 pub use usernames::NameError;
 
@@ -43,7 +43,7 @@ use crate::store::accounts::{self as records, AccountRecord, Wanted};
 use crate::store::{StoreError, media as media_rows, purge};
 use crate::whatsapp::{SessionError, Wiring};
 
-use driver::{Command, Handle, LiveState};
+use driver::{Command, Handle};
 use media::Fetcher;
 use once::Claims;
 
@@ -245,7 +245,7 @@ impl Accounts {
             .into_iter()
             .filter_map(|record| {
                 let handle = self.lock().by_id.get(&record.id).cloned()?;
-                Some(view(record, &handle.live.get()))
+                Some(view(record, &handle))
             })
             .collect())
     }
@@ -256,7 +256,7 @@ impl Accounts {
     /// [`AccountError::NotFound`], or the store's.
     pub fn get(&self, id: &str) -> Result<AccountView, AccountError> {
         let handle = self.handle(id)?;
-        Ok(view(self.record(id)?, &handle.live.get()))
+        Ok(view(self.record(id)?, &handle))
     }
 
     /// Unlinks the device at WhatsApp if it is connected, and removes the account with all it has.
@@ -318,7 +318,8 @@ impl Accounts {
     /// # Errors
     /// [`AccountError::NotFound`], or the store's.
     pub fn status(&self, id: &str) -> Result<StatusView, AccountError> {
-        let live = self.handle(id)?.live.get();
+        let handle = self.handle(id)?;
+        let live = handle.live.get();
         let record = self.record(id)?;
         Ok(StatusView {
             account_id: id.to_owned(),
@@ -328,6 +329,7 @@ impl Accounts {
             jid: record.jid,
             last_update: clock::iso8601(live.since),
             last_error: live.last_error,
+            restriction: restriction(&handle),
         })
     }
 
@@ -377,9 +379,9 @@ impl Accounts {
                 SessionError::PairingRefused { code, words } => {
                     AccountError::PairingRefused { code, words }
                 }
-                SessionError::Setup(_)
-                | SessionError::PairingCode(_)
-                | SessionError::Passkey(_) => AccountError::Session(error.to_string()),
+                SessionError::Setup(_) | SessionError::PairingCode(_) => {
+                    AccountError::Session(error.to_string())
+                }
             })?;
         Ok(PairCode {
             code: code.code,
@@ -474,7 +476,16 @@ impl Accounts {
     }
 }
 
-fn view(record: AccountRecord, live: &LiveState) -> AccountView {
+fn restriction(handle: &Handle) -> Option<RestrictionView> {
+    handle.live.restricted().map(|it| RestrictionView {
+        until: clock::iso8601(it.until),
+        reason: it.reason.name(),
+        kind: it.kind,
+    })
+}
+
+fn view(record: AccountRecord, handle: &Handle) -> AccountView {
+    let live = handle.live.get();
     AccountView {
         underscore_id: record.id.clone(),
         id: record.id,
@@ -490,7 +501,8 @@ fn view(record: AccountRecord, live: &LiveState) -> AccountView {
         jid: record.jid,
         lid: record.lid,
         push_name: record.push_name,
-        last_error: live.last_error.clone(),
+        last_error: live.last_error,
+        restriction: restriction(handle),
         created_at: clock::iso8601(record.created_at),
         updated_at: clock::iso8601(record.updated_at),
     }

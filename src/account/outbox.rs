@@ -13,14 +13,16 @@ use crate::store::media as media_rows;
 use crate::store::messages::{self, Part, Room};
 use crate::store::outbox::{self as rows, Entry, Stage, Upload, What};
 use crate::store::{ReadTx, StoreError, accounts as records, idempotency};
-use crate::whatsapp::{SendFailure, Session};
+use crate::whatsapp::{Limit, SendFailure, Session};
 
 use super::Accounts;
 use super::draft::{media_of, remote_of};
 use super::driver::Flight;
+use super::pace;
 use super::progress;
 use super::queue::{Picker, TRIES, Try};
 use super::reach;
+use super::reachout::count_stranger;
 use super::sending::{Sending, Verdict, is_final};
 use super::slots;
 use super::types::{AccountError, OutboxEntry, OutboxView};
@@ -43,13 +45,22 @@ const FILE_LOST: &str = "its file is not there any more";
 /// How often entries were tried since the start.
 type Tries = HashMap<String, Try>;
 
+/// What the task remembers from one message to the next.
+#[derive(Default)]
+struct Course {
+    tries: Tries,
+    /// Before that time, by [`clock::ticks`], none goes: what comes out of a queue without a pause looks
+    /// like the machine that it is.
+    next: Millis,
+}
+
 /// Empties the outbox as long as the account lives; `kicked` says that something changed.
 pub async fn run(sending: Sending, kicked: async_channel::Receiver<()>) {
-    let mut tries = Tries::new();
+    let mut course = Course::default();
     loop {
         // In a box of its own: a task takes for its whole life what its largest step takes, and this one
         // rests nearly always.
-        let wake = match Box::pin(sending.round(&mut tries)).await {
+        let wake = match Box::pin(sending.round(&mut course)).await {
             Ok(wake) => wake.map(|at| Duration::from_millis(at.saturating_sub(clock::ticks()))),
             Err(error) => {
                 log::error!("{}: the outbox: {error}", sending.id);
@@ -76,6 +87,8 @@ pub async fn run(sending: Sending, kicked: async_channel::Receiver<()>) {
 enum Next {
     /// Give this one up.
     Expired(Entry),
+    /// Ask how a limit stands, before a message to a new contact.
+    Ask(Limit, Arc<Session>),
     /// Send this one, which nobody else sends meanwhile.
     Send(Entry, Option<Box<Message>>, Arc<Session>, Flight),
     /// Nothing before that time, by [`clock::ticks`].
@@ -84,9 +97,11 @@ enum Next {
 
 impl Sending {
     /// Does everything that is due; returns when the next thing is.
-    async fn round(&self, tries: &mut Tries) -> Result<Option<Millis>, StoreError> {
+    async fn round(&self, course: &mut Course) -> Result<Option<Millis>, StoreError> {
         loop {
-            match self.next(tries)? {
+            let next = self.next(course)?;
+            let tries = &mut course.tries;
+            match next {
                 Next::Rest(until) => return Ok(until),
                 Next::Expired(entry) if self.is_there(&entry).is_some() => {
                     self.end_as_sent(tries, &entry).await?;
@@ -99,16 +114,18 @@ impl Sending {
                     tries.remove(&entry.message_id);
                     self.end(&entry, words).await?;
                 }
+                Next::Ask(limit, session) => self.ask_again(&session, limit).await?,
                 Next::Send(entry, message, session, flight) => {
                     self.send(tries, entry, message.as_deref(), &session)
                         .await?;
                     drop(flight);
+                    course.next = clock::ticks() + pace::gap(self.limits.gap, fastrand::f64());
                 }
             }
         }
     }
 
-    fn next(&self, tries: &Tries) -> Result<Next, StoreError> {
+    fn next(&self, course: &Course) -> Result<Next, StoreError> {
         let (account, now, ticks) = (self.account, clock::now(), clock::ticks());
         let expiring = self.store().read(|tx| rows::first_to_expire(tx, account))?;
         let Some((expiry, first)) = expiring else {
@@ -126,15 +143,18 @@ impl Sending {
         let Some((session, since)) = self.live.connected() else {
             return Ok(Next::Rest(Some(expiry)));
         };
-        let settled = since.saturating_add(SETTLE);
+        let settled = since.saturating_add(SETTLE).max(course.next);
         if ticks < settled {
             return Ok(Next::Rest(Some(expiry.min(settled))));
         }
-        let (found, next) = self.pick(tries, now, ticks)?;
+        let (found, next) = self.pick(&course.tries, now, ticks)?;
         let until = |other: Option<Millis>| Some(other.map_or(expiry, |at| at.min(expiry)));
         let Some((entry, message)) = found else {
             return Ok(Next::Rest(until(next)));
         };
+        if let Some(limit) = self.to_ask(&entry.to)? {
+            return Ok(Next::Ask(limit, session));
+        }
         let turn = {
             let mut pace = self
                 .live
@@ -163,11 +183,7 @@ impl Sending {
         let account = self.account;
         let flights = self.live.flights();
         self.store().read(|tx| {
-            let state = rows::state(tx, account)?;
-            // The pause outlives the program, so it is in the other time.
-            let paused_until = reach::is_paused(state.paused_until, now)
-                .map_or(0, |until| ticks.saturating_add(until - now));
-            let mut picker = Picker::new(ticks, tries, &flights, paused_until);
+            let mut picker = Picker::new(ticks, tries, &flights);
             let mut after = 0;
             loop {
                 let entries = rows::list(tx, account, after, LOOK)?;
@@ -176,9 +192,12 @@ impl Sending {
                 };
                 after = *last;
                 for (_, entry) in entries {
-                    let is_new =
-                        || messages::is_new_contact(tx, account, &entry.to).unwrap_or(false);
-                    if picker.may_go(&entry, is_new) {
+                    // What has to wait outlives the program, so it is in the other time.
+                    let wait = || {
+                        let wait = self.wait(tx, &entry.to, entry.stage, now).ok()??;
+                        Some(ticks.saturating_add(wait.until().saturating_sub(now)))
+                    };
+                    if picker.may_go(&entry, wait) {
                         let message = messages::get_own(tx, account, &entry.message_id)?;
                         return Ok((Some((entry, message)), picker.next));
                     }
@@ -275,7 +294,13 @@ impl Sending {
         if entry.stage == Stage::Queued || uploaded.is_some() {
             let (account, id, upload) = (self.account, entry.message_id.clone(), uploaded.clone());
             let medium = message.and_then(|m| m.media_id.clone());
+            let (account_id, to) = (Arc::clone(&self.id), entry.to.clone());
+            let per_day = self.limits.new_contacts_per_day;
             let begun = self.store().write(move |tx| {
+                // Another message may have taken the day's last place since: this one is looked at again.
+                if count_stranger(tx, account, &account_id, &to, per_day, clock::now())?.is_err() {
+                    return Ok(false);
+                }
                 if !rows::begin(tx, account, &id, upload.as_ref())? {
                     return Ok(false);
                 }
@@ -416,8 +441,8 @@ impl Accounts {
                 next: last.filter(|_| more).map(|last| last.to_string()),
                 count: state.count,
                 bytes: state.bytes,
-                new_contacts_paused_until: reach::is_paused(state.paused_until, clock::now())
-                    .map(clock::iso8601),
+                new_contacts_paused_until: reach::restricted(&state, clock::now())
+                    .map(|it| clock::iso8601(it.until)),
             })
         })?;
         Ok(view)

@@ -3,9 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::clock::Millis;
-use crate::store::outbox::{Entry, Stage};
-
-use super::reach;
+use crate::store::outbox::Entry;
 
 /// The pause before what is unknown, or did not go, is tried again; doubled each time.
 const FIRST_REST: Millis = 2_000;
@@ -42,8 +40,6 @@ pub struct Picker<'a> {
     pub tries: &'a HashMap<String, Try>,
     /// Messages that somebody else is sending.
     pub flights: &'a HashSet<String>,
-    /// Until when nothing goes to new contacts.
-    pub paused_until: Millis,
     held: HashSet<String>,
     /// When the next entry that waits for a time is due.
     pub next: Option<Millis>,
@@ -54,21 +50,19 @@ impl<'a> Picker<'a> {
         now: Millis,
         tries: &'a HashMap<String, Try>,
         flights: &'a HashSet<String>,
-        paused_until: Millis,
     ) -> Picker<'a> {
         Picker {
             now,
             tries,
             flights,
-            paused_until,
             held: HashSet::new(),
             next: None,
         }
     }
 
-    /// Whether this entry, the next in order, may go. `is_new`: whether its chat is with somebody
-    /// with whom nothing was exchanged yet.
-    pub fn may_go(&mut self, entry: &Entry, is_new: impl FnOnce() -> bool) -> bool {
+    /// Whether this entry, the next in order, may go. `wait`: until when its recipient is not to be
+    /// written to.
+    pub fn may_go(&mut self, entry: &Entry, wait: impl FnOnce() -> Option<Millis>) -> bool {
         if self.held.contains(&entry.to) {
             return false;
         }
@@ -77,10 +71,7 @@ impl<'a> Picker<'a> {
             .get(&entry.message_id)
             .map(|t| t.due)
             .filter(|due| *due > self.now);
-        let paused = (entry.stage == Stage::Queued)
-            .then(|| reach::is_paused(self.paused_until, self.now))
-            .flatten()
-            .filter(|_| is_new());
+        let paused = wait().filter(|until| *until > self.now);
         if due.is_none() && paused.is_none() && !self.flights.contains(&entry.message_id) {
             return true;
         }
@@ -95,14 +86,14 @@ impl<'a> Picker<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::outbox::What;
+    use crate::store::outbox::{Stage, What};
 
-    fn entry(id: &str, to: &str, stage: Stage) -> Entry {
+    fn entry(id: &str, to: &str) -> Entry {
         Entry {
             message_id: id.into(),
             to: to.into(),
             what: What::Text,
-            stage,
+            stage: Stage::Queued,
             created_at: 0,
             expires_at: 1_000_000,
             size: 1,
@@ -126,26 +117,24 @@ mod tests {
     fn a_chat_that_waits_keeps_its_order_and_holds_up_nobody_else() {
         let tries = HashMap::from([("1".to_owned(), Try { times: 1, due: 900 })]);
         let flights = HashSet::from(["3".to_owned()]);
-        let mut picker = Picker::new(500, &tries, &flights, 0);
-        let queued = |id: &str, to: &str| entry(id, to, Stage::Queued);
-        assert!(!picker.may_go(&queued("1", "bob"), || false));
-        assert!(
-            !picker.may_go(&queued("2", "bob"), || false),
-            "out of order"
-        );
-        assert!(!picker.may_go(&queued("3", "carol"), || false), "twice");
-        assert!(!picker.may_go(&queued("4", "carol"), || false));
-        assert!(picker.may_go(&queued("5", "dave"), || false));
+        let mut picker = Picker::new(500, &tries, &flights);
+        let free = || None;
+        assert!(!picker.may_go(&entry("1", "bob"), free));
+        assert!(!picker.may_go(&entry("2", "bob"), free), "out of order");
+        assert!(!picker.may_go(&entry("3", "carol"), free), "twice");
+        assert!(!picker.may_go(&entry("4", "carol"), free));
+        assert!(picker.may_go(&entry("5", "dave"), free));
         assert_eq!(picker.next, Some(900));
     }
 
     #[test]
-    fn a_pause_holds_new_contacts_only_and_not_what_may_be_there_already() {
+    fn a_recipient_that_has_to_wait_holds_up_no_other() {
         let (tries, flights) = (HashMap::new(), HashSet::new());
-        let mut picker = Picker::new(500, &tries, &flights, 800);
-        assert!(!picker.may_go(&entry("1", "new", Stage::Queued), || true));
-        assert!(picker.may_go(&entry("2", "old", Stage::Queued), || false));
-        assert!(picker.may_go(&entry("3", "unknown", Stage::Sending), || true));
-        assert_eq!(picker.next, Some(800));
+        let mut picker = Picker::new(500, &tries, &flights);
+        assert!(!picker.may_go(&entry("1", "new"), || Some(800)));
+        assert!(!picker.may_go(&entry("2", "new"), || None), "out of order");
+        assert!(!picker.may_go(&entry("3", "newer"), || Some(700)));
+        assert!(picker.may_go(&entry("4", "old"), || Some(500)), "over");
+        assert_eq!(picker.next, Some(700));
     }
 }

@@ -4,6 +4,9 @@
 //! them. It tells which when it is asked whether the number is registered; the answer is kept in the
 //! store, where both forms find the chat from then on.
 
+use std::sync::PoisonError;
+
+use crate::clock;
 use crate::jid::{ChatJid, Server, other_form};
 use crate::store::messages;
 use crate::store::{StoreError, accounts as records};
@@ -51,7 +54,7 @@ impl Sending {
         if !known.is_new && !known.is_unsure {
             return Ok(known.jid);
         }
-        match session.look_up(&known.jid).await {
+        match self.look_up(session, &known.jid).await {
             Some(Standing::Absent) if known.is_new => Err(Verdict::Refused {
                 code: None,
                 words: format!("{} is not on WhatsApp", typed.user()),
@@ -80,7 +83,7 @@ impl Sending {
                 continue;
             }
             asked += 1;
-            let named = match session.look_up(&known.jid).await {
+            let named = match self.look_up(session, &known.jid).await {
                 Some(Standing::Present { jid, lid }) => {
                     // What cannot be kept is asked again next time.
                     let _ = self.remember(&known.jid, &jid, lid.as_ref()).await;
@@ -91,6 +94,21 @@ impl Sending {
             found.push(named);
         }
         found
+    }
+
+    /// What WhatsApp says of a person, or has said within a day.
+    async fn look_up(&self, session: &Session, jid: &ChatJid) -> Option<Standing> {
+        let name = jid.to_string();
+        let standings = || {
+            let standings = self.live.standings.lock();
+            standings.unwrap_or_else(PoisonError::into_inner)
+        };
+        if let Some(standing) = standings().get(&name, clock::ticks()) {
+            return Some(standing);
+        }
+        let standing = session.look_up(jid).await?;
+        standings().put(&name, standing.clone(), clock::ticks());
+        Some(standing)
     }
 
     /// Keeps WhatsApp's answer, so that it is asked once.

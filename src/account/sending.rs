@@ -24,6 +24,7 @@ use super::media::Fetcher;
 use super::once;
 use super::progress;
 use super::reach;
+use super::reachout::{Wait, count_stranger};
 use super::types::{AccountError, Manner, Once, Outcome, SendingLimits, Sent};
 
 const NO_ANSWER: &str = "WhatsApp has not acknowledged the message yet; the server goes on sending \
@@ -180,11 +181,25 @@ impl Sending {
                     bytes: state.bytes,
                 }));
             }
+            let now = entry.created_at;
+            if once.is_some()
+                && let Some(until) = idempotency::make_room(tx, account, limits.keys, now)?
+            {
+                return Ok(Err(AccountRefusal::Keys(until.saturating_sub(now))));
+            }
+            if entry.stage == Stage::Sending
+                && let Err(until) = count_stranger(
+                    tx,
+                    account,
+                    &id,
+                    &entry.to,
+                    limits.new_contacts_per_day,
+                    now,
+                )?
+            {
+                return Ok(Err(AccountRefusal::Day(until)));
+            }
             if let Some(once) = &once {
-                let now = entry.created_at;
-                if let Some(until) = idempotency::make_room(tx, account, limits.keys, now)? {
-                    return Ok(Err(AccountRefusal::Keys(until.saturating_sub(now))));
-                }
                 let known = Known {
                     request: once.request,
                     at: now,
@@ -200,7 +215,17 @@ impl Sending {
             outbox::add(tx, account, &entry)?;
             Ok(Ok(message))
         });
-        stored.await?.map_err(AccountError::from)
+        stored.await?.map_err(|refusal| match refusal {
+            AccountRefusal::Day(until) => {
+                let per_day = self.limits.new_contacts_per_day;
+                AccountError::waits(&Wait::Day(until), per_day, clock::now())
+            }
+            AccountRefusal::Gone => AccountError::NotFound,
+            AccountRefusal::Full { count, bytes } => AccountError::OutboxFull { count, bytes },
+            AccountRefusal::Keys(wait) => AccountError::TooManyKeys {
+                retry_after: wait.div_ceil(1_000).max(1),
+            },
+        })
     }
 
     /// Sends what an entry says, and waits for WhatsApp's word.
@@ -273,12 +298,25 @@ impl Sending {
             (What::Deletion { .. }, _, Some(target)) => Content::Deletion { target },
             _ => return Verdict::NotSent("the message that it is about is gone".to_owned()),
         };
+        let began = clock::ticks();
         let sent = session.send(&entry.message_id, &to, content);
         let (sent, ()) = future::zip(sent, self.name_group(session, &to)).await;
         match sent {
             Ok(Ack { timestamp }) => Verdict::Acked(timestamp.unwrap_or_else(clock::now)),
             Err(SendFailure::NotConnected) => Verdict::NotConnected,
-            Err(SendFailure::Refused { code, words }) => Verdict::Refused { code, words },
+            Err(SendFailure::Refused { code, words }) => {
+                let verdict = Verdict::Refused { code, words };
+                match (reach::limit_of(code), code) {
+                    (Some(limit), Some(code)) if to.is_person() => self
+                        .refused_contact(session, &to.to_string(), code, limit, began)
+                        .await
+                        .unwrap_or_else(|error| {
+                            log::error!("{}: a restriction could not be stored: {error}", self.id);
+                            verdict
+                        }),
+                    _ => verdict,
+                }
+            }
             Err(SendFailure::Later { code, words }) => Verdict::Later { code, words },
             Err(SendFailure::NoAck) => Verdict::Unknown,
             Err(SendFailure::Other(words)) => Verdict::NotSent(words),
@@ -415,8 +453,9 @@ impl Sending {
                 idempotency::answer(tx, account, key, &Answer::Sent(timestamp))?;
             }
             let state = outbox::state(&tx.view(), account)?;
-            if state.strikes > 0 && messages::is_new_contact(&tx.view(), account, &done.to)? {
-                outbox::update_state(tx, account, |state| state.strikes = 0)?;
+            if reach::is_marked(&state) && messages::is_new_contact(&tx.view(), account, &done.to)?
+            {
+                outbox::update_state(tx, account, |state| reach::reached(state, clock::now()))?;
             }
             let change = match &done.what {
                 What::Text | What::Medium(_) => {
@@ -442,7 +481,9 @@ impl Sending {
             }
             Ok(applied.removed_medium)
         });
-        if let Some(medium) = stored.await?
+        let removed = stored.await?;
+        self.reached(&entry.to);
+        if let Some(medium) = removed
             && let Some((account, number)) = media_rows::parse_id(&medium)
         {
             self.fetcher.remove(account, number).await;
@@ -461,7 +502,6 @@ impl Sending {
     ) -> Result<(), StoreError> {
         let (account, id) = (self.account, Arc::clone(&self.id));
         let (done, words) = (entry.clone(), words.to_owned());
-        let first_pause = self.limits.new_contact_pause;
         let stored = self.store().write(move |tx| {
             if records::number(&tx.view(), &id)? != Some(account) {
                 return Ok(());
@@ -477,13 +517,6 @@ impl Sending {
                 } else {
                     idempotency::forget(tx, account, key)?;
                 }
-            }
-            if reach::is_about_new_contacts(code) {
-                let now = clock::now();
-                outbox::update_state(tx, account, |state| {
-                    (state.strikes, state.paused_until) =
-                        reach::refused(state.strikes, state.paused_until, first_pause, now);
-                })?;
             }
             progress::failed(tx, account, &id, &done, &words, code)
         });
@@ -536,18 +569,8 @@ enum AccountRefusal {
     },
     /// Milliseconds until there is room for a key.
     Keys(Millis),
-}
-
-impl From<AccountRefusal> for AccountError {
-    fn from(refusal: AccountRefusal) -> AccountError {
-        match refusal {
-            AccountRefusal::Gone => AccountError::NotFound,
-            AccountRefusal::Full { count, bytes } => AccountError::OutboxFull { count, bytes },
-            AccountRefusal::Keys(wait) => AccountError::TooManyKeys {
-                retry_after: wait.div_ceil(1_000).max(1),
-            },
-        }
-    }
+    /// As many new contacts as may be were begun to write to, until then.
+    Day(Millis),
 }
 
 /// The answer to a key whose message is in the outbox, if none was given before.

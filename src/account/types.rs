@@ -24,8 +24,6 @@ pub enum Status {
     Created,
     /// Reaching WhatsApp, or waiting for the QR code to be scanned.
     Connecting,
-    /// WhatsApp asks for the account's passkey before it links this device: see `GET /accounts/:id/passkey`.
-    PasskeyRequired,
     Connected,
     /// The connection was lost; the next attempt is due by itself.
     Reconnecting,
@@ -43,7 +41,6 @@ impl Status {
         match self {
             Status::Created => "created",
             Status::Connecting => "connecting",
-            Status::PasskeyRequired => "passkey_required",
             Status::Connected => "connected",
             Status::Reconnecting => "reconnecting",
             Status::Disconnected => "disconnected",
@@ -88,8 +85,23 @@ pub struct AccountView {
     pub lid: Option<String>,
     pub push_name: Option<String>,
     pub last_error: Option<String>,
+    /// What holds up everything to new contacts.
+    pub restriction: Option<RestrictionView>,
     pub created_at: String,
     pub updated_at: String,
+}
+
+/// Nothing goes to people with whom nothing was exchanged before, as the API shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RestrictionView {
+    /// ISO 8601.
+    pub until: String,
+    /// `reachout_timelock`, `new_chat_cap`, or `refused` where WhatsApp did not say.
+    pub reason: &'static str,
+    /// WhatsApp's own word for it.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
 }
 
 /// `GET /accounts/:id/status`.
@@ -106,6 +118,8 @@ pub struct StatusView {
     /// Since when the status holds, ISO 8601.
     pub last_update: String,
     pub last_error: Option<String>,
+    /// What holds up everything to new contacts.
+    pub restriction: Option<RestrictionView>,
 }
 
 /// The code for "link with phone number".
@@ -284,12 +298,18 @@ pub struct SendingLimits {
     /// Accounts that there may be.
     pub accounts: usize,
     pub messages_per_minute: u32,
+    /// Messages that go at once after a rest.
+    pub burst: u32,
     /// Of the outbox.
     pub outbox: Bounds,
+    /// On average, between two messages out of the outbox.
+    pub gap: Millis,
     /// How long a message stays in the outbox unless its sender says otherwise.
     pub expire_after: Millis,
-    /// The first pause after WhatsApp has refused a message to a new contact.
+    /// The first pause after WhatsApp has refused a message to a new contact and not said for how long.
     pub new_contact_pause: Millis,
+    /// New contacts that are written to within 24 hours; 0 is no limit.
+    pub new_contacts_per_day: u32,
     /// Idempotency keys that are remembered.
     pub keys: u64,
 }
@@ -323,18 +343,6 @@ pub enum AccountError {
     /// A pairing code was asked for, but the account is paired already.
     #[error("Account is already paired")]
     AlreadyPaired { status: Status },
-    /// No passkey is asked for now.
-    #[error("WhatsApp asks for no passkey now")]
-    NoPasskey { status: Status },
-    /// What was asked about a passkey does not fit how far it has come, in words.
-    #[error("{0}")]
-    PasskeyNotNow(&'static str),
-    /// A part of an authenticator's answer is not as it must be.
-    #[error("\"{field}\" must be {expected}")]
-    BadAssertion {
-        field: &'static str,
-        expected: &'static str,
-    },
     #[error("Quoted message not found")]
     QuotedNotFound,
     #[error("Message not found")]
@@ -377,20 +385,42 @@ pub enum AccountError {
     /// A username that leads to no chat.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// WhatsApp gives no code for linking with a phone number, or does not accept a passkey, in words.
+    /// WhatsApp gives no code for linking with a phone number, in words.
     #[error("{words}")]
     PairingRefused {
         /// Its own code.
         code: u16,
         words: &'static str,
     },
-    /// WhatsApp has refused messages to new contacts, and is not asked again for a while.
+    /// WhatsApp lets this account write to no new contacts.
     #[error(
-        "WhatsApp does not let this account write to new contacts now; the next one can be tried \
-         in {retry_after} s. Chats that were begun before go on"
+        "Nothing goes to new contacts until {until}: {reason}, and messages into that make it worse. \
+         Chats that were begun before go on"
     )]
     NewContactsPaused {
+        /// ISO 8601.
+        until: String,
+        reason: &'static str,
         /// Whole seconds.
+        retry_after: u64,
+    },
+    /// WhatsApp has refused this person alone.
+    #[error(
+        "WhatsApp has refused this account's message to this person, and restricts nothing else; it can be \
+         tried again in {retry_after} s, or once they have written, or the chat was begun on the phone"
+    )]
+    ContactPaused {
+        /// Whole seconds.
+        retry_after: u64,
+    },
+    /// The account's own bound on new contacts.
+    #[error(
+        "Too many new contacts: this account begins to write to at most {per_day} people within 24 hours \
+         (limits.new_contacts_per_day). Chats that were begun before go on"
+    )]
+    TooManyNewContacts {
+        per_day: u32,
+        /// Whole seconds until the next one.
         retry_after: u64,
     },
     #[error(

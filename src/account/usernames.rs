@@ -65,7 +65,7 @@ pub struct LookUps {
 impl LookUps {
     pub fn new(now: Millis) -> LookUps {
         LookUps {
-            pace: Pace::new(LOOK_UPS, now),
+            pace: Pace::new(LOOK_UPS, LOOK_UPS, now),
             absent: VecDeque::new(),
         }
     }

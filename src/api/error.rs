@@ -176,8 +176,7 @@ impl ApiError {
         let mut more = Map::new();
         let mut put = |name: &str, value: Value| more.insert(name.to_owned(), value);
         match self {
-            ApiError::Field { field, .. }
-            | ApiError::Account(AccountError::BadAssertion { field, .. }) => {
+            ApiError::Field { field, .. } => {
                 put("field", Value::from(*field));
             }
             ApiError::Name { field, error } => {
@@ -204,14 +203,15 @@ impl ApiError {
                 AccountError::NotConnected { status }
                 | AccountError::NotPaired { status }
                 | AccountError::NoQr { status }
-                | AccountError::NoPasskey { status }
                 | AccountError::AlreadyPaired { status },
             ) => {
                 put("status", Value::from(status.name()));
             }
             ApiError::Account(
                 AccountError::TooFast { retry_after, .. }
-                | AccountError::NewContactsPaused { retry_after }
+                | AccountError::NewContactsPaused { retry_after, .. }
+                | AccountError::ContactPaused { retry_after }
+                | AccountError::TooManyNewContacts { retry_after, .. }
                 | AccountError::TooManyKeys { retry_after },
             )
             | ApiError::WrongKeys { retry_after } => {
@@ -236,7 +236,6 @@ impl ApiError {
                 AccountError::NotFound
                 | AccountError::AlreadyExists
                 | AccountError::TooManyAccounts { .. }
-                | AccountError::PasskeyNotNow(_)
                 | AccountError::QuotedNotFound
                 | AccountError::MessageNotFound
                 | AccountError::NoMedia
@@ -308,7 +307,9 @@ impl ApiError {
         }
         if let ApiError::Account(
             AccountError::TooFast { retry_after, .. }
-            | AccountError::NewContactsPaused { retry_after }
+            | AccountError::NewContactsPaused { retry_after, .. }
+            | AccountError::ContactPaused { retry_after }
+            | AccountError::TooManyNewContacts { retry_after, .. }
             | AccountError::TooManyKeys { retry_after },
         )
         | ApiError::Name {
@@ -387,7 +388,6 @@ fn account_status(error: &AccountError) -> StatusCode {
     match error {
         AccountError::NotFound
         | AccountError::NoQr { .. }
-        | AccountError::NoPasskey { .. }
         | AccountError::QuotedNotFound
         | AccountError::MessageNotFound
         | AccountError::NoMedia
@@ -396,7 +396,6 @@ fn account_status(error: &AccountError) -> StatusCode {
         AccountError::AlreadyExists
         | AccountError::NotConnected { .. }
         | AccountError::NotPaired { .. }
-        | AccountError::BadAssertion { .. }
         | AccountError::NotOwnMessage
         | AccountError::Unwritable(_) => StatusCode::BadRequest,
         AccountError::Name(error) => name_status(error),
@@ -404,13 +403,14 @@ fn account_status(error: &AccountError) -> StatusCode {
         AccountError::CallerLeft => StatusCode::RequestTimeout,
         AccountError::MediaUnavailable(_) => StatusCode::InternalServerError,
         AccountError::AlreadyPaired { .. }
-        | AccountError::PasskeyNotNow(_)
         | AccountError::TooManyAccounts { .. }
         | AccountError::AlreadySending
         | AccountError::StillQueued
         | AccountError::KeyReused => StatusCode::Conflict,
         AccountError::TooFast { .. }
         | AccountError::NewContactsPaused { .. }
+        | AccountError::ContactPaused { .. }
+        | AccountError::TooManyNewContacts { .. }
         | AccountError::TooManyKeys { .. } => StatusCode::TooManyRequests,
         AccountError::OutboxFull { .. } => StatusCode::ServiceUnavailable,
         // Its 5xx are its own trouble; everything else it holds against the request.

@@ -59,6 +59,8 @@ struct OfAccount {
     since: String,
     healthy: bool,
     problem: Option<String>,
+    /// For information: until when nothing goes to new contacts.
+    restricted_until: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -210,6 +212,7 @@ fn of_account(account: AccountHealth) -> OfAccount {
         since: clock::iso8601(account.since),
         healthy: account.problem.is_none(),
         problem: account.problem,
+        restricted_until: account.restricted_until.map(clock::iso8601),
     }
 }
 

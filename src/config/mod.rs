@@ -110,8 +110,12 @@ pub enum Envelope {
 pub struct Limits {
     pub max_accounts: usize,
     pub messages_per_minute: u32,
+    /// Messages that go at once after a rest.
+    pub burst: u32,
     /// Bytes of a file that is sent.
     pub max_file: u64,
+    /// 0 is no limit.
+    pub new_contacts_per_day: u32,
     pub new_contact_pause: Duration,
     pub idempotency_keys: u64,
 }
@@ -121,6 +125,8 @@ pub struct Limits {
 pub struct Outbox {
     pub max_messages: u64,
     pub max_bytes: u64,
+    /// On average, between two messages.
+    pub gap: Duration,
     pub expire_after: Duration,
 }
 
@@ -384,9 +390,11 @@ fn build(read: &mut Reader<'_>) -> Config {
         limits: Limits {
             max_accounts: read.number("limits.max_accounts", 1..=100_000),
             messages_per_minute: read.number("limits.messages_per_minute", 1..=6_000),
+            burst: read.number("limits.burst", 1..=6_000),
             max_file: read.text("limits.max_file", |text| {
                 values::size(text, 1 << 10..=512 << 20).map(|bytes| bytes as u64)
             }),
+            new_contacts_per_day: read.number("limits.new_contacts_per_day", 0..=10_000),
             new_contact_pause: read.text("limits.new_contact_pause", |text| {
                 values::duration(text, SECOND..=24 * 60 * MINUTE)
             }),
@@ -396,6 +404,9 @@ fn build(read: &mut Reader<'_>) -> Config {
             max_messages: read.number("outbox.max_messages", 1..=100_000),
             max_bytes: read.text("outbox.max_bytes", |text| {
                 values::size(text, 1 << 20..=1 << 30).map(|bytes| bytes as u64)
+            }),
+            gap: read.text("outbox.gap", |text| {
+                values::duration(text, Duration::ZERO..=MINUTE)
             }),
             expire_after: read.text("outbox.expire_after", |text| {
                 values::duration(text, MINUTE..=720 * 60 * MINUTE)
@@ -576,7 +587,9 @@ impl Config {
                 Limits {
                     max_accounts,
                     messages_per_minute,
+                    burst,
                     max_file,
+                    new_contacts_per_day,
                     new_contact_pause,
                     idempotency_keys,
                 },
@@ -584,6 +597,7 @@ impl Config {
                 Outbox {
                     max_messages,
                     max_bytes: outbox_max_bytes,
+                    gap,
                     expire_after,
                 },
             media:
@@ -669,11 +683,17 @@ impl Config {
                 "limits.messages_per_minute",
                 messages_per_minute.to_string(),
             ),
+            ("limits.burst", burst.to_string()),
             ("limits.max_file", file_bytes(max_file)),
+            (
+                "limits.new_contacts_per_day",
+                new_contacts_per_day.to_string(),
+            ),
             ("limits.new_contact_pause", seconds(new_contact_pause)),
             ("limits.idempotency_keys", idempotency_keys.to_string()),
             ("outbox.max_messages", max_messages.to_string()),
             ("outbox.max_bytes", file_bytes(outbox_max_bytes)),
+            ("outbox.gap", seconds(gap)),
             ("outbox.expire_after", seconds(expire_after)),
             ("media.download", quoted(download)),
             ("media.auto_max_bytes", file_bytes(auto_max_bytes)),

@@ -10,6 +10,7 @@
 //!   they go.
 //! - id, message id (text) → sequence (u64).
 //! - expiry, when it is given up (u64), sequence → nothing.
+//! - stranger: see [`super::strangers`].
 //!
 //! What a message says stands in `messages`, where it is shown as pending; a file that waits lies in
 //! the outbox's folder (`crate::media::Files`).
@@ -28,6 +29,7 @@ const STATE: u8 = 0;
 const ENTRY: u8 = 1;
 const ID: u8 = 2;
 const EXPIRY: u8 = 3;
+pub(super) const STRANGER: u8 = 4;
 /// Where the numbers in a key start, in bytes.
 const PARTS: usize = 5;
 
@@ -128,7 +130,7 @@ pub struct Upload {
 }
 
 /// How an account's sending stands.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct State {
     /// The last sequence given.
@@ -140,10 +142,26 @@ pub struct State {
     pub bytes: u64,
     /// Idempotency keys that are remembered.
     pub keys: u64,
-    /// How often in a row WhatsApp refused a message to a new contact.
+    /// How often in a row WhatsApp refused a message to a new contact, and did not say for how long.
     pub strikes: u32,
-    /// Until then nothing goes to new contacts; 0 if that was never so.
+    /// Until then nothing goes to new contacts, for want of a better word; 0 for none.
     pub paused_until: Millis,
+    /// WhatsApp's lock on writing to new contacts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lock: Option<Restriction>,
+    /// WhatsApp's cap of new chats, once it is reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cap: Option<Restriction>,
+}
+
+/// A restriction that WhatsApp has told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Restriction {
+    pub until: Millis,
+    /// WhatsApp's own word for it.
+    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
 }
 
 /// How much an account's outbox may hold.
@@ -320,7 +338,7 @@ fn entry_at(tx: &ReadTx<'_>, account: u32, sequence: u64) -> Result<Entry> {
         .ok_or_else(|| StoreError::corrupt("outbox", &key, "an index names it, it is missing"))
 }
 
-fn key(account: u32, kind: u8) -> Key {
+pub(super) fn key(account: u32, kind: u8) -> Key {
     Key::account(account).u8(kind)
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_lite::FutureExt as _;
 
 use crate::clock::{self, Step};
-use crate::store::{Store, StoreError, accounts, idempotency, outbox};
+use crate::store::{Store, StoreError, accounts, idempotency, outbox, strangers};
 
 /// Between two looks at a clock that is not set.
 const LOOK: Duration = Duration::from_secs(2);
@@ -70,6 +70,7 @@ async fn restamp(store: &Store, step: Step) -> Result<(), StoreError> {
         .write(move |tx| {
             for account in accounts::list(&tx.view())? {
                 outbox::restamp(tx, account.number, &step)?;
+                strangers::restamp(tx, account.number, &step)?;
                 idempotency::restamp(tx, account.number, &step)?;
             }
             Ok(())

@@ -7,7 +7,6 @@
 mod acks;
 mod backend;
 mod chats;
-mod codes;
 mod convert;
 mod download;
 mod files;
@@ -19,9 +18,9 @@ mod inbound;
 mod lost;
 mod news;
 mod pace;
-mod passkey;
 mod refusal;
 mod remote;
+mod restriction;
 mod runtime;
 mod session;
 mod silence;
@@ -32,15 +31,15 @@ use whatsapp_rust::wacore::time::{TimeProvider, set_time_provider};
 
 use crate::clock;
 
-pub use backend::Backend;
+pub use backend::{Backend, is_trusted};
 pub use convert::outgoing::{Context, Showing};
 pub use files::FetchFailure;
 pub use http::SurfHttpClient;
 #[cfg(feature = "fuzzing")]
 pub use inbound::fuzzing;
 pub use news::SessionNews;
-pub use passkey::{PasskeyAnswer, PasskeyNews};
 pub use refusal::unwritable;
+pub use restriction::{Answer, Limit, Told};
 pub use runtime::{SmolRuntime, UPLOADS};
 pub use session::{
     Ack, Content, MediaPolicy, PairingCode, SendFailure, Session, SessionError, Standing, Wiring,

@@ -47,6 +47,8 @@ class World:
             "WILDCAT_TLS_EXTRA_CA": str(ca),
             "WILDCAT_SERVER_LISTEN": "127.0.0.1:0",
             "WILDCAT_LIMITS_MESSAGES_PER_MINUTE": "6000",
+            "WILDCAT_LIMITS_BURST": "6000",
+            "WILDCAT_OUTBOX_GAP": "0s",
         }
         self.start([os.environ["WILDCAT"], "--data", str(folder / "data")], settings, log=self.log)
         self.url = eventually("the server listens", self.listening)

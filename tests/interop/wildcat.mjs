@@ -19,7 +19,7 @@ if (!WILDCAT) throw new Error('WILDCAT is not set: start the tests with tests/in
 /** Every event there is. */
 export const ALL_EVENTS = [
   ...['message', 'message.sent', 'message.status', 'message.reaction', 'message.edited'],
-  ...['message.deleted', 'account.status', 'account.qr', 'account.passkey'],
+  ...['message.deleted', 'account.status', 'account.qr'],
 ];
 
 /** A running server with an empty data directory. */
@@ -47,6 +47,8 @@ export class Wildcat {
         WILDCAT_WHATSAPP_VERSION: '2.3000.1',
         WILDCAT_TLS_EXTRA_CA: NODE_EXTRA_CA_CERTS,
         WILDCAT_LIMITS_MESSAGES_PER_MINUTE: '6000',
+        WILDCAT_LIMITS_BURST: '6000',
+        WILDCAT_OUTBOX_GAP: '0s',
         ...settings,
       },
       stdio: ['ignore', 'ignore', 'pipe'],

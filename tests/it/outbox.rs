@@ -393,6 +393,8 @@ fn refusals_are_told_in_words_and_pause_only_new_contacts() {
     let carol = world.phone(CAROL, "Carol");
     send(&world, &server, BOB, "known").expect(200);
     let receiver = hook(&world, &server);
+    // WhatsApp does not say how long it lasts.
+    world.fault(&json!({"kind": "refuse-queries"}));
     world.fault(&json!({"kind": "refuse-sends", "code": 463, "count": 1}));
     let refused = send(&world, &server, CAROL, "hello").expect(400);
     assert_eq!(refused["code"], 463);

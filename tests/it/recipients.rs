@@ -1,8 +1,10 @@
 //! Whom a message goes to: however the number is written, whatever WhatsApp makes of it.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Form, Phone, Server, World, eventually};
+use crate::support::{Answer, Form, Phone, Server, Time, World, eventually};
 
 const ALICE: &str = "491700000001";
 const BOB: &str = "491700000002";
@@ -138,7 +140,11 @@ fn make_group(world: &World, subject: &str, members: &[&str]) -> String {
 #[test]
 fn refused_and_unknown_recipients_are_told_in_words_and_leave_no_chat_behind() {
     let world = World::new();
-    let server = world.server_with(&[("LIMITS_MESSAGES_PER_MINUTE", "600")]);
+    let mut options = world.options();
+    let pace = ("WILDCAT_LIMITS_MESSAGES_PER_MINUTE".into(), "600".into());
+    options.env.push(pace);
+    let time = Time::of(&mut options);
+    let server = Server::start(&options);
     world.pair(&server, "alice", ALICE);
     let bob = world.phone(BOB, "Bob");
     world.phone("491700000003", "Carol");
@@ -225,6 +231,8 @@ fn refused_and_unknown_recipients_are_told_in_words_and_leave_no_chat_behind() {
 
     // Who turns up after all is a chat like others.
     let late = world.phone("491799999999", "Late");
+    // What WhatsApp has said of the number holds for a day.
+    time.passes(Duration::from_secs(24 * 3_600));
     send(&world, &server, &json!("491799999999"), "there you are").expect(200);
     let both = [bob.jid(), late.jid()];
     let sorted = || {

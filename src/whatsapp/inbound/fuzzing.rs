@@ -44,7 +44,6 @@ impl Messages {
                 inbound,
                 id: handled::id(&info),
                 size: bytes.len(),
-                usernames: Vec::new(),
                 now: NOW,
             });
         }

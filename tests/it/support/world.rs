@@ -191,6 +191,9 @@ impl World {
                 ("WILDCAT_WHATSAPP_URL".into(), self.simulator.ws_url()),
                 ("WILDCAT_TLS_EXTRA_CA".into(), ca.display().to_string()),
                 ("WILDCAT_WHATSAPP_VERSION".into(), "2.3000.1".into()),
+                // Tests send without rest; those about the pace set one.
+                ("WILDCAT_LIMITS_BURST".into(), "6000".into()),
+                ("WILDCAT_OUTBOX_GAP".into(), "0s".into()),
             ],
             wrapper: Vec::new(),
         }

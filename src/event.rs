@@ -333,6 +333,8 @@ pub enum EventKind {
     AccountStatus,
     #[serde(rename = "account.qr")]
     AccountQr,
+    #[serde(rename = "account.passkey")]
+    AccountPasskey,
     #[serde(rename = "account.restricted")]
     AccountRestricted,
 }
@@ -349,6 +351,7 @@ impl EventKind {
         EventKind::MessageUndecryptable,
         EventKind::AccountStatus,
         EventKind::AccountQr,
+        EventKind::AccountPasskey,
         EventKind::AccountRestricted,
     ];
 
@@ -364,6 +367,7 @@ impl EventKind {
             EventKind::MessageUndecryptable => "message.undecryptable",
             EventKind::AccountStatus => "account.status",
             EventKind::AccountQr => "account.qr",
+            EventKind::AccountPasskey => "account.passkey",
             EventKind::AccountRestricted => "account.restricted",
         }
     }
@@ -465,6 +469,31 @@ pub struct QrShown {
     pub created_at: String,
 }
 
+/// An account has come further with the passkey that WhatsApp asks for, or it is over.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PasskeyStep {
+    pub account_id: String,
+    /// As `GET /accounts/:id/passkey` says it; at the end `linked` or `failed`.
+    pub state: &'static str,
+    /// What `navigator.credentials.get` takes, binary fields in base64url; only with `assertion_required`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub options: Option<serde_json::Value>,
+    /// What phone and caller compare; only with `confirmation_required`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// When it is given up, ISO 8601; not at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+    /// What to do, for people; not at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instructions: Option<String>,
+    /// Why it failed, in words; only with `failed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    pub created_at: String,
+}
+
 /// Whether an account may write to people with whom nothing was exchanged before has changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -498,6 +527,7 @@ pub enum Event {
     MessageUndecryptable(Message),
     AccountStatus(AccountChange),
     AccountQr(QrShown),
+    AccountPasskey(Box<PasskeyStep>),
     AccountRestricted(Restriction),
 }
 
@@ -513,6 +543,7 @@ impl Event {
             Event::MessageUndecryptable(_) => EventKind::MessageUndecryptable,
             Event::AccountStatus(_) => EventKind::AccountStatus,
             Event::AccountQr(_) => EventKind::AccountQr,
+            Event::AccountPasskey(_) => EventKind::AccountPasskey,
             Event::AccountRestricted(_) => EventKind::AccountRestricted,
         }
     }
@@ -528,6 +559,7 @@ impl Event {
             Event::MessageDeleted(deletion) => &deletion.account_id,
             Event::AccountStatus(change) => &change.account_id,
             Event::AccountQr(shown) => &shown.account_id,
+            Event::AccountPasskey(step) => &step.account_id,
             Event::AccountRestricted(change) => &change.account_id,
         }
     }
@@ -542,7 +574,10 @@ impl Event {
             Event::MessageStatus(change) => Some(&change.chat_id),
             Event::MessageReaction(change) => Some(&change.deed.chat_id),
             Event::MessageDeleted(deletion) => Some(&deletion.deed.chat_id),
-            Event::AccountStatus(_) | Event::AccountQr(_) | Event::AccountRestricted(_) => None,
+            Event::AccountStatus(_)
+            | Event::AccountQr(_)
+            | Event::AccountPasskey(_)
+            | Event::AccountRestricted(_) => None,
         }
     }
 
@@ -563,6 +598,7 @@ impl Event {
             Event::MessageDeleted(payload) => framed(event, event_id, payload),
             Event::AccountStatus(payload) => framed(event, event_id, payload),
             Event::AccountQr(payload) => framed(event, event_id, payload),
+            Event::AccountPasskey(payload) => framed(event, event_id, payload),
             Event::AccountRestricted(payload) => framed(event, event_id, payload),
         }
     }

@@ -140,7 +140,7 @@ impl Server {
                 "this is a sandbox build: it talks to a simulated WhatsApp on this machine only"
             );
             tasks::provoke::listen(&executor);
-            clock::moved::listen(&executor);
+            tasks::own(&executor, clock::moved::hear()).detach();
         }
         let options = store::Options {
             events: Keep {

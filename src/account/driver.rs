@@ -21,6 +21,7 @@ use super::machine::{Action, Ending, Input, Machine, Phase, Stopped};
 use super::media::Fetcher;
 use super::outbox;
 use super::pace::Pace;
+use super::passkey::{self, Exchange, Turn};
 use super::reachout::{Answers, Limits};
 use super::sending::Sending;
 use super::standings::Standings;
@@ -42,6 +43,8 @@ const LOGGED_OUT: &str = "the account was logged out before it could be sent";
 pub enum Command {
     Connect(async_channel::Sender<Status>),
     Disconnect(async_channel::Sender<Status>),
+    /// A step of linking with a passkey.
+    Passkey(Turn, async_channel::Sender<Status>),
     /// Unlink at WhatsApp if connected, end, and answer.
     Remove(async_channel::Sender<()>),
     /// End without changing what is wanted, and answer.
@@ -91,6 +94,8 @@ pub struct LiveState {
     /// Since when an account that was never paired cannot reach WhatsApp, by [`clock::ticks`].
     pub cut_off_since: Option<Millis>,
     pub qr: Option<String>,
+    /// The passkey that WhatsApp asks for.
+    pub passkey: Option<Exchange>,
     pub last_error: Option<String>,
     pub paired: bool,
     pub session: Option<Arc<Session>>,
@@ -172,7 +177,8 @@ pub fn start(
             ticks: machine.since(),
             cut_off_since: None,
             qr: None,
-            last_error: machine.last_error().map(str::to_owned),
+            passkey: None,
+            last_error: machine.last_error(),
             paired: machine.paired(),
             session: None,
             no_room: None,
@@ -477,6 +483,10 @@ impl Driver {
                 self.feed(Input::Disconnect).await;
                 let _ = answer.try_send(self.machine.status());
             }
+            Command::Passkey(turn, answer) => {
+                self.feed(Input::Passkey(turn)).await;
+                let _ = answer.try_send(self.machine.status());
+            }
             Command::Remove(answer) => {
                 if let (Some(running), Phase::Connected) = (&self.session, self.machine.phase()) {
                     let session = running.session.clone();
@@ -523,6 +533,8 @@ impl Driver {
         match news {
             SessionNews::Qr(code) => self.feed(Input::Qr(code)).await,
             SessionNews::QrExhausted => self.feed(Input::QrExhausted).await,
+            SessionNews::Passkey(news) => self.feed(Input::Passkey(passkey::turn(news))).await,
+            SessionNews::Unlinkable(words) => self.feed(Input::Unlinkable(words)).await,
             SessionNews::Paired { jid, lid } => {
                 log::info!("{}: paired", self.id);
                 self.remember(move |record| {
@@ -593,6 +605,9 @@ impl Driver {
         }
         self.wake = None;
         self.for_room = false;
+        if let Some(exchange) = self.machine.passkey() {
+            self.wake = Some(exchange.until);
+        }
         if let Phase::Waiting { until } = self.machine.phase() {
             self.for_room = self.no_room().is_some();
             self.wake = Some(match self.for_room {
@@ -673,6 +688,7 @@ impl Driver {
                 })
                 .await;
             }
+            Action::TellPasskey(told) => self.report_passkey(told).await,
             Action::Warn(words) => log::warn!(
                 "{}: no QR code to scan yet, it goes on trying: {words}",
                 self.id
@@ -728,7 +744,8 @@ impl Driver {
         live.cut_off_since = self.machine.cut_off_since();
         live.no_room = self.for_room.then(|| self.no_room()).flatten();
         live.qr = self.machine.qr().map(str::to_owned);
-        live.last_error = self.machine.last_error().map(str::to_owned);
+        live.passkey = self.machine.passkey().cloned();
+        live.last_error = self.machine.last_error();
         live.paired = self.machine.paired();
         live.session = self.session.as_ref().map(|r| r.session.clone());
         drop(live);

@@ -51,7 +51,11 @@ fn problem(live: &LiveState, ticks: Millis, patience: Millis) -> Option<String> 
     let error = live.last_error.as_deref();
     match live.status {
         // As it is wanted, or as a person left it.
-        Status::Connected | Status::Created | Status::Disconnected | Status::NotStarted => None,
+        Status::Connected
+        | Status::Created
+        | Status::Disconnected
+        | Status::NotStarted
+        | Status::PasskeyRequired => None,
         Status::LoggedOut => Some(match error {
             Some(error) => format!("logged out: {error}"),
             None => "logged out".to_owned(),
@@ -86,6 +90,7 @@ mod tests {
             ticks: 100_000,
             cut_off_since: None,
             qr: None,
+            passkey: None,
             last_error: last_error.map(str::to_owned),
             paired,
             session: None,
@@ -100,6 +105,7 @@ mod tests {
             Status::Created,
             Status::Disconnected,
             Status::NotStarted,
+            Status::PasskeyRequired,
         ] {
             let live = live(status, true, Some("words"));
             assert_eq!(problem(&live, 1 << 40, 0), None, "{status:?}");

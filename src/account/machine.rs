@@ -4,8 +4,11 @@
 //! [`clock::ticks`](crate::clock::ticks), which nobody sets, and a random number, and returns the [`Action`]s that the driver carries out. It does no I/O and reads no
 //! clock, so every rule of reconnecting is tested below as it stands.
 
+mod passkey;
+
 use crate::clock::Millis;
 
+use super::passkey::{Exchange, Told, Turn};
 use super::types::Status;
 
 /// The first pause before a reconnect.
@@ -34,6 +37,8 @@ pub enum Stopped {
     Banned(String),
     /// Nobody scanned the QR codes.
     NotScanned,
+    /// This version cannot link the account, in words.
+    Unlinkable(String),
 }
 
 /// Where the account stands.
@@ -70,6 +75,10 @@ pub enum Input {
     Qr(String),
     /// The codes of this connection are used up.
     QrExhausted,
+    /// WhatsApp asks for a passkey, and how that goes on.
+    Passkey(Turn),
+    /// This version cannot link the account, in words.
+    Unlinkable(String),
     /// The phone accepted this device.
     Paired,
     /// Logged in and in sync: messages flow.
@@ -103,6 +112,8 @@ pub enum Action {
     Ended(Ending),
     /// Show this QR code, once.
     ShowQr(String),
+    /// Tell those who watch how far the account has come with its passkey.
+    TellPasskey(Told),
     /// Tell the owner that an account that was never paired cannot reach WhatsApp, for this reason.
     Warn(String),
 }
@@ -128,6 +139,12 @@ pub struct Machine {
     failures: u32,
     /// Sets of QR codes shown without a scan.
     qr_sets: u32,
+    /// The passkey that WhatsApp asks the running session for.
+    passkey: Option<Exchange>,
+    /// Why the last passkey came to nothing, until the next attempt gets further.
+    passkey_trouble: Option<String>,
+    /// Whether the phone has accepted this device and it has never logged in since.
+    new_pairing: bool,
     /// What the running session has said of why it will end.
     verdict: Option<Verdict>,
     last_error: Option<String>,
@@ -140,6 +157,7 @@ enum Verdict {
     LoggedOut(String),
     Banned(String),
     Unwelcome(String),
+    Unlinkable(String),
     Replaced,
     QrExhausted,
     /// WhatsApp restarts the stream after pairing (stream error 515).
@@ -156,6 +174,9 @@ impl Machine {
             paired,
             failures: 0,
             qr_sets: 0,
+            passkey: None,
+            passkey_trouble: None,
+            new_pairing: false,
             verdict: None,
             last_error,
             cut_off_since: None,
@@ -174,8 +195,17 @@ impl Machine {
         self.paired
     }
 
-    pub fn last_error(&self) -> Option<&str> {
-        self.last_error.as_deref()
+    /// The passkey that WhatsApp asks for.
+    pub fn passkey(&self) -> Option<&Exchange> {
+        self.passkey.as_ref()
+    }
+
+    /// What is wrong, or what WhatsApp waits for, in words.
+    pub fn last_error(&self) -> Option<String> {
+        let wanted = self.passkey.as_ref().map(|_| passkey::WANTED.to_owned());
+        wanted
+            .or_else(|| self.last_error.clone())
+            .or_else(|| self.passkey_trouble.clone())
     }
 
     /// Since when an account that was never paired fails to reach WhatsApp; `None` while it does, and
@@ -187,6 +217,7 @@ impl Machine {
     /// The QR code on show.
     pub fn qr(&self) -> Option<&str> {
         match &self.phase {
+            Phase::Connecting { .. } if self.passkey.is_some() => None,
             Phase::Connecting { qr } => qr.as_deref(),
             Phase::Stopped(_)
             | Phase::Connected
@@ -204,11 +235,14 @@ impl Machine {
         };
         match &self.phase {
             Phase::Stopped(stopped) => match stopped {
-                Stopped::NotStarted | Stopped::NotScanned => Status::NotStarted,
+                Stopped::NotStarted | Stopped::NotScanned | Stopped::Unlinkable(_) => {
+                    Status::NotStarted
+                }
                 Stopped::ByRequest => Status::Disconnected,
                 Stopped::LoggedOut(_) | Stopped::Banned(_) => Status::LoggedOut,
             },
             Phase::Closing { again: false } => Status::Disconnected,
+            Phase::Connecting { .. } if self.passkey.is_some() => Status::PasskeyRequired,
             Phase::Connecting { .. } | Phase::Waiting { .. } | Phase::Closing { again: true } => {
                 underway
             }
@@ -228,14 +262,21 @@ impl Machine {
                 self.hide_qr();
                 self.verdict(Verdict::QrExhausted)
             }
+            Input::Passkey(turn) => self.passkey_turn(turn, now),
+            Input::Unlinkable(words) => self.unlinkable(words),
             Input::Paired => {
                 self.paired = true;
+                self.new_pairing = true;
                 self.qr_sets = 0;
                 self.failures = 0;
                 self.hide_qr();
-                self.verdict(Verdict::JustPaired)
+                self.verdict(Verdict::JustPaired);
+                self.passkey_worked()
             }
             Input::LoggedIn => self.logged_in(),
+            Input::LoggedOut(_) if self.new_pairing => {
+                self.verdict(Verdict::LoggedOut(passkey::REFUSED_AT_ONCE.to_owned()))
+            }
             Input::LoggedOut(words) => self.verdict(Verdict::LoggedOut(words)),
             Input::Banned(words) => self.verdict(Verdict::Banned(words)),
             Input::Unwelcome(words) => self.verdict(Verdict::Unwelcome(words)),
@@ -281,6 +322,7 @@ impl Machine {
                 self.failures = 0;
                 self.qr_sets = 0;
                 self.last_error = None;
+                self.passkey_trouble = None;
                 self.phase = Phase::Connecting { qr: None };
                 let mut actions = vec![Action::Want(true)];
                 if forget {
@@ -303,8 +345,11 @@ impl Machine {
             }
             Phase::Connecting { .. } | Phase::Connected => {
                 self.phase = Phase::Closing { again: false };
+                let mut actions = vec![Action::Want(false), Action::Close];
+                actions.extend(self.drop_passkey(passkey::GIVEN_UP.to_owned()));
                 self.last_error = None;
-                vec![Action::Want(false), Action::Close]
+                self.passkey_trouble = None;
+                actions
             }
             Phase::Closing { .. } => {
                 self.phase = Phase::Closing { again: false };
@@ -321,16 +366,17 @@ impl Machine {
             }
             // A clock that was set back, or a timer that came early.
             Phase::Waiting { until } => vec![Action::Wake(until)],
-            Phase::Stopped(_)
-            | Phase::Connecting { .. }
-            | Phase::Connected
-            | Phase::Closing { .. } => Vec::new(),
+            Phase::Connecting { .. } => match &self.passkey {
+                Some(exchange) if now >= exchange.until => self.fail_passkey(exchange.time_out()),
+                Some(_) | None => Vec::new(),
+            },
+            Phase::Stopped(_) | Phase::Connected | Phase::Closing { .. } => Vec::new(),
         }
     }
 
     fn qr_code(&mut self, code: String) -> Vec<Action> {
         match &mut self.phase {
-            Phase::Connecting { qr } if !self.paired => {
+            Phase::Connecting { qr } if !self.paired && self.passkey.is_none() => {
                 *qr = Some(code.clone());
                 // WhatsApp gave it: whatever kept it away is over.
                 self.last_error = None;
@@ -355,6 +401,7 @@ impl Machine {
             self.phase = Phase::Connected;
             self.paired = true;
             self.qr_sets = 0;
+            self.new_pairing = false;
             self.last_error = None;
             self.verdict = None;
         }
@@ -374,6 +421,13 @@ impl Machine {
     }
 
     fn ended(&mut self, error: Option<String>, now: Millis, random: f64) -> Vec<Action> {
+        let told = self.drop_passkey(passkey::CUT_OFF.to_owned());
+        let mut actions = self.ended_by(error, now, random);
+        actions.extend(told);
+        actions
+    }
+
+    fn ended_by(&mut self, error: Option<String>, now: Millis, random: f64) -> Vec<Action> {
         let verdict = self.verdict.take();
         if self.phase == Phase::Connected && now.saturating_sub(self.since) >= STABLE {
             self.failures = 0;
@@ -395,6 +449,10 @@ impl Machine {
             (_, Some(Verdict::Banned(words))) => {
                 self.rest(Stopped::Banned(words.clone()));
                 vec![Action::Ended(Ending::Banned(words))]
+            }
+            (_, Some(Verdict::Unlinkable(words))) => {
+                self.rest(Stopped::Unlinkable(words));
+                vec![Action::Want(false)]
             }
             (_, Some(Verdict::Unwelcome(words))) => {
                 self.failures += 1;
@@ -446,7 +504,9 @@ impl Machine {
 fn stopped_words(stopped: &Stopped) -> Option<String> {
     match stopped {
         Stopped::NotStarted | Stopped::ByRequest => None,
-        Stopped::LoggedOut(words) | Stopped::Banned(words) => Some(words.clone()),
+        Stopped::LoggedOut(words) | Stopped::Banned(words) | Stopped::Unlinkable(words) => {
+            Some(words.clone())
+        }
         Stopped::NotScanned => Some(
             "the QR code was not scanned in time; POST /accounts/:id/connect shows a new one"
                 .into(),
@@ -517,7 +577,7 @@ mod tests {
                 panic!("{actions:?}");
             };
             assert_eq!(m.status(), Status::Reconnecting);
-            assert_eq!(m.last_error(), Some("reset"));
+            assert_eq!(m.last_error().as_deref(), Some("reset"));
             pauses.push(until - now);
             assert_eq!(
                 m.on(Input::Due, until - 1, 0.0),
@@ -626,7 +686,7 @@ mod tests {
             vec![Action::Ended(Ending::PairingOver("unlinked".into()))]
         );
         assert_eq!(m.status(), Status::LoggedOut);
-        assert_eq!(m.last_error(), Some("unlinked"));
+        assert_eq!(m.last_error().as_deref(), Some("unlinked"));
         assert_eq!(m.on(Input::Due, 1 << 40, 0.0), vec![]);
         m.on(Input::Disconnect, 7, 0.0);
         assert_eq!(m.status(), Status::LoggedOut, "and not merely disconnected");
@@ -658,7 +718,7 @@ mod tests {
             vec![Action::Ended(Ending::Banned("banned for 1 h".into()))]
         );
         assert_eq!(m.status(), Status::LoggedOut);
-        assert_eq!(m.last_error(), Some("banned for 1 h"));
+        assert_eq!(m.last_error().as_deref(), Some("banned for 1 h"));
         assert_eq!(
             m.on(Input::Connect, 100_003, 0.0),
             vec![Action::Want(true), Action::Run]
@@ -674,7 +734,7 @@ mod tests {
             vec![Action::Wake(6 + LONGEST_PAUSE)]
         );
         assert_eq!(m.status(), Status::Reconnecting);
-        assert_eq!(m.last_error(), Some("too old"));
+        assert_eq!(m.last_error().as_deref(), Some("too old"));
     }
 
     #[test]
@@ -726,7 +786,7 @@ mod tests {
             ]
         );
         assert_eq!(m.status(), Status::Connecting);
-        assert_eq!(m.last_error(), Some("no route to host"));
+        assert_eq!(m.last_error().as_deref(), Some("no route to host"));
         assert_eq!(m.cut_off_since(), Some(2));
         let mut now = 2 + FIRST_PAUSE;
         for failures in 1..20 {

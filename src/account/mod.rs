@@ -14,6 +14,7 @@ mod messaging;
 mod once;
 mod outbox;
 mod pace;
+mod passkey;
 mod progress;
 mod queue;
 mod reach;
@@ -30,6 +31,7 @@ pub use caller::Caller;
 pub use health::AccountHealth;
 pub use listing::MediaCursor;
 pub use once::{Claim, Turn};
+pub use passkey::{Challenge, PasskeyView};
 pub use types::*;
 pub use usernames::NameError;
 
@@ -379,9 +381,9 @@ impl Accounts {
                 SessionError::PairingRefused { code, words } => {
                     AccountError::PairingRefused { code, words }
                 }
-                SessionError::Setup(_) | SessionError::PairingCode(_) => {
-                    AccountError::Session(error.to_string())
-                }
+                SessionError::Setup(_)
+                | SessionError::PairingCode(_)
+                | SessionError::Passkey(_) => AccountError::Session(error.to_string()),
             })?;
         Ok(PairCode {
             code: code.code,

@@ -24,6 +24,8 @@ pub enum Status {
     Created,
     /// Reaching WhatsApp, or waiting for the QR code to be scanned.
     Connecting,
+    /// WhatsApp asks for the account's passkey before it links this device: see `GET /accounts/:id/passkey`.
+    PasskeyRequired,
     Connected,
     /// The connection was lost; the next attempt is due by itself.
     Reconnecting,
@@ -41,6 +43,7 @@ impl Status {
         match self {
             Status::Created => "created",
             Status::Connecting => "connecting",
+            Status::PasskeyRequired => "passkey_required",
             Status::Connected => "connected",
             Status::Reconnecting => "reconnecting",
             Status::Disconnected => "disconnected",
@@ -343,6 +346,18 @@ pub enum AccountError {
     /// A pairing code was asked for, but the account is paired already.
     #[error("Account is already paired")]
     AlreadyPaired { status: Status },
+    /// No passkey is asked for now.
+    #[error("WhatsApp asks for no passkey now")]
+    NoPasskey { status: Status },
+    /// What was asked about a passkey does not fit how far it has come, in words.
+    #[error("{0}")]
+    PasskeyNotNow(&'static str),
+    /// A part of an authenticator's answer is not as it must be.
+    #[error("\"{field}\" must be {expected}")]
+    BadAssertion {
+        field: &'static str,
+        expected: &'static str,
+    },
     #[error("Quoted message not found")]
     QuotedNotFound,
     #[error("Message not found")]
@@ -385,7 +400,7 @@ pub enum AccountError {
     /// A username that leads to no chat.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// WhatsApp gives no code for linking with a phone number, in words.
+    /// WhatsApp gives no code for linking with a phone number, or does not accept a passkey, in words.
     #[error("{words}")]
     PairingRefused {
         /// Its own code.

@@ -176,7 +176,8 @@ impl ApiError {
         let mut more = Map::new();
         let mut put = |name: &str, value: Value| more.insert(name.to_owned(), value);
         match self {
-            ApiError::Field { field, .. } => {
+            ApiError::Field { field, .. }
+            | ApiError::Account(AccountError::BadAssertion { field, .. }) => {
                 put("field", Value::from(*field));
             }
             ApiError::Name { field, error } => {
@@ -203,6 +204,7 @@ impl ApiError {
                 AccountError::NotConnected { status }
                 | AccountError::NotPaired { status }
                 | AccountError::NoQr { status }
+                | AccountError::NoPasskey { status }
                 | AccountError::AlreadyPaired { status },
             ) => {
                 put("status", Value::from(status.name()));
@@ -236,6 +238,7 @@ impl ApiError {
                 AccountError::NotFound
                 | AccountError::AlreadyExists
                 | AccountError::TooManyAccounts { .. }
+                | AccountError::PasskeyNotNow(_)
                 | AccountError::QuotedNotFound
                 | AccountError::MessageNotFound
                 | AccountError::NoMedia
@@ -388,6 +391,7 @@ fn account_status(error: &AccountError) -> StatusCode {
     match error {
         AccountError::NotFound
         | AccountError::NoQr { .. }
+        | AccountError::NoPasskey { .. }
         | AccountError::QuotedNotFound
         | AccountError::MessageNotFound
         | AccountError::NoMedia
@@ -396,6 +400,7 @@ fn account_status(error: &AccountError) -> StatusCode {
         AccountError::AlreadyExists
         | AccountError::NotConnected { .. }
         | AccountError::NotPaired { .. }
+        | AccountError::BadAssertion { .. }
         | AccountError::NotOwnMessage
         | AccountError::Unwritable(_) => StatusCode::BadRequest,
         AccountError::Name(error) => name_status(error),
@@ -403,6 +408,7 @@ fn account_status(error: &AccountError) -> StatusCode {
         AccountError::CallerLeft => StatusCode::RequestTimeout,
         AccountError::MediaUnavailable(_) => StatusCode::InternalServerError,
         AccountError::AlreadyPaired { .. }
+        | AccountError::PasskeyNotNow(_)
         | AccountError::TooManyAccounts { .. }
         | AccountError::AlreadySending
         | AccountError::StillQueued

@@ -119,6 +119,11 @@ impl Fields {
         }
     }
 
+    /// All fields as they came.
+    pub fn into_map(self) -> Map<String, Value> {
+        self.0
+    }
+
     fn get(&self, field: &str) -> Option<&Value> {
         self.0.get(field).filter(|value| !value.is_null())
     }

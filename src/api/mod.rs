@@ -27,6 +27,7 @@ mod messages;
 mod openapi;
 mod outbox;
 mod page;
+mod passkey;
 mod qr;
 mod range;
 mod sending;
@@ -167,6 +168,16 @@ pub const ROUTES: &[Route] = routes![
         "The QR code as `?format=png`, `svg`, `text` or `raw`",
     Post "/accounts/:id/pair-code" connection::pair_code:
         "The 8-character code for \"link with phone number\"",
+    Get "/accounts/:id/passkey" passkey::show:
+        "The passkey that WhatsApp asks for: its challenge, the code to compare, what to do",
+    Post "/accounts/:id/passkey" passkey::answer:
+        "Show WhatsApp the passkey's answer",
+    Delete "/accounts/:id/passkey" passkey::give_up:
+        "Give linking with a passkey up; a new QR code follows",
+    Post "/accounts/:id/passkey/confirm" passkey::confirm:
+        "Confirm that the phone shows the same code",
+    Get "/accounts/:id/passkey/guide" passkey::guide:
+        "What to do in a browser on WhatsApp's site, with the line to paste, as text",
     Post "/accounts/:id/message/send" sending::text:
         "Send a text, with mentions or as a reply if wanted",
     Post "/accounts/:id/message/send/image" sending::image:

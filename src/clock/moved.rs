@@ -3,15 +3,15 @@
 //! and every [`sleep`](super::sleep) counts it as time that has passed. Timers of sockets and of requests do not.
 //! No build without the `sandbox` feature has any of this.
 
-use std::sync::Arc;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use event_listener::Event;
 use futures_lite::FutureExt as _;
+use smol::net::unix::UnixDatagram;
 
 use super::Millis;
-use crate::runtime::Executor;
 
 static MOVED: AtomicU64 = AtomicU64::new(0);
 static NEWS: Event = Event::new();
@@ -38,29 +38,31 @@ pub(super) async fn sleep(length: Duration) {
     }
 }
 
-/// Hears what the socket says, if the environment names one.
-pub fn listen(executor: &Arc<Executor>) {
-    let Some(path) = std::env::var_os("WILDCAT_TEST_CLOCK") else {
-        return;
-    };
+/// Hears what the socket says for as long as it is polled; nothing if the environment names none.
+pub fn hear() -> impl Future<Output = ()> + Send {
     // Bound at once: a test may send as soon as the server listens.
-    let socket = smol::net::unix::UnixDatagram::bind(std::path::Path::new(&path));
-    let heard = async move {
-        let socket = socket?;
-        let mut digits = [0; 32];
-        loop {
-            let length = socket.recv(&mut digits).await?;
-            let digits = String::from_utf8_lossy(&digits[..length]);
-            if let Ok(millis) = digits.parse::<Millis>() {
-                MOVED.fetch_add(millis, Ordering::Relaxed);
-                NEWS.notify(usize::MAX);
-                super::NEWS.notify(usize::MAX);
-            }
+    let path = std::env::var_os("WILDCAT_TEST_CLOCK");
+    let socket = path.map(|path| UnixDatagram::bind(Path::new(&path)));
+    async move {
+        let Some(socket) = socket else {
+            return;
+        };
+        if let Err(error) = heard(socket).await {
+            log::error!("the tests' clock: {error}");
         }
-    };
-    let heard = async {
-        let failed: std::io::Result<std::convert::Infallible> = heard.await;
-        log::error!("the tests' clock: {failed:?}");
-    };
-    executor.spawn(heard).detach();
+    }
+}
+
+async fn heard(socket: std::io::Result<UnixDatagram>) -> std::io::Result<()> {
+    let socket = socket?;
+    let mut digits = [0; 32];
+    loop {
+        let length = socket.recv(&mut digits).await?;
+        let digits = String::from_utf8_lossy(&digits[..length]);
+        if let Ok(millis) = digits.parse::<Millis>() {
+            MOVED.fetch_add(millis, Ordering::Relaxed);
+            NEWS.notify(usize::MAX);
+            super::NEWS.notify(usize::MAX);
+        }
+    }
 }

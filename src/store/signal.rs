@@ -43,6 +43,9 @@ pub enum Kind {
     Handled = 25,
     HandledByTime = 26,
     HandledCount = 27,
+    OldSignedPreKey = 28,
+    OldSignedPreKeyByTime = 29,
+    SentMessageBytes = 30,
 }
 
 /// The start of the keys of a kind of one account's rows.

@@ -15,6 +15,9 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+
+use super::codes::Codes;
 
 /// A task that was not started yet. Dropping it is a way to end it.
 pub type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -61,11 +64,23 @@ impl HoldBack {
     }
 }
 
-/// The task, each poll of which is a step.
-pub fn in_steps(mut job: Job) -> impl Future<Output = ()> + Send {
+/// The step that this thread is in.
+pub fn this_step() -> u64 {
+    STEP.get()
+}
+
+/// The task, each poll of which is a step. Where it is the one that shows QR codes, it ends with them.
+pub fn in_steps(mut job: Job, codes: Codes) -> impl Future<Output = ()> + Send {
+    let mut shows_codes = false;
     poll_fn(move |cx| {
-        STEP.set(STEPS.fetch_add(1, Ordering::Relaxed));
-        job.as_mut().poll(cx)
+        if shows_codes && codes.are_over() {
+            return Poll::Ready(());
+        }
+        let step = STEPS.fetch_add(1, Ordering::Relaxed);
+        STEP.set(step);
+        let polled = job.as_mut().poll(cx);
+        shows_codes = shows_codes || codes.shown_in(step);
+        polled
     })
 }
 
@@ -98,7 +113,7 @@ mod tests {
             futures_lite::future::yield_now().await;
             its_hold.pass(late).await;
         };
-        futures_lite::future::block_on(in_steps(Box::pin(work)));
+        futures_lite::future::block_on(in_steps(Box::pin(work), Codes::default()));
         assert!(!first.load(Ordering::Relaxed), "held back, and dropped");
         assert!(second.load(Ordering::Relaxed), "it counts for one");
         assert!(late.load(Ordering::Relaxed), "and in its own step");

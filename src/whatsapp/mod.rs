@@ -7,6 +7,7 @@
 mod acks;
 mod backend;
 mod chats;
+mod codes;
 mod convert;
 mod download;
 mod files;
@@ -18,6 +19,7 @@ mod inbound;
 mod lost;
 mod news;
 mod pace;
+mod passkey;
 mod refusal;
 mod remote;
 mod restriction;
@@ -38,6 +40,7 @@ pub use http::SurfHttpClient;
 #[cfg(feature = "fuzzing")]
 pub use inbound::fuzzing;
 pub use news::SessionNews;
+pub use passkey::{PasskeyAnswer, PasskeyNews};
 pub use refusal::unwritable;
 pub use restriction::{Answer, Limit, Told};
 pub use runtime::{SmolRuntime, UPLOADS};

@@ -17,10 +17,12 @@ use crate::runtime::tasks::{self, Kind};
 
 use super::acks::Acks;
 use super::chats::{ChatLedger, ChatNews};
+use super::codes::Codes;
 use super::convert;
 use super::history::Importer;
 use super::inbound::Inbox;
 use super::lost::LostAndFound;
+use super::passkey::{self, PasskeyNews};
 use super::restriction::{self, Told};
 use super::session::Ack;
 use super::usernames;
@@ -70,6 +72,10 @@ pub enum SessionNews {
     /// A QR code to scan, instead of the one before.
     Qr(String),
     QrExhausted,
+    /// WhatsApp asks for a passkey before it goes on.
+    Passkey(PasskeyNews),
+    /// This account cannot be linked by this version, in words.
+    Unlinkable(String),
     /// The phone accepted this device.
     Paired {
         jid: String,
@@ -130,6 +136,7 @@ pub struct Ears {
     pub is_live: Arc<AtomicBool>,
     pub inbox: Inbox,
     pub lost: LostAndFound,
+    pub codes: Codes,
     pub executor: Arc<Executor>,
     pub chats: ChatLedger,
     pub history: Importer,
@@ -233,6 +240,9 @@ impl EventHandler for Ears {
             EventKind::PairingQrCodesExhausted,
             EventKind::PairSuccess,
             EventKind::PairError,
+            EventKind::PairPasskeyRequest,
+            EventKind::PairPasskeyConfirmation,
+            EventKind::PairPasskeyError,
             EventKind::Connected,
             EventKind::Disconnected,
             EventKind::LoggedOut,
@@ -277,14 +287,32 @@ impl EventHandler for Ears {
                     self.username(said);
                 }
             }
-            Event::PairingQrCode(qr) => self.tell(SessionNews::Qr(qr.code.clone())),
+            Event::PairingQrCode(qr) => {
+                self.codes.shown();
+                self.tell(SessionNews::Qr(qr.code.clone()));
+            }
             Event::PairingQrCodesExhausted(_) => self.tell(SessionNews::QrExhausted),
             Event::PairSuccess(pair) => self.tell(SessionNews::Paired {
                 jid: pair.id.to_non_ad().to_string(),
                 lid: lid_of(&pair.lid),
             }),
-            Event::PairError(pair) => {
-                self.trouble.note(format!("pairing failed: {}", pair.error));
+            Event::PairError(pair) => match passkey::unlinkable(&pair.error) {
+                Some(words) => self.tell(SessionNews::Unlinkable(words.to_owned())),
+                None => self.trouble.note(format!("pairing failed: {}", pair.error)),
+            },
+            Event::PairPasskeyRequest(asked) => {
+                // The connection is needed for as long as the challenge lives.
+                self.codes.end();
+                let options = asked.request_options_json.clone();
+                self.tell(SessionNews::Passkey(PasskeyNews::Asked { options }));
+            }
+            Event::PairPasskeyConfirmation(confirmation) => {
+                let code = confirmation.code.clone();
+                self.tell(SessionNews::Passkey(PasskeyNews::Code(code)));
+            }
+            Event::PairPasskeyError(failed) => {
+                let words = passkey::failed_words(&failed.error, failed.continuation);
+                self.tell(SessionNews::Passkey(PasskeyNews::Failed(words)));
             }
             Event::OfflineSyncCompleted(_) => self.is_live.store(true, Ordering::Relaxed),
             Event::Connected(_) => self.tell(SessionNews::LoggedIn),

@@ -11,6 +11,7 @@ use futures_lite::{FutureExt, future};
 use smol::lock::Semaphore;
 use smol::{Executor, Task};
 
+use super::codes::Codes;
 use super::holdback::{HoldBack, Job, in_steps};
 use crate::clock;
 use crate::runtime::Shutdown;
@@ -39,6 +40,7 @@ pub struct SmolRuntime {
     on_panic: Option<PanicHook>,
     stop: Option<Shutdown>,
     hold: HoldBack,
+    codes: Codes,
 }
 
 impl SmolRuntime {
@@ -50,6 +52,7 @@ impl SmolRuntime {
             on_panic: None,
             stop: None,
             hold: HoldBack::default(),
+            codes: Codes::default(),
         }
     }
 
@@ -72,8 +75,14 @@ impl SmolRuntime {
         self
     }
 
+    /// Ends the task that shows QR codes when `codes` are over.
+    pub fn showing(mut self, codes: Codes) -> SmolRuntime {
+        self.codes = codes;
+        self
+    }
+
     fn start(&self, job: Job) -> Task<Option<()>> {
-        let job = in_steps(self.hold.pass(job));
+        let job = in_steps(self.hold.pass(job), self.codes.clone());
         let name = Arc::clone(&self.name);
         let on_panic = self.on_panic.clone();
         let stopped = self.stop.as_ref().map(Shutdown::wait);

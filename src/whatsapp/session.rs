@@ -36,6 +36,7 @@ use super::SmolRuntime;
 use super::acks::Acks;
 use super::backend::{Backend, Journal};
 use super::chats::ChatLedger;
+use super::codes::Codes;
 use super::convert::outgoing::{self, Context, Showing};
 use super::convert::{self, AutoDownload};
 use super::guard::GuardedHttp;
@@ -193,7 +194,10 @@ pub enum SessionError {
     Setup(#[source] anyhow::Error),
     #[error("no pairing code: {0}")]
     PairingCode(String),
-    /// WhatsApp gives no pairing code for this number, or not now, by its code.
+    /// A passkey could not be shown, or its code confirmed.
+    #[error("the passkey: {0}")]
+    Passkey(String),
+    /// WhatsApp does not link this device, or gives no pairing code for this number, or not now, by its code.
     #[error("{words}")]
     PairingRefused { code: u16, words: &'static str },
 }
@@ -223,6 +227,7 @@ pub struct Session {
     acks: Acks,
     trouble: Trouble,
     patience: Patience,
+    codes: Codes,
     /// Ends whatever of the client still runs.
     stop: Shutdown,
     /// Lets the ears hear each stanza.
@@ -270,6 +275,7 @@ impl Session {
             usernames: Heard::default(),
         };
         let (hold, own_client) = (HoldBack::default(), Arc::new(OnceLock::new()));
+        let codes = Codes::default();
         let ears = Ears {
             sender,
             lost: LostAndFound {
@@ -277,6 +283,7 @@ impl Session {
                 inbox: inbox.clone(),
                 client: Arc::clone(&own_client),
             },
+            codes: codes.clone(),
             acks: acks.clone(),
             trouble: trouble.clone(),
             is_live: Arc::clone(&is_live),
@@ -319,6 +326,7 @@ impl Session {
                 SmolRuntime::new(wiring.executor.clone(), account_id)
                     .until(stop.clone())
                     .holding_back(hold)
+                    .showing(codes.clone())
                     .on_panic(move || {
                         // Full or closed: the session is ending anyway.
                         let _ = broken.tell(SessionNews::Broken("internal error".to_owned()));
@@ -383,6 +391,7 @@ impl Session {
             acks,
             trouble,
             patience: wiring.patience,
+            codes,
             stop,
         });
         Ok((session, news))
@@ -391,6 +400,7 @@ impl Session {
     /// Connects and stays until the connection ends. Returns what went wrong, if that is known.
     pub async fn run(&self) -> Option<String> {
         self.trouble.take();
+        self.codes.begin();
         let bot = self
             .first_run
             .lock()

@@ -33,6 +33,7 @@ mod outbox;
 mod pace;
 mod pages;
 mod pairing;
+mod passkey;
 mod quiet;
 mod reach;
 mod recipients;

@@ -203,6 +203,26 @@ const WALKED_BY: &[(&str, &str)] = &[
         "pairing::a_phone_number_and_a_code_pair_too",
     ),
     (
+        "GET /accounts/:id/passkey",
+        "passkey::a_passkey_links_an_account_200_s_after_the_scan",
+    ),
+    (
+        "POST /accounts/:id/passkey",
+        "passkey::a_passkey_links_an_account_200_s_after_the_scan",
+    ),
+    (
+        "DELETE /accounts/:id/passkey",
+        "passkey::each_way_in_which_a_passkey_fails_is_said_and_a_new_code_follows",
+    ),
+    (
+        "POST /accounts/:id/passkey/confirm",
+        "passkey::a_passkey_links_an_account_200_s_after_the_scan",
+    ),
+    (
+        "GET /accounts/:id/passkey/guide",
+        "passkey::a_passkey_links_an_account_200_s_after_the_scan",
+    ),
+    (
         "POST /accounts/:id/message/send",
         "messages::bad_input_is_told_in_words_and_sends_nothing",
     ),

@@ -164,6 +164,77 @@ fn a_person_without_a_number_is_named_answered_and_one_chat_when_it_is_learnt() 
     }
 }
 
+/// The LID's chat exists first, and the number is what somebody types: it is asked for, and answered with
+/// the LID.
+#[test]
+fn a_number_that_is_typed_later_leads_into_the_chat_of_its_lid() {
+    let world = World::new();
+    let server = world.server();
+    let alice = world.pair(&server, "alice", ALICE);
+    let (bob, lid) = hidden(&world, BOB, "Bob", "bob.b");
+    let receiver = Receiver::start();
+    let hook =
+        json!({"url": receiver.url(), "events": ["message", "message.sent", "message.status"]});
+    world.post(&server, "/webhooks", &hook).expect(201);
+    bob.say(&alice.jid(), "hi");
+    assert_eq!(receiver.next().body["chatId"], lid.as_str());
+    set(&world, BOB, &json!({"hideNumber": false}));
+    world
+        .post(&server, SEND, &json!({"to": BOB, "message": "found you"}))
+        .expect(200);
+    assert_eq!(bob.received(1)[0]["text"], "found you");
+    let listed = chats(&world, &server);
+    assert_eq!(listed.len(), 1, "{listed:?}");
+    assert_eq!(
+        fields(
+            &listed[0],
+            &["chatId", "chatLid", "username", "messageCount"]
+        ),
+        json!([bob.jid(), lid, "bob.b", 2])
+    );
+    for kind in ["message.sent", "message.status"] {
+        let event = receiver.next().body;
+        assert_eq!(event["event"], kind, "{event}");
+        assert_eq!(
+            fields(&event, &["chatId", "chatLid"]),
+            json!([bob.jid(), lid]),
+            "{event}"
+        );
+    }
+    // What is sent to the old name goes where the person is.
+    world
+        .post(&server, SEND, &json!({"to": lid, "message": "by LID"}))
+        .expect(200);
+    assert_eq!(chats(&world, &server)[0]["messageCount"], 3);
+}
+
+#[test]
+fn what_the_phone_knows_of_usernames_is_known_here() {
+    let world = World::new();
+    let server = world.server();
+    let past = json!({"chats": 1, "messagesPerChat": 3, "days": 3});
+    let path = format!("/phones/{ALICE}/history");
+    let made = world.admin("POST", &path, Some(&past)).expect_success();
+    let chat = made["chats"][0]["jid"].as_str().expect("a chat").to_owned();
+    let number = chat.split('@').next().expect("a number");
+    set(&world, number, &json!({"username": "from.the.past"}));
+    world.phone(ZOE, "Zoe");
+    set(&world, ZOE, &json!({"username": "zoe"}));
+    let alice = world.pair(&server, "alice", ALICE);
+    eventually("the history", || {
+        let found = chats(&world, &server).into_iter().next()?;
+        (found["username"] == "from.the.past").then_some(())
+    });
+    // The address book names people who never wrote.
+    let book = json!({"contacts": [{"number": ZOE, "name": "Zoe from work"}]});
+    alice.post("contacts", &book);
+    eventually("the contact", || {
+        let path = "/accounts/alice/chats/@zoe/messages";
+        (world.api(&server, "GET", path, None).status == 200).then_some(())
+    });
+    assert_eq!(look_ups(&world), 0, "nobody was asked");
+}
+
 #[test]
 fn usernames_are_followed_when_they_change_and_are_given_up() {
     let world = World::new();
@@ -244,7 +315,7 @@ fn a_username_is_looked_up_once_and_taken_wherever_a_chat_is_named() {
     let message = "/accounts/alice/message";
     post(
         &format!("{message}/reply"),
-        &json!({"to": name, "message": "indeed", "quotedMessageId": theirs}),
+        &json!({"to": name, "message": "indeed", "quotedMessageId": theirs, "mentions": [name]}),
     );
     post(
         &format!("{message}/react"),
@@ -265,7 +336,9 @@ fn a_username_is_looked_up_once_and_taken_wherever_a_chat_is_named() {
         .expect(200);
     let file = file["messageId"].as_str().expect("an id");
     post("/accounts/alice/chats/@bob.b/read", &json!({}));
-    bob.received(6);
+    let received = bob.received(6);
+    let reply = received.iter().find(|message| message["text"] == "indeed");
+    assert_eq!(reply.expect("the reply")["mentions"], json!([lid]));
     for path in [
         "/accounts/alice/chats/@bob.b/messages".to_owned(),
         format!("/accounts/alice/messages/{theirs}?chatId=%40bob.b"),

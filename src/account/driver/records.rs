@@ -8,6 +8,7 @@ use crate::store::{Store, StoreError, accounts, events, messages, signal};
 use crate::whatsapp::SessionNews;
 
 use super::Driver;
+use crate::account::passkey::Told;
 use crate::account::progress;
 
 /// Groups that are remembered as asked for their subject.
@@ -222,6 +223,12 @@ impl Driver {
         }
     }
 
+    /// Reports how far the account has come with its passkey.
+    pub(super) async fn report_passkey(&self, told: Told) {
+        let shown = told.shown(&self.id, clock::ticks());
+        self.report(Event::AccountPasskey(Box::new(shown))).await;
+    }
+
     pub(super) async fn report_status(&self) {
         let record = self
             .wiring
@@ -233,7 +240,7 @@ impl Driver {
             account_id: self.id.clone(),
             status: self.machine.status().name(),
             jid: record.and_then(|record| record.jid),
-            last_error: self.machine.last_error().map(str::to_owned),
+            last_error: self.machine.last_error(),
             created_at: clock::iso8601(clock::now()),
         }))
         .await;

@@ -32,6 +32,12 @@ pub const SECRETS: Expiring = Expiring {
     by_time: Kind::MsgSecretByExpiry,
 };
 
+/// Signed prekeys that the client has no use for any more, by when that was so.
+pub const OLD_KEYS: Expiring = Expiring {
+    rows: Kind::OldSignedPreKey,
+    by_time: Kind::OldSignedPreKeyByTime,
+};
+
 impl Expiring {
     fn key(self, account: u32, id: &[u8]) -> Key {
         rows::key(account, self.rows).encoded(id)

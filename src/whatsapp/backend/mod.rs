@@ -12,6 +12,7 @@
 //! | `Identity`, `Session`, `SenderKey` | address (text) | the bytes |
 //! | `PreKey` | id (u32) | 1 if uploaded, else 0; the record |
 //! | `SignedPreKey` | id (u32) | the record |
+//! | `OldSignedPreKey` | id (u32) | since when the client has no use for it (i64), the record |
 //! | `SyncKey` | key id (bytes) | JSON |
 //! | `LatestSyncKey` | | the key id |
 //! | `SyncVersion` | collection (text) | JSON |
@@ -25,6 +26,7 @@
 //! | `GroupMetadata` | group (text) | the bytes |
 //! | `TcToken` | JID (text) | JSON |
 //! | `SentMessage` | chat, message id (texts) | when (i64), the bytes |
+//! | `SentMessageBytes` | | of all of them (u64) |
 //! | `PendingInbound` | chat, sender, id (texts) | when (i64), the bytes |
 //! | `MsgSecret` | chat, sender, id (texts) | deadline (i64), message's time (i64), the secret |
 //! | `Handled` | chat, sender, id (texts) | when (i64) |
@@ -39,6 +41,7 @@ mod expiring;
 mod given;
 pub mod handled;
 mod journal;
+mod old_keys;
 mod protocol;
 mod secrets;
 mod sender_key_devices;

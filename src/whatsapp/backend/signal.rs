@@ -6,7 +6,8 @@ use whatsapp_rust::async_trait;
 use whatsapp_rust::bytes::Bytes;
 use whatsapp_rust::wacore::store::traits::SignalStore;
 
-use super::{Backend, Result, Stored, into_backend, rows};
+use super::{Backend, Result, Stored, into_backend, now, old_keys, rows};
+use crate::clock;
 use crate::store::signal::{KEY_START, Kind};
 use crate::store::{Key, ReadTx};
 
@@ -204,7 +205,10 @@ impl SignalStore for Backend {
     }
 
     async fn load_signed_prekey(&self, id: u32) -> Result<Option<Vec<u8>>> {
-        self.get(&self.numbered(Kind::SignedPreKey, id))
+        match self.get(&self.numbered(Kind::SignedPreKey, id))? {
+            Some(record) => Ok(Some(record)),
+            None => self.read(|tx| old_keys::get(tx, self.account, id)),
+        }
     }
 
     async fn load_all_signed_prekeys(&self) -> Result<Vec<(u32, Vec<u8>)>> {
@@ -218,8 +222,12 @@ impl SignalStore for Backend {
         })
     }
 
+    /// One from before the present key is kept for a while: see [`old_keys`].
     async fn remove_signed_prekey(&self, id: u32) -> Result<()> {
-        self.delete(self.numbered(Kind::SignedPreKey, id)).await
+        let (account, at) = (self.account, now());
+        let certain = clock::certain().is_some();
+        self.write(move |tx| old_keys::retire(tx, account, id, at, certain))
+            .await
     }
 
     async fn put_sender_key(&self, address: &str, record: &[u8]) -> Result<()> {

@@ -44,6 +44,7 @@ impl Messages {
                 inbound,
                 id: handled::id(&info),
                 size: bytes.len(),
+                usernames: Vec::new(),
                 now: NOW,
             });
         }

@@ -6,6 +6,7 @@
 // The benchmark uses a part of it, the tests another.
 #![allow(dead_code, unused_imports)]
 
+mod authenticator;
 mod board;
 pub mod disk;
 mod form;
@@ -16,6 +17,7 @@ mod server;
 mod time;
 mod world;
 
+pub use authenticator::Authenticator;
 pub use board::Board;
 pub use form::Form;
 pub use raw::{Raw, request};

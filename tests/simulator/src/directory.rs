@@ -71,6 +71,10 @@ pub trait Directory {
     fn name_of(&self, _number: &str) -> Option<String> {
         None
     }
+    /// The username of a number.
+    fn username_of(&self, _number: &str) -> Option<String> {
+        None
+    }
     /// What a linked device said about itself when it was linked.
     fn device_props(&self, _number: &str, _device: u16) -> Option<DeviceProps> {
         None

@@ -527,7 +527,13 @@ fn app_state_patches_are_numbered_and_conflicts_answered() {
 /// What WhatsApp says of a number that is asked for as it is dialled: whether it is registered, and the
 /// JID that it has.
 async fn dialled(raw: &mut Raw, number: &str) -> (String, String) {
-    let contact = leaf("contact", format!("+{number}").as_bytes());
+    let user = asked_for(raw, leaf("contact", format!("+{number}").as_bytes())).await;
+    let contact = user.get_optional_child("contact").expect("an answer");
+    (text(contact, "type"), text(&user, "jid"))
+}
+
+/// What `usync` answers of one person who is asked for by a `<contact>`.
+async fn asked_for(raw: &mut Raw, contact: Node) -> Node {
     let user = NodeBuilder::new("user").children([contact]).build();
     let question = NodeBuilder::new("usync")
         .attr("sid", "1")
@@ -545,11 +551,8 @@ async fn dialled(raw: &mut Raw, number: &str) -> (String, String) {
     let answer = raw
         .ask(iq("usync", "get").children([question]).build())
         .await;
-    let user = answer
-        .get_optional_child_by_tag(&["usync", "list", "user"])
-        .expect("a user");
-    let contact = user.get_optional_child("contact").expect("an answer");
-    (text(contact, "type"), text(user, "jid"))
+    let user = answer.get_optional_child_by_tag(&["usync", "list", "user"]);
+    user.expect("a user").clone()
 }
 
 #[test]
@@ -583,5 +586,50 @@ fn a_number_that_is_dialled_in_its_other_form_is_named_as_it_is_registered() {
             (said.as_str(), jid.as_str()),
             ("out", "491799999999@s.whatsapp.net")
         );
+    });
+}
+
+#[test]
+fn a_username_leads_to_a_lid_and_behind_a_key_to_nothing_without_it() {
+    smol::block_on(async {
+        let sim = simulator();
+        let mut alice = Device::new(1);
+        alice.pair(&sim, ALICE).await;
+        let mut raw = alice.connect(&sim, ALICE).await;
+        let contact = |name: &str, pin: Option<&str>| {
+            let builder = NodeBuilder::new("contact").attr("username", name);
+            match pin {
+                Some(pin) => builder.attr("pin", pin).build(),
+                None => builder.build(),
+            }
+        };
+        let said = |user: &Node| {
+            let contact = user.get_optional_child("contact").expect("an answer");
+            let of = |node: &Node, key: &str| node.attrs.get(key).map(ToString::to_string);
+            (text(contact, "type"), of(user, "jid"), of(user, "pn_jid"))
+        };
+        let nobody = asked_for(&mut raw, contact("bob.b", None)).await;
+        assert_eq!(said(&nobody), ("out".to_owned(), None, None));
+
+        let open = json!({"number": BOB, "username": "Bob.B"});
+        let bob = post(&sim, "phones", open).await;
+        let lid = bob["lid"].as_str().expect("a LID").to_owned();
+        let number = format!("{BOB}@s.whatsapp.net");
+        let found = asked_for(&mut raw, contact("bob.b", None)).await;
+        let expected = ("in".to_owned(), Some(lid.clone()), Some(number));
+        assert_eq!(said(&found), expected);
+        post(&sim, "phones", json!({"number": BOB, "hideNumber": true})).await;
+        let found = asked_for(&mut raw, contact("BOB.B", None)).await;
+        assert_eq!(said(&found), ("in".to_owned(), Some(lid), None));
+
+        let zoe = "491700000009";
+        let locked = json!({"number": zoe, "username": "zoe", "usernameKey": "4711"});
+        let lid = post(&sim, "phones", locked).await["lid"].clone();
+        for pin in [None, Some("0815")] {
+            let kept = asked_for(&mut raw, contact("zoe", pin)).await;
+            assert_eq!(said(&kept), ("in".to_owned(), None, None));
+        }
+        let found = asked_for(&mut raw, contact("zoe", Some("4711"))).await;
+        assert_eq!(said(&found).1.as_deref(), lid.as_str());
     });
 }

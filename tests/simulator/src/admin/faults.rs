@@ -7,7 +7,10 @@ use serde_json::json;
 
 use super::{AdminError, Answer};
 use crate::media::Missing;
-use crate::service::{Fault, FaultKind, LoginFailure, Place, Service, TransferFault};
+use crate::phone::Hosted;
+use crate::service::{
+    Demand, Failure, Fault, FaultKind, LoginFailure, Place, Service, TransferFault,
+};
 
 /// The longest delay a fault may make.
 const MAX_DELAY_MS: u64 = 600_000;
@@ -23,7 +26,7 @@ pub(super) struct Request {
     to: Option<String>,
     /// For so many events; until cleared if absent.
     count: Option<u64>,
-    /// Milliseconds of `delay-acks` and `latency`, and between two bytes of `drip-downloads`.
+    /// Milliseconds of `delay-acks` and `latency`, that the challenge of `require-passkey` lives (600,000), and between two bytes of `drip-downloads`.
     ms: Option<u64>,
     /// How many bytes `overlong-downloads` adds.
     bytes: Option<u64>,
@@ -38,6 +41,10 @@ pub(super) struct Request {
     reason: Option<u16>,
     /// Seconds that a ban of `login-failure` lasts.
     expire: Option<u64>,
+    /// What `sign-hosted` calls hosted: `account`, `device` or, if absent, both.
+    hosted: Option<Which>,
+    /// Where `require-passkey` goes wrong; nowhere if absent.
+    fails: Option<Fails>,
     /// When `drop-connections` drops.
     #[serde(default)]
     on: On,
@@ -75,8 +82,46 @@ enum Kind {
     ForgeHistoryPath,
     ForgeAppStatePath,
     ForgeRetryPath,
+    SignHosted,
+    RequirePasskey,
     LoginFailure,
     Latency,
+}
+
+#[derive(Deserialize, Clone, Copy, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+enum Which {
+    Account,
+    Device,
+}
+
+/// See [`Failure`].
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "kebab-case")]
+enum Fails {
+    Options,
+    Prologue,
+    Drop,
+    Silence,
+    Identity,
+    Nonce,
+    Request,
+    Phone,
+}
+
+impl Fails {
+    fn failure(self) -> Failure {
+        match self {
+            Fails::Options => Failure::Options,
+            Fails::Prologue => Failure::Prologue,
+            Fails::Drop => Failure::Drop,
+            Fails::Silence => Failure::Silence,
+            Fails::Identity => Failure::Identity,
+            Fails::Nonce => Failure::Nonce,
+            Fails::Request => Failure::Request,
+            Fails::Phone => Failure::Phone,
+        }
+    }
 }
 
 #[derive(Deserialize, Clone, Copy, Default, PartialEq)]
@@ -161,6 +206,17 @@ fn lasting(body: &Request) -> Result<FaultKind, AdminError> {
         Kind::ForgeHistoryPath => forged(body, Place::History)?,
         Kind::ForgeAppStatePath => forged(body, Place::AppState)?,
         Kind::ForgeRetryPath => forged(body, Place::Retry)?,
+        Kind::SignHosted => FaultKind::SignHosted(Hosted {
+            account: body.hosted != Some(Which::Device),
+            device: body.hosted != Some(Which::Account),
+        }),
+        Kind::RequirePasskey => FaultKind::RequirePasskey(Demand {
+            lifetime: match body.ms {
+                Some(_) => delay(body)?,
+                None => Duration::from_millis(MAX_DELAY_MS),
+            },
+            fails: body.fails.map(Fails::failure),
+        }),
         Kind::LoginFailure => FaultKind::FailLogin(LoginFailure {
             reason: required(body.reason, "reason")?,
             code: body.code,

@@ -11,6 +11,8 @@ mod media;
 
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use futures_lite::{AsyncReadExt, FutureExt};
 use http_types::{Body, Method, Request, Response, StatusCode};
 use serde::Deserialize;
@@ -18,7 +20,9 @@ use serde_json::{Value, json};
 
 use crate::net::Hub;
 use crate::phone::{Outgoing, PhoneError};
-use crate::service::{GroupError, PairError, Paired, Pairing, PeopleError, Service, now_ms};
+use crate::service::{
+    GroupError, PairError, Paired, Pairing, Passkey, PeopleError, Service, now_ms,
+};
 
 /// Bytes of a request body.
 const MAX_BODY: usize = 2 * 1024 * 1024;
@@ -238,6 +242,12 @@ async fn handle(hub: &Hub, request: &mut Request) -> Answer {
             let body = json_body(request).await?;
             history::mapping(hub, number, &body)
         }
+        (Method::Post, ["phones", number, "passkey"]) => {
+            let body: NewPasskey = json_body(request).await?;
+            let passkey = body.decoded()?;
+            hub.with(|service| service.set_passkey(number, passkey))?;
+            Ok(json!({}))
+        }
         (Method::Post, ["phones", number, "unlink"]) => {
             let body: Unlink = json_body(request).await?;
             let unlinked = hub.with(|service| service.unlink(number, body.device))?;
@@ -307,6 +317,28 @@ struct Read {
 struct Typing {
     to: String,
     state: String,
+}
+
+/// Both in base64url.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct NewPasskey {
+    credential_id: String,
+    /// An uncompressed point of P-256.
+    public_key: String,
+}
+
+impl NewPasskey {
+    fn decoded(&self) -> Result<Passkey, AdminError> {
+        let decoded = |text: &str| {
+            let bytes = BASE64_URL_SAFE_NO_PAD.decode(text);
+            bytes.map_err(|e| AdminError::Bad(format!("base64url: {e}")))
+        };
+        Ok(Passkey {
+            id: decoded(&self.credential_id)?,
+            public_key: decoded(&self.public_key)?,
+        })
+    }
 }
 
 #[derive(Deserialize)]
@@ -410,6 +442,14 @@ async fn enter_code(hub: &Hub, body: &EnterCode) -> Answer {
 }
 
 async fn paired(hub: &Hub, pairing: &Pairing) -> Answer {
+    // The rest is up to the person, and may take minutes.
+    let asked = eventually(hub, PAIRING, |service| {
+        let asked = service.is_asked_for_passkey(pairing);
+        (asked || service.pairing_outcome(pairing).is_some()).then_some(asked)
+    });
+    if asked.await == Some(true) {
+        return Ok(json!({"passkey": "required"}));
+    }
     let outcome = eventually(hub, PAIRING, |service| service.pairing_outcome(pairing)).await;
     match outcome {
         Some(Ok(Paired { jid, lid, device })) => {

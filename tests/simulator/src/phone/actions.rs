@@ -39,6 +39,7 @@ impl Phone {
                             full_name: Some(name.clone()),
                             first_name: name.split_whitespace().next().map(str::to_owned),
                             lid_jid: lid,
+                            username: dir.username_of(number),
                             save_on_primary_addressbook: Some(true),
                             ..Default::default()
                         }),

@@ -39,6 +39,7 @@ mod media;
 mod outgoing;
 mod pair_code;
 mod pairing;
+mod passkey;
 mod receiving;
 mod recent;
 mod retry;
@@ -65,12 +66,13 @@ pub use history::{Past, PastChat, Peer};
 pub use inbox::{Inbox, Receipt, Received, Sent};
 pub use media::{Attachment, Media, MediaFile, Uploaded};
 pub use outgoing::{Body, Contact, Forgery, LiveLocation, Location, Outgoing, Poll};
-pub use pairing::Scan;
+pub use pairing::{Hosted, Scan};
 
 use app_state::{AppStateKey, Collections};
 use keys::Keys;
 use pair_code::PendingCode;
 use pairing::Adv;
+use passkey::PendingPasskey;
 use recent::Recent;
 use sender_keys::SenderKeys;
 use sending::Outbound;
@@ -110,6 +112,9 @@ pub enum PhoneError {
     /// The code typed on the phone is not the one that the companion shows.
     #[error("the code does not match the one on the device to be linked")]
     WrongCode,
+    /// A companion with a passkey sent something that is not as it must be.
+    #[error("linking with a passkey: {0}")]
+    BadPasskey(&'static str),
     /// The companion's signature over its identity does not verify, or nobody is linking it.
     #[error("device {0}: {1}")]
     BadDeviceIdentity(u16, &'static str),
@@ -142,6 +147,7 @@ pub struct Phone {
     keys: Keys,
     adv: Adv,
     code: Option<PendingCode>,
+    passkey: Option<PendingPasskey>,
     app_state: AppStateKey,
     sender_keys: SenderKeys,
     /// The names in the address book, by number.
@@ -189,6 +195,7 @@ impl Phone {
             keys,
             adv,
             code: None,
+            passkey: None,
             app_state,
             sender_keys: SenderKeys::default(),
             contacts: BTreeMap::new(),

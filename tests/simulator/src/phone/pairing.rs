@@ -8,14 +8,19 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use wacore::adv::{AdvValidation, validate_adv_with_identity_key};
 use wacore_libsignal::crypto::hmac_sha256;
+use wacore_libsignal::protocol::PublicKey;
 use waproto::buffa::Message as _;
 use waproto::whatsapp as wa;
 
 use super::{Phone, PhoneError};
 
 const ACCOUNT_SIGNATURE: [u8; 2] = [6, 0];
+/// In the place of [`ACCOUNT_SIGNATURE`] where the signed details say that the device is hosted; also in front
+/// of what is authenticated where the account is.
+const HOSTED_ACCOUNT_SIGNATURE: [u8; 2] = [6, 5];
+/// Of the companion's own signature, hosted or not.
+const DEVICE_SIGNATURE: [u8; 2] = [6, 1];
 const KEY_INDEX_LIST_SIGNATURE: [u8; 2] = [6, 2];
 const QR_PREFIX: &str = "https://wa.me/settings/linked_devices#";
 
@@ -34,6 +39,23 @@ pub struct Scan {
     pub key_index: u32,
 }
 
+/// What an account of WhatsApp Business says of itself when it links a device. The two need not agree
+/// (whatsapp-rust #1439, #1440): each decides on a prefix of its own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Hosted {
+    /// `accountType` beside the HMAC.
+    pub account: bool,
+    /// `deviceType` in the signed details.
+    pub device: bool,
+}
+
+fn encryption(hosted: bool) -> wa::ADVEncryptionType {
+    match hosted {
+        true => wa::ADVEncryptionType::HOSTED,
+        false => wa::ADVEncryptionType::E2EE,
+    }
+}
+
 /// The account's ADV state.
 pub(super) struct Adv {
     raw_id: u32,
@@ -42,6 +64,8 @@ pub(super) struct Adv {
     /// The highest key index ever given out.
     current_index: u32,
     devices: BTreeMap<u16, Linked>,
+    /// How the next device is signed for.
+    hosted: Hosted,
 }
 
 struct Linked {
@@ -60,6 +84,7 @@ impl Adv {
             timestamp: now_ms / 1000,
             current_index: 0,
             devices: BTreeMap::new(),
+            hosted: Hosted::default(),
         }
     }
 
@@ -125,6 +150,11 @@ impl Phone {
         })
     }
 
+    /// Signs for the next device as such an account does.
+    pub fn sign_next_as(&mut self, hosted: Hosted) {
+        self.adv.hosted = hosted;
+    }
+
     /// The `ADVSignedDeviceIdentityHMAC` for a companion, and its key index.
     pub(super) fn sign_identity(
         &mut self,
@@ -133,6 +163,7 @@ impl Phone {
         secret: &[u8; 32],
         now_ms: u64,
     ) -> Result<(Vec<u8>, u32), PhoneError> {
+        let hosted = std::mem::take(&mut self.adv.hosted);
         self.adv.touch(now_ms);
         self.adv.current_index += 1;
         let key_index = self.adv.current_index;
@@ -140,11 +171,15 @@ impl Phone {
             raw_id: Some(self.adv.raw_id),
             timestamp: Some(self.adv.timestamp),
             key_index: Some(key_index),
-            account_type: Some(wa::ADVEncryptionType::E2EE),
-            device_type: Some(wa::ADVEncryptionType::E2EE),
+            account_type: Some(encryption(hosted.account)),
+            device_type: Some(encryption(hosted.device)),
         }
         .encode_to_vec();
-        let signed_text = [&ACCOUNT_SIGNATURE[..], &details, identity].concat();
+        let prefix = match hosted.device {
+            true => HOSTED_ACCOUNT_SIGNATURE,
+            false => ACCOUNT_SIGNATURE,
+        };
+        let signed_text = [&prefix[..], &details, identity].concat();
         let account_signature = self
             .keys
             .identity()
@@ -158,11 +193,14 @@ impl Phone {
             device_signature: None,
         }
         .encode_to_vec();
-        let hmac = hmac_sha256(secret, &signed);
+        let hmac = match hosted.account {
+            true => hmac_sha256(secret, &[&HOSTED_ACCOUNT_SIGNATURE[..], &signed].concat()),
+            false => hmac_sha256(secret, &signed),
+        };
         let wrapped = wa::ADVSignedDeviceIdentityHMAC {
             details: Some(signed),
             hmac: Some(hmac.to_vec()),
-            account_type: Some(wa::ADVEncryptionType::E2EE),
+            account_type: Some(encryption(hosted.account)),
         }
         .encode_to_vec();
         self.adv.devices.insert(
@@ -202,17 +240,26 @@ impl Phone {
         {
             return Err(bad("names another account's key"));
         }
+        let signed_text = [
+            &DEVICE_SIGNATURE[..],
+            &linked.details,
+            &linked.identity,
+            &own[..],
+        ]
+        .concat();
+        let signature = answer.device_signature.unwrap_or_default();
+        if !PublicKey::from_djb_public_key_bytes(&linked.identity)?
+            .verify_signature(&signed_text, &signature)
+        {
+            return Err(bad("its signature does not verify"));
+        }
         let identity = wa::ADVSignedDeviceIdentity {
             details: answer.details,
             account_signature_key: Some(own.to_vec()),
             account_signature: Some(linked.account_signature.clone()),
-            device_signature: answer.device_signature,
+            device_signature: Some(signature),
         }
         .encode_to_vec();
-        if validate_adv_with_identity_key(&identity, &linked.identity, None) != AdvValidation::Valid
-        {
-            return Err(bad("its signature does not verify"));
-        }
         linked.accepted = true;
         Ok(identity)
     }

@@ -7,6 +7,7 @@ use wacore_libsignal::protocol::PublicKey;
 
 use super::limits::Limits;
 use super::outbox::Outbox;
+use super::passkey::Passkey;
 use super::usernames::Username;
 use crate::directory::Bundle;
 
@@ -69,6 +70,8 @@ pub struct Account {
     /// of the last few chains only: who takes a message, steps on by as many, and loses the
     /// connection before the acknowledgement cannot decrypt what comes again.
     pub late_retries: u64,
+    /// What it must show when it is linked, if a fault asks for that.
+    pub passkey: Option<Passkey>,
 }
 
 impl Account {
@@ -96,6 +99,7 @@ impl Account {
             devices_changed: now_secs,
             retries: 0,
             late_retries: 0,
+            passkey: None,
         }
     }
 }

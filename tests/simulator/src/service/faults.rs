@@ -6,9 +6,11 @@ use serde_json::{Value, json};
 use wacore_binary::{Node, NodeContent};
 
 use super::login::{LoginFailure, Stage};
+use super::passkey::Demand;
 use super::{ConnId, Service};
 use crate::directory::DeviceAddr;
 use crate::media::auth_in;
+use crate::phone::Hosted;
 
 /// Faults that can wait at one time.
 const MAX_FAULTS: usize = 64;
@@ -49,6 +51,10 @@ pub enum FaultKind {
     RefuseMediaRetry(u16),
     /// A phone, or the service, names this path instead of the one where the file lies.
     ForgePath(Place, String),
+    /// Phones sign for the devices that they link as hosted accounts do.
+    SignHosted(Hosted),
+    /// Pairings are asked for a passkey.
+    RequirePasskey(Demand),
     /// Logins fail.
     FailLogin(LoginFailure),
     /// Everything to clients comes late.
@@ -135,6 +141,21 @@ impl Faults {
     pub(super) fn login_failure(&mut self, number: &str) -> Option<LoginFailure> {
         self.take(number, |kind| match kind {
             FaultKind::FailLogin(failure) => Some(failure.clone()),
+            _ => None,
+        })
+    }
+
+    pub(super) fn hosted(&mut self, number: &str) -> Hosted {
+        self.take(number, |kind| match kind {
+            FaultKind::SignHosted(hosted) => Some(*hosted),
+            _ => None,
+        })
+        .unwrap_or_default()
+    }
+
+    pub(super) fn passkey_demand(&mut self, number: &str) -> Option<Demand> {
+        self.take(number, |kind| match kind {
+            FaultKind::RequirePasskey(demand) => Some(*demand),
             _ => None,
         })
     }

@@ -274,12 +274,12 @@ impl Service {
                 if form == Form::Pn || !self.hides_number(&number) {
                     builder = builder.attr(alternative, self.user_jid(&number, form.other()));
                 }
-                if let Some(name) = self.username_of(&number) {
+                if let Some(name) = self.username(&number) {
                     builder = builder.attr("peer_recipient_username", name);
                 }
             }
         } else if !own {
-            if let Some(name) = self.username_of(&from.number) {
+            if let Some(name) = self.username(&from.number) {
                 builder = builder.attr("username", name);
             }
             let alternative = match form {

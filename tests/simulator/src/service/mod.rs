@@ -17,6 +17,7 @@ mod node;
 mod notify;
 mod outbox;
 mod pairing;
+mod passkey;
 mod past;
 mod people;
 mod presence;
@@ -49,6 +50,7 @@ pub use limits::token_of;
 pub use login::LoginFailure;
 pub use node::Form;
 pub use pairing::{PairError, Paired, Pairing};
+pub use passkey::{Demand, Failure, Passkey};
 pub use past::PastRequest;
 pub use people::PeopleError;
 
@@ -562,6 +564,10 @@ impl Directory for Service {
 
     fn number_of(&self, lid: &str) -> Option<String> {
         self.lids.get(lid).cloned()
+    }
+
+    fn username_of(&self, number: &str) -> Option<String> {
+        self.username(number).map(str::to_owned)
     }
 
     fn devices(&self, number: &str) -> Vec<u16> {

@@ -11,6 +11,7 @@ use wacore_binary::{Jid, Node};
 use super::account::{Device, DeviceKeys};
 use super::login::Stage;
 use super::node::{self, attr, jid_attr};
+use super::passkey::Exchange;
 use super::{ConnId, Form, Service, Timer, now_ms, now_secs};
 use crate::directory::DeviceAddr;
 use crate::phone::{PhoneError, Scan};
@@ -33,7 +34,7 @@ pub(super) struct Registration {
 }
 
 /// How far a registration has come.
-enum Link {
+pub(super) enum Link {
     /// Shows its code.
     Waiting,
     /// Asked for a phone code and was given a reference.
@@ -43,6 +44,8 @@ enum Link {
         reference: Vec<u8>,
         until: Instant,
     },
+    /// Was asked for a passkey.
+    Passkey(Box<Exchange>),
     /// Got `pair-success`, has to countersign.
     Signing { addr: DeviceAddr, key_index: u32 },
 }
@@ -128,11 +131,14 @@ impl Service {
 
     /// Nobody scanned: WhatsApp closes the connection, unless a phone code is still being typed.
     pub(super) fn refs_spent(&mut self, conn: ConnId) {
+        if self.passkey_outlives_refs(conn) {
+            return;
+        }
         let Some(Stage::Registering(reg)) = self.conns.get(&conn).map(|open| &open.stage) else {
             return;
         };
         match &reg.link {
-            Link::Waiting => self.end(conn),
+            Link::Waiting | Link::Passkey(_) => self.end(conn),
             Link::Code { until, .. } => {
                 let left = until.saturating_duration_since(Instant::now());
                 if left.is_zero() {
@@ -152,9 +158,20 @@ impl Service {
         }
     }
 
-    fn set_link(&mut self, conn: ConnId, link: Link) {
-        if let Some(Stage::Registering(reg)) = self.conns.get_mut(&conn).map(|c| &mut c.stage) {
-            reg.link = link;
+    pub(super) fn link(&self, conn: ConnId) -> Option<&Link> {
+        Some(&self.registration(conn)?.link)
+    }
+
+    pub(super) fn link_mut(&mut self, conn: ConnId) -> Option<&mut Link> {
+        match &mut self.conns.get_mut(&conn)?.stage {
+            Stage::Registering(reg) => Some(&mut reg.link),
+            _ => None,
+        }
+    }
+
+    pub(super) fn set_link(&mut self, conn: ConnId, link: Link) {
+        if let Some(place) = self.link_mut(conn) {
+            *place = link;
         }
     }
 
@@ -171,6 +188,7 @@ impl Service {
                 }
             }
             Some("error") => self.pairing_failed(conn),
+            _ if self.passkey_request(conn, node) => {}
             _ => match node.get_optional_child("link_code_companion_reg") {
                 Some(reg) => self.link_code(conn, node, reg),
                 None if attr(node, "xmlns").as_deref() == Some("w:p") => {
@@ -215,10 +233,15 @@ impl Service {
         self.ensure_account(&number, Some(name).filter(|n| !n.is_empty()))?;
         let device = self.next_device(&number)?;
         let scan = self
-            .with_phone(&number, |phone, _| phone.scan_qr(qr, device, now_ms()))
+            .with_phone(&number, |phone, service| {
+                phone.sign_next_as(service.faults.hosted(phone.number()));
+                phone.scan_qr(qr, device, now_ms())
+            })
             .ok_or(PairError::Unknown)??;
         self.check_scan(conn, &number, device, &scan)?;
-        self.pair_success(conn, &number, device, &scan);
+        if !self.demand_passkey(conn, &number, device) {
+            self.pair_success(conn, &number, device, &scan);
+        }
         Ok(Pairing {
             conn,
             addr: Some(DeviceAddr {
@@ -276,6 +299,11 @@ impl Service {
         })
     }
 
+    /// Whether a pairing waits for a passkey.
+    pub fn is_asked_for_passkey(&self, pairing: &Pairing) -> bool {
+        self.wants_passkey(pairing.conn)
+    }
+
     /// What became of a pairing; `None` while it is under way.
     pub fn pairing_outcome(&self, pairing: &Pairing) -> Option<Result<Paired, PairError>> {
         let linked = self.accounts.get(&pairing.number).and_then(|account| {
@@ -297,13 +325,13 @@ impl Service {
         }
         let under_way = match self.registration(pairing.conn).map(|reg| &reg.link) {
             Some(Link::Code { .. }) => pairing.addr.is_none(),
-            Some(Link::Signing { .. }) => true,
+            Some(Link::Signing { .. } | Link::Passkey(_)) => true,
             Some(Link::Waiting) | None => false,
         };
         (!under_way).then_some(Err(PairError::Refused))
     }
 
-    fn next_device(&self, number: &str) -> Result<u16, PairError> {
+    pub(super) fn next_device(&self, number: &str) -> Result<u16, PairError> {
         let account = self.accounts.get(number).ok_or(PairError::Unknown)?;
         if account.devices.len() > MAX_LINKED {
             return Err(PairError::TooMany);
@@ -312,7 +340,7 @@ impl Service {
     }
 
     /// The code must carry the keys of the connection that shows it.
-    fn check_scan(
+    pub(super) fn check_scan(
         &mut self,
         conn: ConnId,
         number: &str,
@@ -330,7 +358,7 @@ impl Service {
         Err(PairError::Forged)
     }
 
-    fn pair_success(&mut self, conn: ConnId, number: &str, device: u16, scan: &Scan) {
+    pub(super) fn pair_success(&mut self, conn: ConnId, number: &str, device: u16, scan: &Scan) {
         let addr = DeviceAddr {
             number: number.to_owned(),
             device,
@@ -466,7 +494,9 @@ impl Service {
         match scan {
             Ok((number, device, scan)) => {
                 self.send(conn, node::result(iq).build());
-                self.pair_success(conn, &number, device, &scan);
+                if !self.demand_passkey(conn, &number, device) {
+                    self.pair_success(conn, &number, device, &scan);
+                }
             }
             Err(e) => {
                 log::info!("pairing by code failed: {e}");
@@ -483,7 +513,10 @@ impl Service {
         };
         let device = self.next_device(&number)?;
         let scan = self
-            .with_phone(&number, |phone, _| phone.finish_code(reg, device, now_ms()))
+            .with_phone(&number, |phone, service| {
+                phone.sign_next_as(service.faults.hosted(phone.number()));
+                phone.finish_code(reg, device, now_ms())
+            })
             .ok_or(PairError::Unknown)??;
         self.check_scan(conn, &number, device, &scan)?;
         Ok((number, device, scan))

@@ -158,10 +158,11 @@ impl Service {
             "jid": self.user_jid(number, Form::Pn).to_string(),
             "lid": self.user_jid(number, Form::Lid).to_string(),
             "name": account.name,
-            "username": self.username_of(number),
+            "username": self.username(number),
             "reachable": account.reachable,
             "retries": account.retries,
             "lateRetries": account.late_retries,
+            "passkeyCode": self.phone(number).and_then(Phone::passkey_code),
             "devices": devices,
         }))
     }

@@ -65,7 +65,7 @@ impl Service {
     }
 
     /// A number's username.
-    pub(super) fn username_of(&self, number: &str) -> Option<&str> {
+    pub(super) fn username(&self, number: &str) -> Option<&str> {
         let username = self.accounts.get(number)?.username.as_ref()?;
         Some(&username.name)
     }

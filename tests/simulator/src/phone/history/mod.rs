@@ -196,6 +196,7 @@ impl Phone {
         } else if let Some(addr) = self.addr_of(&chat.jid, dir) {
             conversation.name = self.contacts.get(&addr.number).cloned();
             conversation.display_name = dir.name_of(&addr.number);
+            conversation.username = dir.username_of(&addr.number);
             let pn = Jid::pn(addr.number.as_str()).to_string();
             let lid = self
                 .jid_of(&addr, &Jid::lid(""), dir)

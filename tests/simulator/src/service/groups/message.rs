@@ -175,7 +175,7 @@ impl Service {
         if !hidden {
             builder = builder.attr(alternative, self.user_jid(&from.number, form.other()));
         }
-        if let Some(name) = self.username_of(&from.number) {
+        if let Some(name) = self.username(&from.number) {
             builder = builder.attr("participant_username", name);
         }
         for key in ["type", "edit"] {

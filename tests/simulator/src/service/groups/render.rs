@@ -77,7 +77,7 @@ impl Service {
         if form == Form::Pn || !self.hides_number(number) {
             builder = builder.attr(other, self.user_jid(number, form.other()));
         }
-        if let Some(name) = self.username_of(number) {
+        if let Some(name) = self.username(number) {
             builder = builder.attr("username", name);
         }
         builder

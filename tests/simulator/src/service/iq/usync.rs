@@ -154,7 +154,7 @@ impl Service {
                 {
                     builder = builder.string_content(text);
                 }
-                if let Some(name) = asked.number.as_ref().and_then(|n| self.username_of(n)) {
+                if let Some(name) = asked.number.as_ref().and_then(|n| self.username(n)) {
                     builder = builder.attr("username", name);
                 }
                 Some(builder.build())
@@ -175,7 +175,7 @@ impl Service {
                 )
             }
             "username" => {
-                let name = self.username_of(asked.number.as_ref()?)?;
+                let name = self.username(asked.number.as_ref()?)?;
                 Some(NodeBuilder::new("username").string_content(name).build())
             }
             "picture" => {

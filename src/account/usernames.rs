@@ -22,7 +22,7 @@ use super::types::AccountError;
 
 /// How long WhatsApp's word holds.
 const FRESH: Millis = 24 * 3_600_000;
-/// How long nobody is asked for again, and how many such usernames are remembered.
+/// How long a username that no account has is not asked for again, and how many such are remembered.
 const ABSENT: Millis = 10 * 60_000;
 const ABSENTEES: usize = 32;
 /// Usernames that WhatsApp is asked for in a minute: it limits that itself, and looks at who tries many.
@@ -32,7 +32,7 @@ const LOOK_UPS: u32 = 10;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     #[error("{0} is not on WhatsApp")]
-    Nobody(Username),
+    Absent(Username),
     /// Nothing is here of a person of that name; WhatsApp was not asked.
     #[error("No chat with {0} is here")]
     NoChat(Username),
@@ -58,7 +58,7 @@ pub enum NameError {
 /// What one account has asked for. Shared by its requests.
 pub struct LookUps {
     pace: Pace,
-    /// Usernames that nobody has, and since when that is known by [`clock::ticks`].
+    /// Usernames that no account has, and since when that is known by [`clock::ticks`].
     absent: VecDeque<(Username, Millis)>,
 }
 
@@ -73,18 +73,18 @@ impl LookUps {
     /// Whether WhatsApp may be asked for a username now.
     ///
     /// # Errors
-    /// That nobody has it, as WhatsApp said a while ago; or when it may.
+    /// That no account has it, as WhatsApp said a while ago; or when it may.
     fn begin(&mut self, name: &Username, now: Millis) -> Result<(), NameError> {
         self.absent
             .retain(|(_, since)| now.saturating_sub(*since) < ABSENT);
         if self.absent.iter().any(|(absent, _)| absent == name) {
-            return Err(NameError::Nobody(name.clone()));
+            return Err(NameError::Absent(name.clone()));
         }
         let turn = self.pace.take(now);
         turn.map_err(|retry_after| NameError::TooMany { retry_after })
     }
 
-    fn nobody(&mut self, name: &Username, now: Millis) {
+    fn absent(&mut self, name: &Username, now: Millis) {
         if self.absent.len() >= ABSENTEES {
             self.absent.pop_front();
         }
@@ -124,7 +124,7 @@ impl Accounts {
             }
         };
         let jid = store.read(|tx| messages::canonical_jid(tx, account, &holder))?;
-        ChatJid::parse(&jid).map_err(|_| NameError::Nobody(name).into())
+        ChatJid::parse(&jid).map_err(|_| NameError::Absent(name).into())
     }
 
     /// The chat that a request is to look at, if the store knows it.
@@ -161,7 +161,7 @@ impl Accounts {
         let found = session.find_username(name.as_str(), key).await;
         let (jid, number) = match (found, known) {
             (Some(NameHolder::Found { jid, number }), _) => (Some(jid.to_string()), number),
-            (Some(NameHolder::Nobody), _) => (None, None),
+            (Some(NameHolder::Absent), _) => (None, None),
             // Those who have written to each other need no key; and no answer changes nothing.
             (Some(NameHolder::KeyNeeded) | None, Some(known)) => return Ok(known),
             (Some(NameHolder::KeyNeeded), None) => {
@@ -170,12 +170,12 @@ impl Accounts {
             (None, None) => return Err(NameError::NoAnswer(name.clone()).into()),
         };
         if jid.is_none() {
-            look_ups(handle).nobody(name, clock::ticks());
+            look_ups(handle).absent(name, clock::ticks());
         }
         let (said, number) = (jid.clone(), number.map(|number| number.to_string()));
         self.keep(id, handle.number, name.clone(), said, number)
             .await?;
-        jid.ok_or_else(|| NameError::Nobody(name.clone()).into())
+        jid.ok_or_else(|| NameError::Absent(name.clone()).into())
     }
 
     /// Keeps WhatsApp's answer, so that it is asked once a day.
@@ -221,13 +221,13 @@ mod tests {
     fn who_is_not_there_is_asked_for_again_after_a_while() {
         let mut asked = LookUps::new(0);
         assert_eq!(asked.begin(&name("bob"), 0), Ok(()));
-        asked.nobody(&name("bob"), 0);
-        let nobody = Err(NameError::Nobody(name("bob")));
-        assert_eq!(asked.begin(&name("bob"), ABSENT - 1), nobody);
+        asked.absent(&name("bob"), 0);
+        let absent = Err(NameError::Absent(name("bob")));
+        assert_eq!(asked.begin(&name("bob"), ABSENT - 1), absent);
         assert_eq!(asked.begin(&name("zoe"), ABSENT - 1), Ok(()));
         assert_eq!(asked.begin(&name("bob"), ABSENT), Ok(()));
         for n in 0..=ABSENTEES {
-            asked.nobody(&name(&format!("bob{n}")), ABSENT);
+            asked.absent(&name(&format!("bob{n}")), ABSENT);
         }
         assert_eq!(asked.absent.len(), ABSENTEES);
     }

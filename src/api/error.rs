@@ -440,7 +440,7 @@ fn account_status(error: &AccountError) -> StatusCode {
 
 fn name_status(error: &NameError) -> StatusCode {
     match error {
-        NameError::Nobody(_) | NameError::KeyNeeded(_) | NameError::NotConnected(_) => {
+        NameError::Absent(_) | NameError::KeyNeeded(_) | NameError::NotConnected(_) => {
             StatusCode::BadRequest
         }
         NameError::NoChat(_) => StatusCode::NotFound,

@@ -99,7 +99,7 @@ pub fn learn(
     Ok(!same)
 }
 
-/// Nobody has that username any more, as far as is known.
+/// The username is free, as far as is known.
 pub fn forget(tx: &mut WriteTx<'_>, account: u32, name: &str) -> Result<()> {
     let table = tx.tables().usernames;
     if let Some(holder) = holder(&tx.view(), account, name)? {

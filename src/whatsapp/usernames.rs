@@ -3,7 +3,8 @@
 //! The client hands on no username of a message. They stand on the stanzas (whatsmeow #1192, whatsapp-rust
 //! #1381): `username` of who writes in a chat of two, `participant_username` in a group,
 //! `peer_recipient_username` on what the account's own phone wrote. They are read off each stanza before
-//! the client looks at it, and stored in the transaction that stores the message.
+//! the client looks at it, and stored in the transaction that stores the message. Answers about people and
+//! groups, and notifications, have them, too.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -72,7 +73,7 @@ impl Heard {
 pub struct OnStanza {
     /// Of the people of a message, to be stored with it.
     pub of_message: Vec<Said>,
-    /// Of anyone else.
+    /// Of other people.
     pub of_others: Vec<Said>,
 }
 
@@ -82,24 +83,50 @@ pub fn on_stanza(node: &NodeRef<'_>) -> OnStanza {
     match node.tag.as_ref() {
         "message" => found.of_message = on_message(node),
         "notification" | "receipt" => {
-            let named = |node: &NodeRef<'_>, jid: &str, name: &str| {
-                Some((person(node, jid)?, Some(text(node, name)?)))
-            };
             found
                 .of_others
                 .extend(named(node, "participant", "participant_username"));
-            for list in node.children().into_iter().flatten() {
-                for entry in list.children().into_iter().flatten().take(PEOPLE) {
-                    found.of_others.extend(
-                        named(entry, "jid", "username")
-                            .or_else(|| named(entry, "jid", "participant_username")),
-                    );
+            for list in children(node) {
+                on_people(list, &mut found.of_others);
+            }
+        }
+        // What was asked for: people, or the members of a group.
+        "iq" => {
+            for answer in children(node) {
+                on_people(answer, &mut found.of_others);
+                for list in children(answer).filter(|list| list.tag == "list") {
+                    on_people(list, &mut found.of_others);
                 }
             }
         }
         _ => {}
     }
     found
+}
+
+fn children<'a, 'b>(node: &'b NodeRef<'a>) -> impl Iterator<Item = &'b NodeRef<'a>> {
+    node.children().into_iter().flatten()
+}
+
+/// The people that are listed in a node.
+fn on_people(list: &NodeRef<'_>, found: &mut Vec<Said>) {
+    for entry in children(list).take(PEOPLE) {
+        let said = named(entry, "jid", "username")
+            .or_else(|| named(entry, "jid", "participant_username"))
+            .or_else(|| {
+                // Of `usync`.
+                let contact = entry.get_optional_child("contact")?;
+                let name = text(contact, "username")?;
+                Some((person(entry, "jid")?, Some(name)))
+            });
+        found.extend(said);
+    }
+}
+
+fn named(node: &NodeRef<'_>, jid: &str, name: &str) -> Option<Said> {
+    // Few have a username: the JID is read for those alone.
+    let name = text(node, name)?;
+    Some((person(node, jid)?, Some(name)))
 }
 
 fn on_message(node: &NodeRef<'_>) -> Vec<Said> {
@@ -166,8 +193,8 @@ pub fn of_notification(notification: &MexNotification) -> Option<Said> {
 /// Whose a username is, by WhatsApp's word.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NameHolder {
-    /// Nobody's.
-    Nobody,
+    /// No account's.
+    Absent,
     /// It is told to those who have its username key, and not with the one that was given.
     KeyNeeded,
     Found {
@@ -227,14 +254,14 @@ fn holder(answer: &UsyncResponse) -> Option<NameHolder> {
         return None;
     }
     let [user] = answer.users.as_slice() else {
-        return Some(NameHolder::Nobody);
+        return Some(NameHolder::Absent);
     };
     let contact = match user.protocol(UsyncProtocolKind::Contact) {
         Some(UsyncProtocolResult::Contact(UsyncOutcome::Value(contact))) => contact,
         _ => return None,
     };
     if contact.contact_type == "out" {
-        return Some(NameHolder::Nobody);
+        return Some(NameHolder::Absent);
     }
     let known = |jid: &whatsapp_rust::Jid| ChatJid::parse(&convert::bare(jid)).ok();
     let Some(jid) = &user.id else {
@@ -321,6 +348,30 @@ mod tests {
             said(&added).of_others,
             [name("955@lid", "bob"), name("956@lid", "zoe")]
         );
+    }
+
+    #[test]
+    fn answers_about_people_say_usernames() {
+        let user = |contact: NodeBuilder| {
+            NodeBuilder::new("user")
+                .attr("jid", "955@lid")
+                .children([contact.build()])
+                .build()
+        };
+        let list = NodeBuilder::new("list").children([
+            user(NodeBuilder::new("contact").attr("username", "bob")),
+            user(NodeBuilder::new("contact")),
+        ]);
+        let usync = NodeBuilder::new("usync").children([list.build()]).build();
+        let asked = NodeBuilder::new("iq").children([usync]).build();
+        assert_eq!(said(&asked).of_others, [name("955@lid", "bob")]);
+        let member = NodeBuilder::new("participant")
+            .attr("jid", "956@lid")
+            .attr("username", "zoe")
+            .build();
+        let group = NodeBuilder::new("group").children([member]).build();
+        let asked = NodeBuilder::new("iq").children([group]).build();
+        assert_eq!(said(&asked).of_others, [name("956@lid", "zoe")]);
     }
 
     #[test]

@@ -164,7 +164,7 @@ fn a_person_without_a_number_is_named_answered_and_one_chat_when_it_is_learnt() 
     }
 }
 
-/// The LID's chat exists first, and the number is what somebody types: it is asked for, and answered with
+/// The LID's chat exists first, and the number is typed later: it is asked for, and answered with
 /// the LID.
 #[test]
 fn a_number_that_is_typed_later_leads_into_the_chat_of_its_lid() {
@@ -225,6 +225,17 @@ fn what_the_phone_knows_of_usernames_is_known_here() {
         let found = chats(&world, &server).into_iter().next()?;
         (found["username"] == "from.the.past").then_some(())
     });
+    // Whom a number leads to is answered with the username.
+    let bob = world.phone(BOB, "Bob");
+    set(&world, BOB, &json!({"username": "bob.b"}));
+    world
+        .post(&server, SEND, &json!({"to": BOB, "message": "hi"}))
+        .expect(200);
+    eventually("the username", || {
+        let mut found = chats(&world, &server).into_iter();
+        let chat = found.find(|chat| chat["chatId"] == bob.jid())?;
+        (chat["username"] == "bob.b").then_some(())
+    });
     // The address book names people who never wrote.
     let book = json!({"contacts": [{"number": ZOE, "name": "Zoe from work"}]});
     alice.post("contacts", &book);
@@ -232,7 +243,7 @@ fn what_the_phone_knows_of_usernames_is_known_here() {
         let path = "/accounts/alice/chats/@zoe/messages";
         (world.api(&server, "GET", path, None).status == 200).then_some(())
     });
-    assert_eq!(look_ups(&world), 0, "nobody was asked");
+    assert_eq!(look_ups(&world), 0, "WhatsApp was not asked");
 }
 
 #[test]
@@ -362,7 +373,7 @@ fn a_username_is_looked_up_once_and_taken_wherever_a_chat_is_named() {
     world.post(&server, disconnect, &json!({})).expect(200);
     let queued = json!({"to": name, "message": "queued", "queue": true});
     world.post(&server, SEND, &queued).expect(202);
-    let unknown = json!({"to": "@nobody.here", "message": "queued", "queue": true});
+    let unknown = json!({"to": "@not.here", "message": "queued", "queue": true});
     refused(&world.post(&server, SEND, &unknown), 400, "not connected");
     let connect = "/accounts/alice/connect";
     world.post(&server, connect, &json!({})).expect(200);
@@ -389,23 +400,19 @@ fn usernames_that_lead_nowhere_are_told_in_words() {
     );
     for _ in 0..3 {
         refused(
-            &send(&world, &server, "@nobody.here", "no"),
+            &send(&world, &server, "@not.here", "no"),
             400,
-            "@nobody.here is not on WhatsApp",
+            "@not.here is not on WhatsApp",
         );
     }
-    assert_eq!(
-        look_ups(&world),
-        1,
-        "that nobody has it is known for a while"
-    );
-    let file = json!({"to": "@nobody.here", "base64": base64(b"Hello"), "fileName": "a.txt"});
+    assert_eq!(look_ups(&world), 1, "the answer is known for a while");
+    let file = json!({"to": "@not.here", "base64": base64(b"Hello"), "fileName": "a.txt"});
     let document = world.post(&server, &format!("{SEND}/document"), &file);
     refused(&document, 400, "is not on WhatsApp");
     for path in [
-        "/accounts/alice/chats/@nobody.here/messages",
-        "/accounts/alice/messages/3EB0?chatId=@nobody.here",
-        "/media?chatId=@nobody.here",
+        "/accounts/alice/chats/@not.here/messages",
+        "/accounts/alice/messages/3EB0?chatId=@not.here",
+        "/media?chatId=@not.here",
     ] {
         let body = world.api(&server, "GET", path, None).expect(404);
         assert_eq!(body["field"], "chatId", "{body}");

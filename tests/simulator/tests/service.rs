@@ -608,8 +608,8 @@ fn a_username_leads_to_a_lid_and_behind_a_key_to_nothing_without_it() {
             let of = |node: &Node, key: &str| node.attrs.get(key).map(ToString::to_string);
             (text(contact, "type"), of(user, "jid"), of(user, "pn_jid"))
         };
-        let nobody = asked_for(&mut raw, contact("bob.b", None)).await;
-        assert_eq!(said(&nobody), ("out".to_owned(), None, None));
+        let absent = asked_for(&mut raw, contact("bob.b", None)).await;
+        assert_eq!(said(&absent), ("out".to_owned(), None, None));
 
         let open = json!({"number": BOB, "username": "Bob.B"});
         let bob = post(&sim, "phones", open).await;

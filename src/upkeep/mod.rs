@@ -3,7 +3,7 @@
 
 mod time;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_lite::FutureExt as _;
 
@@ -95,8 +95,12 @@ pub async fn run(store: Store, files: Files, policy: Policy, space: Space) {
         }
         rests += 1;
         store.idle();
-        let next = Instant::now() + ROUND;
-        while Instant::now() < next {
+        let began = clock::ticks();
+        let left = || {
+            let passed = Duration::from_millis(clock::ticks().saturating_sub(began));
+            ROUND.saturating_sub(passed)
+        };
+        while !left().is_zero() {
             let news = clock::news();
             if !certain && clock::certain().is_some() {
                 // What is too old is known from now on.
@@ -105,9 +109,9 @@ pub async fn run(store: Store, files: Files, policy: Policy, space: Space) {
             }
             let failing = store.condition().failing.is_some();
             let rest = async {
-                smol::Timer::at(match failing {
-                    true => Instant::now() + PROBE,
-                    false => next,
+                clock::sleep(match failing {
+                    true => PROBE,
+                    false => left(),
                 })
                 .await;
             };

@@ -18,14 +18,17 @@ mod http;
 mod inbound;
 mod lost;
 mod news;
+mod outgoing;
 mod pace;
 mod passkey;
 mod refusal;
 mod remote;
+mod repair;
 mod restriction;
 mod runtime;
 mod session;
 mod silence;
+mod stale;
 mod transport;
 mod usernames;
 

@@ -23,6 +23,7 @@ use super::history::Importer;
 use super::inbound::Inbox;
 use super::lost::LostAndFound;
 use super::passkey::{self, PasskeyNews};
+use super::repair::Repairs;
 use super::restriction::{self, Told};
 use super::session::Ack;
 use super::usernames;
@@ -137,6 +138,7 @@ pub struct Ears {
     pub inbox: Inbox,
     pub lost: LostAndFound,
     pub codes: Codes,
+    pub repairs: Repairs,
     pub executor: Arc<Executor>,
     pub chats: ChatLedger,
     pub history: Importer,
@@ -271,6 +273,7 @@ impl EventHandler for Ears {
         match event.as_ref() {
             // Each stanza, before the client looks at it.
             Event::RawNode(node) => {
+                self.repairs.hear(node.get());
                 let said = usernames::on_stanza(node.get());
                 said.of_message
                     .into_iter()

@@ -7,6 +7,10 @@ use crate::jid::{ChatJid, Server};
 
 use super::session::SendFailure;
 
+/// Why a message was given up that could be encrypted for none of the recipient's devices.
+pub const UNREACHED: &str = "WhatsApp gave no keys for any of the recipient's devices, so the message could not be \
+                             encrypted for them and did not reach the recipient; try again later";
+
 /// Why nothing can be sent to a recipient, whatever WhatsApp says; `None` if it can. Reactions to
 /// stories go to the person who posted them.
 pub fn unwritable(to: &ChatJid, is_reaction: bool) -> Option<&'static str> {

@@ -17,10 +17,12 @@ use whatsapp_rust::wacore::pair_code::PairCodeRejection;
 use whatsapp_rust::wacore::request::RequestUtils;
 use whatsapp_rust::wacore::store::DevicePropsOverride;
 use whatsapp_rust::wacore::store::device::default_history_sync_config;
+use whatsapp_rust::wacore::store::traits::ProtocolStore as _;
 use whatsapp_rust::wacore_binary::NodeRef;
 use whatsapp_rust::waproto::whatsapp as wa;
 use whatsapp_rust::{
-    CacheConfig, CacheEntryConfig, Client, Jid, NodeFilter, RawNodeLease, anyhow, async_trait,
+    CacheConfig, CacheEntryConfig, Client, Freshness, Jid, NodeFilter, RawNodeLease, anyhow,
+    async_trait,
 };
 
 use crate::clock::{self, Millis};
@@ -33,8 +35,8 @@ use crate::store::outbox::{FileFacts, Upload};
 use crate::store::{Store, StoreError};
 
 use super::SmolRuntime;
-use super::acks::Acks;
-use super::backend::{Backend, Journal};
+use super::acks::{Acks, Verdict};
+use super::backend::{self, Backend, Journal};
 use super::chats::ChatLedger;
 use super::codes::Codes;
 use super::convert::outgoing::{self, Context, Showing};
@@ -45,8 +47,11 @@ use super::holdback::HoldBack;
 use super::inbound::Inbox;
 use super::lost::LostAndFound;
 use super::news::{Ears, SessionNews, Trouble, news};
+use super::outgoing::Outgoing;
 use super::refusal;
+use super::repair::Repairs;
 use super::silence::{Patience, until_deaf};
+use super::stale::Stale;
 use super::usernames::Heard;
 
 /// How long a message may take, from its encryption to the server's ack. Shorter than the usual
@@ -119,7 +124,7 @@ pub struct Ack {
 }
 
 /// What is sent into a chat.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub enum Content<'a> {
     Text {
         text: &'a str,
@@ -222,8 +227,8 @@ pub struct Session {
     first_run: Mutex<Option<Bot>>,
     journal: Arc<Journal>,
     backend: Backend,
-    /// Whether the client takes somebody to have a key that he may not have.
-    misled: AtomicBool,
+    /// Groups that are to be asked for anew.
+    stale: Stale,
     acks: Acks,
     trouble: Trouble,
     patience: Patience,
@@ -284,6 +289,12 @@ impl Session {
                 client: Arc::clone(&own_client),
             },
             codes: codes.clone(),
+            repairs: Repairs {
+                hold: hold.clone(),
+                backend: backend.clone(),
+                client: Arc::clone(&own_client),
+                mended: Arc::default(),
+            },
             acks: acks.clone(),
             trouble: trouble.clone(),
             is_live: Arc::clone(&is_live),
@@ -336,6 +347,10 @@ impl Session {
                 // Each message that cannot be decrypted is told of each time: what is known of it
                 // stands in the store.
                 undecryptable_dispatched: CacheEntryConfig::new(None, 0),
+                // Who has a group's key is asked of the backend each time, which knows better: one is kept,
+                // and is too old at once.
+                sender_key_devices_cache: CacheEntryConfig::new(Some(Duration::ZERO), 1),
+                sent_message_ttl_secs: backend::sent::ANSWERED_FOR.unsigned_abs(),
                 ..CacheConfig::default()
             })
             .with_inbound_durability_hook(inbox)
@@ -386,7 +401,7 @@ impl Session {
             http,
             journal,
             backend,
-            misled: AtomicBool::new(false),
+            stale: Stale::default(),
             first_run: Mutex::new(Some(bot)),
             acks,
             trouble,
@@ -445,7 +460,7 @@ impl Session {
 
     /// Whether it can never run again, or should not: a new one must be opened.
     pub fn is_spent(&self) -> bool {
-        self.client.shutdown_signal().is_fired() || self.misled.load(Ordering::Relaxed)
+        self.client.shutdown_signal().is_fired()
     }
 
     /// Ends the run, after what is under way was written down.
@@ -522,7 +537,8 @@ impl Session {
     }
 
     /// Encrypts a message for every device of the chat, sends it under `id` and waits for the
-    /// server's ack.
+    /// server's ack. One that was encrypted for no device of the person that it is for is sent once more, for
+    /// the devices that WhatsApp names then.
     ///
     /// # Errors
     /// See [`SendFailure`]; after [`SendFailure::NoAck`] the message may have gone.
@@ -542,40 +558,133 @@ impl Session {
                 words: words.to_owned(),
             });
         }
-        let message = content.into_message(to);
         let chat = to.to_string();
         let server = to.server();
         let is_group = server == Server::Group;
-        let to = wire_jid(&chat).map_err(SendFailure::Other)?;
-        let waiter = self.acks.expect(id);
         let sent = async {
-            self.client
-                .send_message_with_options(
-                    to,
-                    message,
-                    SendOptions::default().with_message_id(id.to_owned()),
-                )
-                .await
-                .map_err(|error| refusal::of(&error, server))?;
-            Ok(waiter.wait().await)
+            match is_group {
+                true => self.send_to_group(id, to, content).await,
+                false => self.send_to_person(id, to, content).await,
+            }
         };
         let verdict = sent
             .or(async {
                 smol::Timer::after(SEND_TIMEOUT).await;
                 Ok(None)
             })
-            .await?;
+            .await;
         if is_group {
-            let acknowledged = matches!(verdict, Some(Ok(_)));
-            self.backend.settle_sender_keys(&chat, acknowledged).await;
-            // The client cannot be told: the next one reads it from the disk.
-            self.misled.fetch_or(!acknowledged, Ordering::Relaxed);
+            let acknowledged = matches!(verdict, Ok(Some(Ok(_))));
+            self.backend
+                .settle_sender_keys(&chat, id, acknowledged)
+                .await;
         }
-        match verdict {
+        match verdict? {
             Some(Ok(ack)) => Ok(ack),
             Some(Err(code)) => Err(refusal::refused(code, server)),
             None => Err(SendFailure::NoAck),
         }
+    }
+
+    async fn send_to_group(
+        &self,
+        id: &str,
+        to: &ChatJid,
+        content: Content<'_>,
+    ) -> Result<Option<Verdict>, SendFailure> {
+        let group = to.to_string();
+        let answer = self.client.wait_for_node(
+            NodeFilter::tag("ack")
+                .attr("class", "message")
+                .attr("id", id),
+        );
+        let freshness = match self.stale.take(&group, clock::ticks()) {
+            true => Freshness::Refresh,
+            false => Freshness::CachePreferred,
+        };
+        let (verdict, outgoing) = self.hand_over(id, to, content, freshness).await?;
+        // It is here before the verdict, or it never comes.
+        let mut answer = answer;
+        let theirs = answer.try_recv().ok().flatten().and_then(|ack| {
+            let phash = ack.get().get_attr("phash")?.as_str().into_owned();
+            Some(phash)
+        });
+        if let (Some(theirs), Some(ours)) = (theirs, outgoing.phash())
+            && theirs != ours
+            && self.stale.differs(&group, clock::ticks())
+        {
+            log::debug!("a group's members or their devices are others than they were");
+            // Also for the next start.
+            if let Err(error) = self.backend.delete_group_metadata(&group).await {
+                log::debug!("a group's members are not forgotten: {error}");
+            }
+        }
+        Ok(verdict)
+    }
+
+    async fn send_to_person(
+        &self,
+        id: &str,
+        to: &ChatJid,
+        content: Content<'_>,
+    ) -> Result<Option<Verdict>, SendFailure> {
+        let own: Vec<String> = [self.client.pn(), self.client.lid()]
+            .into_iter()
+            .flatten()
+            .map(|jid| jid.user.to_string())
+            .collect();
+        let is_for_others = to.is_person() && own.iter().all(|own| own != to.user());
+        let first = self
+            .hand_over(id, to, content, Freshness::CachePreferred)
+            .await;
+        match &first {
+            Ok((verdict, outgoing)) if is_for_others && outgoing.reaches_nobody(&own) => {
+                match verdict {
+                    // Of a message that only own devices got: it says nothing of this one.
+                    Some(Ok(_)) => {}
+                    Some(Err(code)) => return Ok(Some(Err(*code))),
+                    None => return Ok(None),
+                }
+            }
+            Err(SendFailure::Other(_)) if is_for_others => {}
+            Ok((verdict, _)) => return Ok(*verdict),
+            Err(error) => return Err(error.clone()),
+        }
+        log::debug!("{id}: for no device of the recipient; sent once more");
+        let (verdict, outgoing) = self.hand_over(id, to, content, Freshness::Refresh).await?;
+        match outgoing.reaches_nobody(&own) {
+            true => Err(SendFailure::Refused {
+                code: None,
+                words: refusal::UNREACHED.to_owned(),
+            }),
+            false => Ok(verdict),
+        }
+    }
+
+    /// Gives the client a message to be sent, and waits for the server's ack; with it what was sent.
+    async fn hand_over(
+        &self,
+        id: &str,
+        to: &ChatJid,
+        content: Content<'_>,
+        freshness: Freshness,
+    ) -> Result<(Option<Verdict>, Outgoing), SendFailure> {
+        let (chat, server) = (to.to_string(), to.server());
+        let wire = wire_jid(&chat).map_err(SendFailure::Other)?;
+        let waiter = self.acks.expect(id);
+        let outgoing = Outgoing::of(&self.client, id);
+        if server == Server::Group {
+            self.backend.watch_group(&chat, id, outgoing.clone());
+        }
+        let options = SendOptions::default()
+            .with_message_id(id.to_owned())
+            .with_group_metadata_freshness(freshness)
+            .with_device_freshness(freshness);
+        self.client
+            .send_message_with_options(wire, content.into_message(to), options)
+            .await
+            .map_err(|error| refusal::of(&error, server))?;
+        Ok((waiter.wait().await, outgoing))
     }
 
     /// Asks WhatsApp for a person; `None` if it does not say, or for what is no person.

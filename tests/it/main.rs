@@ -36,6 +36,7 @@ mod pairing;
 mod passkey;
 mod quiet;
 mod reach;
+mod reaching;
 mod recipients;
 mod resources;
 mod rights;

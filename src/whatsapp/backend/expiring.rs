@@ -98,6 +98,23 @@ impl Expiring {
         Ok(Some(value))
     }
 
+    /// The ids of the first rows with a time before `before`, at most `limit`.
+    pub fn due(
+        self,
+        tx: &ReadTx<'_>,
+        account: u32,
+        before: i64,
+        limit: usize,
+    ) -> Stored<Vec<Vec<u8>>> {
+        let start = rows::key(account, self.by_time);
+        let (from, end) = (start.clone().i64(i64::MIN), start.i64(before));
+        let mut due = Vec::new();
+        for row in rows::range(tx, &from, &end)?.take(limit) {
+            due.extend(row?.0.get(KEY_START + TIME..).map(<[u8]>::to_vec));
+        }
+        Ok(due)
+    }
+
     /// Deletes the first rows with a time from `from` to before `before`, at most `limit`, and
     /// says how many.
     pub fn sweep(

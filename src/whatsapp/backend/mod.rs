@@ -45,6 +45,7 @@ mod old_keys;
 mod protocol;
 mod secrets;
 mod sender_key_devices;
+pub mod sent;
 mod signal;
 mod tc_tokens;
 
@@ -57,6 +58,7 @@ use whatsapp_rust::wacore::store::error::StoreError as BackendError;
 use crate::clock;
 use crate::store::signal::{self as rows, Kind};
 use crate::store::{Key, ReadTx, Store, StoreError, WriteTx};
+use crate::whatsapp::outgoing::Outgoing;
 
 use given::Given;
 pub use journal::{Arrivals, Journal};
@@ -113,9 +115,25 @@ impl Backend {
         }
     }
 
+    /// A message to this group is about to go: only devices that its stanza names get our sender key with it,
+    /// whatever the client says.
+    pub fn watch_group(&self, group: &str, id: &str, stanza: Outgoing) {
+        self.given.watch(group, id, stanza);
+    }
+
+    /// Whether a message can be said again to a device that asks for it.
+    ///
+    /// # Errors
+    /// The storage's.
+    pub fn has_sent_message(&self, chat: &str, id: &str) -> Result<bool> {
+        let at = now();
+        self.read(|tx| Ok(sent::find(tx, self.account, (chat, id), at)?.is_some()))
+    }
+
     /// WhatsApp has acknowledged a message to this group, so who was given our sender key has it; or
     /// it has not, and he may not have it.
-    pub async fn settle_sender_keys(&self, group: &str, acknowledged: bool) {
+    pub async fn settle_sender_keys(&self, group: &str, id: &str, acknowledged: bool) {
+        self.given.unwatch(group, id);
         let devices = self.given.take(group);
         if !acknowledged || devices.is_empty() {
             return;

@@ -1,19 +1,19 @@
 //! What the protocol has to remember: devices, mappings, retries, messages under way.
 
-use whatsapp_rust::async_trait;
 use whatsapp_rust::wacore::store::traits::{
     DeviceListRecord, LidPnMappingEntry, PendingInboundKey, PendingInboundRow, ProtocolStore,
     TcTokenEntry,
 };
+use whatsapp_rust::{Jid, async_trait};
 
-use super::expiring::{Expiring, PENDING, SENT};
+use super::expiring::{Expiring, PENDING};
 use super::{
     Backend, Result, Stored, from_json, get_json, into_backend, now, rows, sender_key_devices,
-    tc_tokens, to_json,
+    sent, tc_tokens, to_json,
 };
 use crate::store::messages;
 use crate::store::signal::Kind;
-use crate::store::{Key, WriteTx};
+use crate::store::{Key, ReadTx, WriteTx};
 
 impl Backend {
     fn base_key(&self, address: &str, message_id: &str) -> Key {
@@ -39,8 +39,23 @@ fn pending_id(chat: &str, sender: &str, id: &str) -> Key {
     Key::new().text(chat).text(sender).text(id)
 }
 
-fn sent_id(chat: &str, message_id: &str) -> Key {
-    Key::new().text(chat).text(message_id)
+/// The other name of a device, by number or by LID, if it is known.
+fn other_name(tx: &ReadTx<'_>, account: u32, device: &str) -> Stored<Option<String>> {
+    let Ok(jid) = device.parse::<Jid>() else {
+        return Ok(None);
+    };
+    let other = if jid.is_lid() {
+        let key = rows::key(account, Kind::LidMapping).text(&jid.user);
+        let known: Option<LidPnMappingEntry> = get_json(tx, &key)?;
+        known.map(|known| Jid::pn_device(known.phone_number, jid.device))
+    } else if jid.is_pn() {
+        let key = rows::key(account, Kind::PnMapping).text(&jid.user);
+        let lid = rows::get(tx, &key)?.and_then(|lid| std::str::from_utf8(lid).ok());
+        lid.map(|lid| Jid::lid_device(lid, jid.device))
+    } else {
+        None
+    };
+    Ok(other.map(|jid| jid.to_string()))
 }
 
 /// Stores a mapping and keeps the way back from the number up to date: it leads to the LID that was
@@ -94,6 +109,9 @@ impl ProtocolStore for Backend {
         // That a running session has given a key away counts once WhatsApp has the message.
         let (given, entries): (Vec<_>, Vec<_>) = entries
             .iter()
+            .filter(|(device, has)| {
+                !*has || !self.is_behind || self.given.is_keyed(group_jid, device)
+            })
             .map(|(device, has)| ((*device).to_owned(), *has))
             .partition(|(_, has)| *has && self.is_behind);
         self.given
@@ -106,7 +124,15 @@ impl ProtocolStore for Backend {
         }
         self.write(move |tx| {
             entries.iter().try_for_each(|(device, has)| {
-                sender_key_devices::set(tx, account, &group, device, *has)
+                sender_key_devices::set(tx, account, &group, device, *has)?;
+                // Who lacks the key asks by one name, and may be listed by the other.
+                if !*has
+                    && let Some(other) = other_name(&tx.view(), account, device)?
+                    && sender_key_devices::is_listed(&tx.view(), account, &group, &other)?
+                {
+                    sender_key_devices::set(tx, account, &group, &other, false)?;
+                }
+                Ok(())
             })
         })
         .await
@@ -286,20 +312,23 @@ impl ProtocolStore for Backend {
         payload: &[u8],
     ) -> Result<()> {
         let (account, at) = (self.account, now());
-        let (id, payload) = (sent_id(chat_jid, message_id), payload.to_vec());
-        self.change(move |tx| SENT.put(tx, account, &id, at, &payload))
+        let (chat, id) = (chat_jid.to_owned(), message_id.to_owned());
+        let payload = payload.to_vec();
+        self.change(move |tx| sent::note(tx, account, (&chat, &id), at, &payload))
             .await
     }
 
+    /// It stays: the client stores it again at once, for other devices that may ask.
     async fn take_sent_message(&self, chat_jid: &str, message_id: &str) -> Result<Option<Vec<u8>>> {
-        let account = self.account;
-        let id = sent_id(chat_jid, message_id);
         self.settle().await?;
-        self.write(move |tx| SENT.take(tx, account, &id)).await
+        let at = now();
+        self.read(|tx| sent::find(tx, self.account, (chat_jid, message_id), at))
     }
 
     async fn delete_expired_sent_messages(&self, cutoff_timestamp: i64) -> Result<u32> {
-        self.sweep_before(SENT, cutoff_timestamp).await
+        let account = self.account;
+        self.sweep(move |tx, limit| sent::sweep(tx, account, cutoff_timestamp, limit, None))
+            .await
     }
 
     async fn store_pending_inbound(

@@ -42,6 +42,11 @@ pub fn set(tx: &mut WriteTx<'_>, account: u32, group: &str, device: &str, has: b
     rows::put(tx, &device_key(account, device).text(group), &[])
 }
 
+/// Whether the group has a row of a device.
+pub fn is_listed(tx: &ReadTx<'_>, account: u32, group: &str, device: &str) -> Stored<bool> {
+    Ok(rows::get(tx, &group_key(account, group).text(device))?.is_some())
+}
+
 /// Forgets a group's devices.
 pub fn clear_group(tx: &mut WriteTx<'_>, account: u32, group: &str) -> Stored<()> {
     let prefix = group_key(account, group);

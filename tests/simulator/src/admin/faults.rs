@@ -34,7 +34,9 @@ pub(super) struct Request {
     port: Option<u16>,
     /// What `forge-history-path`, `forge-app-state-path` and `forge-retry-path` name.
     path: Option<String>,
-    /// The code of `refuse-sends`, `refuse-queries` and `stream-error`, the HTTP status of `refuse-uploads` and
+    /// Only this device, of `withhold-keys`.
+    device: Option<u16>,
+    /// The code of `refuse-sends`, `refuse-queries`, `withhold-keys` and `stream-error`, the HTTP status of `refuse-uploads` and
     /// `refuse-downloads` and `expire-media`, the result of `refuse-media-retry`, the sub-reason of `login-failure`.
     code: Option<u16>,
     /// The reason of `login-failure`.
@@ -64,6 +66,8 @@ enum Kind {
     Garble,
     HoldRetries,
     LoseReceipts,
+    LoseNotifications,
+    WithholdKeys,
     RefuseSends,
     RefuseQueries,
     RefuseUploads,
@@ -184,6 +188,8 @@ fn lasting(body: &Request) -> Result<FaultKind, AdminError> {
         Kind::LoseReceipts => FaultKind::LoseReceipts,
         Kind::RefuseSends => FaultKind::RefuseSends(required(body.code, "code")?, body.to.clone()),
         Kind::RefuseQueries => FaultKind::RefuseQueries(body.code.unwrap_or(500)),
+        Kind::LoseNotifications => FaultKind::LoseNotifications,
+        Kind::WithholdKeys => FaultKind::WithholdKeys(body.device, body.code),
         Kind::RefuseUploads => FaultKind::Uploads(TransferFault::Refuse(status(body)?)),
         Kind::BreakUploads => FaultKind::Uploads(TransferFault::Break),
         Kind::RefuseDownloads => FaultKind::Downloads(TransferFault::Refuse(status(body)?)),

@@ -253,6 +253,15 @@ async fn handle(hub: &Hub, request: &mut Request) -> Answer {
             let unlinked = hub.with(|service| service.unlink(number, body.device))?;
             Ok(json!({"unlinked": unlinked}))
         }
+        (Method::Post, ["phones", number, "lose-sessions"]) => {
+            hub.with(|service| {
+                service.phone_does(number, |phone, _| {
+                    phone.lose_sessions();
+                    Ok(Vec::new())
+                })
+            })?;
+            Ok(json!({}))
+        }
         (Method::Post, ["phones", number, state @ ("offline" | "online")]) => {
             hub.with(|service| service.set_reachable(number, *state == "online"))?;
             Ok(json!({}))

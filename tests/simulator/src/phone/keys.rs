@@ -177,6 +177,11 @@ impl Keys {
         self.sessions.0.remove(address(addr).as_str());
     }
 
+    /// Forgets all sessions; the identities stay.
+    pub(super) fn drop_sessions(&mut self) {
+        self.sessions.0.clear();
+    }
+
     /// Forgets the sessions with and the identities of all devices of a number.
     pub(super) fn forget(&mut self, number: &str) {
         let theirs = |key: &str| key.rsplit_once('.').is_some_and(|(name, _)| name == number);

@@ -227,6 +227,17 @@ impl Phone {
         self.keys.identity_bytes()
     }
 
+    /// The phone loses its sessions, and the keys of others in groups, as one that was set back to an old
+    /// backup: what was encrypted for them it cannot read.
+    pub fn lose_sessions(&mut self) {
+        self.keys.drop_sessions();
+        let own = DeviceAddr {
+            number: self.number.clone(),
+            device: 0,
+        };
+        self.sender_keys.drop_others(&own);
+    }
+
     /// The key bundle that the service hands out, with a one-time prekey that no other bundle has.
     pub fn take_bundle(&mut self) -> Bundle {
         self.keys.bundle(&mut self.rng)

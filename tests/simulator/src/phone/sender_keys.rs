@@ -117,6 +117,16 @@ impl SenderKeys {
         }
     }
 
+    /// Forgets the keys of the other devices.
+    pub(super) fn drop_others(&mut self, own: &DeviceAddr) {
+        let ours: HashSet<String> = self
+            .distributed
+            .keys()
+            .map(|group| name(group, own).cache_key().to_owned())
+            .collect();
+        self.chains.0.retain(|key, _| ours.contains(key));
+    }
+
     /// Forgets what the devices of a number have and had: their keys are new.
     pub(super) fn forget(&mut self, number: &str) {
         for known in self.distributed.values_mut() {

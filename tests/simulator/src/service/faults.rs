@@ -43,6 +43,11 @@ pub enum FaultKind {
     RefuseSends(u16, Option<String>),
     /// Persisted queries are refused with this error.
     RefuseQueries(u16),
+    /// Prekeys of a number's devices, or of this one, are not given: with an error in their place, or left out.
+    /// Without a number the whole request is refused.
+    WithholdKeys(Option<u16>, Option<u16>),
+    /// Notifications of groups and devices are lost on their way to a client.
+    LoseNotifications,
     /// Uploads to the media service go wrong.
     Uploads(TransferFault),
     /// Downloads from it do.
@@ -129,13 +134,17 @@ impl Faults {
             .enumerate()
             .filter(|(_, fault)| fault.hits(number))
             .find_map(|(at, fault)| Some((at, pick(&fault.kind)?)))?;
+        self.use_up(at);
+        Some(found)
+    }
+
+    fn use_up(&mut self, at: usize) {
         if let Some(count) = &mut self.waiting[at].count {
             *count = count.saturating_sub(1);
             if *count == 0 {
                 self.waiting.remove(at);
             }
         }
-        Some(found)
     }
 
     pub(super) fn login_failure(&mut self, number: &str) -> Option<LoginFailure> {
@@ -174,6 +183,45 @@ impl Faults {
             FaultKind::RefuseQueries(code) => Some(*code),
             _ => None,
         })
+    }
+
+    /// The error of a request for prekeys, if all of it is refused.
+    pub(super) fn keys_refused(&mut self) -> Option<u16> {
+        let at = self.waiting.iter().position(|fault| {
+            fault.number.is_none() && matches!(fault.kind, FaultKind::WithholdKeys(None, _))
+        })?;
+        let FaultKind::WithholdKeys(_, code) = self.waiting[at].kind else {
+            return None;
+        };
+        self.use_up(at);
+        Some(code.unwrap_or(503))
+    }
+
+    /// Whether the prekeys of a device are not given; with which error.
+    pub(super) fn keys_withheld(&mut self, addr: &DeviceAddr) -> Option<Option<u16>> {
+        self.take(&addr.number, |kind| match kind {
+            FaultKind::WithholdKeys(device, code)
+                if device.is_none_or(|device| device == addr.device) =>
+            {
+                Some(*code)
+            }
+            _ => None,
+        })
+    }
+
+    pub(super) fn loses_notification(&mut self, to: &DeviceAddr, node: &Node) -> bool {
+        let kind = node
+            .attrs
+            .get("type")
+            .map(|kind| kind.as_str().into_owned());
+        node.tag == "notification"
+            && to.device != 0
+            && matches!(kind.as_deref(), Some("w:gp2" | "devices"))
+            && self
+                .take(&to.number, |kind| {
+                    (*kind == FaultKind::LoseNotifications).then_some(())
+                })
+                .is_some()
     }
 
     pub(super) fn refused_media_retry(&mut self, number: &str) -> Option<u16> {

@@ -361,6 +361,9 @@ impl Service {
 
     /// Queues a stanza for a device until the device acknowledges it, and delivers what may go now.
     fn post(&mut self, to: &DeviceAddr, node: Node) {
+        if self.faults.loses_notification(to, &node) {
+            return;
+        }
         let key = outbox::Key {
             tag: node.tag.to_string(),
             id: attr(&node, "id").unwrap_or_default(),

@@ -115,6 +115,9 @@ impl Service {
         if users.is_empty() || users.len() > MAX_FETCH {
             return node::error(iq, 400, "bad-request");
         }
+        if let Some(code) = self.faults.keys_refused() {
+            return node::error(iq, code, "service-unavailable");
+        }
         let mut list = Vec::with_capacity(users.len());
         for user in users {
             let Some(jid) = jid_attr(&user, "jid") else {
@@ -126,6 +129,11 @@ impl Service {
                 continue;
             };
             self.acquaint(&addr.number, &from.number);
+            if let Some(withheld) = self.faults.keys_withheld(&addr) {
+                let error = withheld.map(|code| user_error(code, "internal-server-error"));
+                list.extend(error.map(|error| named.children([error]).build()));
+                continue;
+            }
             list.push(match self.bundle(&addr) {
                 Some(bundle) => named.children(bundle_nodes(bundle)).build(),
                 // The device is gone: this code makes clients look at the device list again.

@@ -8,7 +8,6 @@
 //! | [`runtime`] | the one executor, the supervisor of its tasks, how it does, the signal to stop |
 //! | [`clock`] | the only caller of the system's clocks; the server's own time, which outlives their jumps |
 //! | [`text`] | text of strangers, as a log or a terminal can show it |
-//! | [`pages`] | what is mapped of files, and how it is let go |
 //! | [`keys`] | the keys of the API, hashed, in their file |
 //! | [`jid`] | recipients, parsed and canonical |
 //! | [`event`] | what happened: the contract of the log, the webhooks and their readers |
@@ -67,7 +66,6 @@ pub mod jid;
 pub mod keys;
 pub mod media;
 pub mod net;
-pub mod pages;
 pub mod qr;
 pub mod runtime;
 #[cfg(feature = "sandbox")]

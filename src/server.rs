@@ -118,7 +118,7 @@ pub struct Server {
     shutdown: Shutdown,
     api: smol::Task<()>,
     /// They end with the server.
-    _upkeep: [smol::Task<()>; 3],
+    _upkeep: [smol::Task<()>; 2],
     deliveries: Deliveries,
     #[cfg(feature = "fuzzing")]
     context: ApiContext,
@@ -311,7 +311,6 @@ impl Server {
         let upkeep = tasks::keep(&executor, Kind::Upkeep, "the upkeep", move || {
             upkeep::run(kept.0.clone(), kept.1.clone(), policy, kept.2.clone())
         });
-        let size = tasks::keep(&executor, Kind::Memory, "the memory", upkeep::keep_small);
         Ok(Server {
             address,
             accounts,
@@ -319,7 +318,7 @@ impl Server {
             shutdown,
             api,
             deliveries,
-            _upkeep: [upkeep, time, size],
+            _upkeep: [upkeep, time],
             #[cfg(feature = "fuzzing")]
             context,
         })

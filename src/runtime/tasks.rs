@@ -78,8 +78,6 @@ kinds! {
     Upkeep = "upkeep",
     /// Sets the server's time. Kept.
     Time = "time",
-    /// Lets go of memory that is not in use. Kept.
-    Memory = "memory",
     /// Closes connections that were kept for a next request. Kept.
     Pool = "pool",
     /// Tells systemd that the server is alive. Kept.

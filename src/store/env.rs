@@ -10,7 +10,6 @@ use heed::{Env, EnvFlags, EnvOpenOptions, WithoutTls};
 
 use super::error::{Room, StoreError};
 use super::events;
-use super::map::Map;
 use super::schema::{self, Tables};
 use super::tx::ReadTx;
 use super::width::{self, Unconverted, Width};
@@ -108,8 +107,6 @@ struct Gate {
     /// `None` once closed.
     env: Option<Env<WithoutTls>>,
     readers: usize,
-    /// Its pages in memory.
-    map: Map,
     /// Released with the environment, after it.
     lock: Option<File>,
 }
@@ -151,7 +148,6 @@ impl Environment {
             gate: Mutex::new(Gate {
                 env: Some(env),
                 readers: 0,
-                map: Map::of(&db.join(DATA_FILE)),
                 lock: Some(lock),
             }),
             idle: Condvar::new(),
@@ -215,13 +211,11 @@ impl Environment {
                 log::error!("storage: the map is lost, restart to recover: {e}");
                 std::process::abort();
             }
-            gate.map.moved();
             log::warn!("storage: cannot grow the map to {} MiB: {e}", next / MIB);
             return Err(StoreError::Full(Room::Map {
                 limit: current as u64,
             }));
         }
-        gate.map.moved();
         log::debug!("storage: map grown to {} MiB", next / MIB);
         Ok(())
     }
@@ -230,22 +224,6 @@ impl Environment {
     pub fn clear_stale_readers(&self) -> Result<usize, StoreError> {
         let env = self.writer().ok_or(StoreError::Closed)?;
         Ok(env.clear_stale_readers()?)
-    }
-
-    /// The writer has ended a transaction.
-    pub fn transaction_ended(&self) {
-        let mut gate = self.gate();
-        if gate.env.is_some() {
-            gate.map.transaction_ended();
-        }
-    }
-
-    /// Lets go of the mapped pages that the last transactions have left.
-    pub fn idle(&self) {
-        let mut gate = self.gate();
-        if gate.env.is_some() {
-            gate.map.idle();
-        }
     }
 
     /// The most that the map can grow to, in bytes.
@@ -296,8 +274,6 @@ struct Leave<'a>(&'a Environment);
 impl Drop for Leave<'_> {
     fn drop(&mut self) {
         let mut gate = self.0.gate();
-        // Still in: the environment cannot have been closed.
-        gate.map.transaction_ended();
         gate.readers -= 1;
         if gate.readers == 0 {
             self.0.idle.notify_all();

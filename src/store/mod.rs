@@ -23,7 +23,6 @@ mod error;
 pub mod events;
 pub mod idempotency;
 pub mod key;
-mod map;
 pub mod media;
 pub mod messages;
 pub mod outbox;
@@ -233,11 +232,6 @@ impl Store {
     /// What LMDB says, and [`StoreError::Closed`].
     pub fn clear_stale_readers(&self) -> Result<usize, StoreError> {
         self.environment.clear_stale_readers()
-    }
-
-    /// Gives memory back that the last transactions have left: what of the data file is mapped.
-    pub fn idle(&self) {
-        self.environment.idle();
     }
 
     /// The most bytes that the database can grow to.

@@ -321,11 +321,7 @@ impl Writer {
             while let Ok(job) = self.jobs.recv_blocking() {
                 self.progress.set_busy(true);
                 self.group(&env, job);
-                let rests = self.jobs.is_empty();
-                self.progress.set_busy(!rests);
-                if rests {
-                    self.environment.idle();
-                }
+                self.progress.set_busy(!self.jobs.is_empty());
             }
         }
         self.environment.shut();
@@ -377,10 +373,7 @@ impl Writer {
     ) -> Result<(), StoreError> {
         loop {
             match self.attempt(env, group, take_more) {
-                Attempt::Committed => {
-                    self.environment.transaction_ended();
-                    return Ok(());
-                }
+                Attempt::Committed => return Ok(()),
                 Attempt::Again => self.progress.count(|stats| stats.reruns += 1),
                 Attempt::Failed(error) => {
                     // LMDB says it to the next one only.

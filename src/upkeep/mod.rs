@@ -11,7 +11,6 @@ pub use time::keep as keep_time;
 
 use crate::clock::{self, Millis};
 use crate::media::{Files, Space, SpaceNews};
-use crate::pages;
 use crate::store::{Store, StoreError, media, messages, probe};
 
 /// Between two looks at what is to go.
@@ -54,25 +53,6 @@ impl Policy {
     }
 }
 
-/// From the start to the first time that the program's pages are let go: most of what only the start
-/// needs has been needed by then.
-const STARTED: Duration = Duration::from_secs(10);
-/// Between two times: what an idle server needs are some hundred pages, so that it costs it nothing that shows.
-const STAY: Duration = Duration::from_secs(60);
-
-/// Lets go of the parts of the program that are not in use, until it is dropped.
-pub async fn keep_small() {
-    let mut next = STARTED;
-    loop {
-        smol::Timer::after(next).await;
-        if let Err(error) = pages::let_go_of_program() {
-            log::debug!("the program's pages stay: {error}");
-            return;
-        }
-        next = STAY;
-    }
-}
-
 /// Works until it is dropped, or the storage is closed. `space` is told how full the disk is.
 pub async fn run(store: Store, files: Files, policy: Policy, space: Space) {
     let mut seen = None;
@@ -94,7 +74,6 @@ pub async fn run(store: Store, files: Files, policy: Policy, space: Space) {
             rests = 0;
         }
         rests += 1;
-        store.idle();
         let began = clock::ticks();
         let left = || {
             let passed = Duration::from_millis(clock::ticks().saturating_sub(began));

@@ -73,7 +73,14 @@ fn a_flood_of_a_thousand_shares_its_commits() {
         "{MESSAGES} at once: {commits} commits, {} s",
         done["seconds"]
     );
-    assert!(commits * 5 < MESSAGES, "{commits} for {MESSAGES}");
+    // The journal commits at most every 50 ms while messages come, so twenty times a second; the rest is for the
+    // session at both ends of it.
+    let seconds = done["seconds"].as_f64().expect("seconds");
+    let most = 20.0 * seconds + 20.0;
+    assert!(
+        commits as f64 <= most,
+        "{commits} commits in {seconds} s, at most {most}"
+    );
 }
 
 #[test]

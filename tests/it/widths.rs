@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use wildcat::store::VERSION;
 
 use crate::space::may_mount;
-use crate::support::{DEADLINE, Server, ServerOptions, World, bits, run_to_end};
+use crate::support::{DEADLINE, Server, ServerOptions, World, bits, not_tested, run_to_end};
 use crate::upgrades::{command, fixture, place};
 
 /// Messages of alice's in the fixture of so many bits.
@@ -167,7 +167,7 @@ fn without_room_for_both_the_old_data_stay_as_they_are() {
     is_whole(&world, &world.options().data);
 
     if !may_mount() {
-        eprintln!("in part not tested: no file system can be mounted here");
+        not_tested("in part: no file system can be mounted here");
         return;
     }
     let world = World::new();

@@ -383,6 +383,7 @@ impl Accounts {
                 }
                 SessionError::Setup(_)
                 | SessionError::PairingCode(_)
+                | SessionError::PasskeyTwice
                 | SessionError::Passkey(_) => AccountError::Session(error.to_string()),
             })?;
         Ok(PairCode {

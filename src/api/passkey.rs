@@ -61,7 +61,9 @@ fn guide_text(id: &str, challenge: &Challenge, until: &str) -> Result<String, Ap
          \n   \
             curl -X POST http://SERVER/accounts/{id}/passkey/confirm\n\
          \n\
-         To give up: curl -X DELETE http://SERVER/accounts/{id}/passkey\n"
+         To give up: curl -X DELETE http://SERVER/accounts/{id}/passkey\n\
+         \n\
+         Where this server has keys, each of these takes one: -u x:KEY.\n"
     ))
 }
 

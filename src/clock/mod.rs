@@ -55,9 +55,17 @@ pub fn ticks() -> Millis {
 /// Resolves after that time, by [`ticks`]: for pauses of seconds and more, which tests do not wait for.
 pub async fn sleep(length: Duration) {
     #[cfg(feature = "sandbox")]
-    moved::sleep(length).await;
+    moved::sleep(length, Duration::ZERO).await;
     #[cfg(not(feature = "sandbox"))]
     drop(smol::Timer::after(length).await);
+}
+
+/// The same for what may wait for an answer of WhatsApp's: however time is moved, there is a second for that.
+pub async fn sleep_on_line(length: Duration) {
+    #[cfg(feature = "sandbox")]
+    moved::sleep(length, Duration::from_secs(1)).await;
+    #[cfg(not(feature = "sandbox"))]
+    sleep(length).await;
 }
 
 /// The server's time, if WhatsApp has told it in this run: what is deleted for its age is deleted by no

@@ -1,5 +1,5 @@
 //! How a test lets hours pass at once: a datagram with a number of milliseconds in decimal digits, sent to the
-//! socket that `WILDCAT_TEST_CLOCK` names. [`ticks`](super::ticks) and the system's clock go forward by that,
+//! socket that `WILDCAT_TEST_CLOCK` names, and answered when it has. [`ticks`](super::ticks) and the system's clock go forward by that,
 //! and every [`sleep`](super::sleep) counts it as time that has passed. Timers of sockets and of requests do not.
 //! No build without the `sandbox` feature has any of this.
 
@@ -21,13 +21,15 @@ pub(super) fn by() -> Millis {
     MOVED.load(Ordering::Relaxed)
 }
 
-/// Resolves when `length` has passed on the moved clock.
-pub(super) async fn sleep(length: Duration) {
+/// Resolves when `length` has passed on the moved clock, and of it at least `grace` in truth.
+pub(super) async fn sleep(length: Duration, grace: Duration) {
     let (began, moved) = (Instant::now(), by());
     loop {
         let news = NEWS.listen();
-        let passed = began.elapsed() + Duration::from_millis(by() - moved);
-        let left = length.saturating_sub(passed);
+        let truly = began.elapsed();
+        let passed = truly + Duration::from_millis(by() - moved);
+        let at_least = grace.min(length).saturating_sub(truly);
+        let left = length.saturating_sub(passed).max(at_least);
         if left.is_zero() {
             return;
         }
@@ -57,12 +59,15 @@ async fn heard(socket: std::io::Result<UnixDatagram>) -> std::io::Result<()> {
     let socket = socket?;
     let mut digits = [0; 32];
     loop {
-        let length = socket.recv(&mut digits).await?;
+        let (length, from) = socket.recv_from(&mut digits).await?;
         let digits = String::from_utf8_lossy(&digits[..length]);
         if let Ok(millis) = digits.parse::<Millis>() {
             MOVED.fetch_add(millis, Ordering::Relaxed);
             NEWS.notify(usize::MAX);
             super::NEWS.notify(usize::MAX);
+        }
+        if let Some(path) = from.as_pathname() {
+            socket.send_to(&[], path).await?;
         }
     }
 }

@@ -82,6 +82,13 @@ async fn in_time(
     done.or(late).await
 }
 
+/// The client's words for a step that was taken before, or is being taken (`passkey::flow`).
+const TWICE: [&str; 3] = [
+    "is already in progress",
+    "without an active session",
+    "before the verification stage",
+];
+
 /// What the client says is text, also where it was WhatsApp's refusal.
 fn failure(error: &PasskeyError, refused: &'static str) -> SessionError {
     let text = error.to_string();
@@ -90,6 +97,7 @@ fn failure(error: &PasskeyError, refused: &'static str) -> SessionError {
             code,
             words: refused,
         },
+        None if TWICE.iter().any(|words| text.contains(words)) => SessionError::PasskeyTwice,
         None => SessionError::Passkey(text),
     }
 }
@@ -142,6 +150,8 @@ mod tests {
             matches!(refused, SessionError::PairingRefused { code: 401, words } if words == "no"),
             "{refused}"
         );
+        let twice = PasskeyError::Flow("confirmation without an active session".into());
+        assert!(matches!(failure(&twice, "no"), SessionError::PasskeyTwice));
         let lost = PasskeyError::Flow("client is not connected".into());
         assert!(matches!(failure(&lost, "no"), SessionError::Passkey(_)));
         assert_eq!(refusal_in("server error response: code=x"), None);

@@ -131,7 +131,7 @@ impl Runtime for SmolRuntime {
     }
 
     fn sleep(&self, duration: Duration) -> Job {
-        Box::pin(clock::sleep(duration))
+        Box::pin(clock::sleep_on_line(duration))
     }
 
     fn spawn_blocking(&self, job: Box<dyn FnOnce() + Send>) -> Job {

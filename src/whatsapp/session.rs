@@ -199,6 +199,9 @@ pub enum SessionError {
     Setup(#[source] anyhow::Error),
     #[error("no pairing code: {0}")]
     PairingCode(String),
+    /// The passkey was shown already, or its code confirmed.
+    #[error("the passkey is on its way already")]
+    PasskeyTwice,
     /// A passkey could not be shown, or its code confirmed.
     #[error("the passkey: {0}")]
     Passkey(String),

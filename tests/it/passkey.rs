@@ -82,14 +82,26 @@ impl Linking {
         world.post(&self.server, &path, &json!({})).expect(200);
     }
 
-    /// So many seconds pass, in steps that the QR codes' task takes one by one.
-    fn passes(&self, world: &World, seconds: u64) {
-        for _ in 0..seconds.div_ceil(20) {
-            self.time.passes(Duration::from_secs(20));
-            for _ in 0..3 {
-                self.status(world);
-            }
+    /// So much time passes that an account which waits for its scan has gone through all codes of a connection, some
+    /// 160 s, and shows the next one's: 200 s.
+    fn codes_run_out(&self, world: &World) {
+        let other = json!({"id": "bob"});
+        world.post(&self.server, "/accounts", &other).expect(201);
+        let code = |before: &str| {
+            eventually("bob's next code", || {
+                let status = world.get(&self.server, "/accounts/bob/status");
+                let code = status["qr"].as_str().filter(|code| *code != before);
+                code.map(str::to_owned)
+            })
+        };
+        let mut shown = code("");
+        for seconds in [61, 21, 21, 21, 21, 21] {
+            self.time.passes(Duration::from_secs(seconds));
+            shown = code(&shown);
         }
+        self.time.passes(Duration::from_secs(34));
+        let gone = world.api(&self.server, "DELETE", "/accounts/bob", None);
+        gone.expect(200);
     }
 
     fn states(&self, world: &World) -> Vec<String> {
@@ -184,7 +196,7 @@ fn a_passkey_links_an_account_200_s_after_the_scan() {
     let refused = world.post(server, PASSKEY, &stranger).expect(400);
     assert_eq!(refused["code"], 401, "{refused}");
 
-    linking.passes(&world, 200);
+    linking.codes_run_out(&world);
     let asked = described(&world, server, "GET", "/accounts/{id}/passkey", None);
     assert_eq!(
         asked["options"]["publicKey"]["challenge"], challenge,
@@ -233,7 +245,6 @@ fn a_passkey_is_asked_for_behind_a_phone_code_too() {
     let entered = world.admin("POST", "/mock-phone/enter-code", Some(&entered));
     assert_eq!(entered.expect_success()["passkey"], "required");
     let asked = linking.asked(&world);
-    linking.passes(&world, 200);
     linking.answer(&world, &asked);
     linking.code(&world);
     linking.confirm(&world);
@@ -253,7 +264,7 @@ fn each_way_in_which_a_passkey_fails_is_said_and_a_new_code_follows() {
         ("identity", "could not agree"),
         ("nonce", "could not agree"),
         ("request", "did not accept its keys"),
-        ("phone", "before it had accepted"),
+        ("phone", "connection to WhatsApp"),
     ];
     for (way, words) in ways {
         require(&world, Some(way));
@@ -270,7 +281,7 @@ fn each_way_in_which_a_passkey_fails_is_said_and_a_new_code_follows() {
     // In time it was not, and then it works.
     require(&world, None);
     let asked = linking.scan(&world);
-    linking.passes(&world, 620);
+    linking.time.passes(Duration::from_secs(620));
     eventually("the time-out", || {
         let said = linking.status(&world)["lastError"].clone();
         said.as_str()?
@@ -309,7 +320,7 @@ fn fail(world: &World, linking: &Linking, way: &str) {
         "drop" => assert!(answered.status >= 400, "{answered:?}"),
         "silence" => {
             assert_eq!(answered.expect(200)["state"], "waiting_for_phone");
-            linking.passes(world, 620);
+            linking.time.passes(Duration::from_secs(620));
         }
         "identity" | "nonce" => assert!(answered.status == 200 || answered.status == 404),
         "request" | "phone" => {
@@ -317,8 +328,11 @@ fn fail(world: &World, linking: &Linking, way: &str) {
             linking.code(world);
             let path = format!("{PASSKEY}/confirm");
             let confirmed = world.post(server, &path, &json!({}));
-            let expected = if way == "request" { 400 } else { 200 };
-            confirmed.expect(expected);
+            match way {
+                "request" => assert_eq!(confirmed.status, 400, "{confirmed:?}"),
+                // The connection's end may overtake the answer in front of it.
+                _ => assert!([200, 500].contains(&confirmed.status), "{confirmed:?}"),
+            }
         }
         other => panic!("{other}"),
     }

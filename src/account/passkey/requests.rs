@@ -86,6 +86,9 @@ impl Accounts {
             // Before it is sent: WhatsApp links the device as soon as it has the keys.
             let status = accounts.passkey_turn(&owned, Turn::Confirmed).await?;
             if let Err(error) = session.confirm_passkey().await {
+                if matches!(error, SessionError::PasskeyTwice) {
+                    return Err(AccountError::PasskeyNotNow(CONFIRMED));
+                }
                 let error = refusal(error);
                 let turn = Turn::Failed(error.to_string());
                 accounts.passkey_turn(&owned, turn).await?;
@@ -124,9 +127,7 @@ fn refusal(error: SessionError) -> AccountError {
         SessionError::PairingRefused { code, words } => {
             AccountError::PairingRefused { code, words }
         }
-        SessionError::Passkey(words) if words.contains("in progress") => {
-            AccountError::PasskeyNotNow(NOT_NOW)
-        }
+        SessionError::PasskeyTwice => AccountError::PasskeyNotNow(NOT_NOW),
         SessionError::Passkey(_) | SessionError::Setup(_) | SessionError::PairingCode(_) => {
             AccountError::Session(error.to_string())
         }

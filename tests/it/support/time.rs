@@ -4,27 +4,40 @@ use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::ServerOptions;
+use super::{DEADLINE, ServerOptions};
 
 /// Moves the clocks of the server that was started with these options.
-pub struct Time(PathBuf);
+pub struct Time {
+    server: PathBuf,
+    own: UnixDatagram,
+}
 
 impl Time {
     /// To be called before the server is started. A released binary knows nothing of it.
     pub fn of(options: &mut ServerOptions) -> Time {
-        let path = options.data.parent().expect("a parent").join("time");
-        // Of a server before this one.
-        let _ = std::fs::remove_file(&path);
-        let variable = ("WILDCAT_TEST_CLOCK".to_owned(), path.display().to_string());
+        let directory = options.data.parent().expect("a parent");
+        let (server, own) = (directory.join("time"), directory.join("time-of-test"));
+        for of_one_before in [&server, &own] {
+            let _ = std::fs::remove_file(of_one_before);
+        }
+        let variable = (
+            "WILDCAT_TEST_CLOCK".to_owned(),
+            server.display().to_string(),
+        );
         options.env.push(variable);
-        Time(path)
+        let own = UnixDatagram::bind(own).expect("a socket");
+        own.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+        Time { server, own }
     }
 
-    /// So much time passes at once: pauses end that were shorter, and stamps are later. Requests, sockets
-    /// and the simulator do not notice.
+    /// So much time passes at once, and has passed when this returns: pauses end that were shorter, and stamps are
+    /// later. Requests, sockets and the simulator do not notice; what the client of WhatsApp sleeps lasts a second
+    /// at least, so that what it waits for can come.
     pub fn passes(&self, length: Duration) {
         let millis = length.as_millis().to_string();
-        let socket = UnixDatagram::unbound().expect("a socket");
-        socket.send_to(millis.as_bytes(), &self.0).expect("sent");
+        self.own
+            .send_to(millis.as_bytes(), &self.server)
+            .expect("sent");
+        self.own.recv(&mut [0]).expect("it has passed");
     }
 }

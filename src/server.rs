@@ -23,7 +23,9 @@ use crate::store::{self, Store, StoreError};
 use crate::systemd::Manager;
 use crate::upkeep::{self, Policy};
 use crate::webhook::{Deliveries, DeliverySettings, Retry};
-use crate::whatsapp::{self, MediaPolicy, Patience, SurfHttpClient, Wiring, WsTransportFactory};
+use crate::whatsapp::{
+    self, MediaPolicy, Patience, SurfHttpClient, Versions, Wiring, WsTransportFactory,
+};
 use crate::{clock, console};
 
 /// How long requests in flight may take after the signal to stop.
@@ -163,6 +165,29 @@ impl Server {
             .map_err(listen_error)?;
         let address = listener.local_addr().map_err(listen_error)?;
 
+        let http = Arc::new(SurfHttpClient::new(
+            net::http::client(
+                net::http::Limits {
+                    timeout: config.whatsapp.timeout,
+                    max_body: MAX_WHATSAPP_ANSWER,
+                    max_idle: 1,
+                    idle_timeout: IDLE_CONNECTION,
+                },
+                tls.clone(),
+                Arc::clone(&executor),
+            ),
+            net::http::client(
+                net::http::Limits {
+                    timeout: MEDIA_TRANSFER,
+                    max_body: MAX_MEDIUM,
+                    max_idle: 1,
+                    idle_timeout: IDLE_CONNECTION,
+                },
+                tls.clone(),
+                Arc::clone(&executor),
+            ),
+            config.media.patience,
+        ));
         let space = Space::default();
         let wiring = Wiring {
             store: store.clone(),
@@ -173,30 +198,13 @@ impl Server {
                 Arc::clone(&executor),
                 config.whatsapp.timeout,
             )),
-            http: Arc::new(SurfHttpClient::new(
-                net::http::client(
-                    net::http::Limits {
-                        timeout: config.whatsapp.timeout,
-                        max_body: MAX_WHATSAPP_ANSWER,
-                        max_idle: 1,
-                        idle_timeout: IDLE_CONNECTION,
-                    },
-                    tls.clone(),
-                    Arc::clone(&executor),
-                ),
-                net::http::client(
-                    net::http::Limits {
-                        timeout: MEDIA_TRANSFER,
-                        max_body: MAX_MEDIUM,
-                        max_idle: 1,
-                        idle_timeout: IDLE_CONNECTION,
-                    },
-                    tls.clone(),
-                    Arc::clone(&executor),
-                ),
-                config.media.patience,
-            )),
-            version: config.whatsapp.version,
+            versions: Versions::open(
+                config.whatsapp.version,
+                http.clone(),
+                &config.whatsapp.url,
+                store.clone(),
+            )?,
+            http,
             device_name: config.whatsapp.device_name.clone(),
             spool: spool.clone(),
             files: files.clone(),
@@ -213,7 +221,7 @@ impl Server {
             history_days: config.history.days,
             patience: Patience {
                 silence: config.whatsapp.silence,
-                // The version, the connection, the handshake.
+                // The connection, the handshake, the login.
                 login: 3 * config.whatsapp.timeout,
             },
         };

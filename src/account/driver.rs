@@ -556,6 +556,7 @@ impl Driver {
             SessionNews::LoggedOut(words) => self.feed(Input::LoggedOut(words)).await,
             SessionNews::Banned(words) => self.feed(Input::Banned(words)).await,
             SessionNews::Unwelcome(words) => self.feed(Input::Unwelcome(words)).await,
+            SessionNews::Outdated(outdated) => self.feed(Input::Outdated(outdated)).await,
             SessionNews::Replaced => self.feed(Input::Replaced).await,
             SessionNews::Limit(told) => {
                 if let Err(error) = self.sending.learn(told).await {

@@ -7,7 +7,9 @@
 mod passkey;
 
 use crate::clock::Millis;
+use crate::whatsapp::Outdated;
 
+use super::outdated;
 use super::passkey::{Exchange, Told, Turn};
 use super::types::Status;
 
@@ -89,6 +91,8 @@ pub enum Input {
     Banned(String),
     /// WhatsApp refuses to serve this client as it is, in words.
     Unwelcome(String),
+    /// WhatsApp does not accept the version of WhatsApp Web that was claimed.
+    Outdated(Outdated),
     /// Another program opened the same account.
     Replaced,
     /// The session's run is over; why, if it is known.
@@ -137,6 +141,8 @@ pub struct Machine {
     paired: bool,
     /// Failures since the last login.
     failures: u32,
+    /// Refusals of the version since the last login.
+    outdated: u32,
     /// Sets of QR codes shown without a scan.
     qr_sets: u32,
     /// The passkey that WhatsApp asks the running session for.
@@ -158,6 +164,7 @@ enum Verdict {
     Banned(String),
     Unwelcome(String),
     Unlinkable(String),
+    Outdated(Outdated),
     Replaced,
     QrExhausted,
     /// WhatsApp restarts the stream after pairing (stream error 515).
@@ -173,6 +180,7 @@ impl Machine {
             since,
             paired,
             failures: 0,
+            outdated: 0,
             qr_sets: 0,
             passkey: None,
             passkey_trouble: None,
@@ -280,6 +288,7 @@ impl Machine {
             Input::LoggedOut(words) => self.verdict(Verdict::LoggedOut(words)),
             Input::Banned(words) => self.verdict(Verdict::Banned(words)),
             Input::Unwelcome(words) => self.verdict(Verdict::Unwelcome(words)),
+            Input::Outdated(outdated) => self.verdict(Verdict::Outdated(outdated)),
             Input::Replaced => self.verdict(Verdict::Replaced),
             Input::Ended(error) => self.ended(error, now, random),
         };
@@ -320,6 +329,7 @@ impl Machine {
             Phase::Stopped(stopped) => {
                 let forget = matches!(stopped, Stopped::LoggedOut(_));
                 self.failures = 0;
+                self.outdated = 0;
                 self.qr_sets = 0;
                 self.last_error = None;
                 self.passkey_trouble = None;
@@ -380,6 +390,7 @@ impl Machine {
                 *qr = Some(code.clone());
                 // WhatsApp gave it: whatever kept it away is over.
                 self.last_error = None;
+                self.outdated = 0;
                 vec![Action::ShowQr(code)]
             }
             Phase::Stopped(_)
@@ -400,6 +411,7 @@ impl Machine {
         if let Phase::Connecting { .. } = self.phase {
             self.phase = Phase::Connected;
             self.paired = true;
+            self.outdated = 0;
             self.qr_sets = 0;
             self.new_pairing = false;
             self.last_error = None;
@@ -458,6 +470,18 @@ impl Machine {
                 self.failures += 1;
                 self.last_error = Some(words);
                 self.wait(now + LONGEST_PAUSE)
+            }
+            (_, Some(Verdict::Outdated(refusal))) => {
+                self.failures += 1;
+                self.outdated = self.outdated.saturating_add(1);
+                self.last_error = Some(refusal.words);
+                match outdated::pause(self.outdated, refusal.can_look_up, random) {
+                    0 => {
+                        self.phase = Phase::Connecting { qr: None };
+                        vec![Action::Run]
+                    }
+                    pause => self.wait(now + pause),
+                }
             }
             (_, Some(Verdict::QrExhausted)) => {
                 self.qr_sets += 1;

@@ -13,6 +13,7 @@ mod media;
 mod messaging;
 mod once;
 mod outbox;
+mod outdated;
 mod pace;
 mod passkey;
 mod progress;

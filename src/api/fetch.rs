@@ -11,10 +11,10 @@ use percent_encoding::percent_decode_str;
 
 use super::error::ApiError;
 use super::file_name;
-use super::inflate::{Coding, Inflater};
 use super::input::Fields;
 use super::upload::{Received, Room, Writing, too_large};
 use crate::net::http::{self, HttpError};
+use crate::net::inflate::{Coding, Inflater};
 
 /// The piece in which an answer is read, in bytes.
 const PIECE: usize = 32 * 1024;

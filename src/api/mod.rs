@@ -19,7 +19,6 @@ pub mod fuzzing;
 mod headers;
 mod health;
 mod http1;
-mod inflate;
 mod input;
 mod manner;
 mod media;

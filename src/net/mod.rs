@@ -5,6 +5,7 @@
 pub mod chunked;
 pub mod dial;
 pub mod http;
+pub(crate) mod inflate;
 pub mod reach;
 pub mod tls;
 pub mod ws;

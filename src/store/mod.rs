@@ -6,8 +6,8 @@
 //!   future resolves when the job is on disk. So no `.await` can happen within a transaction, two
 //!   write transactions can never wait for each other, and no sync runs on the event thread.
 //! - The tables are typed functions, a file a group: [`accounts`], [`messages`], [`media`],
-//!   [`outbox`], [`strangers`], [`idempotency`], [`events`], [`usernames`], [`webhooks`], [`dead_letters`], and
-//!   [`signal`], which holds the WhatsApp backend's rows as bytes. Reading
+//!   [`outbox`], [`strangers`], [`idempotency`], [`events`], [`usernames`], [`webhooks`], [`dead_letters`],
+//!   [`web_version`], and [`signal`], which holds the WhatsApp backend's rows as bytes. Reading
 //!   functions take a [`ReadTx`], which a job gets by [`WriteTx::view`]; writing ones a
 //!   [`WriteTx`], so several of them make one atomic step.
 //!
@@ -33,6 +33,7 @@ pub mod signal;
 pub mod strangers;
 mod tx;
 pub mod usernames;
+pub mod web_version;
 pub mod webhooks;
 mod width;
 mod writer;

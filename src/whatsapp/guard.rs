@@ -1,8 +1,8 @@
-//! The way of a session's client to HTTP. What it asks for goes to WhatsApp's own host, and to the media servers
-//! that WhatsApp has named to this session: a medium's path is its sender's, and a token goes along.
+//! The way of a session's client to HTTP. What it asks for goes to the media servers that WhatsApp has named to this
+//! session: a medium's path is its sender's, and a token goes along. WhatsApp's version is none of its business:
+//! `version` asks for it.
 
 use std::io::{self, Read};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
@@ -15,11 +15,8 @@ use whatsapp_rust::mediaconn::MediaConn;
 use whatsapp_rust::wacore::net::{StreamingHttpResponse, UploadBody};
 use whatsapp_rust::{Client, async_trait};
 
-use super::news::Trouble;
-use super::remote::{self, Hosts};
+use super::remote::Hosts;
 
-/// Where the client asks for WhatsApp's version.
-const WHATSAPP: &str = "web.whatsapp.com";
 /// What the client fetches for itself, into memory: pieces of the history, snapshots of the app state. In bytes.
 const MAX_IN_MEMORY: u64 = 64 << 20;
 /// How long WhatsApp may take to name its media servers once more.
@@ -37,34 +34,25 @@ pub struct TooLong {
 #[error("the address is not at WhatsApp's media servers")]
 pub struct Elsewhere;
 
-/// The one HTTP client of all sessions, as one session may use it. Before the login the client asks for WhatsApp's
-/// version, without which nothing connects: why that failed the session remembers. Clones share all.
+/// The one HTTP client of all sessions, as one session may use it. Clones share all.
 #[derive(Clone)]
 pub struct GuardedHttp {
     inner: Arc<dyn HttpClient>,
-    trouble: Trouble,
-    is_live: Arc<AtomicBool>,
     /// Asked which media servers there are.
     client: Arc<OnceLock<Weak<Client>>>,
     hosts: Arc<Mutex<Hosts>>,
 }
 
 impl GuardedHttp {
-    pub fn new(
-        inner: Arc<dyn HttpClient>,
-        trouble: Trouble,
-        is_live: Arc<AtomicBool>,
-    ) -> GuardedHttp {
+    pub fn new(inner: Arc<dyn HttpClient>) -> GuardedHttp {
         GuardedHttp {
             inner,
-            trouble,
-            is_live,
             client: Arc::default(),
             hosts: Arc::default(),
         }
     }
 
-    /// Says whose client this is. Before that, only WhatsApp's own host is asked.
+    /// Says whose client this is. Before that, nothing is asked.
     pub fn serves(&self, client: &Arc<Client>) {
         // The first one counts; there is no second.
         let _ = self.client.set(Arc::downgrade(client));
@@ -121,28 +109,11 @@ impl GuardedHttp {
     }
 }
 
-/// Whether an address is at the host where WhatsApp tells its version.
-fn is_whatsapp(url: &str) -> bool {
-    Url::parse(url)
-        .ok()
-        .and_then(|url| remote::place(&url))
-        .is_some_and(|(host, port)| host == WHATSAPP && port == 443)
-}
-
 #[async_trait]
 impl HttpClient for GuardedHttp {
     async fn execute(&self, request: HttpRequest) -> anyhow::Result<HttpResponse> {
-        if !is_whatsapp(&request.url) {
-            self.check(&request.url).await?;
-        }
-        let answer = self.inner.execute(request).await;
-        if let Err(error) = &answer
-            && !self.is_live.load(Ordering::Relaxed)
-        {
-            self.trouble
-                .note(format!("WhatsApp is out of reach: {error:#}"));
-        }
-        answer
+        self.check(&request.url).await?;
+        self.inner.execute(request).await
     }
 
     fn supports_streaming(&self) -> bool {
@@ -229,7 +200,7 @@ mod tests {
 
     #[test]
     fn whatever_the_client_asks_for_goes_to_whatsapp() {
-        let http = GuardedHttp::new(Arc::new(Careless), Trouble::default(), Arc::default());
+        let http = GuardedHttp::new(Arc::new(Careless));
         http.hosts().learn("mmg.whatsapp.net");
         let asked = |url: &str| {
             let get = || HttpRequest::get(url);
@@ -240,14 +211,12 @@ mod tests {
             ]
         };
         assert_eq!(asked("https://mmg.whatsapp.net/v/x?auth=y"), [true; 3]);
-        let version = "https://web.whatsapp.com/sw.js";
-        assert_eq!(asked(version), [true, false, false]);
         for evil in [
             "https://mmg.whatsapp.net@127.0.0.1:8443/x?auth=y",
             "https://mmg.whatsapp.net:1@127.0.0.1:8443/x",
             "https://mmg.whatsapp.net.evil.example/x",
             "https://mmg.whatsapp.net:8443/x",
-            "https://web.whatsapp.com:8443/x",
+            "https://web.whatsapp.com/sw.js",
             "https://web.whatsapp.com@evil.example/x",
             "http://mmg.whatsapp.net/x",
             "nonsense",

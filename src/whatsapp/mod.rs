@@ -31,6 +31,7 @@ mod silence;
 mod stale;
 mod transport;
 mod usernames;
+mod version;
 
 use whatsapp_rust::wacore::time::{TimeProvider, set_time_provider};
 
@@ -54,6 +55,7 @@ pub use session::{
 pub use silence::Patience;
 pub use transport::WsTransportFactory;
 pub use usernames::NameHolder;
+pub use version::{Outdated, Versions};
 
 /// The client's module that says at each attempt, for days, that it cannot connect. The account's driver
 /// says it once, and why.

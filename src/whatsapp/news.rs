@@ -27,6 +27,7 @@ use super::repair::Repairs;
 use super::restriction::{self, Told};
 use super::session::Ack;
 use super::usernames;
+use super::version::{Outdated, Spoken};
 
 /// News that may wait for the driver; past [`NEWS_FOR_STATE`] receipts are dropped, so that what
 /// changes the account's state always finds room.
@@ -90,6 +91,8 @@ pub enum SessionNews {
     Banned(String),
     /// WhatsApp will not serve this client as it is, in words.
     Unwelcome(String),
+    /// WhatsApp does not accept the version of WhatsApp Web that was claimed.
+    Outdated(Outdated),
     /// The same account was opened elsewhere.
     Replaced,
     PushName(String),
@@ -133,6 +136,7 @@ pub struct Ears {
     pub sender: NewsSender,
     pub acks: Acks,
     pub trouble: Trouble,
+    pub spoken: Spoken,
     /// Whether the client has what the server kept for it, and takes each message as it comes.
     pub is_live: Arc<AtomicBool>,
     pub inbox: Inbox,
@@ -274,6 +278,7 @@ impl EventHandler for Ears {
             // Each stanza, before the client looks at it.
             Event::RawNode(node) => {
                 self.repairs.hear(node.get());
+                self.spoken.hear(node.get());
                 let said = usernames::on_stanza(node.get());
                 said.of_message
                     .into_iter()
@@ -332,11 +337,7 @@ impl EventHandler for Ears {
                 spoken(ban.expire.num_seconds()),
                 ban.message.clone().unwrap_or_else(|| ban.code.to_string())
             ))),
-            Event::ClientOutdated(_) => self.tell(SessionNews::Unwelcome(
-                "WhatsApp no longer accepts this version of WhatsApp Web: update wildcat, or set \
-                 whatsapp.version"
-                    .into(),
-            )),
+            Event::ClientOutdated(_) => self.tell(SessionNews::Outdated(self.spoken.refused())),
             Event::ConnectFailure(failure) => {
                 let words = format!(
                     "WhatsApp refused the connection: {}",

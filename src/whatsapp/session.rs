@@ -15,6 +15,7 @@ use whatsapp_rust::send::SendOptions;
 use whatsapp_rust::transport::{Transport, TransportEvent, TransportFactory};
 use whatsapp_rust::wacore::pair_code::PairCodeRejection;
 use whatsapp_rust::wacore::request::RequestUtils;
+use whatsapp_rust::wacore::runtime::wait_for_shutdown;
 use whatsapp_rust::wacore::store::DevicePropsOverride;
 use whatsapp_rust::wacore::store::device::default_history_sync_config;
 use whatsapp_rust::wacore::store::traits::ProtocolStore as _;
@@ -53,6 +54,7 @@ use super::repair::Repairs;
 use super::silence::{Patience, until_deaf};
 use super::stale::Stale;
 use super::usernames::Heard;
+use super::version::{Spoken, Versions};
 
 /// How long a message may take, from its encryption to the server's ack. Shorter than the usual
 /// time for a request (`server.request_timeout`), so that the caller hears what became of it.
@@ -85,8 +87,8 @@ pub struct Wiring {
     pub executor: Arc<Executor>,
     pub transport: Arc<dyn TransportFactory>,
     pub http: Arc<dyn HttpClient>,
-    /// The WhatsApp Web version to claim; `None` asks WhatsApp for the current one.
-    pub version: Option<(u32, u32, u32)>,
+    /// The WhatsApp Web version to claim.
+    pub versions: Versions,
     /// What the phone's list of linked devices shows.
     pub device_name: String,
     /// Where files are on their way.
@@ -234,6 +236,7 @@ pub struct Session {
     stale: Stale,
     acks: Acks,
     trouble: Trouble,
+    spoken: Spoken,
     patience: Patience,
     codes: Codes,
     /// Ends whatever of the client still runs.
@@ -262,6 +265,7 @@ impl Session {
         let stop = Shutdown::new();
         let acks = Acks::default();
         let trouble = Trouble::default();
+        let spoken = Spoken::new(wiring.versions.clone());
         // What an earlier session of this account was writing when it ended is on disk by then.
         wiring
             .store
@@ -300,6 +304,7 @@ impl Session {
             },
             acks: acks.clone(),
             trouble: trouble.clone(),
+            spoken: spoken.clone(),
             is_live: Arc::clone(&is_live),
             inbox: inbox.clone(),
             executor: wiring.executor.clone(),
@@ -323,12 +328,12 @@ impl Session {
             // Pieces that a stop or a power cut left unread.
             ears.history.read_in_background(&wiring.executor);
         }
-        let http = GuardedHttp::new(wiring.http.clone(), trouble.clone(), Arc::clone(&is_live));
+        let http = GuardedHttp::new(wiring.http.clone());
         let days = match wiring.history_days {
             0 => TOKENS_DAYS,
             days => days,
         };
-        let mut builder = Bot::builder()
+        let builder = Bot::builder()
             .with_backend(backend.clone())
             .with_transport_factory(NotingTransport {
                 inner: wiring.transport.clone(),
@@ -368,9 +373,6 @@ impl Session {
                         ..default_history_sync_config()
                     }),
             );
-        if let Some(version) = wiring.version {
-            builder = builder.with_version(version);
-        }
         let bot = builder
             .build()
             .await
@@ -408,6 +410,7 @@ impl Session {
             first_run: Mutex::new(Some(bot)),
             acks,
             trouble,
+            spoken,
             patience: wiring.patience,
             codes,
             stop,
@@ -418,6 +421,10 @@ impl Session {
     /// Connects and stays until the connection ends. Returns what went wrong, if that is known.
     pub async fn run(&self) -> Option<String> {
         self.trouble.take();
+        let ending = self.client.shutdown_signal();
+        let ended = wait_for_shutdown(&ending);
+        // A client that is told to end meanwhile does not run any more.
+        self.spoken.teach(&self.client).or(ended).await;
         self.codes.begin();
         let bot = self
             .first_run

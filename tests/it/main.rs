@@ -49,6 +49,7 @@ mod tidy;
 mod two_accounts;
 mod upgrades;
 mod usernames;
+mod version;
 mod waiting;
 mod wear;
 mod webhooks;

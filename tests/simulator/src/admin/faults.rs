@@ -9,7 +9,7 @@ use super::{AdminError, Answer};
 use crate::media::Missing;
 use crate::phone::Hosted;
 use crate::service::{
-    Demand, Failure, Fault, FaultKind, LoginFailure, Place, Service, TransferFault,
+    Demand, Failure, Fault, FaultKind, LoginFailure, PageFault, Place, Service, TransferFault,
 };
 
 /// The longest delay a fault may make.
@@ -47,6 +47,8 @@ pub(super) struct Request {
     hosted: Option<Which>,
     /// Where `require-passkey` goes wrong; nowhere if absent.
     fails: Option<Fails>,
+    /// What `version-page` makes of the page.
+    page: Option<PageFault>,
     /// When `drop-connections` drops.
     #[serde(default)]
     on: On,
@@ -90,6 +92,7 @@ enum Kind {
     RequirePasskey,
     LoginFailure,
     Latency,
+    VersionPage,
 }
 
 #[derive(Deserialize, Clone, Copy, PartialEq)]
@@ -229,6 +232,7 @@ fn lasting(body: &Request) -> Result<FaultKind, AdminError> {
             expire: body.expire,
         }),
         Kind::Latency => FaultKind::Latency(delay(body)?),
+        Kind::VersionPage => FaultKind::VersionPage(required(body.page, "page")?, body.code),
         Kind::Clear | Kind::HalfOpen | Kind::StreamError | Kind::ExpireMedia => {
             return Err(AdminError::Bad("this fault happens at once".to_owned()));
         }

@@ -289,6 +289,14 @@ async fn handle(hub: &Hub, request: &mut Request) -> Answer {
             hub.with(Service::clear_faults);
             Ok(json!({}))
         }
+        (Method::Post, ["versions"]) => {
+            let change = json_body(request).await?;
+            Ok(hub.with(|service| {
+                service.change_versions(&change);
+                service.versions_json()
+            }))
+        }
+        (Method::Get, ["versions"]) => Ok(hub.with(|service| service.versions_json())),
         (Method::Get, ["stanzas"]) => Ok(hub.with(|service| service.trace().to_json())),
         _ => Err(AdminError::NoEndpoint),
     }

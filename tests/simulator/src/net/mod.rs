@@ -3,6 +3,7 @@
 mod chat;
 mod faulty;
 mod media;
+mod page;
 mod power;
 mod stream;
 
@@ -266,7 +267,10 @@ async fn http(mut io: Shared<Replayed<TlsStream<TcpStream>>>, hub: &Hub) -> anyh
         let method = request.method();
         let response = match media::respond(hub, &mut request).await? {
             Some(response) => response,
-            None => admin::respond(hub, request).await,
+            None => match page::respond(hub, &request).await? {
+                Some(response) => response,
+                None => admin::respond(hub, request).await,
+            },
         };
         let mut response = async_h1::server::Encoder::new(response, method);
         futures_lite::io::copy(&mut response, &mut io).await?;

@@ -7,7 +7,7 @@ use wacore_binary::{Node, NodeContent};
 
 use super::login::{LoginFailure, Stage};
 use super::passkey::Demand;
-use super::{ConnId, Service};
+use super::{ConnId, PageFault, Service};
 use crate::directory::DeviceAddr;
 use crate::media::auth_in;
 use crate::phone::Hosted;
@@ -64,6 +64,8 @@ pub enum FaultKind {
     FailLogin(LoginFailure),
     /// Everything to clients comes late.
     Latency(Duration),
+    /// The page that names the current version goes wrong, with this HTTP status if it is refused.
+    VersionPage(PageFault, Option<u16>),
 }
 
 /// How the transfer of a file goes wrong.
@@ -302,6 +304,15 @@ impl Faults {
 }
 
 impl Service {
+    /// What a fault wants of the version page.
+    pub fn page_fault(&mut self) -> Option<(PageFault, Option<u16>)> {
+        // The page is the same for every number.
+        self.faults.take("", |kind| match kind {
+            FaultKind::VersionPage(fault, code) => Some((*fault, *code)),
+            _ => None,
+        })
+    }
+
     /// What a fault wants of this upload.
     pub fn upload_fault(&mut self, number: &str) -> Option<TransferFault> {
         self.faults.take(number, |kind| match kind {

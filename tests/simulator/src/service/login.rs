@@ -107,6 +107,10 @@ impl Service {
     }
 
     fn admit(&mut self, id: ConnId, noise_key: [u8; 32], payload: &ClientPayload) {
+        if !self.serves_version(payload) {
+            self.refuse_login(id, &LoginFailure::plain(405));
+            return;
+        }
         if let Some(data) = payload.device_pairing_data.as_option() {
             match registration_keys(data) {
                 Ok(keys) => {
@@ -184,6 +188,9 @@ impl Service {
             id,
             ib(NodeBuilder::new("edge_routing").children([routing]).build()),
         );
+        if let Some(notice) = self.expiration() {
+            self.send(id, notice);
+        }
         if !passive {
             self.begin_delivery(id, &addr);
         }

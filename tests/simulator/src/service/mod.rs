@@ -24,6 +24,7 @@ mod presence;
 mod receipt;
 mod trace;
 mod usernames;
+mod version;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::rc::Rc;
@@ -53,12 +54,14 @@ pub use pairing::{PairError, Paired, Pairing};
 pub use passkey::{Demand, Failure, Passkey};
 pub use past::PastRequest;
 pub use people::PeopleError;
+pub use version::PageFault;
 
 use faults::Faults;
 use login::Stage;
 use node::{attr, jid_attr};
 use outbox::Deliver;
 use trace::{Direction, Trace};
+use version::Versions;
 
 /// Names a connection for as long as the simulator runs.
 pub type ConnId = u64;
@@ -113,6 +116,7 @@ pub struct Service {
     delivered: HashMap<String, ConnId>,
     delivered_order: VecDeque<String>,
     faults: Faults,
+    versions: Versions,
     trace: Trace,
     changed: Rc<Event>,
     serial: u64,
@@ -140,6 +144,7 @@ impl Service {
             delivered: HashMap::new(),
             delivered_order: VecDeque::new(),
             faults: Faults::default(),
+            versions: Versions::default(),
             trace: Trace::new(log),
             changed: Rc::new(Event::new()),
             serial: 0,

@@ -1,0 +1,250 @@
+//! The version of WhatsApp Web that this server calls itself: looked up once for all accounts, kept in the store,
+//! used until WhatsApp names a newer one. The client's own lookup, one for each account and without which
+//! it does not connect, is never reached: it is told the version before each run.
+
+mod known;
+mod page;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_lite::FutureExt as _;
+use http_types::Url;
+use whatsapp_rust::Client;
+use whatsapp_rust::http::{HttpClient, HttpRequest};
+use whatsapp_rust::store::commands::DeviceCommand;
+use whatsapp_rust::wacore_binary::NodeRef;
+
+use crate::clock::{self, Millis};
+use crate::store::{Store, StoreError, web_version};
+
+use known::Known;
+use page::Unknown;
+
+/// The version of this release: the last resort where WhatsApp cannot be asked and never was. WhatsApp accepts
+/// one for some months. To be set anew for each release, to what `https://web.whatsapp.com/sw.js` names.
+const BUILT_IN: Version = Version((2, 3000, 1_045_649_367));
+/// How long WhatsApp may take to name its version: accounts wait for that before they connect.
+const LOOKUP: Duration = Duration::from_secs(10);
+/// The client asks by itself when what it was told is a day old. It never is.
+const TOLD_AGAIN: i64 = 12 * 60 * 60_000;
+
+/// A version of WhatsApp Web.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version(pub (u32, u32, u32));
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (primary, secondary, revision) = self.0;
+        write!(f, "{primary}.{secondary}.{revision}")
+    }
+}
+
+/// The one owner of what is known of the version. Clones share all.
+#[derive(Clone)]
+pub struct Versions(Arc<Shared>);
+
+struct Shared {
+    /// What the configuration says; then nothing is looked up.
+    fixed: Option<Version>,
+    http: Arc<dyn HttpClient>,
+    /// Where WhatsApp names its version.
+    page: Url,
+    store: Store,
+    known: Mutex<Known>,
+    /// Held by the one that looks it up; others wait for what it finds.
+    looking: smol::lock::Mutex<()>,
+}
+
+impl Versions {
+    /// `socket` is WhatsApp's WebSocket: its host names the version.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn open(
+        fixed: Option<(u32, u32, u32)>,
+        http: Arc<dyn HttpClient>,
+        socket: &Url,
+        store: Store,
+    ) -> Result<Versions, StoreError> {
+        let found = store.read(web_version::get)?;
+        let mut page = socket.clone();
+        // Possible from wss, as the configuration has it; from anything else the lookup fails in words.
+        let _ = page.set_scheme("https");
+        page.set_path("/sw.js");
+        page.set_query(None);
+        page.set_fragment(None);
+        Ok(Versions(Arc::new(Shared {
+            fixed: fixed.map(Version),
+            http,
+            page,
+            store,
+            known: Mutex::new(Known::of(found)),
+            looking: smol::lock::Mutex::new(()),
+        })))
+    }
+
+    /// The version to connect with. Looks it up if that is due; if that fails, the best one that is known.
+    pub async fn current(&self) -> Version {
+        if let Some(fixed) = self.0.fixed {
+            return fixed;
+        }
+        let _one = self.0.looking.lock().await;
+        if self.known().is_due(clock::ticks(), clock::now()) {
+            self.look_up().await;
+        }
+        self.known().best()
+    }
+
+    async fn look_up(&self) {
+        let answer = self.ask().await;
+        let (found, version, why) = {
+            let mut known = self.known();
+            let before = (known.best(), known.failing.is_some());
+            let failure = answer.as_ref().err().map(ToString::to_string);
+            let found = known.looked_up(answer, clock::ticks(), clock::now());
+            let version = known.best();
+            if found.is_some() && version != before.0 {
+                log::info!("the current version of WhatsApp Web is {version}");
+            }
+            // Once until it works again.
+            (found, version, failure.filter(|_| !before.1))
+        };
+        if let Some(why) = why {
+            log::warn!(
+                "the current version of WhatsApp Web could not be looked up ({why}): it goes on with {version}, the \
+                 last one that is known"
+            );
+        }
+        if let Some(found) = found
+            && let Err(error) = self
+                .0
+                .store
+                .write(move |tx| web_version::put(tx, &found))
+                .await
+        {
+            log::debug!("the version of WhatsApp Web is not kept: {error}");
+        }
+    }
+
+    async fn ask(&self) -> Result<Version, Unknown> {
+        // Without these headers the page is another one.
+        let request = HttpRequest::get(self.0.page.as_str())
+            .with_header("sec-fetch-site", "none")
+            .with_header(
+                "user-agent",
+                "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36",
+            );
+        let asked = async {
+            let answer = self.0.http.execute(request).await;
+            answer.map_err(|error| Unknown::Unreachable(format!("{error:#}")))
+        };
+        let late = async {
+            smol::Timer::after(LOOKUP).await;
+            Err(Unknown::Unreachable(format!("no answer within {LOOKUP:?}")))
+        };
+        page::read(asked.or(late).await?)
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// WhatsApp has refused a version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outdated {
+    pub words: String,
+    /// Whether another one can be had without a person.
+    pub can_look_up: bool,
+}
+
+/// The version that one session speaks.
+#[derive(Clone)]
+pub struct Spoken {
+    versions: Versions,
+    version: Arc<Mutex<Version>>,
+}
+
+impl Spoken {
+    pub fn new(versions: Versions) -> Spoken {
+        Spoken {
+            versions,
+            version: Arc::new(Mutex::new(BUILT_IN)),
+        }
+    }
+
+    /// Tells the client which version to speak in its next run.
+    pub async fn teach(&self, client: &Client) {
+        let version = self.versions.current().await;
+        *self.version.lock().unwrap_or_else(PoisonError::into_inner) = version;
+        let manager = client.persistence_manager();
+        let told = manager.get_device_snapshot();
+        let is_told = version.0
+            == (
+                told.app_version_primary,
+                told.app_version_secondary,
+                told.app_version_tertiary,
+            );
+        let now = i64::try_from(clock::now()).unwrap_or(i64::MAX);
+        let is_recent =
+            (0..TOLD_AGAIN).contains(&now.saturating_sub(told.app_version_last_fetched_ms));
+        if !is_told || !is_recent {
+            let command = DeviceCommand::SetAppVersion(version.0);
+            manager.process_command(command).await;
+        }
+    }
+
+    /// WhatsApp does not accept it.
+    pub fn refused(&self) -> Outdated {
+        let version = self.get();
+        if self.versions.0.fixed.is_some() {
+            return Outdated {
+                words: format!(
+                    "WhatsApp no longer accepts version {version} of WhatsApp Web (405), which whatsapp.version sets: \
+                     remove that setting"
+                ),
+                can_look_up: false,
+            };
+        }
+        let mut known = self.versions.known();
+        known.refuse(version, clock::ticks());
+        Outdated {
+            words: known.words(version),
+            can_look_up: true,
+        }
+    }
+
+    /// Hears in a stanza when WhatsApp will no longer accept it, if it is about that (whatsapp-rust #1314).
+    pub fn hear(&self, bulletin: &NodeRef<'_>) {
+        let Some(end) = expiration(bulletin) else {
+            return;
+        };
+        let (version, end) = (self.get(), clock::iso8601(end));
+        match self.versions.0.fixed {
+            Some(_) => log::warn!(
+                "WhatsApp accepts version {version} of WhatsApp Web, which whatsapp.version sets, until {end}: \
+                 remove that setting"
+            ),
+            None => {
+                log::info!("WhatsApp accepts version {version} of WhatsApp Web until {end}");
+                self.versions.known().expire(version);
+            }
+        }
+    }
+
+    fn get(&self) -> Version {
+        *self.version.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The time in `<ib><client_expiration t="…"/></ib>`, in Unix milliseconds.
+fn expiration(bulletin: &NodeRef<'_>) -> Option<Millis> {
+    if bulletin.tag.as_ref() != "ib" {
+        return None;
+    }
+    let notice = bulletin.get_optional_child("client_expiration")?;
+    let seconds: u64 = notice.get_attr("t")?.as_str().parse().ok()?;
+    Some(seconds.saturating_mul(1_000))
+}

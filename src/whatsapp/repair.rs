@@ -81,10 +81,6 @@ impl Repairs {
         {
             return;
         }
-        log::debug!(
-            "{}: asked for and not here any more; its session is made anew",
-            asked.id
-        );
         let by = std::slice::from_ref(&asked.by);
         if let Err(error) = client.signal().delete_sessions(by).await {
             log::debug!("a session is not given up: {error}");
@@ -97,6 +93,10 @@ impl Repairs {
         {
             log::debug!("a device is not given a group's key again: {error}");
         }
+        log::debug!(
+            "{}: asked for and not here any more; the session is made anew",
+            asked.id
+        );
     }
 }
 

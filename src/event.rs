@@ -456,6 +456,8 @@ pub struct AccountChange {
     pub status: &'static str,
     pub jid: Option<String>,
     pub last_error: Option<String>,
+    /// When WhatsApp's ban is over, ISO 8601; `None` without a ban, or without an end.
+    pub banned_until: Option<String>,
     pub created_at: String,
 }
 

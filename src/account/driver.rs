@@ -17,6 +17,7 @@ use crate::store::accounts::{AccountRecord, EndReason, Ended, Wanted};
 use crate::store::{StoreError, media, probe};
 use crate::whatsapp::{Session, SessionNews, Wiring};
 
+use super::backoff;
 use super::machine::{Action, Ending, Input, Machine, Phase, Stopped};
 use super::media::Fetcher;
 use super::outbox;
@@ -42,6 +43,8 @@ const LOGGED_OUT: &str = "the account was logged out before it could be sent";
 /// What the registry asks of a driver.
 pub enum Command {
     Connect(async_channel::Sender<Status>),
+    /// Connect at that time, by [`clock::ticks`], because the server starts.
+    Start(Millis),
     Disconnect(async_channel::Sender<Status>),
     /// A step of linking with a passkey.
     Passkey(Turn, async_channel::Sender<Status>),
@@ -97,6 +100,8 @@ pub struct LiveState {
     /// The passkey that WhatsApp asks for.
     pub passkey: Option<Exchange>,
     pub last_error: Option<String>,
+    /// When the ban is over, as far as WhatsApp has said.
+    pub banned_until: Option<Millis>,
     pub paired: bool,
     pub session: Option<Arc<Session>>,
     /// Why nothing can be sent although an account wants to be connected: it waits for room on the disk.
@@ -168,7 +173,7 @@ pub fn start(
     let wiring = &fetcher.wiring;
     let (commands, inbox) = async_channel::bounded(COMMANDS);
     let (kick, kicked) = async_channel::bounded(1);
-    let machine = machine_of(record);
+    let (machine, ban) = (machine_of(record), ban_of(record));
     let live = Arc::new(Live {
         state: Mutex::new(LiveState {
             status: machine.status(),
@@ -179,6 +184,7 @@ pub fn start(
             qr: None,
             passkey: None,
             last_error: machine.last_error(),
+            banned_until: ban.and_then(|ban| ban.until),
             paired: machine.paired(),
             session: None,
             no_room: None,
@@ -213,6 +219,7 @@ pub fn start(
         fetcher: fetcher.clone(),
         id: record.id.clone(),
         number: record.number,
+        wake: machine.ban_ends(),
         machine,
         since: record.status_since,
         live: live.clone(),
@@ -225,7 +232,7 @@ pub fn start(
         run: None,
         fetching: None,
         asked: HashSet::new(),
-        wake: None,
+        ban,
         qr_shown: false,
         clock_seen: clock::taken().0,
         for_room: false,
@@ -244,11 +251,31 @@ fn machine_of(record: &AccountRecord) -> Machine {
     let words = || record.last_error.clone().unwrap_or_default();
     let stopped = match (record.ended.map(|ended| ended.reason), record.wanted) {
         (Some(EndReason::LoggedOut), _) => Stopped::LoggedOut(words()),
-        (Some(EndReason::Banned), _) => Stopped::Banned(words()),
+        (Some(EndReason::Banned), wanted) => Stopped::Banned {
+            words: words(),
+            until: ban_of(record)
+                .filter(|_| wanted == Wanted::Connected)
+                .and_then(|ban| comes_back(&ban)),
+        },
         (None, Wanted::Disconnected) if record.jid.is_some() => Stopped::ByRequest,
         (None, Wanted::Disconnected | Wanted::Connected) => Stopped::NotStarted,
     };
     Machine::new(record.jid.is_some(), stopped, clock::ticks())
+}
+
+/// The ban that WhatsApp has spoken.
+fn ban_of(record: &AccountRecord) -> Option<Ended> {
+    record
+        .ended
+        .filter(|ended| ended.reason == EndReason::Banned)
+}
+
+/// When an account comes back whose ban was spoken in an earlier run, or by another clock; by
+/// [`clock::ticks`].
+fn comes_back(ban: &Ended) -> Option<Millis> {
+    let left = ban.until?.saturating_sub(clock::now());
+    let pause = backoff::behind_ban(1, fastrand::f64());
+    Some(clock::ticks().saturating_add(left).saturating_add(pause))
 }
 
 /// Runs a driver until it leaves; a panic in it costs one session, not the account.
@@ -305,6 +332,8 @@ struct Driver {
     asked: HashSet<String>,
     /// By [`clock::ticks`].
     wake: Option<Millis>,
+    /// The ban that holds.
+    ban: Option<Ended>,
     /// Whether a QR code was shown since the status changed.
     qr_shown: bool,
     /// Steps of the clock that are known here.
@@ -384,15 +413,31 @@ impl Driver {
             self.wake = Some(clock::ticks() + ROOM_LOOK);
         } else {
             self.for_room = false;
-            self.feed(Input::Connect).await;
+            self.feed(match self.machine.must_wait() {
+                true => Input::Due,
+                false => Input::Connect,
+            })
+            .await;
         }
     }
 
     /// What the clock kept from connecting, or was counted by it, is looked at again.
     async fn clock_set(&mut self, step: Step) {
         self.since = step.moved(self.since);
+        if let Some(ban) = &mut self.ban {
+            // It lasts as long as it was said to from when it was said.
+            let at = step.moved(ban.at);
+            ban.until = ban
+                .until
+                .map(|until| until.saturating_add(at).saturating_sub(ban.at));
+            ban.at = at;
+        }
         self.publish();
-        if matches!(self.machine.phase(), Phase::Waiting { .. }) && !self.for_room {
+        if let Some(ends) = self.ban.as_ref().and_then(comes_back) {
+            self.feed(Input::BanEnds(ends)).await;
+        }
+        let waits = matches!(self.machine.phase(), Phase::Waiting { .. });
+        if waits && !self.for_room && !self.machine.must_wait() {
             self.feed(Input::Connect).await;
         }
     }
@@ -479,6 +524,7 @@ impl Driver {
                 self.feed(Input::Connect).await;
                 let _ = answer.try_send(self.machine.status());
             }
+            Command::Start(at) => self.feed(Input::Start(at)).await,
             Command::Disconnect(answer) => {
                 self.feed(Input::Disconnect).await;
                 let _ = answer.try_send(self.machine.status());
@@ -554,9 +600,9 @@ impl Driver {
                 let _ = self.connected.try_send(self.id.clone());
             }
             SessionNews::LoggedOut(words) => self.feed(Input::LoggedOut(words)).await,
-            SessionNews::Banned(words) => self.feed(Input::Banned(words)).await,
-            SessionNews::Unwelcome(words) => self.feed(Input::Unwelcome(words)).await,
             SessionNews::Outdated(outdated) => self.feed(Input::Outdated(outdated)).await,
+            SessionNews::Banned(ban) => self.feed(Input::Banned(ban)).await,
+            SessionNews::Unwelcome(refusal) => self.feed(Input::Unwelcome(refusal)).await,
             SessionNews::Replaced => self.feed(Input::Replaced).await,
             SessionNews::Limit(told) => {
                 if let Err(error) = self.sending.learn(told).await {
@@ -608,6 +654,9 @@ impl Driver {
         self.for_room = false;
         if let Some(exchange) = self.machine.passkey() {
             self.wake = Some(exchange.until);
+        }
+        if let Some(ends) = self.machine.ban_ends() {
+            self.wake = Some(ends);
         }
         if let Phase::Waiting { until } = self.machine.phase() {
             self.for_room = self.no_room().is_some();
@@ -678,13 +727,16 @@ impl Driver {
                 .await;
             }
             Action::Ended(ending) => {
-                let (reason, words) = match ending {
-                    Ending::PairingOver(words) => (EndReason::LoggedOut, words),
-                    Ending::Banned(words) => (EndReason::Banned, words),
+                let (reason, words, lasts) = match ending {
+                    Ending::PairingOver(words) => (EndReason::LoggedOut, words, None),
+                    Ending::Banned(ban) => (EndReason::Banned, ban.words, ban.lasts),
                 };
                 let at = clock::now();
+                let until = lasts.map(|lasts| at.saturating_add(lasts));
+                let ended = Ended { reason, at, until };
+                self.ban = Some(ended).filter(|ended| ended.reason == EndReason::Banned);
                 self.remember(move |record| {
-                    record.ended = Some(Ended { reason, at });
+                    record.ended = Some(ended);
                     record.last_error = Some(words.clone());
                 })
                 .await;
@@ -736,6 +788,12 @@ impl Driver {
         tasks::guard(&self.wiring.executor, Kind::Session, name, run)
     }
 
+    /// When the ban is over under which the account is.
+    fn banned_until(&self) -> Option<Millis> {
+        let is_banned = matches!(self.machine.phase(), Phase::Stopped(Stopped::Banned { .. }));
+        self.ban.filter(|_| is_banned)?.until
+    }
+
     fn publish(&self) {
         let mut live = self.live.lock();
         live.status = self.machine.status();
@@ -747,6 +805,7 @@ impl Driver {
         live.qr = self.machine.qr().map(str::to_owned);
         live.passkey = self.machine.passkey().cloned();
         live.last_error = self.machine.last_error();
+        live.banned_until = self.banned_until();
         live.paired = self.machine.paired();
         live.session = self.session.as_ref().map(|r| r.session.clone());
         drop(live);

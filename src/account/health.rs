@@ -91,6 +91,7 @@ mod tests {
             cut_off_since: None,
             qr: None,
             passkey: None,
+            banned_until: None,
             last_error: last_error.map(str::to_owned),
             paired,
             session: None,

@@ -5,9 +5,11 @@
 //! clock, so every rule of reconnecting is tested below as it stands.
 
 mod passkey;
+mod refused;
 
 use crate::clock::Millis;
 use crate::whatsapp::Outdated;
+use crate::whatsapp::{Ban, Refusal};
 
 use super::outdated;
 use super::passkey::{Exchange, Told, Turn};
@@ -22,7 +24,7 @@ pub const LONGEST_PAUSE: Millis = 5 * 60_000;
 pub const REPLACED_PAUSE: Millis = 60_000;
 /// A connection that has lasted so long was a success. One that is thrown out right after its login
 /// must not come back every second for ever.
-pub const STABLE: Millis = 30_000;
+pub const STABLE: Millis = 5 * 60_000;
 /// How often a fresh set of QR codes is fetched while nobody scans one. A set lasts some 160 s.
 pub const QR_SETS: u32 = 4;
 
@@ -35,8 +37,12 @@ pub enum Stopped {
     ByRequest,
     /// The phone, or WhatsApp, ended the pairing; the words say which.
     LoggedOut(String),
-    /// WhatsApp bars the account for a while; the pairing is kept.
-    Banned(String),
+    /// WhatsApp bars the account for a while, in words; the pairing is kept. At `until`, if that is known, it
+    /// comes back once.
+    Banned {
+        words: String,
+        until: Option<Millis>,
+    },
     /// Nobody scanned the QR codes.
     NotScanned,
     /// This version cannot link the account, in words.
@@ -67,8 +73,10 @@ pub enum Phase {
 /// What the machine is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
-    /// Start, by request or because the server starts.
+    /// Start, by request.
     Connect,
+    /// Start at that time, because the server starts.
+    Start(Millis),
     /// Stop by request, keep the pairing.
     Disconnect,
     /// The pause is over.
@@ -87,12 +95,14 @@ pub enum Input {
     LoggedIn,
     /// The pairing is over, in words.
     LoggedOut(String),
-    /// WhatsApp bars this account for a while, in words.
-    Banned(String),
-    /// WhatsApp refuses to serve this client as it is, in words.
-    Unwelcome(String),
     /// WhatsApp does not accept the version of WhatsApp Web that was claimed.
     Outdated(Outdated),
+    /// WhatsApp bars this account for a while.
+    Banned(Ban),
+    /// When a ban ends is known better: the clock was set.
+    BanEnds(Millis),
+    /// WhatsApp does not serve this client now.
+    Unwelcome(Refusal),
     /// Another program opened the same account.
     Replaced,
     /// The session's run is over; why, if it is known.
@@ -128,7 +138,7 @@ pub enum Ending {
     /// The keys are worthless now.
     PairingOver(String),
     /// The keys are still good.
-    Banned(String),
+    Banned(Ban),
 }
 
 /// See the module's page.
@@ -139,10 +149,16 @@ pub struct Machine {
     since: Millis,
     /// Whether the phone has accepted this device.
     paired: bool,
-    /// Failures since the last login.
+    /// Failures since the last connection that lasted.
     failures: u32,
     /// Refusals of the version since the last login.
     outdated: u32,
+    /// Refusals since then.
+    refusals: u32,
+    /// Bans since the last login.
+    bans: u32,
+    /// Whether the present pause is WhatsApp's or a place in a row.
+    must_wait: bool,
     /// Sets of QR codes shown without a scan.
     qr_sets: u32,
     /// The passkey that WhatsApp asks the running session for.
@@ -161,8 +177,8 @@ pub struct Machine {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Verdict {
     LoggedOut(String),
-    Banned(String),
-    Unwelcome(String),
+    Banned(Ban),
+    Unwelcome(Refusal),
     Unlinkable(String),
     Outdated(Outdated),
     Replaced,
@@ -181,6 +197,9 @@ impl Machine {
             paired,
             failures: 0,
             outdated: 0,
+            refusals: 0,
+            bans: 0,
+            must_wait: false,
             qr_sets: 0,
             passkey: None,
             passkey_trouble: None,
@@ -247,7 +266,7 @@ impl Machine {
                     Status::NotStarted
                 }
                 Stopped::ByRequest => Status::Disconnected,
-                Stopped::LoggedOut(_) | Stopped::Banned(_) => Status::LoggedOut,
+                Stopped::LoggedOut(_) | Stopped::Banned { .. } => Status::LoggedOut,
             },
             Phase::Closing { again: false } => Status::Disconnected,
             Phase::Connecting { .. } if self.passkey.is_some() => Status::PasskeyRequired,
@@ -261,8 +280,13 @@ impl Machine {
     /// Takes one input at time `now`; `random` is uniform in `0.0..1.0` and spreads reconnects.
     pub fn on(&mut self, input: Input, now: Millis, random: f64) -> Vec<Action> {
         let before = self.status();
+        let turn = match input {
+            Input::Start(until) => until.max(now),
+            _ => now,
+        };
         let actions = match input {
             Input::Connect => self.connect(),
+            Input::Start(until) => self.start_at(until, now),
             Input::Disconnect => self.disconnect(),
             Input::Due => self.due(now),
             Input::Qr(code) => self.qr_code(code),
@@ -286,14 +310,16 @@ impl Machine {
                 self.verdict(Verdict::LoggedOut(passkey::REFUSED_AT_ONCE.to_owned()))
             }
             Input::LoggedOut(words) => self.verdict(Verdict::LoggedOut(words)),
-            Input::Banned(words) => self.verdict(Verdict::Banned(words)),
-            Input::Unwelcome(words) => self.verdict(Verdict::Unwelcome(words)),
             Input::Outdated(outdated) => self.verdict(Verdict::Outdated(outdated)),
+            Input::Banned(ban) => self.verdict(Verdict::Banned(ban)),
+            Input::BanEnds(ends) => self.ban_moved(ends),
+            Input::Unwelcome(refusal) => self.unwelcome(refusal),
             Input::Replaced => self.verdict(Verdict::Replaced),
             Input::Ended(error) => self.ended(error, now, random),
         };
         if self.status() != before {
-            self.since = now;
+            // It counts as without its connection from its turn on.
+            self.since = turn;
         }
         self.note_cut_off(now, actions)
     }
@@ -330,6 +356,7 @@ impl Machine {
                 let forget = matches!(stopped, Stopped::LoggedOut(_));
                 self.failures = 0;
                 self.outdated = 0;
+                self.refusals = 0;
                 self.qr_sets = 0;
                 self.last_error = None;
                 self.passkey_trouble = None;
@@ -380,6 +407,9 @@ impl Machine {
                 Some(exchange) if now >= exchange.until => self.fail_passkey(exchange.time_out()),
                 Some(_) | None => Vec::new(),
             },
+            Phase::Stopped(Stopped::Banned {
+                until: Some(until), ..
+            }) => self.ban_due(until, now),
             Phase::Stopped(_) | Phase::Connected | Phase::Closing { .. } => Vec::new(),
         }
     }
@@ -414,6 +444,7 @@ impl Machine {
             self.outdated = 0;
             self.qr_sets = 0;
             self.new_pairing = false;
+            self.bans = 0;
             self.last_error = None;
             self.verdict = None;
         }
@@ -441,8 +472,10 @@ impl Machine {
 
     fn ended_by(&mut self, error: Option<String>, now: Millis, random: f64) -> Vec<Action> {
         let verdict = self.verdict.take();
+        self.must_wait = false;
         if self.phase == Phase::Connected && now.saturating_sub(self.since) >= STABLE {
             self.failures = 0;
+            self.refusals = 0;
         }
         match (&self.phase, verdict) {
             (Phase::Stopped(_) | Phase::Waiting { .. }, _) => Vec::new(),
@@ -458,18 +491,10 @@ impl Machine {
                 self.phase = Phase::Connecting { qr: None };
                 vec![Action::Run]
             }
-            (_, Some(Verdict::Banned(words))) => {
-                self.rest(Stopped::Banned(words.clone()));
-                vec![Action::Ended(Ending::Banned(words))]
-            }
+            (_, Some(Verdict::Banned(ban))) => self.banned(ban, now, random),
             (_, Some(Verdict::Unlinkable(words))) => {
                 self.rest(Stopped::Unlinkable(words));
                 vec![Action::Want(false)]
-            }
-            (_, Some(Verdict::Unwelcome(words))) => {
-                self.failures += 1;
-                self.last_error = Some(words);
-                self.wait(now + LONGEST_PAUSE)
             }
             (_, Some(Verdict::Outdated(refusal))) => {
                 self.failures += 1;
@@ -480,9 +505,13 @@ impl Machine {
                         self.phase = Phase::Connecting { qr: None };
                         vec![Action::Run]
                     }
-                    pause => self.wait(now + pause),
+                    pause => {
+                        self.must_wait = true;
+                        self.wait(now + pause)
+                    }
                 }
             }
+            (_, Some(Verdict::Unwelcome(refusal))) => self.refused(&refusal, now, random),
             (_, Some(Verdict::QrExhausted)) => {
                 self.qr_sets += 1;
                 if self.qr_sets >= QR_SETS {
@@ -528,7 +557,7 @@ impl Machine {
 fn stopped_words(stopped: &Stopped) -> Option<String> {
     match stopped {
         Stopped::NotStarted | Stopped::ByRequest => None,
-        Stopped::LoggedOut(words) | Stopped::Banned(words) | Stopped::Unlinkable(words) => {
+        Stopped::LoggedOut(words) | Stopped::Banned { words, .. } | Stopped::Unlinkable(words) => {
             Some(words.clone())
         }
         Stopped::NotScanned => Some(
@@ -549,14 +578,14 @@ pub fn pause(failures: u32, random: f64) -> Millis {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     fn fresh() -> Machine {
         Machine::new(false, Stopped::NotStarted, 0)
     }
 
-    fn connected() -> Machine {
+    pub(super) fn connected() -> Machine {
         let mut m = Machine::new(true, Stopped::NotStarted, 0);
         assert_eq!(
             m.on(Input::Connect, 1, 0.0),
@@ -729,36 +758,6 @@ mod tests {
         m.on(Input::LoggedOut("unlinked".into()), 6, 0.0);
         m.on(Input::Ended(None), 7, 0.0);
         assert_eq!(m.status(), Status::LoggedOut);
-    }
-
-    #[test]
-    fn a_ban_stops_but_keeps_the_keys() {
-        let mut m = connected();
-        m.on(Input::Ended(None), 5, 0.0);
-        m.on(Input::Due, 100_000, 0.0);
-        m.on(Input::Banned("banned for 1 h".into()), 100_001, 0.0);
-        assert_eq!(
-            m.on(Input::Ended(None), 100_002, 0.0),
-            vec![Action::Ended(Ending::Banned("banned for 1 h".into()))]
-        );
-        assert_eq!(m.status(), Status::LoggedOut);
-        assert_eq!(m.last_error().as_deref(), Some("banned for 1 h"));
-        assert_eq!(
-            m.on(Input::Connect, 100_003, 0.0),
-            vec![Action::Want(true), Action::Run]
-        );
-    }
-
-    #[test]
-    fn an_unwelcome_client_keeps_asking_slowly_and_is_no_ban() {
-        let mut m = connected();
-        m.on(Input::Unwelcome("too old".into()), 5, 0.0);
-        assert_eq!(
-            m.on(Input::Ended(None), 6, 0.0),
-            vec![Action::Wake(6 + LONGEST_PAUSE)]
-        );
-        assert_eq!(m.status(), Status::Reconnecting);
-        assert_eq!(m.last_error().as_deref(), Some("too old"));
     }
 
     #[test]

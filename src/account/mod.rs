@@ -3,6 +3,7 @@
 //! [`Accounts`] is the registry. Each account has one driver ([`driver`]), the only owner of its
 //! session and of its [`machine`]; everyone else sees a snapshot and sends commands.
 
+mod backoff;
 mod caller;
 mod draft;
 mod driver;
@@ -111,7 +112,8 @@ impl Accounts {
     }
 
     /// Connects every account that is to be connected, as a start does: those that are paired, and
-    /// with `unpaired` those that wait for their phone.
+    /// with `unpaired` those that wait for their phone. The first one connects at once, the others one after
+    /// the other.
     pub fn connect_wanted(&self, unpaired: bool) {
         let records = match self.0.wiring.store.read(records::list) {
             Ok(records) => records,
@@ -120,18 +122,17 @@ impl Accounts {
                 return;
             }
         };
+        let mut turn = clock::ticks();
         for record in records {
             let paired = record.jid.is_some();
             let wanted = record.wanted == Wanted::Connected && record.ended.is_none();
             if wanted && (paired || unpaired) {
-                let accounts = self.clone();
-                // All at once, so that their writes share commits.
-                let name = format!("{}: its first connection", record.id);
-                let connecting = async move {
-                    // An account that was deleted meanwhile needs no connection.
-                    let _ = accounts.connect(&record.id).await;
-                };
-                self.errand(name, connecting);
+                // An account that was deleted meanwhile needs no connection. There is room: nobody else
+                // has had the time to command it.
+                if let Ok(handle) = self.handle(&record.id) {
+                    let _ = handle.commands.try_send(Command::Start(turn));
+                }
+                turn = turn.saturating_add(backoff::between_starts(fastrand::f64()));
             }
         }
     }
@@ -333,6 +334,7 @@ impl Accounts {
             last_update: clock::iso8601(live.since),
             last_error: live.last_error,
             restriction: restriction(&handle),
+            banned_until: live.banned_until.map(clock::iso8601),
         })
     }
 
@@ -507,6 +509,7 @@ fn view(record: AccountRecord, handle: &Handle) -> AccountView {
         push_name: record.push_name,
         last_error: live.last_error,
         restriction: restriction(handle),
+        banned_until: live.banned_until.map(clock::iso8601),
         created_at: clock::iso8601(record.created_at),
         updated_at: clock::iso8601(record.updated_at),
     }

@@ -90,6 +90,8 @@ pub struct AccountView {
     pub last_error: Option<String>,
     /// What holds up everything to new contacts.
     pub restriction: Option<RestrictionView>,
+    /// When WhatsApp's ban is over, ISO 8601; `None` without a ban, or without an end.
+    pub banned_until: Option<String>,
     pub created_at: String,
     pub updated_at: String,
 }
@@ -123,6 +125,8 @@ pub struct StatusView {
     pub last_error: Option<String>,
     /// What holds up everything to new contacts.
     pub restriction: Option<RestrictionView>,
+    /// As [`AccountView`] has it.
+    pub banned_until: Option<String>,
 }
 
 /// The code for "link with phone number".

@@ -211,8 +211,13 @@ impl Layers {
             if !name.starts_with(PREFIX) || is_service_link(name, value) {
                 continue;
             }
-            // No settings: how a test makes tasks panic (`runtime::tasks`) and time pass (`clock::moved`).
-            let of_tests = ["WILDCAT_TEST_PANIC", "WILDCAT_TEST_CLOCK"];
+            // No settings: how a test makes tasks panic (`runtime::tasks`) and time pass (`clock::moved`), and
+            // starts accounts at once (`account::backoff`).
+            let of_tests = [
+                "WILDCAT_TEST_PANIC",
+                "WILDCAT_TEST_CLOCK",
+                "WILDCAT_TEST_STARTS",
+            ];
             if cfg!(feature = "sandbox") && of_tests.contains(&name.as_str()) {
                 continue;
             }

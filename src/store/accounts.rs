@@ -60,6 +60,9 @@ pub enum Wanted {
 pub struct Ended {
     pub reason: EndReason,
     pub at: Millis,
+    /// When a ban is over, as far as WhatsApp has said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Millis>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -232,6 +235,7 @@ mod tests {
                 a.ended = Some(Ended {
                     reason: EndReason::Banned,
                     at: 5,
+                    until: Some(9),
                 });
             })
         });
@@ -240,6 +244,7 @@ mod tests {
             ended: Some(Ended {
                 reason: EndReason::Banned,
                 at: 5,
+                until: Some(9),
             }),
             ..made
         };

@@ -10,6 +10,7 @@ mod chats;
 mod codes;
 mod convert;
 mod download;
+mod farewell;
 mod files;
 mod guard;
 mod history;
@@ -39,6 +40,7 @@ use crate::clock;
 
 pub use backend::{Backend, is_trusted};
 pub use convert::outgoing::{Context, Showing};
+pub use farewell::{Ban, Refusal, Rest, spoken};
 pub use files::FetchFailure;
 pub use http::SurfHttpClient;
 #[cfg(feature = "fuzzing")]

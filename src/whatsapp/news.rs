@@ -5,8 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use whatsapp_rust::Jid;
 use whatsapp_rust::types::events::{
-    ConnectFailureReason, ContactUpdate, Event, EventHandler, EventInterest, EventKind, LoggedOut,
-    Receipt, ServerAck,
+    ContactUpdate, Event, EventHandler, EventInterest, EventKind, Receipt, ServerAck,
 };
 use whatsapp_rust::types::presence::ReceiptType;
 use whatsapp_rust::wacore::stanza::groups::GroupNotificationAction;
@@ -19,6 +18,7 @@ use super::acks::Acks;
 use super::chats::{ChatLedger, ChatNews};
 use super::codes::Codes;
 use super::convert;
+use super::farewell::{self, Ban, Refusal, Refused};
 use super::history::Importer;
 use super::inbound::Inbox;
 use super::lost::LostAndFound;
@@ -87,12 +87,12 @@ pub enum SessionNews {
     LoggedIn,
     /// The pairing is over, in words.
     LoggedOut(String),
-    /// WhatsApp bars this account for a while, in words.
-    Banned(String),
-    /// WhatsApp will not serve this client as it is, in words.
-    Unwelcome(String),
     /// WhatsApp does not accept the version of WhatsApp Web that was claimed.
     Outdated(Outdated),
+    /// WhatsApp bars this account for a while.
+    Banned(Ban),
+    /// WhatsApp does not serve this client now.
+    Unwelcome(Refusal),
     /// The same account was opened elsewhere.
     Replaced,
     PushName(String),
@@ -279,6 +279,11 @@ impl EventHandler for Ears {
             Event::RawNode(node) => {
                 self.repairs.hear(node.get());
                 self.spoken.hear(node.get());
+                if node.tag() == "stream:error"
+                    && let Some(refusal) = farewell::of_stream(node.get())
+                {
+                    self.tell(SessionNews::Unwelcome(refusal));
+                }
                 let said = usernames::on_stanza(node.get());
                 said.of_message
                     .into_iter()
@@ -331,27 +336,14 @@ impl EventHandler for Ears {
                     lost.reason
                 ));
             }
-            Event::LoggedOut(out) => self.tell(SessionNews::LoggedOut(logged_out_words(out))),
-            Event::TemporaryBan(ban) => self.tell(SessionNews::Banned(format!(
-                "WhatsApp banned this account for {}: {}",
-                spoken(ban.expire.num_seconds()),
-                ban.message.clone().unwrap_or_else(|| ban.code.to_string())
-            ))),
+            Event::LoggedOut(out) => self.tell(SessionNews::LoggedOut(farewell::logged_out(out))),
+            Event::TemporaryBan(ban) => self.tell(SessionNews::Banned(farewell::banned(ban))),
             Event::ClientOutdated(_) => self.tell(SessionNews::Outdated(self.spoken.refused())),
-            Event::ConnectFailure(failure) => {
-                let words = format!(
-                    "WhatsApp refused the connection: {}",
-                    failure
-                        .message
-                        .clone()
-                        .unwrap_or_else(|| format!("{:?}", failure.reason))
-                );
-                if failure.reason.should_reconnect() {
-                    self.trouble.note(words);
-                } else {
-                    self.tell(SessionNews::Unwelcome(words));
-                }
-            }
+            Event::ConnectFailure(failure) => match farewell::refused(failure) {
+                Refused::Lost(words) => self.trouble.note(words),
+                Refused::NotNow(refusal) => self.tell(SessionNews::Unwelcome(refusal)),
+                Refused::Banned(ban) => self.tell(SessionNews::Banned(ban)),
+            },
             Event::StreamError(error) => {
                 self.trouble
                     .note(format!("WhatsApp ended the stream (code {})", error.code));
@@ -444,24 +436,6 @@ fn lid_of(jid: &Jid) -> Option<String> {
     text.ends_with("@lid").then_some(text)
 }
 
-fn logged_out_words(out: &LoggedOut) -> String {
-    match out.reason {
-        ConnectFailureReason::AccountLocked => "WhatsApp locked this account".into(),
-        _ => "this device was unlinked on the phone".into(),
-    }
-}
-
-/// A length of time for people: `2 h 5 min`.
-fn spoken(seconds: i64) -> String {
-    let seconds = seconds.max(0);
-    let minutes = seconds / 60 + i64::from(seconds % 60 > 0);
-    match (minutes / 60, minutes % 60) {
-        (0, m) => format!("{m} min"),
-        (h, 0) => format!("{h} h"),
-        (h, m) => format!("{h} h {m} min"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -482,19 +456,5 @@ mod tests {
         assert_eq!(sender.tell(SessionNews::Replaced), Ok(()));
         drop(receiver);
         assert_eq!(sender.tell(SessionNews::Replaced), Ok(()), "nobody listens");
-    }
-
-    #[test]
-    fn lengths_of_time_are_spoken() {
-        for (seconds, words) in [
-            (0, "0 min"),
-            (59, "1 min"),
-            (60, "1 min"),
-            (3_600, "1 h"),
-            (7_500, "2 h 5 min"),
-            (-5, "0 min"),
-        ] {
-            assert_eq!(spoken(seconds), words, "{seconds}");
-        }
     }
 }

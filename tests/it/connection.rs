@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{Board, DEADLINE, Server, World, eventually};
+use crate::support::{Board, DEADLINE, Server, Time, World, eventually};
 
 const ALICE: &str = "491700000001";
 const BOB: &str = "491700000002";
@@ -154,7 +154,9 @@ fn a_ban_stops_the_account_and_says_for_how_long() {
 #[test]
 fn an_unavailable_service_is_tried_again() {
     let world = World::new();
-    let server = world.server();
+    let mut options = world.options();
+    let time = Time::of(&mut options);
+    let server = Server::start(&options);
     world.pair(&server, "alice", ALICE);
     world
         .admin(
@@ -172,7 +174,12 @@ fn an_unavailable_service_is_tried_again() {
         )
         .expect_success();
     server.wait_log_from(mark, "alice: reconnecting");
-    server.wait_log_from(mark, "alice: connected");
+    eventually("a connection", || {
+        // The pause behind each refusal, or more.
+        time.passes(Duration::from_secs(300));
+        let status = world.get(&server, "/accounts/alice/status");
+        (status["status"] == "connected").then_some(())
+    });
     let status = world.get(&server, "/accounts/alice/status");
     assert_eq!(status["status"], "connected");
     assert_eq!(status["lastError"], json!(null));

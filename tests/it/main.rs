@@ -38,6 +38,7 @@ mod quiet;
 mod reach;
 mod reaching;
 mod recipients;
+mod refusals;
 mod resources;
 mod rights;
 mod sounds;

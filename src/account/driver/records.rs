@@ -241,6 +241,7 @@ impl Driver {
             status: self.machine.status().name(),
             jid: record.and_then(|record| record.jid),
             last_error: self.machine.last_error(),
+            banned_until: self.banned_until().map(clock::iso8601),
             created_at: clock::iso8601(clock::now()),
         }))
         .await;

@@ -184,7 +184,7 @@ impl World {
     /// Options for a server that meets this WhatsApp; its data lie in `data/`.
     pub fn options(&self) -> ServerOptions {
         let ca = self.directory.path().join("ca.pem");
-        ServerOptions {
+        let mut options = ServerOptions {
             data: self.directory.path().join("data"),
             binary: self.binary.clone(),
             env: vec![
@@ -196,7 +196,13 @@ impl World {
                 ("WILDCAT_OUTBOX_GAP".into(), "0s".into()),
             ],
             wrapper: Vec::new(),
+        };
+        // A released binary knows nothing of it.
+        if released().is_none() {
+            let at_once = ("WILDCAT_TEST_STARTS".into(), "0".into());
+            options.env.push(at_once);
         }
+        options
     }
 
     /// Starts a server that meets this WhatsApp.

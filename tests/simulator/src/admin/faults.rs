@@ -1,5 +1,6 @@
 //! `POST /admin/faults`: what shall go wrong, for whom, how often.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -9,7 +10,8 @@ use super::{AdminError, Answer};
 use crate::media::Missing;
 use crate::phone::Hosted;
 use crate::service::{
-    Demand, Failure, Fault, FaultKind, LoginFailure, PageFault, Place, Service, TransferFault,
+    Demand, FAILURE_ATTRIBUTES, Failure, Fault, FaultKind, LoginFailure, PageFault, Place, Service,
+    TransferFault,
 };
 
 /// The longest delay a fault may make.
@@ -49,6 +51,9 @@ pub(super) struct Request {
     fails: Option<Fails>,
     /// What `version-page` makes of the page.
     page: Option<PageFault>,
+    /// More attributes of the stanza of `login-failure`, such as `message` and `url`.
+    #[serde(default)]
+    attributes: BTreeMap<String, String>,
     /// When `drop-connections` drops.
     #[serde(default)]
     on: On,
@@ -230,6 +235,7 @@ fn lasting(body: &Request) -> Result<FaultKind, AdminError> {
             reason: required(body.reason, "reason")?,
             code: body.code,
             expire: body.expire,
+            more: attributes(body)?,
         }),
         Kind::Latency => FaultKind::Latency(delay(body)?),
         Kind::VersionPage => FaultKind::VersionPage(required(body.page, "page")?, body.code),
@@ -237,6 +243,16 @@ fn lasting(body: &Request) -> Result<FaultKind, AdminError> {
             return Err(AdminError::Bad("this fault happens at once".to_owned()));
         }
     })
+}
+
+fn attributes(body: &Request) -> Result<BTreeMap<String, String>, AdminError> {
+    let known = |name: &&String| FAILURE_ATTRIBUTES.contains(&name.as_str());
+    match body.attributes.keys().find(|name| !known(name)) {
+        Some(name) => Err(AdminError::Bad(format!(
+            "{name:?} is no attribute of a failure"
+        ))),
+        None => Ok(body.attributes.clone()),
+    }
 }
 
 fn forged(body: &Request, place: Place) -> Result<FaultKind, AdminError> {

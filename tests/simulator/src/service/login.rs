@@ -1,5 +1,6 @@
 //! From an established connection to a registration or a session.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_channel::Sender;
@@ -36,6 +37,18 @@ pub(super) struct Session {
     pub met: bool,
 }
 
+/// Attributes of `<failure>` that WhatsApp sends at times, and once: clients of the web read the first five
+/// (`WAWebHandleFailure`), those of phones the others.
+pub const MORE: [&str; 7] = [
+    "message",
+    "url",
+    "logout_message_header",
+    "logout_message_subtext",
+    "logout_message_locale",
+    "violation_reason",
+    "appeal_token",
+];
+
 /// Why a login fails.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoginFailure {
@@ -45,6 +58,8 @@ pub struct LoginFailure {
     pub code: Option<u16>,
     /// Seconds that a temporary ban lasts.
     pub expire: Option<u64>,
+    /// Those of [`MORE`] that the stanza has.
+    pub more: BTreeMap<String, String>,
 }
 
 impl LoginFailure {
@@ -53,6 +68,7 @@ impl LoginFailure {
             reason,
             code: None,
             expire: None,
+            more: BTreeMap::new(),
         }
     }
 
@@ -65,6 +81,11 @@ impl LoginFailure {
         }
         if let Some(expire) = self.expire {
             builder = builder.attr("expire", expire);
+        }
+        for name in MORE {
+            if let Some(value) = self.more.get(name) {
+                builder = builder.attr(name, value.as_str());
+            }
         }
         builder.build()
     }

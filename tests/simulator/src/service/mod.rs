@@ -48,7 +48,7 @@ pub use account::Account;
 pub use faults::{Fault, FaultKind, Place, TransferFault};
 pub use groups::{Change, GroupError, Setting};
 pub use limits::token_of;
-pub use login::LoginFailure;
+pub use login::{LoginFailure, MORE as FAILURE_ATTRIBUTES};
 pub use node::Form;
 pub use pairing::{PairError, Paired, Pairing};
 pub use passkey::{Demand, Failure, Passkey};

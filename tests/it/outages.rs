@@ -102,27 +102,45 @@ impl Pair {
         }
     }
 
-    /// Every message of the chat, as the server has stored it.
+    /// Every message of the chat, as the server has stored it, at one moment: one that comes while the pages are
+    /// read would shift those behind it, so they are read anew then.
     fn stored(&self, world: &World, server: &Server) -> Vec<Value> {
-        let mut all = Vec::new();
-        loop {
-            let path = format!(
-                "/accounts/{}/chats/{}/messages?limit=100&offset={}",
-                self.account,
-                self.friend,
-                all.len()
-            );
-            let answer = world.api(server, "GET", &path, None);
-            if answer.status == 404 {
-                return all;
+        eventually("a chat that stays as it is while it is listed", || {
+            let (all, total) = self.listed(world, server);
+            let after = self.page(world, server, 0).map_or(0, |(_, total)| total);
+            (total == after && all.len() as u64 == total).then_some(all)
+        })
+    }
+
+    /// A page of the chat, and how many messages the chat has; `None` while there is no such chat.
+    fn page(&self, world: &World, server: &Server, offset: usize) -> Option<(Value, u64)> {
+        let path = format!(
+            "/accounts/{}/chats/{}/messages?limit=100&offset={offset}",
+            self.account, self.friend
+        );
+        let answer = world.api(server, "GET", &path, None);
+        if answer.status == 404 {
+            return None;
+        }
+        let page = answer.expect(200);
+        let total = page["pagination"]["total"].as_u64().expect("a total");
+        Some((page, total))
+    }
+
+    /// All pages, one after the other, and how many messages the first one said there are.
+    fn listed(&self, world: &World, server: &Server) -> (Vec<Value>, u64) {
+        let (mut all, mut first) = (Vec::new(), 0);
+        while let Some((page, total)) = self.page(world, server, all.len()) {
+            if all.is_empty() {
+                first = total;
             }
-            let page = answer.expect(200);
             let messages = page["messages"].as_array().expect("messages");
             all.extend(messages.iter().cloned());
             if page["pagination"]["hasMore"] != true {
-                return all;
+                break;
             }
         }
+        (all, first)
     }
 
     /// What the friend's phone has got, by text: the ids.

@@ -11,7 +11,7 @@ use smol::net::TcpListener;
 
 use crate::account::{Accounts, Manner, OutgoingText, SendingLimits};
 use crate::api::{self, ApiConfig, ApiContext, AuthSettings, Gate, ServerLimits};
-use crate::config::{Config, ConfigErrors, Download};
+use crate::config::{Config, ConfigErrors, Download, Receipts};
 use crate::jid::ChatJid;
 use crate::media::{Files, Space, Spool};
 use crate::net;
@@ -24,7 +24,7 @@ use crate::systemd::Manager;
 use crate::upkeep::{self, Policy};
 use crate::webhook::{Deliveries, DeliverySettings, Retry};
 use crate::whatsapp::{
-    self, MediaPolicy, Patience, SurfHttpClient, Versions, Wiring, WsTransportFactory,
+    self, MediaPolicy, Patience, Presence, SurfHttpClient, Versions, Wiring, WsTransportFactory,
 };
 use crate::{clock, console};
 
@@ -219,6 +219,10 @@ impl Server {
                 unannounced_max_bytes: config.limits.max_file,
             },
             history_days: config.history.days,
+            presence: Presence {
+                online: config.whatsapp.online,
+                active_receipts: config.whatsapp.receipts == Receipts::Active,
+            },
             patience: Patience {
                 silence: config.whatsapp.silence,
                 // The connection, the handshake, the login.

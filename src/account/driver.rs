@@ -591,14 +591,8 @@ impl Driver {
                 .await;
                 self.feed(Input::Paired).await;
             }
-            SessionNews::LoggedIn => {
-                self.remember_identity().await;
-                self.feed(Input::LoggedIn).await;
-                self.start_fetching();
-                self.ask_missing_subjects();
-                // Only the first one after a start is waited for.
-                let _ = self.connected.try_send(self.id.clone());
-            }
+            SessionNews::LoggedIn => self.logged_in(Input::LoggedIn).await,
+            SessionNews::Usable(missing) => self.logged_in(Input::Usable(missing)).await,
             SessionNews::LoggedOut(words) => self.feed(Input::LoggedOut(words)).await,
             SessionNews::Outdated(outdated) => self.feed(Input::Outdated(outdated)).await,
             SessionNews::Banned(ban) => self.feed(Input::Banned(ban)).await,
@@ -639,6 +633,18 @@ impl Driver {
                 }
             }
         }
+    }
+
+    async fn logged_in(&mut self, input: Input) {
+        let is_first = *self.machine.phase() != Phase::Connected;
+        self.remember_identity().await;
+        self.feed(input).await;
+        if is_first {
+            self.start_fetching();
+            self.ask_missing_subjects();
+        }
+        // Only the first one after a start is waited for.
+        let _ = self.connected.try_send(self.id.clone());
     }
 
     /// Gives the machine an input and does what it says.

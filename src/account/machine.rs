@@ -93,6 +93,8 @@ pub enum Input {
     Paired,
     /// Logged in and in sync: messages flow.
     LoggedIn,
+    /// Logged in, messages flow; what is missing, in words.
+    Usable(&'static str),
     /// The pairing is over, in words.
     LoggedOut(String),
     /// WhatsApp does not accept the version of WhatsApp Web that was claimed.
@@ -306,6 +308,13 @@ impl Machine {
                 self.passkey_worked()
             }
             Input::LoggedIn => self.logged_in(),
+            Input::Usable(words) => {
+                let actions = self.logged_in();
+                if self.phase == Phase::Connected {
+                    self.last_error = Some(words.to_owned());
+                }
+                actions
+            }
             Input::LoggedOut(_) if self.new_pairing => {
                 self.verdict(Verdict::LoggedOut(passkey::REFUSED_AT_ONCE.to_owned()))
             }
@@ -447,6 +456,9 @@ impl Machine {
             self.bans = 0;
             self.last_error = None;
             self.verdict = None;
+        } else if self.phase == Phase::Connected {
+            // What was missing is there.
+            self.last_error = None;
         }
         Vec::new()
     }
@@ -617,6 +629,20 @@ pub(super) mod tests {
         m.on(Input::LoggedIn, 15, 0.0);
         assert_eq!((m.status(), m.since()), (Status::Connected, 15));
         assert_eq!(m.last_error(), None);
+    }
+
+    #[test]
+    fn a_login_without_its_settings_is_one_and_says_what_is_missing() {
+        let mut m = Machine::new(true, Stopped::NotStarted, 0);
+        m.on(Input::Usable("not now"), 1, 0.0);
+        assert_eq!((m.status(), m.last_error()), (Status::NotStarted, None));
+        m.on(Input::Connect, 2, 0.0);
+        m.on(Input::Usable("contacts are missing"), 3, 0.0);
+        assert_eq!((m.status(), m.since()), (Status::Connected, 3));
+        assert_eq!(m.last_error().as_deref(), Some("contacts are missing"));
+        // They come.
+        m.on(Input::LoggedIn, 4, 0.0);
+        assert_eq!((m.since(), m.last_error()), (3, None));
     }
 
     #[test]

@@ -172,6 +172,18 @@ pub struct Whatsapp {
     pub timeout: Duration,
     /// Until a connection that says nothing is asked for a sign of life.
     pub silence: Duration,
+    /// Whether others see its accounts as online.
+    pub online: bool,
+    pub receipts: Receipts,
+}
+
+/// What delivery receipts of an account say that is not online.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Receipts {
+    /// Two ticks at the sender.
+    Active,
+    /// One tick, until the phone has the message too.
+    Inactive,
 }
 
 /// Whom TLS trusts.
@@ -445,6 +457,8 @@ fn build(read: &mut Reader<'_>) -> Config {
             silence: read.text("whatsapp.silence", |text| {
                 values::duration(text, SECOND..=60 * MINUTE)
             }),
+            online: read.flag("whatsapp.online"),
+            receipts: read.text("whatsapp.receipts", receipts),
         },
         tls: Tls {
             extra_ca: read.text("tls.extra_ca", optional_path),
@@ -497,6 +511,14 @@ fn envelope(text: &str) -> Result<Envelope, String> {
         "flat" => Ok(Envelope::Flat),
         "data" => Ok(Envelope::Data),
         _ => Err(format!("{text:?} is not \"both\", \"flat\" or \"data\"")),
+    }
+}
+
+fn receipts(text: &str) -> Result<Receipts, String> {
+    match text {
+        "active" => Ok(Receipts::Active),
+        "inactive" => Ok(Receipts::Inactive),
+        _ => Err(format!("{text:?} is not \"active\" or \"inactive\"")),
     }
 }
 
@@ -617,6 +639,8 @@ impl Config {
                     admin_number,
                     timeout,
                     silence,
+                    online,
+                    receipts,
                 },
             tls: Tls { extra_ca },
             events:
@@ -645,6 +669,10 @@ impl Config {
             Envelope::Both => "both",
             Envelope::Flat => "flat",
             Envelope::Data => "data",
+        };
+        let receipts = match receipts {
+            Receipts::Active => "active",
+            Receipts::Inactive => "inactive",
         };
         let download = match download {
             Download::Auto => "auto",
@@ -710,6 +738,8 @@ impl Config {
             ),
             ("whatsapp.timeout", seconds(timeout)),
             ("whatsapp.silence", seconds(silence)),
+            ("whatsapp.online", online.to_string()),
+            ("whatsapp.receipts", quoted(receipts)),
             (
                 "tls.extra_ca",
                 quoted(extra_ca.as_deref().unwrap_or_default()),

@@ -5,6 +5,7 @@
 //! ([`SessionNews`]) and sends.
 
 mod acks;
+mod arrival;
 mod backend;
 mod chats;
 mod codes;
@@ -22,6 +23,7 @@ mod news;
 mod outgoing;
 mod pace;
 mod passkey;
+mod presence;
 mod refusal;
 mod remote;
 mod repair;
@@ -47,6 +49,7 @@ pub use http::SurfHttpClient;
 pub use inbound::fuzzing;
 pub use news::SessionNews;
 pub use passkey::{PasskeyAnswer, PasskeyNews};
+pub use presence::Presence;
 pub use refusal::unwritable;
 pub use restriction::{Answer, Limit, Told};
 pub use runtime::{SmolRuntime, UPLOADS};

@@ -15,6 +15,7 @@ use crate::runtime::Executor;
 use crate::runtime::tasks::{self, Kind};
 
 use super::acks::Acks;
+use super::arrival::Arrival;
 use super::chats::{ChatLedger, ChatNews};
 use super::codes::Codes;
 use super::convert;
@@ -85,6 +86,8 @@ pub enum SessionNews {
     },
     /// Logged in and in sync.
     LoggedIn,
+    /// Logged in; what is missing, in words.
+    Usable(&'static str),
     /// The pairing is over, in words.
     LoggedOut(String),
     /// WhatsApp does not accept the version of WhatsApp Web that was claimed.
@@ -139,6 +142,7 @@ pub struct Ears {
     pub spoken: Spoken,
     /// Whether the client has what the server kept for it, and takes each message as it comes.
     pub is_live: Arc<AtomicBool>,
+    pub arrival: Arrival,
     pub inbox: Inbox,
     pub lost: LostAndFound,
     pub codes: Codes,
@@ -268,6 +272,7 @@ impl EventHandler for Ears {
             EventKind::MarkChatAsReadUpdate,
             EventKind::HistorySync,
             EventKind::OfflineSyncCompleted,
+            EventKind::AppStateSyncFailed,
             EventKind::MexNotification,
             EventKind::RawNode,
         ])
@@ -327,10 +332,18 @@ impl EventHandler for Ears {
                 let words = passkey::failed_words(&failed.error, failed.continuation);
                 self.tell(SessionNews::Passkey(PasskeyNews::Failed(words)));
             }
-            Event::OfflineSyncCompleted(_) => self.is_live.store(true, Ordering::Relaxed),
-            Event::Connected(_) => self.tell(SessionNews::LoggedIn),
+            Event::OfflineSyncCompleted(_) => {
+                self.is_live.store(true, Ordering::Relaxed);
+                self.arrival.drained();
+            }
+            Event::Connected(_) => {
+                self.arrival.connected();
+                self.tell(SessionNews::LoggedIn);
+            }
+            Event::AppStateSyncFailed(failed) if !failed.connected => self.arrival.failed(),
             Event::Disconnected(lost) => {
                 self.is_live.store(false, Ordering::Relaxed);
+                self.arrival.away();
                 self.trouble.note(format!(
                     "the connection to WhatsApp was lost: {}",
                     lost.reason

@@ -11,6 +11,7 @@ use futures_lite::{FutureExt, future};
 use smol::lock::Semaphore;
 use smol::{Executor, Task};
 
+use super::arrival;
 use super::codes::Codes;
 use super::holdback::{HoldBack, Job, in_steps};
 use crate::clock;
@@ -131,7 +132,7 @@ impl Runtime for SmolRuntime {
     }
 
     fn sleep(&self, duration: Duration) -> Job {
-        Box::pin(clock::sleep_on_line(duration))
+        Box::pin(clock::sleep_on_line(arrival::slept(duration)))
     }
 
     fn spawn_blocking(&self, job: Box<dyn FnOnce() + Send>) -> Job {

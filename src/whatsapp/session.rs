@@ -37,6 +37,7 @@ use crate::store::{Store, StoreError};
 
 use super::SmolRuntime;
 use super::acks::{Acks, Verdict};
+use super::arrival::{self, Arrival};
 use super::backend::{self, Backend, Journal};
 use super::chats::ChatLedger;
 use super::codes::Codes;
@@ -47,8 +48,9 @@ use super::history::Importer;
 use super::holdback::HoldBack;
 use super::inbound::Inbox;
 use super::lost::LostAndFound;
-use super::news::{Ears, SessionNews, Trouble, news};
+use super::news::{Ears, NewsSender, SessionNews, Trouble, news};
 use super::outgoing::Outgoing;
+use super::presence::Presence;
 use super::refusal;
 use super::repair::Repairs;
 use super::silence::{Patience, until_deaf};
@@ -102,6 +104,8 @@ pub struct Wiring {
     pub history_days: u32,
     /// When a connection that says nothing counts as dead.
     pub patience: Patience,
+    /// What others see of a connected account.
+    pub presence: Presence,
 }
 
 /// Which media are fetched and kept.
@@ -238,6 +242,9 @@ pub struct Session {
     trouble: Trouble,
     spoken: Spoken,
     patience: Patience,
+    presence: Presence,
+    arrival: Arrival,
+    news: NewsSender,
     codes: Codes,
     /// Ends whatever of the client still runs.
     stop: Shutdown,
@@ -275,6 +282,7 @@ impl Session {
         let backend = Backend::behind(wiring.store.clone(), account, Arc::new(on_failure));
         let journal = Arc::clone(backend.journal());
         let is_live = Arc::new(AtomicBool::new(false));
+        let (arrival, teller) = (Arrival::default(), sender.clone());
         let inbox = Inbox {
             store: wiring.store.clone(),
             account,
@@ -306,6 +314,7 @@ impl Session {
             trouble: trouble.clone(),
             spoken: spoken.clone(),
             is_live: Arc::clone(&is_live),
+            arrival: arrival.clone(),
             inbox: inbox.clone(),
             executor: wiring.executor.clone(),
             chats: ChatLedger {
@@ -381,6 +390,7 @@ impl Session {
         // Set once, here.
         let _ = own_client.set(Arc::downgrade(&client));
         http.serves(&client);
+        wiring.presence.prepare(&client);
         // When to come back is this server's policy (account::machine), not the client's.
         client
             .enable_auto_reconnect
@@ -412,6 +422,9 @@ impl Session {
             trouble,
             spoken,
             patience: wiring.patience,
+            presence: wiring.presence,
+            arrival,
+            news: teller,
             codes,
             stop,
         });
@@ -446,9 +459,25 @@ impl Session {
             }
             std::future::pending().await
         };
-        run.or(self.end_when_deaf()).or(told).await;
+        let arrived = self.tell_when_overdue();
+        let shown = self.presence.keep(&self.client);
+        run.or(self.end_when_deaf())
+            .or(told)
+            .or(arrived)
+            .or(shown)
+            .await;
+        self.arrival.away();
         self.acks.abandon();
         self.trouble.take()
+    }
+
+    /// Tells each login that is complete and that the client does not announce.
+    async fn tell_when_overdue(&self) {
+        loop {
+            self.arrival.overdue().await;
+            // Full: the driver has worse to do.
+            let _ = self.news.tell(SessionNews::Usable(arrival::WITHOUT_STATE));
+        }
     }
 
     /// Ends the run when the connection is open and nobody is there any more.

@@ -34,6 +34,7 @@ mod pace;
 mod pages;
 mod pairing;
 mod passkey;
+mod presence;
 mod quiet;
 mod reach;
 mod reaching;

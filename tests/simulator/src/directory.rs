@@ -55,6 +55,10 @@ pub trait Directory {
     /// Whether the phone of a number shall pretend that it cannot upload a file anew: the result that it
     /// answers with (`MediaRetryNotification.ResultType`).
     fn refused_media_retry(&mut self, number: &str) -> Option<u16>;
+    /// Whether the phone of a number shares no key of the app state.
+    fn keeps_app_state_key(&mut self, _number: &str) -> bool {
+        false
+    }
     /// The path that a lie names instead of the true one, if one is wanted of the phone of a number.
     fn forged_path(&mut self, _number: &str, _place: Place) -> Option<String> {
         None

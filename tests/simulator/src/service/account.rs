@@ -64,6 +64,8 @@ pub struct Account {
     pub app_state: BTreeMap<String, Collection>,
     /// When `key_index_list` last changed, seconds.
     pub devices_changed: u64,
+    /// Push notifications that its phone has got for messages.
+    pub pushes: u64,
     /// How often its devices could not decrypt a message and asked for it again.
     pub retries: u64,
     /// Of these, for messages that had been delivered to the device on an earlier connection. Signal remembers the keys
@@ -97,6 +99,7 @@ impl Account {
             blocked: BTreeSet::new(),
             app_state: BTreeMap::new(),
             devices_changed: now_secs,
+            pushes: 0,
             retries: 0,
             late_retries: 0,
             passkey: None,

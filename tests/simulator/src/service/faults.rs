@@ -37,6 +37,10 @@ pub enum FaultKind {
     Garble,
     /// Requests to send a message again reach the phone that is asked only once this is over.
     HoldRetries,
+    /// Collections of the app state are refused with this error.
+    RefuseAppState(u16),
+    /// The phone shares no key of the app state.
+    KeepAppStateKey,
     /// Receipts of a client are lost on their way; of a number without linked devices, its phone's.
     LoseReceipts,
     /// Messages are refused with this error; only those to that number if there is one.
@@ -240,6 +244,20 @@ impl Faults {
         })
     }
 
+    pub(super) fn refused_app_state(&mut self, number: &str) -> Option<u16> {
+        self.take(number, |kind| match kind {
+            FaultKind::RefuseAppState(code) => Some(*code),
+            _ => None,
+        })
+    }
+
+    pub(super) fn keeps_app_state_key(&mut self, number: &str) -> bool {
+        self.take(number, |kind| {
+            (*kind == FaultKind::KeepAppStateKey).then_some(())
+        })
+        .is_some()
+    }
+
     pub(super) fn ack_withheld(&mut self, number: &str) -> bool {
         self.take(number, |kind| {
             (*kind == FaultKind::WithholdAcks).then_some(())
@@ -428,6 +446,7 @@ impl Service {
 
     /// Posts a message for a device as the faults that hit the recipient will have it.
     pub(super) fn post_message(&mut self, to: &DeviceAddr, mut node: Node) {
+        self.push_notification(to, &node);
         if to.device != 0 && self.faults.garbles(&to.number) {
             garble(&mut node);
         }

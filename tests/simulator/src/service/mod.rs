@@ -562,6 +562,10 @@ impl Directory for Service {
         self.faults.refused_media_retry(number)
     }
 
+    fn keeps_app_state_key(&mut self, number: &str) -> bool {
+        self.faults.keeps_app_state_key(number)
+    }
+
     fn forged_path(&mut self, number: &str, place: Place) -> Option<String> {
         self.faults.forged_path(number, place)
     }

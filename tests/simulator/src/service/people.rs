@@ -160,6 +160,8 @@ impl Service {
             "name": account.name,
             "username": self.username(number),
             "reachable": account.reachable,
+            "available": self.is_available(number),
+            "pushes": account.pushes,
             "retries": account.retries,
             "lateRetries": account.late_retries,
             "passkeyCode": self.phone(number).and_then(Phone::passkey_code),

@@ -89,7 +89,19 @@ impl Service {
         }
     }
 
-    fn is_available(&self, number: &str) -> bool {
+    /// A message reaches a phone: WhatsApp lets the phone ring, unless a device of its account is available.
+    pub(super) fn push_notification(&mut self, to: &DeviceAddr, node: &Node) {
+        let sender = jid_attr(node, "participant").or_else(|| jid_attr(node, "from"));
+        let own = sender.and_then(|jid| self.number_of_jid(&jid)) == Some(to.number.clone());
+        if to.device != 0 || own || self.is_available(&to.number) {
+            return;
+        }
+        if let Some(account) = self.accounts.get_mut(&to.number) {
+            account.pushes += 1;
+        }
+    }
+
+    pub(super) fn is_available(&self, number: &str) -> bool {
         self.online
             .iter()
             .filter(|(addr, _)| addr.number == number)

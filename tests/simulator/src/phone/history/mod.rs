@@ -74,8 +74,10 @@ impl Phone {
         now_ms: u64,
         out: &mut Vec<Node>,
     ) -> Result<(), PhoneError> {
-        let key = share(vec![self.app_state.to_proto(&self.adv)]);
-        out.push(self.send_peer(device, key, dir)?);
+        if !dir.keeps_app_state_key(&self.number) {
+            let key = share(vec![self.app_state.to_proto(&self.adv)]);
+            out.push(self.send_peer(device, key, dir)?);
+        }
 
         let wanted = Wanted::of(
             dir.device_props(&self.number, device).as_ref(),
@@ -350,11 +352,12 @@ impl Phone {
         request: &wa::message::AppStateSyncKeyRequest,
         dir: &mut dyn Directory,
     ) -> Result<Node, PhoneError> {
+        let kept = dir.keeps_app_state_key(&self.number);
         let keys = request
             .key_ids
             .iter()
             .map(|asked| {
-                if asked.key_id.as_deref() == Some(self.app_state.id()) {
+                if !kept && asked.key_id.as_deref() == Some(self.app_state.id()) {
                     self.app_state.to_proto(&self.adv)
                 } else {
                     wa::message::AppStateSyncKey {

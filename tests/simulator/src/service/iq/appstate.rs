@@ -136,6 +136,9 @@ impl Service {
         if !NAMES.contains(&name.as_str()) {
             return refused(builder, 400, "bad-request", Vec::new());
         }
+        if let Some(code) = self.faults.refused_app_state(&from.number) {
+            return refused(builder, code, "internal-server-error", Vec::new());
+        }
         let Some(account) = self.accounts.get_mut(&from.number) else {
             return refused(builder, 400, "bad-request", Vec::new());
         };

@@ -1,0 +1,170 @@
+//! What is seen of an account that is logged in: by itself, by others, and by its own phone.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{Server, Time, World, eventually};
+
+const ALICE: &str = "491700000001";
+const BOB: &str = "491700000002";
+
+fn person(world: &World, number: &str) -> Value {
+    world
+        .admin("GET", &format!("/phones/{number}"), None)
+        .expect(200)
+}
+
+fn sends(world: &World, server: &Server, text: &str) {
+    let message = json!({"to": BOB, "message": text});
+    world
+        .post(server, "/accounts/alice/message/send", &message)
+        .expect(200);
+}
+
+/// Bob writes; whether alice's phone rang for it, and whether the receipt of her linked device was active.
+fn rings(world: &World, text: &str) -> (bool, bool) {
+    let bob = world.phone(BOB, "Bob");
+    let before = person(world, ALICE)["pushes"].as_u64().expect("a count");
+    let id = bob.say(ALICE, text);
+    let receipt = eventually("the receipt of the linked device", || {
+        let stanzas = world.admin("GET", "/stanzas", None).expect(200);
+        let stanzas = stanzas.as_array().expect("stanzas").clone();
+        stanzas.into_iter().find(|passed| {
+            let stanza = &passed["stanza"];
+            passed["device"] != format!("{ALICE}:0")
+                && passed["direction"] == "in"
+                && stanza["tag"] == "receipt"
+                && stanza["attrs"]["id"] == id.as_str()
+        })
+    });
+    let rang = person(world, ALICE)["pushes"].as_u64().expect("a count") > before;
+    (rang, receipt["stanza"]["attrs"]["type"].is_null())
+}
+
+/// Before, the account stayed available, and its phone got no push notification (zapfast#119, openclaw#15679).
+#[test]
+fn the_phone_rings_because_the_server_is_not_online() {
+    let world = World::new();
+    let server = world.server();
+    let alice = world.pair(&server, "alice", ALICE);
+    eventually("that it is unavailable", || {
+        (person(&world, ALICE)["available"] == false).then_some(())
+    });
+    // The phone is off: what answers is the server.
+    alice.post("offline", &json!({}));
+    alice.post("online", &json!({}));
+    server.wait_log("alice: reconnecting");
+    eventually("another login", || {
+        let status = world.get(&server, "/accounts/alice/status");
+        (status["status"] == "connected").then_some(())
+    });
+    eventually("that it is unavailable again", || {
+        (person(&world, ALICE)["available"] == false).then_some(())
+    });
+    let (rang, active) = rings(&world, "is there anybody?");
+    assert!(rang, "no push notification");
+    assert!(active, "the receipt is inactive");
+}
+
+#[test]
+fn what_others_see_is_a_setting() {
+    let world = World::new();
+    let server = world.server_with(&[("WHATSAPP_RECEIPTS", "inactive")]);
+    world.pair(&server, "alice", ALICE);
+    eventually("that it is unavailable", || {
+        (person(&world, ALICE)["available"] == false).then_some(())
+    });
+    assert_eq!(rings(&world, "one tick"), (true, false));
+    server.kill();
+
+    let server = world.server_with(&[("WHATSAPP_ONLINE", "true")]);
+    server.wait_log("alice: connected");
+    eventually("that it is available", || {
+        (person(&world, ALICE)["available"] == true).then_some(())
+    });
+    assert!(!rings(&world, "silence").0);
+}
+
+/// Before, the account stayed "connecting" for ever, in circles of 180 s, and every message was refused although it
+/// would have gone (whatsapp-rust #1291).
+#[test]
+fn an_account_whose_app_state_is_refused_is_connected_and_says_what_is_missing() {
+    for fault in [
+        json!({"kind": "refuse-app-state", "code": 500, "number": ALICE}),
+        json!({"kind": "keep-app-state-key", "number": ALICE}),
+    ] {
+        let world = World::new();
+        let mut options = world.options();
+        let time = Time::of(&mut options);
+        let server = Server::start(&options);
+        world.phone(BOB, "Bob");
+        world.fault(&fault);
+        world
+            .post(&server, "/accounts", &json!({"id": "alice"}))
+            .expect(201);
+        server.wait_log("alice: a QR code waits");
+        let status = world.get(&server, "/accounts/alice/status");
+        let qr = status["qr"].as_str().expect("the QR code's text");
+        world.scan(ALICE, "alice", qr).expect_success();
+        server.wait_log("alice: paired");
+        let status = eventually("connected", || {
+            // The client's own pauses, and the grace.
+            time.passes(Duration::from_secs(5));
+            let status = world.get(&server, "/accounts/alice/status");
+            (status["status"] == "connected").then_some(status)
+        });
+        let words = status["lastError"].as_str().expect("words");
+        assert!(
+            words.contains("contacts and settings could not be fetched"),
+            "{words}"
+        );
+        sends(&world, &server, "all the same");
+
+        // The client's 180 s are over: nothing is interrupted.
+        time.passes(Duration::from_secs(240));
+        sends(&world, &server, "and again");
+        assert!(!server.log().contains("alice: reconnecting"));
+
+        world.fault(&json!({"kind": "clear"}));
+        time.passes(Duration::from_secs(3_600));
+        eventually("what was missing", || {
+            time.passes(Duration::from_secs(5));
+            let status = world.get(&server, "/accounts/alice/status");
+            let whole = status["status"] == "connected" && status["lastError"].is_null();
+            whole.then_some(())
+        });
+        sends(&world, &server, "with everything");
+    }
+}
+
+/// An empty push name makes the client sync anew at each login; where that fails, each was a circle of 180 s.
+#[test]
+fn an_account_without_a_name_is_connected_after_a_restart_too() {
+    let world = World::new();
+    let server = world.server();
+    world.phone(BOB, "Bob");
+    world.phone(ALICE, "");
+    world
+        .post(&server, "/accounts", &json!({"id": "alice"}))
+        .expect(201);
+    server.wait_log("alice: a QR code waits");
+    let status = world.get(&server, "/accounts/alice/status");
+    let qr = status["qr"].as_str().expect("the QR code's text");
+    world.scan(ALICE, "", qr).expect_success();
+    server.wait_log("alice: connected");
+    let account = world.get(&server, "/accounts/alice");
+    assert_eq!(account["account"]["pushName"], json!(null));
+    server.kill();
+    world.fault(&json!({"kind": "refuse-app-state", "code": 500, "number": ALICE}));
+    let mut options = world.options();
+    let time = Time::of(&mut options);
+    let server = Server::start(&options);
+    let status = eventually("connected", || {
+        time.passes(Duration::from_secs(5));
+        let status = world.get(&server, "/accounts/alice/status");
+        (status["status"] == "connected").then_some(status)
+    });
+    assert!(status["lastError"].is_string(), "{status}");
+    sends(&world, &server, "nameless");
+}

@@ -57,7 +57,7 @@ pub async fn sleep(length: Duration) {
     #[cfg(feature = "sandbox")]
     moved::sleep(length, Duration::ZERO).await;
     #[cfg(not(feature = "sandbox"))]
-    drop(smol::Timer::after(length).await);
+    smol::Timer::after(length).await;
 }
 
 /// The same for what may wait for an answer of WhatsApp's: however time is moved, there is a second for that.

@@ -31,11 +31,11 @@ pub(super) struct Versions {
 }
 
 impl Default for Versions {
-    /// Every version is served, but for revision 0, which is none.
+    /// Every version is served, also revision 0, by which test programs say that it does not matter to them.
     fn default() -> Versions {
         Versions {
             current: CURRENT,
-            oldest: 1,
+            oldest: 0,
             expires: None,
             lookups: 0,
             claims: VecDeque::new(),

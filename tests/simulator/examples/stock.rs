@@ -105,7 +105,7 @@ async fn main() -> Result<()> {
                 .with_url(url)
                 .with_connector(connector),
         )
-        .with_version((2, 3000, 0))
+        .with_version((2, 3000, 1))
         .with_event_handler(Ears(heard.clone()))
         .build()
         .await?;

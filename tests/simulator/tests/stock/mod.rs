@@ -246,7 +246,7 @@ impl Device {
             .with_http_client(http)
             .with_backend_arc(store.clone())
             .with_transport_factory(transport)
-            .with_version((2, 3000, 0))
+            .with_version((2, 3000, 1))
             .with_wanted_pre_key_count(30)
             .with_event_handler(Forward(tx));
         if let Some(props) = world.props.lock().expect("no panic").clone() {

@@ -1,7 +1,7 @@
 //! What is heard of a session: the client's events, reduced to what matters here.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use whatsapp_rust::Jid;
 use whatsapp_rust::types::events::{
@@ -169,7 +169,11 @@ impl Ears {
 
     fn receipt(&self, receipt: &Receipt) {
         let source = &receipt.source;
-        let status = match receipt.r#type {
+        let kind = as_own(
+            &receipt.r#type,
+            source.is_from_me || self.is_own(&source.sender),
+        );
+        let status = match kind {
             ReceiptType::Delivered => DeliveryStatus::Delivered,
             ReceiptType::Read => DeliveryStatus::Read,
             ReceiptType::Played => DeliveryStatus::Played,
@@ -194,6 +198,16 @@ impl Ears {
             status,
             by: convert::bare(&source.sender),
         });
+    }
+
+    /// Whether it is this account, under its number or its LID, on any device.
+    fn is_own(&self, jid: &Jid) -> bool {
+        let Some(client) = self.lost.client.get().and_then(Weak::upgrade) else {
+            return false;
+        };
+        let own = [client.pn(), client.lid()];
+        let mut own = own.iter().flatten();
+        own.any(|own| own.user == jid.user && own.server == jid.server)
     }
 
     fn contact(&self, update: &ContactUpdate) {
@@ -444,6 +458,16 @@ impl EventHandler for Ears {
     }
 }
 
+/// What an own device read or played comes as `read` or `played` too, and the client does not say that it
+/// is an own one's: it then counts as what it is.
+fn as_own(kind: &ReceiptType, is_own: bool) -> &ReceiptType {
+    match kind {
+        ReceiptType::Read if is_own => &ReceiptType::ReadSelf,
+        ReceiptType::Played if is_own => &ReceiptType::PlayedSelf,
+        kind => kind,
+    }
+}
+
 fn lid_of(jid: &Jid) -> Option<String> {
     let text = jid.to_non_ad().to_string();
     text.ends_with("@lid").then_some(text)
@@ -452,6 +476,17 @@ fn lid_of(jid: &Jid) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_own_devices_read_is_not_read_by_others() {
+        assert_eq!(as_own(&ReceiptType::Read, true), &ReceiptType::ReadSelf);
+        assert_eq!(as_own(&ReceiptType::Played, true), &ReceiptType::PlayedSelf);
+        for kind in [ReceiptType::Read, ReceiptType::Played] {
+            assert_eq!(as_own(&kind, false), &kind);
+        }
+        let delivered = ReceiptType::Delivered;
+        assert_eq!(as_own(&delivered, true), &delivered);
+    }
 
     #[test]
     fn so_many_news_wait_and_no_more() {

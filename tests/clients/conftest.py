@@ -43,7 +43,7 @@ class World:
         self.log = folder / "server.log"
         settings = {
             "WILDCAT_WHATSAPP_URL": addresses["ws"],
-            "WILDCAT_WHATSAPP_VERSION": "2.3000.0",
+            "WILDCAT_WHATSAPP_VERSION": "2.3000.1045649367",
             "WILDCAT_TLS_EXTRA_CA": str(ca),
             "WILDCAT_SERVER_LISTEN": "127.0.0.1:0",
             "WILDCAT_LIMITS_MESSAGES_PER_MINUTE": "6000",

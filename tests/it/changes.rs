@@ -268,6 +268,33 @@ fn own_messages_from_the_phone_show_up_and_read_chats_are_read() {
     assert_eq!(unread(), 0);
 }
 
+/// The client takes such a receipt as one of another person (whatsapp-rust #1307): before, the chat stayed unread.
+#[test]
+fn what_the_phone_reads_is_read_also_when_it_comes_as_a_plain_read() {
+    let world = World::new();
+    let server = world.server();
+    let alice = world.pair(&server, "alice", ALICE);
+    let bob = world.phone(BOB, "Bob");
+    let statuses = Receiver::start();
+    let hook = json!({"url": statuses.url(), "events": ["message.status"]});
+    world.post(&server, "/webhooks", &hook).expect(201);
+    let unread = || world.get(&server, "/accounts/alice/chats")["chats"][0]["unreadCount"].clone();
+    for text in ["one", "two"] {
+        bob.say(&alice.jid(), text);
+    }
+    eventually("two unread", || (unread() == 2).then_some(()));
+    alice.received(2);
+    world.fault(&json!({"kind": "unmark-own-reads", "number": ALICE}));
+    alice.post("read", &json!({"chat": bob.jid()}));
+    eventually("the chat is read", || (unread() == 0).then_some(()));
+    // The first status that is told is of an own message, by the person who got it.
+    let body = json!({"to": BOB, "message": "hello"});
+    let sent = world
+        .post(&server, "/accounts/alice/message/send", &body)
+        .expect(200);
+    assert_eq!(statuses.next().body["messageId"], sent["messageId"]);
+}
+
 #[test]
 fn a_voice_note_that_was_listened_to_is_played() {
     use base64::Engine as _;

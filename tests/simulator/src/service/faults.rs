@@ -43,6 +43,8 @@ pub enum FaultKind {
     KeepAppStateKey,
     /// Receipts of a client are lost on their way; of a number without linked devices, its phone's.
     LoseReceipts,
+    /// Other own devices get what one read or played as `read` and `played`, not `read-self` and `played-self`.
+    UnmarkOwnReads,
     /// Messages are refused with this error; only those to that number if there is one.
     RefuseSends(u16, Option<String>),
     /// Persisted queries are refused with this error.
@@ -302,6 +304,13 @@ impl Faults {
     pub(super) fn loses_receipt(&mut self, number: &str) -> bool {
         self.take(number, |kind| {
             (*kind == FaultKind::LoseReceipts).then_some(())
+        })
+        .is_some()
+    }
+
+    pub(super) fn unmarks_own_read(&mut self, number: &str) -> bool {
+        self.take(number, |kind| {
+            (*kind == FaultKind::UnmarkOwnReads).then_some(())
         })
         .is_some()
     }

@@ -89,7 +89,9 @@ impl Service {
     ) {
         let mut copy = self.receipt_copy(from, node, form, true);
         copy.attrs.insert("recipient", chat.clone());
-        to_oneself(&mut copy);
+        if !self.faults.unmarks_own_read(&from.number) {
+            to_oneself(&mut copy);
+        }
         for device in self.all_devices(&from.number) {
             if device != *from {
                 self.post(&device, copy.clone());

@@ -50,7 +50,9 @@ impl Service {
     /// What was read on one device is read on the others.
     fn group_read_on(&mut self, from: &DeviceAddr, node: &Node, group: &Jid, form: Form) {
         let mut copy = self.group_receipt_copy(from, node, group, form, true);
-        to_oneself(&mut copy);
+        if !self.faults.unmarks_own_read(&from.number) {
+            to_oneself(&mut copy);
+        }
         for device in self.all_devices(&from.number) {
             if device != *from {
                 self.post(&device, copy.clone());

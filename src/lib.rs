@@ -23,8 +23,8 @@
 //! | [`systemd`] | what the service manager is told, and its watchdog |
 //! | [`qr`], [`console`] | pairing codes; what the terminal shows |
 //!
-//! Imports point one way: `main -> lib -> api, webhook, account -> whatsapp -> store, net, media ->
-//! event, jid, keys, clock, config`.
+//! Imports point one way: `main -> lib -> upkeep, archive -> api -> webhook, account, systemd -> whatsapp ->
+//! store, net, media, console -> event, jid, keys, config, args, qr, runtime -> clock, text`.
 //!
 //! # Invariants
 //!

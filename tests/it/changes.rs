@@ -268,7 +268,7 @@ fn own_messages_from_the_phone_show_up_and_read_chats_are_read() {
     assert_eq!(unread(), 0);
 }
 
-/// The client takes such a receipt as one of another person (whatsapp-rust #1307): before, the chat stayed unread.
+/// The client takes such a receipt as one of another person (whatsapp-rust #1307).
 #[test]
 fn what_the_phone_reads_is_read_also_when_it_comes_as_a_plain_read() {
     let world = World::new();

@@ -45,7 +45,7 @@ impl Outgoing {
 
     /// Whether a message to a person was encrypted for none of that person's devices: `own` are the user
     /// parts of the account's own JIDs.
-    pub fn reaches_nobody(&self, own: &[String]) -> bool {
+    pub fn reaches_no_recipient(&self, own: &[String]) -> bool {
         self.seen()
             .and_then(|node| named(&node))
             .is_some_and(|named| named.iter().all(|jid| own.iter().any(|o| *o == jid.user)))
@@ -99,7 +99,7 @@ mod tests {
 
     /// whatsapp-rust #1299: with one own device in it, such a stanza is sent and acknowledged.
     #[test]
-    fn a_stanza_for_own_devices_alone_reaches_nobody() {
+    fn a_stanza_for_own_devices_alone_reaches_no_recipient() {
         let own = ["4917".to_owned(), "955".to_owned()];
         for (devices, nobody) in [
             (&["4917:0@s.whatsapp.net", "955:3@lid"][..], true),
@@ -108,15 +108,15 @@ mod tests {
             (&[], true),
         ] {
             let outgoing = outgoing(stanza(devices));
-            assert_eq!(outgoing.reaches_nobody(&own), nobody, "{devices:?}");
+            assert_eq!(outgoing.reaches_no_recipient(&own), nobody, "{devices:?}");
             assert_eq!(outgoing.phash().as_deref(), Some("2:abc"));
         }
         // A resend to one device names no others, and one that was not built yet says nothing.
         let resend = Arc::new(NodeBuilder::new("message").build());
-        assert!(!outgoing(resend).reaches_nobody(&own));
+        assert!(!outgoing(resend).reaches_no_recipient(&own));
         let (sender, receiver) = oneshot::channel();
         let coming = Outgoing::from(receiver);
-        assert!(!coming.reaches_nobody(&own) && coming.phash().is_none());
+        assert!(!coming.reaches_no_recipient(&own) && coming.phash().is_none());
         drop(sender);
         assert!(coming.seen().is_none());
     }

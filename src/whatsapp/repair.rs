@@ -60,7 +60,7 @@ impl Repairs {
     async fn mend(&self, asked: &Asked) {
         let chat = asked.chat.to_string();
         match self.backend.has_sent_message(&chat, &asked.id) {
-            // Then the client has done what is to be done.
+            // Then the client has answered it.
             Ok(true) => return,
             Ok(false) => {}
             Err(error) => {
@@ -110,7 +110,7 @@ fn asked(stanza: &NodeRef<'_>) -> Option<Asked> {
     let id = retry.get_attr("id")?.as_str().into_owned();
     let (chat, by) = match from.is_group() {
         true => (from.clone(), jid("participant")?),
-        // Of a message to somebody else: an own device asks.
+        // About a message to another person: an own device asks.
         false if stanza.get_attr("recipient").is_some() => return None,
         false => (from.to_non_ad(), from),
     };

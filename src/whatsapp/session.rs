@@ -677,7 +677,7 @@ impl Session {
             .hand_over(id, to, content, Freshness::CachePreferred)
             .await;
         match &first {
-            Ok((verdict, outgoing)) if is_for_others && outgoing.reaches_nobody(&own) => {
+            Ok((verdict, outgoing)) if is_for_others && outgoing.reaches_no_recipient(&own) => {
                 match verdict {
                     // Of a message that only own devices got: it says nothing of this one.
                     Some(Ok(_)) => {}
@@ -691,7 +691,7 @@ impl Session {
         }
         log::debug!("{id}: for no device of the recipient; sent once more");
         let (verdict, outgoing) = self.hand_over(id, to, content, Freshness::Refresh).await?;
-        match outgoing.reaches_nobody(&own) {
+        match outgoing.reaches_no_recipient(&own) {
             true => Err(SendFailure::Refused {
                 code: None,
                 words: refusal::UNREACHED.to_owned(),

@@ -67,7 +67,7 @@ fn the_version_is_looked_up_once_kept_and_not_needed() {
         return;
     }
     let world = World::new();
-    // Nobody has asked for it to be packed.
+    // The request does not ask for compression.
     world.fault(&json!({"kind": "version-page", "page": "gzip", "count": 1}));
     let server = Server::start(&options(&world));
     world.pair(&server, "alice", ALICE);

@@ -103,7 +103,7 @@ mod tests {
         assert!(said.contains(words), "{said}");
         assert_eq!(m.status(), Status::Connecting);
         assert_eq!(m.on(Input::Ended(None), now + 1, 0.0), vec![Action::Run]);
-        // The words stay beside the new code, until somebody gets further with it.
+        // The words stay beside the new code, until a next attempt gets further.
         m.on(Input::Qr("b".into()), now + 2, 0.0);
         assert_eq!(m.qr(), Some("b"));
         assert!(m.last_error().is_some_and(|e| e.contains(words)), "{m:?}");

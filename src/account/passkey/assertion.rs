@@ -18,7 +18,7 @@ const SITE: &str = "web.whatsapp.com";
 const MIN_DATA: usize = 37;
 /// The longest binary field, in bytes; authenticators' are far shorter.
 const MAX_FIELD: usize = 8_192;
-/// Of the flags: somebody was there; somebody was verified.
+/// Of the flags: user present; user verified.
 const PRESENT: u8 = 1;
 const VERIFIED: u8 = 4;
 

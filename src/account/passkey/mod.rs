@@ -109,7 +109,7 @@ impl Exchange {
         }
     }
 
-    /// What is to be done now, for people.
+    /// The next step for the user, in words.
     pub fn instructions(&self, id: &str) -> String {
         match &self.stage {
             Stage::Asked => format!(

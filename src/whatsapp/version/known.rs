@@ -67,7 +67,7 @@ impl Known {
             .is_some_and(|age| age < FRESH)
     }
 
-    /// Takes what a lookup has given; what is to be kept, if it is news.
+    /// Takes what a lookup has given; and returns the version to store, if it is a new one.
     pub fn looked_up(
         &mut self,
         answer: Result<Version, Unknown>,

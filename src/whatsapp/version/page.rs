@@ -53,7 +53,7 @@ pub fn read(answer: HttpResponse) -> Result<Version, Unknown> {
     }
 }
 
-/// Servers pack what nobody has asked them to pack.
+/// Some servers compress without being asked to.
 fn unpacked(packed: &[u8]) -> Result<Vec<u8>, Unknown> {
     let mut inflater = Inflater::new(Coding::Gzip);
     let mut page = Vec::new();

@@ -189,7 +189,7 @@ impl Service {
         Ok(())
     }
 
-    /// Whether a message begins a chat with somebody, in WhatsApp's eyes.
+    /// Whether a message begins a chat with a person, in WhatsApp's eyes.
     pub(super) fn begins_chat(&self, from: &DeviceAddr, message: &Node) -> bool {
         let Some(to) = jid_attr(message, "to").filter(|to| !to.is_group()) else {
             return false;

@@ -43,7 +43,7 @@ impl Default for Versions {
     }
 }
 
-/// What is to be different; what is absent stays.
+/// The changes; absent fields stay as they are.
 #[derive(Debug, Clone, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VersionChange {

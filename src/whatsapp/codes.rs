@@ -2,8 +2,8 @@
 //!
 //! It shows the codes of a connection one after the other, and closes the connection behind the last one, some
 //! 160 s after the first. WhatsApp may have asked for a passkey by then, whose challenge lives on for minutes on that very
-//! connection; the client only spares it while a phone code is outstanding. The task has no switch. But whoever
-//! is told of a code is called by it: the step in which that happens is a step of this task, and the
+//! connection; the client only spares it while a phone code is outstanding. The task has no switch. But it calls the event
+//! handler for each code: the step in which that happens is a step of this task, and the
 //! runtime, which is ours, ends it there.
 
 use std::sync::Arc;

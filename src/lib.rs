@@ -10,6 +10,7 @@
 //! | [`text`] | text of strangers, as a log or a terminal can show it |
 //! | [`keys`] | the keys of the API, hashed, in their file |
 //! | [`jid`] | recipients, parsed and canonical |
+//! | [`message`] | one file a kind of message: its fields, how it is stored and shown |
 //! | [`event`] | what happened: the contract of the log, the webhooks and their readers |
 //! | [`store`] | LMDB: the only importer of heed; group commit on a thread of its own |
 //! | [`net`] | TLS, the HTTP client, the WebSocket |
@@ -24,7 +25,7 @@
 //! | [`qr`], [`console`] | pairing codes; what the terminal shows |
 //!
 //! Imports point one way: `main -> lib -> upkeep, archive -> api -> webhook, account, systemd -> whatsapp ->
-//! store, net, media, console -> event, jid, keys, config, args, qr, runtime -> clock, text`.
+//! store, console -> event -> message -> net, media, jid, keys, config, args, qr, runtime -> clock, text`.
 //!
 //! # Invariants
 //!
@@ -65,6 +66,7 @@ pub mod fuzzing;
 pub mod jid;
 pub mod keys;
 pub mod media;
+pub mod message;
 pub mod net;
 pub mod qr;
 pub mod runtime;

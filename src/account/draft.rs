@@ -5,9 +5,9 @@ use std::time::Duration;
 use futures_lite::FutureExt as _;
 
 use crate::clock;
-use crate::event::{DeliveryStatus, Message, MessageKind, Quoted};
 use crate::jid::ChatJid;
 use crate::media::{self, MediaError, MediaKind, Prepared, Work};
+use crate::message::{DeliveryStatus, Message, MessageKind, Quoted};
 use crate::runtime;
 use crate::store::media::{NewMedium, Remote};
 use crate::store::messages::{self, Author, Target};

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::clock;
-use crate::event;
 use crate::jid::Recipient;
+use crate::message;
 use crate::store::media::{self as rows, Found, Medium};
 use crate::store::messages::{self, Part, Room};
 use crate::store::{ReadTx, StoreError, accounts as records, usernames};
@@ -182,7 +182,7 @@ fn view(tx: &ReadTx<'_>, account_id: &str, found: Found) -> Result<MediaView, St
         media_mimetype: medium.mimetype,
         media_size: medium.size,
         media_file_name: medium.file_name,
-        media_url: event::media_url(account_id, &medium.message_id, &media_id),
+        media_url: message::media_url(account_id, &medium.message_id, &media_id),
         message_id: medium.message_id,
         timestamp: medium.created_at,
         stored_at: clock::iso8601(medium.stored_at.unwrap_or(0)),

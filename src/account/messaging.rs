@@ -3,8 +3,8 @@
 use std::sync::{Arc, PoisonError};
 
 use crate::clock;
-use crate::event::Message;
 use crate::jid::{ChatJid, Server};
+use crate::message::Message;
 use crate::store::media::{self as media_rows, Medium};
 use crate::store::messages::{self, ChatNames, Target};
 use crate::store::outbox::{self, Stage};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_lite::FutureExt as _;
 
 use crate::clock::{self, Millis};
-use crate::event::{Message, MessageKind};
+use crate::message::{Message, MessageKind};
 use crate::store::media as media_rows;
 use crate::store::messages::{self, Part, Room};
 use crate::store::outbox::{self as rows, Entry, Stage, Upload, What};

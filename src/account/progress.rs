@@ -6,7 +6,8 @@
 //! receipt comes before it.
 
 use crate::clock::{self, Millis};
-use crate::event::{DeliveryStatus, Event, StatusChange};
+use crate::event::{Event, StatusChange};
+use crate::message::DeliveryStatus;
 use crate::store::outbox::{self, Entry, Stage, What};
 use crate::store::{StoreError, WriteTx, events, messages};
 

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use futures_lite::future;
 
 use crate::clock::{self, Millis};
-use crate::event::Message;
 use crate::jid::{ChatJid, Server};
 use crate::media::Prepared;
+use crate::message::Message;
 use crate::store::idempotency::{self, Answer, Known};
 use crate::store::messages::{self, Arrival, By, Change};
 use crate::store::outbox::{self, Entry, Stage, What};

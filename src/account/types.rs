@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::clock::{self, Millis};
-use crate::event::DeliveryStatus;
 use crate::jid::{ChatJid, Recipient};
 use crate::media::{MediaError, Spooled, Wish};
+use crate::message::DeliveryStatus;
 use crate::store::StoreError;
 use crate::store::outbox::Bounds;
 

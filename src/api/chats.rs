@@ -8,7 +8,7 @@ use super::error::ApiError;
 use super::input::{chat_param, number, param};
 use super::page::Page;
 use crate::account::AccountError;
-use crate::event::Message;
+use crate::message::Message;
 use crate::store::messages::{self, ChatSummary, Cursor, PageQuery};
 use crate::store::{ReadTx, StoreError, accounts};
 

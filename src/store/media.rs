@@ -13,7 +13,7 @@ use super::error::StoreError;
 use super::key::{Key, KeyReader};
 use super::tx::{ReadTx, WriteTx};
 use crate::clock::Millis;
-use crate::event::Message;
+use crate::message::Message;
 
 type Result<T> = std::result::Result<T, StoreError>;
 

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::signal::{self, Kind};
 use super::*;
-use crate::event::{Message, MessageKind};
+use crate::message::{Message, MessageKind};
 
 /// A store in a directory of its own.
 pub struct TestStore {

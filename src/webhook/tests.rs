@@ -12,7 +12,8 @@ use surf::http::{Error, Request, Response};
 use surf::{Client, HttpClient};
 
 use super::*;
-use crate::event::{Event, Message, MessageKind};
+use crate::event::Event;
+use crate::message::{Message, MessageKind};
 use crate::store::Options;
 use crate::store::messages::Part;
 

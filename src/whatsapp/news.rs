@@ -10,7 +10,7 @@ use whatsapp_rust::types::events::{
 use whatsapp_rust::types::presence::ReceiptType;
 use whatsapp_rust::wacore::stanza::groups::GroupNotificationAction;
 
-use crate::event::DeliveryStatus;
+use crate::message::DeliveryStatus;
 use crate::runtime::Executor;
 use crate::runtime::tasks::{self, Kind};
 

@@ -27,9 +27,9 @@ use whatsapp_rust::{
 };
 
 use crate::clock::{self, Millis};
-use crate::event::Message;
 use crate::jid::{ChatJid, Server};
 use crate::media::{Files, Space, Spool};
+use crate::message::Message;
 use crate::runtime::tasks::{self, Kind};
 use crate::runtime::{Executor, Shutdown};
 use crate::store::outbox::{FileFacts, Upload};

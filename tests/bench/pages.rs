@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use wildcat::event::{Message, MessageKind};
+use wildcat::message::{Message, MessageKind};
 use wildcat::store::{self, Store, accounts, messages};
 
 use crate::Scale;

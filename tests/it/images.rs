@@ -12,7 +12,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use wildcat::clock;
-use wildcat::event::{Event, Message, MessageKind};
+use wildcat::event::Event;
+use wildcat::message::{Message, MessageKind};
 use wildcat::store::messages::{self, Arrival, PageQuery};
 use wildcat::store::{Options, Store, StoreError, VERSION, accounts, events};
 

@@ -3,7 +3,8 @@
 
 use serde_json::{Value, json};
 use wildcat::clock;
-use wildcat::event::{Event, Message, MessageKind};
+use wildcat::event::Event;
+use wildcat::message::{Message, MessageKind};
 use wildcat::store::messages::{self, Arrival};
 use wildcat::store::{Options, Store, accounts, events};
 

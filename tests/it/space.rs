@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use wildcat::event::{Message, MessageKind};
+use wildcat::message::{Message, MessageKind};
 use wildcat::store::messages::{self, Arrival};
 use wildcat::store::{Options, Store, accounts};
 

@@ -1,7 +1,8 @@
 //! What a driver writes down and passes on: the account's record, receipts, names, events.
 
 use crate::clock;
-use crate::event::{AccountChange, DeliveryStatus, Event};
+use crate::event::{AccountChange, Event};
+use crate::message::DeliveryStatus;
 use crate::runtime::tasks::{self, Kind};
 use crate::store::accounts::{AccountRecord, Wanted};
 use crate::store::{Store, StoreError, accounts, events, messages, signal};

@@ -1,7 +1,7 @@
 //! What a sender can make the store hold, at most. All of it is cut here, on its way into the store,
 //! whichever way it came. Pure.
 
-use crate::event::{Contact, Message};
+use crate::message::{Contact, Message};
 use crate::store::media::NewMedium;
 
 /// Characters of a text, a caption, or what a reply shows of another message.
@@ -157,7 +157,7 @@ fn cut_file_name(name: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{MessageKind, Poll, Quoted, Reaction};
+    use crate::message::{MessageKind, Poll, Quoted, Reaction};
 
     #[test]
     fn a_text_is_cut_between_characters_and_that_is_noted() {

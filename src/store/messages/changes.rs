@@ -14,7 +14,8 @@ use super::{
     put_counters,
 };
 use crate::clock::{self, Millis};
-use crate::event::{Deed, Deletion, Event, Message, Reaction, ReactionChange};
+use crate::event::{Deed, Deletion, Event, ReactionChange};
+use crate::message::{Message, Reaction};
 use crate::store::accounts;
 use crate::store::error::StoreError;
 use crate::store::key::Key;

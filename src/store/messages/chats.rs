@@ -19,8 +19,9 @@ use super::{
     read_message,
 };
 use crate::clock::Millis;
-use crate::event::{Deed, DeliveryStatus, Message, MessageKind};
+use crate::event::Deed;
 use crate::jid::{ChatJid, Server, other_form};
+use crate::message::{DeliveryStatus, Message, MessageKind};
 use crate::store::error::StoreError;
 use crate::store::key::{Key, KeyReader};
 use crate::store::tx::{ReadTx, WriteTx};

@@ -3,8 +3,8 @@
 
 use super::chats::{self, ChatNames};
 use super::{OWN, Place, Result, chat_prefix, load, load_in, read_message};
-use crate::event::Message;
 use crate::jid::{ChatJid, Server};
+use crate::message::Message;
 use crate::store::error::StoreError;
 use crate::store::key::{Key, KeyReader};
 use crate::store::tx::ReadTx;

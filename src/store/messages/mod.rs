@@ -46,8 +46,8 @@ use super::key::{Key, KeyReader};
 use super::media::{self, NewMedium};
 use super::tx::{ReadTx, Table, WriteTx};
 use crate::clock::Millis;
-use crate::event::{DeliveryStatus, Message};
 use crate::jid::ChatJid;
+use crate::message::{DeliveryStatus, Message};
 use chats::Chat;
 use lookup::{find, find_received, first_of_a_person, places};
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::chats::{self, Chat, ChatSummary, LastMessage};
 use super::{Place, Result, chat_prefix, counters, load_in, read_message};
 use crate::clock::Millis;
-use crate::event::Message;
+use crate::message::Message;
 use crate::store::error::StoreError;
 use crate::store::key::{Key, KeyReader};
 use crate::store::tx::ReadTx;

@@ -3,14 +3,14 @@
 //! A placeholder is a message like others, of a kind of its own ([`MessageKind::is_placeholder`]): it counts
 //! as unread, has its place in its chat, and goes when messages of its age go.
 //!
-//! [`MessageKind::is_placeholder`]: crate::event::MessageKind::is_placeholder
+//! [`MessageKind::is_placeholder`]: crate::message::MessageKind::is_placeholder
 
 use super::chats::{self, Chat};
 use super::{
     Arrival, Inserted, Place, Result, changes, chat_prefix, counters, insert, load_in, place_of,
     put_counters, put_message, read_message, settle_names,
 };
-use crate::event::Message;
+use crate::message::Message;
 use crate::store::media::{self, NewMedium};
 use crate::store::tx::{ReadTx, WriteTx};
 
@@ -114,7 +114,7 @@ fn is_full(tx: &ReadTx<'_>, account: u32, chat: &Chat) -> Result<bool> {
 mod tests {
     use super::super::{Author, By, Change, Target, apply, get, page};
     use super::*;
-    use crate::event::MessageKind;
+    use crate::message::MessageKind;
     use crate::store::messages::{ChatSummary, PageQuery, Part};
     use crate::store::tests::{TestStore, message};
 

@@ -220,7 +220,7 @@ fn remove(tx: &mut WriteTx<'_>, account: u32, place: Place, removed: &mut Remove
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{DeliveryStatus, Message};
+    use crate::message::{DeliveryStatus, Message};
     use crate::store::media::{NewMedium, get as medium};
     use crate::store::messages::{self, Arrival, PageQuery, insert, page};
     use crate::store::tests::{TestStore, message};

@@ -827,7 +827,7 @@ fn an_id_that_is_used_again_leads_to_the_message_stored_first() {
     // A quote is of the person whose words it was to be.
     let quoting = |participant: &str| {
         let mut reply = own(GROUP, "R", 10);
-        reply.quoted_message = Some(crate::event::Quoted {
+        reply.quoted_message = Some(crate::message::Quoted {
             message_id: "A".into(),
             chat_id: None,
             participant: Some(participant.into()),
@@ -913,14 +913,14 @@ fn members_of_a_group_are_known_by_number_as_soon_as_it_is_learnt() {
 #[test]
 fn everybody_in_a_message_is_known_by_number() {
     let store = TestStore::new();
-    let quoted = crate::event::Quoted {
+    let quoted = crate::message::Quoted {
         chat_id: None,
         message_id: "A".into(),
         participant: Some(LID.into()),
         text: None,
         has_media: false,
     };
-    let reaction = crate::event::Reaction {
+    let reaction = crate::message::Reaction {
         from: LID.into(),
         emoji: "x".into(),
         timestamp: 1,

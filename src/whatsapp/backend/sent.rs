@@ -8,8 +8,8 @@ use whatsapp_rust::waproto::codec;
 
 use super::expiring::SENT;
 use super::{Stored, rows};
-use crate::event::{Message, MessageKind};
 use crate::jid::ChatJid;
+use crate::message::{Message, MessageKind};
 use crate::store::messages;
 use crate::store::signal::Kind;
 use crate::store::{Key, ReadTx, WriteTx};

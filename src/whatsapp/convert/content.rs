@@ -3,7 +3,7 @@
 use whatsapp_rust::waproto::{codec, whatsapp as wa};
 
 use super::bare_text;
-use crate::event::{Contact, Location, Message, MessageKind, Poll, Quoted};
+use crate::message::{Contact, Location, Message, MessageKind, Poll, Quoted};
 use crate::store::media::{NewMedium, Remote};
 use crate::whatsapp::remote::is_path;
 

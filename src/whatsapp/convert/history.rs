@@ -6,8 +6,8 @@ use whatsapp_rust::waproto::whatsapp as wa;
 
 use super::{AutoDownload, Envelope, Inbound, What, bare_text, preferred_text, what};
 use crate::clock::Millis;
-use crate::event::{DeliveryStatus, Reaction};
 use crate::jid::ChatJid;
+use crate::message::{DeliveryStatus, Reaction};
 
 /// What is known of a conversation besides its messages.
 #[derive(Debug, Clone, PartialEq, Eq)]

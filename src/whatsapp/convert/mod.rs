@@ -16,8 +16,8 @@ use whatsapp_rust::types::message::{EditAttribute, MessageCategory, MessageInfo}
 use whatsapp_rust::waproto::whatsapp as wa;
 
 use crate::clock::Millis;
-use crate::event::{DeliveryStatus, Message, MessageKind};
 use crate::jid::{ChatJid, Server};
+use crate::message::{DeliveryStatus, Message, MessageKind};
 use crate::store::media::NewMedium;
 use crate::store::messages::{Author, By, Change, Target};
 use rights::{Act, Place, Reach};

@@ -6,9 +6,9 @@ use whatsapp_rust::wacore::proto_helpers::build_reaction_message;
 use whatsapp_rust::waproto::whatsapp as wa;
 
 use crate::clock::Millis;
-use crate::event::{Message, MessageKind};
 use crate::jid::ChatJid;
 use crate::media::MediaKind;
+use crate::message::{Message, MessageKind};
 use crate::store::outbox::{FileFacts, Upload};
 
 /// What a message carries besides its content.

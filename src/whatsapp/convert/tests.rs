@@ -5,7 +5,7 @@ use whatsapp_rust::proto_helpers::MessageBuilderExt as _;
 
 use super::outgoing::{self, Context};
 use super::*;
-use crate::event::MessageKind;
+use crate::message::MessageKind;
 
 const AUTO: AutoDownload = AutoDownload { max_bytes: 1_000 };
 const ALICE: &str = "49170@s.whatsapp.net";

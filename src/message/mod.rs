@@ -1,0 +1,309 @@
+//! Messages: what each kind says, how it is stored and shown.
+
+mod shown;
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::{Deserialize, Serialize};
+
+use crate::clock::{self, Millis};
+
+/// A message. Its JSON is what the API and the webhooks show (`shown`); what lies in the store is
+/// [`Message::to_stored`]'s.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", remote = "Self")]
+pub struct Message {
+    pub account_id: String,
+    /// WhatsApp's own id (`3EB0…`), unique only within a chat and sender.
+    pub message_id: String,
+    /// The chat's canonical JID: the phone number's once that is known.
+    pub chat_id: String,
+    /// The chat's LID, where both of a person's names are known.
+    #[serde(skip)]
+    pub chat_lid: Option<String>,
+    /// A group's subject; what the account's owner, or else he himself, calls a person.
+    #[serde(skip)]
+    pub chat_name: Option<String>,
+    /// The person who wrote it, by JID without a device: the phone number's once that is known. Of
+    /// own messages the account's own.
+    #[serde(rename = "from")]
+    pub sender: String,
+    /// The sender's LID, where it is known.
+    #[serde(skip)]
+    pub sender_lid: Option<String>,
+    /// The LID under which the sender writes in this chat, if it goes by LIDs. Replies and reactions
+    /// name the sender so.
+    #[serde(rename = "fromLid", default, skip_serializing_if = "Option::is_none")]
+    pub wire_lid: Option<String>,
+    /// What the account's owner calls the sender.
+    #[serde(skip)]
+    pub sender_name: Option<String>,
+    /// The sender's username, without `@`.
+    #[serde(skip)]
+    pub sender_username: Option<String>,
+    pub from_me: bool,
+    /// What the sender calls himself.
+    pub push_name: Option<String>,
+    /// Unix milliseconds, as WhatsApp's server dates it.
+    pub timestamp: Millis,
+    #[serde(rename = "type")]
+    pub kind: MessageKind,
+    /// Of a medium it is `None` here; shown is its caption.
+    pub text: Option<String>,
+    /// What is to be done about a message whose content is not here, in words; only with the kinds
+    /// `waiting` and `unavailable`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    pub caption: Option<String>,
+    pub has_media: bool,
+    pub media_id: Option<String>,
+    pub media_type: Option<String>,
+    pub media_mimetype: Option<String>,
+    pub media_size: Option<u64>,
+    pub media_file_name: Option<String>,
+    /// Only for locations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<Location>,
+    /// Only for contact cards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contacts: Option<Vec<Contact>>,
+    /// Only for polls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub poll: Option<Poll>,
+    pub quoted_message: Option<Quoted>,
+    pub mentions: Vec<String>,
+    pub reactions: Vec<Reaction>,
+    pub is_forwarded: bool,
+    /// It said more than is kept of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
+    pub edited: bool,
+    /// When it was edited last, as WhatsApp dates it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edited_at: Option<Millis>,
+    pub deleted: bool,
+    /// Only for own messages; `null` for others'.
+    pub status: Option<DeliveryStatus>,
+    /// Why it failed, in words; only for own messages that did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// When this server stored it, ISO 8601.
+    pub created_at: String,
+}
+
+impl Message {
+    /// A message with nothing in it yet: no text, no medium, nobody's reaction.
+    ///
+    /// `now` is when this server stores it; `timestamp` starts as the same.
+    pub fn empty(
+        account_id: impl Into<String>,
+        message_id: impl Into<String>,
+        chat_id: impl Into<String>,
+        kind: MessageKind,
+        now: Millis,
+    ) -> Message {
+        Message {
+            account_id: account_id.into(),
+            message_id: message_id.into(),
+            chat_id: chat_id.into(),
+            chat_lid: None,
+            chat_name: None,
+            sender: String::new(),
+            sender_lid: None,
+            wire_lid: None,
+            sender_name: None,
+            sender_username: None,
+            from_me: false,
+            push_name: None,
+            timestamp: now,
+            kind,
+            text: None,
+            note: None,
+            caption: None,
+            has_media: false,
+            media_id: None,
+            media_type: None,
+            media_mimetype: None,
+            media_size: None,
+            media_file_name: None,
+            location: None,
+            contacts: None,
+            poll: None,
+            quoted_message: None,
+            mentions: Vec::new(),
+            reactions: Vec::new(),
+            is_forwarded: false,
+            truncated: false,
+            edited: false,
+            edited_at: None,
+            deleted: false,
+            status: None,
+            error: None,
+            created_at: clock::iso8601(now),
+        }
+    }
+
+    /// As it lies in the store: without what is known of its chat and sender, which may change.
+    ///
+    /// # Errors
+    /// Only if serde fails, which no type in here makes it do.
+    pub fn to_stored(&self) -> serde_json::Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(1024);
+        Message::serialize(self, &mut serde_json::Serializer::new(&mut bytes))?;
+        Ok(bytes)
+    }
+
+    /// Reads what [`Message::to_stored`] has written, in this or an earlier version.
+    ///
+    /// # Errors
+    /// If it is no message.
+    pub fn from_stored(bytes: &[u8]) -> serde_json::Result<Message> {
+        let mut reader = serde_json::Deserializer::from_slice(bytes);
+        let message = Message::deserialize(&mut reader)?;
+        reader.end()?;
+        Ok(message)
+    }
+
+    /// Where its file is to be had.
+    pub fn media_url(&self) -> Option<String> {
+        let media_id = self.media_id.as_deref()?;
+        Some(media_url(&self.account_id, &self.message_id, media_id))
+    }
+
+    /// What it says: its text, or its medium's caption.
+    pub fn words(&self) -> Option<&str> {
+        self.text.as_deref().or(self.caption.as_deref())
+    }
+
+    /// Takes everything out that was said; what remains is that something was.
+    pub fn clear(&mut self) {
+        self.text = None;
+        self.note = None;
+        self.caption = None;
+        self.has_media = false;
+        self.media_id = None;
+        self.media_type = None;
+        self.media_mimetype = None;
+        self.media_size = None;
+        self.media_file_name = None;
+        self.location = None;
+        self.contacts = None;
+        self.poll = None;
+        self.quoted_message = None;
+        self.mentions.clear();
+        self.reactions.clear();
+        self.truncated = false;
+    }
+}
+
+/// Where a message's file is to be had. It names the medium: of the message's id there may be others.
+pub fn media_url(account_id: &str, message_id: &str, media_id: &str) -> String {
+    let message_id = utf8_percent_encode(message_id, NON_ALPHANUMERIC);
+    format!("/accounts/{account_id}/messages/{message_id}/media?mediaId={media_id}")
+}
+
+/// What a message is. `Unknown` stands for every kind that is not understood: stored, never
+/// dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MessageKind {
+    Text,
+    Image,
+    Video,
+    Audio,
+    Voice,
+    Document,
+    Sticker,
+    Location,
+    Contact,
+    Poll,
+    Reaction,
+    Unknown,
+    /// It came and cannot be decrypted yet; its content comes later, or never.
+    Waiting,
+    /// WhatsApp keeps it from linked devices.
+    Unavailable,
+}
+
+impl MessageKind {
+    /// Whether the message's content is not here.
+    pub fn is_placeholder(self) -> bool {
+        matches!(self, MessageKind::Waiting | MessageKind::Unavailable)
+    }
+
+    /// The word that stands in `type`.
+    pub fn name(self) -> &'static str {
+        match self {
+            MessageKind::Text => "text",
+            MessageKind::Image => "image",
+            MessageKind::Video => "video",
+            MessageKind::Audio => "audio",
+            MessageKind::Voice => "voice",
+            MessageKind::Document => "document",
+            MessageKind::Sticker => "sticker",
+            MessageKind::Location => "location",
+            MessageKind::Contact => "contact",
+            MessageKind::Poll => "poll",
+            MessageKind::Reaction => "reaction",
+            MessageKind::Unknown => "unknown",
+            MessageKind::Waiting => "waiting",
+            MessageKind::Unavailable => "unavailable",
+        }
+    }
+}
+
+/// How far an own message has come. Ordered: it only ever moves forward, except to `Failed`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeliveryStatus {
+    Pending,
+    Sent,
+    Delivered,
+    Read,
+    Played,
+    Failed,
+}
+
+/// A place on Earth.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Location {
+    /// Degrees.
+    pub latitude: f64,
+    pub longitude: f64,
+    pub name: Option<String>,
+    pub address: Option<String>,
+}
+
+/// Somebody's card.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contact {
+    pub name: String,
+    pub vcard: String,
+}
+
+/// A question to vote on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Poll {
+    pub name: String,
+    pub options: Vec<String>,
+}
+
+/// The message that a reply answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Quoted {
+    pub message_id: String,
+    /// The chat that it is in, if that is another one: a group's message is answered in private.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat_id: Option<String>,
+    pub participant: Option<String>,
+    pub text: Option<String>,
+    pub has_media: bool,
+}
+
+/// Somebody's reaction to a message; each person has one at most.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reaction {
+    pub from: String,
+    pub emoji: String,
+    pub timestamp: Millis,
+}

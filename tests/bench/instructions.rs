@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::Scale;
 use crate::row;
 use crate::stock::Stock;
-use crate::support::{Server, World};
+use crate::support::World;
 
 const ALICE: &str = "491710000000";
 const BOB: &str = "491710000001";
@@ -63,13 +63,11 @@ pub fn run(scale: Scale) {
 /// Instructions of a server's whole life with so many messages in it.
 fn server(work: Work, messages: usize, emulated: bool) -> u64 {
     let world = World::new();
-    let mut options = world.options();
-    let pace = ("WILDCAT_LIMITS_MESSAGES_PER_MINUTE", "6000");
-    options.env.push((pace.0.into(), pace.1.into()));
+    let mut options = world.options().with("limits.messages_per_minute", 6000);
     if !emulated {
-        options.wrapper = callgrind();
+        options = options.under(callgrind());
     }
-    let mut server = Server::start(&options);
+    let mut server = options.start();
     world.pair(&server, "alice", ALICE);
     world.phone(BOB, "Bob");
     match work {

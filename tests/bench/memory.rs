@@ -83,7 +83,10 @@ fn sending(size: usize) {
 /// The same, from a phone, stored as it comes, and then read by a program.
 fn receiving(size: usize) {
     let world = World::new();
-    let server = world.server_with(&[("MEDIA_AUTO_MAX_BYTES", "64MiB")]);
+    let server = world
+        .options()
+        .with("media.auto_max_bytes", "64MiB")
+        .start();
     world.pair(&server, "alice", ALICE);
     let bob = world.phone(BOB, "Bob");
     thread::sleep(REST);

@@ -31,7 +31,7 @@ pub fn run(scale: Scale) {
     let options = world.options();
     seed(&options.data, "small", FEW_MESSAGES, FEW_CHATS);
     seed(&options.data, "big", many, chats);
-    let server = crate::support::Server::start(&options);
+    let server = options.start();
     let get = |path: String| {
         let request = || {
             load::run(server.base(), REQUESTS, 1, |connection, _| {

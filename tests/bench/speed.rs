@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::Scale;
 use crate::load::{self, Timed};
 use crate::stock::Stock;
-use crate::support::{Receiver, Server, World};
+use crate::support::{Receiver, World};
 
 const ALICE: &str = "491710000000";
 /// Those who are written to, in turn.
@@ -81,14 +81,11 @@ fn compare(what: &str, ours: f64, bare: f64) {
 
 fn server(scale: Scale) -> Figures {
     let world = World::new();
-    let mut options = world.options();
-    for (name, value) in [
-        ("WILDCAT_LIMITS_MESSAGES_PER_MINUTE", "6000"),
-        ("WILDCAT_SERVER_MAX_CONNECTIONS", "256"),
-    ] {
-        options.env.push((name.into(), value.into()));
-    }
-    let server = Server::start(&options);
+    let server = world
+        .options()
+        .with("limits.messages_per_minute", 6000)
+        .with("server.max_connections", 256)
+        .start();
     world.pair(&server, "alice", ALICE);
     let to = recipients(&world);
     let send = |count, concurrency| {

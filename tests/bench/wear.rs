@@ -63,10 +63,10 @@ impl Written {
 pub fn run(scale: Scale) {
     println!("\n| For each message | Measured |\n|---|---|");
     let world = World::new();
-    let mut options = world.options();
-    let pace = ("WILDCAT_LIMITS_MESSAGES_PER_MINUTE", "6000");
-    options.env.push((pace.0.into(), pace.1.into()));
-    let server = Server::start(&options);
+    let server = world
+        .options()
+        .with("limits.messages_per_minute", 6000)
+        .start();
     world.pair(&server, "alice", ALICE);
     let bob = world.phone(BOB, "Bob");
     let send = |n: usize| {

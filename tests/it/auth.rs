@@ -78,11 +78,7 @@ fn own_address() -> Option<IpAddr> {
 #[test]
 fn without_keys_this_machine_is_served_and_others_are_told_what_to_do() {
     let world = World::new();
-    let mut options = world.options();
-    options
-        .env
-        .push(("WILDCAT_SERVER_LISTEN".into(), "0.0.0.0:0".into()));
-    let server = Server::start(&options);
+    let server = world.options().with("server.listen", "0.0.0.0:0").start();
     let local = SocketAddr::from(([127, 0, 0, 1], server.address().port()));
     request(local, "GET", "/accounts", &[], b"").expect(200);
     let refused = |answer: Answer| {
@@ -120,11 +116,7 @@ fn without_keys_this_machine_is_served_and_others_are_told_what_to_do() {
 #[test]
 fn an_open_server_serves_everybody_but_other_peoples_pages() {
     let world = World::new();
-    let mut options = world.options();
-    options
-        .env
-        .push(("WILDCAT_AUTH_OPEN".into(), "true".into()));
-    let server = Server::start(&options);
+    let server = world.options().with("auth.open", true).start();
     server.wait_log("auth.open");
     let at = server.address();
     request(at, "GET", "/accounts", &[PROXIED], b"").expect(200);
@@ -401,12 +393,10 @@ fn wrong_keys_are_slowed_down_and_right_ones_are_not() {
 #[test]
 fn a_page_that_somebody_visits_reaches_nothing() {
     let world = World::new();
-    let mut options = world.options();
-    options.env.push((
-        "WILDCAT_SERVER_HOSTS".into(),
-        "wildcat.example.org, Panel.example.org".into(),
-    ));
-    let server = Server::start(&options);
+    let server = world
+        .options()
+        .with("server.hosts", "wildcat.example.org, Panel.example.org")
+        .start();
     let at = server.address();
     let port = at.port();
     let get = |headers: &[(&str, &str)]| request(at, "GET", "/accounts", headers, b"");

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::media_in::base64;
 use crate::media_out::noise;
-use crate::support::{Board, Form, Phone, Server, ServerOptions, World, eventually, not_tested};
+use crate::support::{Board, Form, Phone, Server, World, eventually, not_tested};
 
 const ALICE: &str = "491700000001";
 const BOB: &str = "491700000002";
@@ -43,7 +43,7 @@ fn while_a_card_is_slow_everything_else_is_not() {
     let world = World::new();
     let mut options = world.options();
     let board = Board::under(&mut options);
-    let server = Server::start(&options);
+    let server = options.start();
     let bob = begin(&world, &server);
 
     let mark = server.log_mark();
@@ -105,7 +105,7 @@ fn a_card_that_fails(break_it: impl Fn(&Board), words: &str, advice: &str) {
     let world = World::new();
     let mut options = world.options();
     let board = Board::under(&mut options);
-    let server = Server::start(&options);
+    let server = options.start();
     let bob = begin(&world, &server);
     let mark = server.log_mark();
     break_it(&board);
@@ -192,7 +192,7 @@ fn a_commit_whose_end_fails_ends_the_server_and_loses_nothing() {
     let world = World::new();
     let mut options = world.options();
     let board = Board::under(&mut options);
-    let mut server = Server::start(&options);
+    let mut server = options.start();
     let bob = begin(&world, &server);
     board.meta_error.store(EIO, Ordering::SeqCst);
     bob.say(ALICE, "meanwhile");
@@ -201,7 +201,7 @@ fn a_commit_whose_end_fails_ends_the_server_and_loses_nothing() {
     let last = "the database must be opened anew; start again (systemd does by itself)";
     server.wait_log(last);
     board.meta_error.store(0, Ordering::SeqCst);
-    let server = Server::start(&options);
+    let server = options.start();
     server.wait_log("alice: connected");
     eventually("both messages", || {
         (texts(&world, &server) == ["before", "meanwhile"]).then_some(())
@@ -211,13 +211,9 @@ fn a_commit_whose_end_fails_ends_the_server_and_loses_nothing() {
     assert_eq!(bob.received(1).len(), 1);
 }
 
-/// What the server says when it is started with that data directory by a wrapper of its own.
+/// What the server logs when a wrapper starts it with a data directory that cannot be used.
 fn refusal(world: &World, wrapper: &[String]) -> Option<String> {
-    let options = ServerOptions {
-        wrapper: wrapper.to_vec(),
-        ..world.options()
-    };
-    let mut server = Server::spawn(&options);
+    let mut server = world.options().under(wrapper).spawn();
     let status = server.wait();
     let log = server.log();
     if log.contains("unshare: ") || log.contains("mount: ") {
@@ -278,11 +274,9 @@ fn a_directory_that_cannot_be_used_is_said_with_what_to_do() {
 #[test]
 fn a_full_disk_takes_no_file_and_leaves_nothing_behind() {
     let world = World::new();
-    let mut options = world.options();
-    options.wrapper = ["sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"]
-        .map(Into::into)
-        .to_vec();
-    let server = Server::start(&options);
+    let ignoring = ["sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"];
+    let options = world.options().under(ignoring);
+    let server = options.start();
     let bob = begin(&world, &server);
     // There is room for messages, and none for a file of this size.
     let database = options.data.join("db/data.mdb");

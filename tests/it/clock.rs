@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{Board, Receiver, Reply, Server, ServerOptions, World, eventually};
+use crate::support::{Board, Receiver, Reply, Server, World, eventually};
 
 const ALICE: &str = "491700000001";
 const BOB: &str = "491700000002";
@@ -17,16 +17,6 @@ const YEAR: i64 = 365 * 24 * HOUR;
 const FAR: i64 = 2_208_988_800_000;
 /// 5000-01-01.
 const FARTHER: i64 = 95_617_584_000_000;
-
-fn on_a_board(world: &World, settings: &[(&str, &str)]) -> (ServerOptions, Board) {
-    let mut options = world.options();
-    for (name, value) in settings {
-        let name = format!("WILDCAT_{name}");
-        options.env.push((name, (*value).to_owned()));
-    }
-    let board = Board::under(&mut options);
-    (options, board)
-}
 
 fn now() -> i64 {
     i64::try_from(wildcat::clock::now()).expect("a time")
@@ -47,10 +37,11 @@ fn texts(world: &World, server: &Server) -> Vec<String> {
 #[test]
 fn a_clock_that_is_not_set_is_said_and_waited_for() {
     let world = World::new();
-    let (mut options, board) = on_a_board(&world, &[]);
     // By name, so that the board counts the attempts.
-    options.env[0].1 = options.env[0].1.replace("127.0.0.1", "localhost");
-    let server = Server::start(&options);
+    let by_name = world.simulator.ws_url().replace("127.0.0.1", "localhost");
+    let mut options = world.options().with("whatsapp.url", by_name);
+    let board = Board::under(&mut options);
+    let server = options.start();
     world.pair(&server, "alice", ALICE);
     let bob = world.phone(BOB, "Bob");
     server.kill();
@@ -58,7 +49,7 @@ fn a_clock_that_is_not_set_is_said_and_waited_for() {
     // It wakes up in 1970.
     board.set_clock(0);
     board.lookups.store(0, Ordering::SeqCst);
-    let server = Server::start(&options);
+    let server = options.start();
     let warned = server.wait_log("it is not set");
     assert!(warned.contains("the clock says 1970-01-01"), "{warned}");
     server.wait_log("alice: reconnecting");
@@ -98,7 +89,7 @@ fn a_clock_that_is_not_set_is_said_and_waited_for() {
         (texts(&world, &server) == ["from 1970", "and back"]).then_some(())
     });
     server.kill();
-    let server = Server::start(&options);
+    let server = options.start();
     server.wait_log("alice: connected");
     let again = world.post_once(&server, SEND, "order-1", &body).expect(202);
     assert_eq!(again["messageId"].as_str(), Some(id.as_str()));
@@ -113,15 +104,15 @@ fn a_clock_that_is_not_set_is_said_and_waited_for() {
 #[test]
 fn a_clock_that_jumps_while_it_runs_deletes_and_expires_nothing() {
     let world = World::new();
-    let settings = [
-        ("STORAGE_KEEP_DAYS", "30"),
-        ("EVENTS_KEEP_DAYS", "1"),
-        ("WEBHOOKS_GIVE_UP_AFTER", "72h"),
-        ("WEBHOOKS_RETRY_FIRST", "1 s"),
-        ("WEBHOOKS_RETRY_MAX", "1 s"),
-    ];
-    let (options, board) = on_a_board(&world, &settings);
-    let server = Server::start(&options);
+    let mut options = world
+        .options()
+        .with("storage.keep_days", 30)
+        .with("events.keep_days", 1)
+        .with("webhooks.give_up_after", "72h")
+        .with("webhooks.retry_first", "1 s")
+        .with("webhooks.retry_max", "1 s");
+    let board = Board::under(&mut options);
+    let server = options.start();
     world.pair(&server, "alice", ALICE);
     let bob = world.phone(BOB, "Bob");
     // It fails until all is over.
@@ -213,13 +204,13 @@ fn a_clock_that_jumps_while_it_runs_deletes_and_expires_nothing() {
     // A start in 2040, by which the simulator's certificates are still good: WhatsApp says better.
     server.kill();
     board.set_clock(FAR);
-    let server = Server::start(&options);
+    let server = options.start();
     server.wait_log("the clock was set from 2040-");
     server.wait_log("alice: connected");
     // In 5000 they are not: nothing can connect, nobody tells the time, and all stays as it is.
     server.kill();
     board.set_clock(FARTHER);
-    let server = Server::start(&options);
+    let server = options.start();
     let words = eventually("the cause", || {
         status(&world, &server)["lastError"]
             .as_str()

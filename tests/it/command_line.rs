@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{Server, World, run_to_end};
+use crate::support::{World, run_to_end};
 
 #[test]
 fn help_fits_a_screen_and_check_config_shows_where_settings_come_from() {
@@ -127,7 +127,7 @@ fn a_sandbox_build_leaves_this_machine_alone() {
 fn a_second_server_on_the_same_data_is_told_who_has_them() {
     let world = World::new();
     let server = world.server();
-    let mut second = Server::spawn(&world.options());
+    let mut second = world.options().spawn();
     let status = second.wait();
     assert_eq!(status.code(), Some(1));
     let log = second.log();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{Board, DEADLINE, Server, Time, World, eventually};
+use crate::support::{Board, DEADLINE, Time, World, eventually};
 
 const ALICE: &str = "491700000001";
 const BOB: &str = "491700000002";
@@ -156,7 +156,7 @@ fn an_unavailable_service_is_tried_again() {
     let world = World::new();
     let mut options = world.options();
     let time = Time::of(&mut options);
-    let server = Server::start(&options);
+    let server = options.start();
     world.pair(&server, "alice", ALICE);
     world
         .admin(
@@ -191,13 +191,12 @@ fn without_whatsapp_the_server_starts_and_says_so() {
     let server = world.server();
     world.pair(&server, "alice", ALICE);
     server.kill();
-    let mut options = world.options();
     // A port where nobody listens: bound once, and free again.
     let free = std::net::TcpListener::bind("127.0.0.1:0")
         .and_then(|l| l.local_addr())
         .expect("a port");
-    options.env[0].1 = format!("wss://{free}/ws/chat");
-    let server = crate::support::Server::start(&options);
+    let nowhere = format!("wss://{free}/ws/chat");
+    let server = world.options().with("whatsapp.url", nowhere).start();
     server.wait_log("alice: reconnecting");
     let words = eventually("the cause", || {
         let status = world.get(&server, "/accounts/alice/status");
@@ -211,13 +210,13 @@ fn without_whatsapp_the_server_starts_and_says_so() {
 #[test]
 fn without_a_network_it_starts_says_so_once_and_connects_when_there_is_one() {
     let world = World::new();
-    let mut options = world.options();
+    let by_name = world.simulator.ws_url().replace("127.0.0.1", "localhost");
+    let mut options = world
+        .options()
+        .with("whatsapp.url", by_name)
+        .with("whatsapp.timeout", "2s");
     let board = Board::under(&mut options);
-    options.env[0].1 = options.env[0].1.replace("127.0.0.1", "localhost");
-    options
-        .env
-        .push(("WILDCAT_WHATSAPP_TIMEOUT".into(), "2s".into()));
-    let server = Server::start(&options);
+    let server = options.start();
     world.pair(&server, "alice", ALICE);
     let bob = world.phone(BOB, "Bob");
     server.kill();
@@ -228,10 +227,9 @@ fn without_a_network_it_starts_says_so_once_and_connects_when_there_is_one() {
     let path = world.directory.path().join("notify");
     let manager = UnixDatagram::bind(&path).expect("a socket");
     manager.set_read_timeout(Some(DEADLINE)).expect("a timeout");
-    let name = path.to_str().expect("UTF-8").to_owned();
-    options.env.push(("NOTIFY_SOCKET".into(), name));
+    options = options.env("NOTIFY_SOCKET", path.display());
     let began = Instant::now();
-    let server = Server::start(&options);
+    let server = options.start();
     let mut message = [0; 256];
     let length = manager.recv(&mut message).expect("it is ready");
     assert!(message[..length].starts_with(b"READY=1"));

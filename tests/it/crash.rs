@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Phone, Receiver, Server, ServerOptions, World, eventually};
+use crate::support::{Phone, Receiver, Server, World, eventually};
 
 const ALICE: &str = "491700000001";
 const BOB: &str = "491700000002";
@@ -51,14 +51,6 @@ struct Stage {
     said: Mutex<Said>,
 }
 
-fn options(world: &World) -> ServerOptions {
-    let mut options = world.options();
-    options
-        .env
-        .push(("WILDCAT_LIMITS_MESSAGES_PER_MINUTE".into(), "6000".into()));
-    options
-}
-
 #[test]
 fn pulling_the_plug_a_hundred_times_loses_nothing_and_doubles_nothing() {
     pull_the_plug(100);
@@ -68,9 +60,9 @@ fn pulling_the_plug_a_hundred_times_loses_nothing_and_doubles_nothing() {
 /// lost, doubled, or asked for again; says what there was.
 pub fn pull_the_plug(kills: usize) -> String {
     let world = World::new();
-    let options = options(&world);
+    let options = world.options().with("limits.messages_per_minute", 6000);
     let receiver = Receiver::start();
-    let server = Server::start(&options);
+    let server = options.start();
     world
         .post(&server, "/webhooks", &json!({"url": receiver.url()}))
         .expect(201);
@@ -106,7 +98,7 @@ pub fn pull_the_plug(kills: usize) -> String {
         }
         let _over = Over(&stage);
         for kill in 0..kills {
-            let server = Server::start(&options);
+            let server = options.start();
             *stage.base.lock().expect("base") = Some(server.base().to_owned());
             if kill % 2 == 0 {
                 server.wait_log("alice: connected");
@@ -118,7 +110,7 @@ pub fn pull_the_plug(kills: usize) -> String {
         }
     });
 
-    let server = Server::start(&options);
+    let server = options.start();
     let said = stage.said.into_inner().expect("said");
     let answered = said.outbound.values().filter(|ask| ask.id.is_some());
     let summary = format!(

@@ -209,7 +209,7 @@ fn pings(raw: &mut Raw) -> bool {
 #[test]
 fn an_address_holds_a_quarter_of_the_places_while_others_ask() {
     let world = World::new();
-    let server = world.server_with(&[("SERVER_MAX_CONNECTIONS", "16")]);
+    let server = world.options().with("server.max_connections", 16).start();
     let key = new_key(&world, &["ha"]);
     let at = server.address();
     let mut few: Vec<Raw> = (0..4).map(|_| from(3, at)).collect();
@@ -269,7 +269,7 @@ fn an_address_holds_a_quarter_of_the_places_while_others_ask() {
 #[test]
 fn behind_a_proxy_each_client_is_an_address() {
     let world = World::new();
-    let server = world.server_with(&[("SERVER_MAX_CONNECTIONS", "16")]);
+    let server = world.options().with("server.max_connections", 16).start();
     let key = new_key(&world, &["ha"]);
     let at = server.address();
     let asks = |raw: &mut Raw, client: &str| {
@@ -299,7 +299,7 @@ fn behind_a_proxy_each_client_is_an_address() {
 #[test]
 fn clients_that_take_no_answers_make_room_for_others() {
     let world = World::new();
-    let server = world.server_with(&[("SERVER_MAX_CONNECTIONS", "8")]);
+    let server = world.options().with("server.max_connections", 8).start();
     let at = server.address();
     // `/ping` needs no key. Its answers fill the buffers of connections that nothing reads from.
     let many = PING.repeat(1_000);
@@ -457,7 +457,7 @@ fn a_header_that_is_not_ascii_is_refused_by_its_name_or_kept() {
 #[test]
 fn the_number_of_accounts_is_bounded_in_words() {
     let world = World::new();
-    let server = world.server_with(&[("LIMITS_MAX_ACCOUNTS", "2")]);
+    let server = world.options().with("limits.max_accounts", 2).start();
     let create = |id: &str| world.post(&server, "/accounts", &json!({"id": id}));
     create("alice").expect(201);
     create("bob").expect(201);
@@ -473,7 +473,7 @@ fn the_number_of_accounts_is_bounded_in_words() {
     create("carol").expect(201);
     // More that there were before stay.
     server.kill();
-    let server = world.server_with(&[("LIMITS_MAX_ACCOUNTS", "1")]);
+    let server = world.options().with("limits.max_accounts", 1).start();
     let listed = world.get(&server, "/accounts");
     assert_eq!(listed["accounts"].as_array().map(Vec::len), Some(2));
     world

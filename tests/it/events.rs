@@ -224,7 +224,7 @@ fn what_happened_is_listed_by_number() {
 #[test]
 fn a_wait_ends_when_something_happens_and_with_the_server() {
     let world = World::new();
-    let mut server = world.server_with(&[("EVENTS_MAX_READERS", "2")]);
+    let mut server = world.options().with("events.max_readers", 2).start();
     world.pair(&server, "alice", ALICE);
     let bob = world.phone(BOB, "Bob");
     let wait = |seconds: u32| format!("/events?after=latest&types=message&wait={seconds}");
@@ -271,7 +271,7 @@ fn a_wait_ends_when_something_happens_and_with_the_server() {
 #[test]
 fn a_stream_goes_on_where_it_broke_off() {
     let world = World::new();
-    let server = world.server_with(&[("EVENTS_HEARTBEAT", "1s")]);
+    let server = world.options().with("events.heartbeat", "1s").start();
     world.pair(&server, "alice", ALICE);
     world.pair(&server, "bob", BOB);
     let carol = world.phone(CAROL, "Carol");
@@ -326,7 +326,7 @@ fn a_stream_goes_on_where_it_broke_off() {
 #[test]
 fn who_falls_off_the_log_is_told() {
     let world = World::new();
-    let server = world.server_with(&[("EVENTS_MAX_BYTES", "64 KiB")]);
+    let server = world.options().with("events.max_bytes", "64 KiB").start();
     world.pair(&server, "alice", ALICE);
     let bob = world.phone(BOB, "Bob");
     let first = world.get(&server, "/events?limit=1");
@@ -368,7 +368,7 @@ fn who_falls_off_the_log_is_told() {
 #[test]
 fn waiting_readers_are_few_and_those_who_leave_make_room() {
     let world = World::new();
-    let server = world.server_with(&[("EVENTS_MAX_READERS", "2")]);
+    let server = world.options().with("events.max_readers", 2).start();
     let stream = || Stream::open(&server, "", None);
     let first = stream().expect("open");
     let _second = stream().expect("open");

@@ -282,7 +282,7 @@ fn gzip(content: &[u8]) -> Vec<u8> {
 #[test]
 fn what_servers_give_is_unpacked_and_named() {
     let world = World::new();
-    let server = world.server_with(&[("LIMITS_MAX_FILE", "1 MiB")]);
+    let server = world.options().with("limits.max_file", "1 MiB").start();
     world.pair(&server, "alice", ALICE);
     let bob = world.phone(BOB, "Bob");
     let content = b"Id;Name\r\n1;A\r\n".repeat(500);
@@ -696,23 +696,17 @@ fn a_receiver_is_trusted_by_its_very_certificate() {
     let (misnamed, misnamed_pem) = over_tls(&named(&["cam.example"]));
     let (unknown, _) = over_tls(&named(&["127.0.0.1"]));
 
-    let mut options = world.options();
-    let simulators = options
-        .env
-        .iter()
-        .find(|(name, _)| name == "WILDCAT_TLS_EXTRA_CA");
-    let simulators = std::fs::read_to_string(&simulators.expect("the simulator's").1).expect("PEM");
+    let simulators = world.simulator.ca_pem().to_owned();
     let trust = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(
         trust.path(),
         [simulators, good_pem, nameless_pem, old_pem, misnamed_pem].concat(),
     )
     .expect("written");
-    options.env.push((
-        "WILDCAT_TLS_EXTRA_CA".into(),
-        trust.path().display().to_string(),
-    ));
-    let server = Server::start(&options);
+    let server = world
+        .options()
+        .with("tls.extra_ca", trust.path().display())
+        .start();
     world.pair(&server, "alice", ALICE);
     let bob = world.phone(BOB, "Bob");
 

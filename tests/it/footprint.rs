@@ -118,7 +118,10 @@ fn messages_that_came_in_leave_no_memory_behind() {
 #[ignore = "limits of the released binary: tests/footprint"]
 fn files_pass_through_in_pieces() {
     let world = of_the_release();
-    let server = world.server_with(&[("MEDIA_AUTO_MAX_BYTES", "64 MiB")]);
+    let server = world
+        .options()
+        .with("media.auto_max_bytes", "64 MiB")
+        .start();
     world.pair(&server, "alice", ALICE);
     let bob = world.phone(BOB, "Bob");
     let content = noise(FILE);

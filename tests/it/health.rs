@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use wildcat_simulator::Cut;
 
-use crate::support::{Server, ServerOptions, World, eventually};
+use crate::support::{World, eventually};
 
 const ALICE: &str = "491700000001";
 const BOB: &str = "491700000002";
@@ -11,10 +11,7 @@ const BOB: &str = "491700000002";
 #[test]
 fn it_says_what_is_wrong_of_each_account() {
     let world = World::new();
-    let mut options: ServerOptions = world.options();
-    let setting = ("WILDCAT_HEALTH_PATIENCE".into(), "1s".into());
-    options.env.push(setting);
-    let server = Server::start(&options);
+    let server = world.options().with("health.patience", "1s").start();
     let health = |status: u16| {
         eventually("the health", || {
             let answer = world.api(&server, "GET", "/health", None);
@@ -88,7 +85,7 @@ fn it_says_what_is_wrong_of_each_account() {
 #[test]
 fn a_code_that_waits_to_be_scanned_is_healthy_and_what_kept_it_away_is_said_once() {
     let world = World::new();
-    let server = world.server_with(&[("HEALTH_PATIENCE", "1s")]);
+    let server = world.options().with("health.patience", "1s").start();
     world.simulator.lose_power(Cut::Reset).expect("power");
     let body = json!({"id": "alice"});
     world.post(&server, "/accounts", &body).expect(201);

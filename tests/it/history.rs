@@ -97,11 +97,7 @@ fn the_phones_past_fills_chats_and_is_no_event() {
 fn only_as_many_days_as_are_asked_for() {
     for (days, least, most) in [("0", 0, 0), ("10", 5, 15)] {
         let world = World::new();
-        let mut options = world.options();
-        options
-            .env
-            .push(("WILDCAT_HISTORY_DAYS".into(), days.into()));
-        let server = Server::start(&options);
+        let server = world.options().with("history.days", days).start();
         past(
             &world,
             ALICE,

@@ -84,13 +84,6 @@ impl Watch {
     }
 }
 
-fn with_settings(world: &World, settings: &[(&str, &str)]) -> Server {
-    let mut options = world.options();
-    let settings = settings.iter().map(|(k, v)| ((*k).into(), (*v).into()));
-    options.env.extend(settings);
-    Server::start(&options)
-}
-
 /// Every file below a directory.
 fn files(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -326,7 +319,10 @@ fn fixture(name: &str) -> PathBuf {
 #[test]
 fn images_that_unpack_to_gigabytes_take_no_memory() {
     let world = World::new();
-    let server = with_settings(&world, &[("WILDCAT_LIMITS_MESSAGES_PER_MINUTE", "1000")]);
+    let server = world
+        .options()
+        .with("limits.messages_per_minute", 1000)
+        .start();
     world.pair(&server, "alice", ALICE);
     world.phone(BOB, "Bob");
     let watch = Watch::start(&server);
@@ -394,7 +390,7 @@ fn a_thousand_idle_connections_keep_nobody_out() {
     server.kill();
 
     // With room for all of them, they stay, and cost a little each.
-    let server = with_settings(&world, &[("WILDCAT_SERVER_MAX_CONNECTIONS", "2000")]);
+    let server = world.options().with("server.max_connections", 2000).start();
     let watch = Watch::start(&server);
     let mut idle: Vec<Raw> = (0..count).map(|_| Raw::connect(&server)).collect();
     for raw in &mut idle {
@@ -415,7 +411,7 @@ fn a_thousand_idle_connections_keep_nobody_out() {
 #[test]
 fn clients_that_send_by_drops_are_hung_up_on() {
     let world = World::new();
-    let server = with_settings(&world, &[("WILDCAT_SERVER_REQUEST_TIMEOUT", "1s")]);
+    let server = world.options().with("server.request_timeout", "1s").start();
     let address = server.address();
     let watch = Watch::start(&server);
     let began = Instant::now();
@@ -459,7 +455,7 @@ fn clients_that_send_by_drops_are_hung_up_on() {
 #[test]
 fn clients_that_take_nothing_are_hung_up_on() {
     let world = World::new();
-    let server = with_settings(&world, &[("WILDCAT_SERVER_REQUEST_TIMEOUT", "2s")]);
+    let server = world.options().with("server.request_timeout", "2s").start();
     world.pair(&server, "alice", ALICE);
     world.phone(BOB, "Bob");
     // More than the buffers of a connection hold, on both sides.
@@ -580,7 +576,7 @@ fn many_fields(count: usize) -> Vec<u8> {
 #[test]
 fn forms_may_have_neither_many_parts_nor_large_heads() {
     let world = World::new();
-    let server = with_settings(&world, &[("WILDCAT_LIMITS_MAX_FILE", "8 MiB")]);
+    let server = world.options().with("limits.max_file", "8 MiB").start();
     world.pair(&server, "alice", ALICE);
     let watch = Watch::start(&server);
     let post = |kind: &str, body: &[u8]| {

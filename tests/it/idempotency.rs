@@ -7,7 +7,7 @@ use std::thread;
 use serde_json::{Value, json};
 
 use crate::media_out::noise;
-use crate::support::{Form, Server, ServerOptions, World, eventually};
+use crate::support::{Form, Server, World, eventually};
 
 const ALICE: &str = "491700000001";
 const BOB: &str = "491700000002";
@@ -151,11 +151,10 @@ fn a_caller_who_leaves_can_come_again() {
 #[test]
 fn what_made_no_message_is_not_remembered_and_what_made_one_is() {
     let world = World::new();
-    let mut options: ServerOptions = world.options();
-    options
-        .env
-        .push(("WILDCAT_LIMITS_MESSAGES_PER_MINUTE".into(), "4".into()));
-    let server = Server::start(&options);
+    let server = world
+        .options()
+        .with("limits.messages_per_minute", 4)
+        .start();
     world.pair(&server, "alice", ALICE);
     let carol = world.phone(CAROL, "Carol");
     let url = format!("{}{SEND}", server.base());

@@ -8,10 +8,8 @@ const ALICE: &str = "491700000001";
 const BOB: &str = "491700000002";
 
 fn server(world: &World, silence: &str) -> Server {
-    let mut options = world.options();
-    let setting = ("WILDCAT_WHATSAPP_SILENCE".into(), silence.into());
-    options.env.push(setting);
-    Server::start(&options)
+    let options = world.options().with("whatsapp.silence", silence);
+    options.start()
 }
 
 #[test]

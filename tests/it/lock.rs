@@ -121,7 +121,7 @@ fn a_lock_is_asked_about_once_and_nothing_goes_to_new_contacts_until_its_end() {
     server.kill();
     let mut options = world.options();
     let time = Time::of(&mut options);
-    let server = Server::start(&options);
+    let server = options.start();
     assert_eq!(restriction(&world, &server), told);
     server.wait_log("alice: connected");
     let waiting = queue(&world, &server, DAVE, "at last").expect(202);
@@ -269,7 +269,7 @@ fn a_cap_of_new_chats_is_asked_about_too() {
     let world = World::new();
     let mut options = world.options();
     let time = Time::of(&mut options);
-    let server = Server::start(&options);
+    let server = options.start();
     world.pair(&server, "alice", ALICE);
     let bob = world.phone(BOB, "Bob");
     let (carol, dave) = (world.phone(CAROL, "Carol"), world.phone(DAVE, "Dave"));
@@ -299,7 +299,11 @@ fn a_cap_of_new_chats_is_asked_about_too() {
 fn without_a_history_tokens_and_pairs_come_all_the_same() {
     for addressing in ["lid", "pn"] {
         let world = World::new();
-        let server = world.server_with(&[("HISTORY_DAYS", "0"), ("LOG_LEVEL", "debug")]);
+        let server = world
+            .options()
+            .with("history.days", 0)
+            .with("log.level", "debug")
+            .start();
         let past = json!({"chats": 2, "groups": 1, "messagesPerChat": 8, "days": 5, "addressing": addressing});
         let path = format!("/phones/{ALICE}/history");
         let past = world.admin("POST", &path, Some(&past)).expect_success();

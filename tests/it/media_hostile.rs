@@ -76,11 +76,12 @@ fn a_path_that_a_sender_writes_leads_to_no_other_host() {
     let stranger = Stranger::new();
     let evil = format!("@127.0.0.1:{}/v/x", stranger.port());
     let world = World::new();
-    let server = world.server_with(&[
-        ("LOG_LEVEL", "debug"),
-        ("MEDIA_AUTO_MAX_BYTES", "1 KiB"),
-        ("HISTORY_DAYS", "30"),
-    ]);
+    let server = world
+        .options()
+        .with("log.level", "debug")
+        .with("media.auto_max_bytes", "1 KiB")
+        .with("history.days", 30)
+        .start();
     let carol = world.phone(CAROL, "Carol");
     // In the past that the phone tells.
     world.phone(ALICE, "Alice");
@@ -169,7 +170,7 @@ fn most_on_disk(folder: PathBuf, act: impl FnOnce()) -> u64 {
 #[test]
 fn no_more_of_a_file_is_fetched_than_its_message_announces() {
     let world = World::new();
-    let server = world.server_with(&[("MEDIA_DOWNLOAD", "on-demand")]);
+    let server = world.options().with("media.download", "on-demand").start();
     let alice = world.pair(&server, "alice", ALICE);
     let carol = world.phone(CAROL, "Carol");
     let refused = |id: &str, words: &str| {
@@ -216,7 +217,7 @@ fn no_more_of_a_file_is_fetched_than_its_message_announces() {
 #[test]
 fn a_slow_transfer_holds_up_no_other_account() {
     let world = World::new();
-    let server = world.server_with(&[("MEDIA_PATIENCE", "2s")]);
+    let server = world.options().with("media.patience", "2s").start();
     let alice = world.pair(&server, "alice", ALICE);
     world.pair(&server, "bob", BOB);
     let carol = world.phone(CAROL, "Carol");

@@ -165,11 +165,7 @@ fn files_in(folder: &std::path::Path) -> usize {
 #[test]
 fn an_expired_link_is_asked_of_the_phone_and_one_that_nobody_has_is_told() {
     let world = World::new();
-    let mut options = world.options();
-    options
-        .env
-        .push(("WILDCAT_MEDIA_DOWNLOAD".into(), "on-demand".into()));
-    let server = Server::start(&options);
+    let server = world.options().with("media.download", "on-demand").start();
     let alice = world.pair(&server, "alice", ALICE);
     let bob = world.phone(BOB, "Bob");
     let content = noise(50_000);
@@ -212,11 +208,8 @@ fn an_expired_link_is_asked_of_the_phone_and_one_that_nobody_has_is_told() {
 #[test]
 fn large_files_wait_to_be_asked_for_and_a_restart_forgets_none_that_is_due() {
     let world = World::new();
-    let mut options = world.options();
-    options
-        .env
-        .push(("WILDCAT_MEDIA_AUTO_MAX_BYTES".into(), "64 KiB".into()));
-    let server = Server::start(&options);
+    let options = world.options().with("media.auto_max_bytes", "64 KiB");
+    let server = options.start();
     let alice = world.pair(&server, "alice", ALICE);
     let bob = world.phone(BOB, "Bob");
     // Nothing can be fetched now.
@@ -231,7 +224,7 @@ fn large_files_wait_to_be_asked_for_and_a_restart_forgets_none_that_is_due() {
     message(&world, &server, &large);
     server.kill();
     world.admin("DELETE", "/faults", None).expect_success();
-    let server = Server::start(&options);
+    let server = options.start();
     assert_eq!(stored(&world, &server, "", 1)[0]["messageId"], small);
     let path = format!("/accounts/alice/messages/{large}/media");
     assert_eq!(world.api(&server, "GET", &path, None).bytes.len(), 70_000);

@@ -118,11 +118,8 @@ fn a_document_arrives_as_it_was_sent_whichever_way_it_came() {
 #[test]
 fn bad_files_are_told_in_words_and_nothing_is_sent() {
     let world = World::new();
-    let mut options = world.options();
-    options
-        .env
-        .push(("WILDCAT_LIMITS_MAX_FILE".into(), "64 KiB".into()));
-    let server = Server::start(&options);
+    let options = world.options().with("limits.max_file", "64 KiB");
+    let server = options.start();
     world.pair(&server, "alice", ALICE);
     let bob = world.phone(BOB, "Bob");
     let small = noise(1_000);

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Server, ServerOptions, World};
+use crate::support::World;
 
 const ALICE: &str = "491700000001";
 const BOB: &str = "491700000002";
@@ -108,11 +108,10 @@ fn quotes_and_mentions_reach_the_phone_and_come_back() {
 #[test]
 fn the_pace_is_held() {
     let world = World::new();
-    let mut options: ServerOptions = world.options();
-    options
-        .env
-        .push(("WILDCAT_LIMITS_MESSAGES_PER_MINUTE".into(), "2".into()));
-    let server = Server::start(&options);
+    let server = world
+        .options()
+        .with("limits.messages_per_minute", 2)
+        .start();
     world.pair(&server, "alice", ALICE);
     let bob = world.phone(BOB, "Bob");
     let send = |text: &str| {

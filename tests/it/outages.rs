@@ -164,14 +164,11 @@ impl Pair {
 #[test]
 fn nothing_is_lost_or_doubled_when_whatsapp_loses_its_power() {
     let world = World::new();
-    let mut options = world.options();
-    for (key, value) in [
-        ("WILDCAT_WHATSAPP_SILENCE", "2s"),
-        ("WILDCAT_LIMITS_MESSAGES_PER_MINUTE", "6000"),
-    ] {
-        options.env.push((key.into(), value.into()));
-    }
-    let server = Server::start(&options);
+    let server = world
+        .options()
+        .with("whatsapp.silence", "2s")
+        .with("limits.messages_per_minute", 6000)
+        .start();
     let pairs = [
         Pair::new("alice", "491700000001", "491700000011"),
         Pair::new("bob", "491700000002", "491700000012"),
@@ -220,10 +217,10 @@ fn a_load_of_every_kind_leaves_no_step_that_is_long() {
     const ALICE: &str = "491700000001";
     const BOB: &str = "491700000011";
     let world = World::new();
-    let mut options = world.options();
-    let setting = ("WILDCAT_LIMITS_MESSAGES_PER_MINUTE".into(), "6000".into());
-    options.env.push(setting);
-    let server = Server::start(&options);
+    let server = world
+        .options()
+        .with("limits.messages_per_minute", 6000)
+        .start();
     let alice = world.phone(ALICE, "Alice");
     let bob = world.phone(BOB, "Bob");
     alice.post(

@@ -15,14 +15,6 @@ const NOBODY: &str = "491799999999";
 const SEND: &str = "/accounts/alice/message/send";
 const OUTBOX: &str = "/accounts/alice/outbox";
 
-fn start(world: &World, settings: &[(&str, &str)]) -> Server {
-    let mut options = world.options();
-    for (name, value) in settings {
-        options.env.push(((*name).into(), (*value).into()));
-    }
-    Server::start(&options)
-}
-
 fn send(world: &World, server: &Server, to: &str, text: &str) -> Answer {
     world.post(server, SEND, &json!({"to": to, "message": text}))
 }
@@ -194,7 +186,10 @@ fn what_is_queued_offline_goes_in_order_when_the_account_is_back() {
 #[test]
 fn over_the_rate_messages_wait_for_their_turn() {
     let world = World::new();
-    let server = start(&world, &[("WILDCAT_LIMITS_MESSAGES_PER_MINUTE", "20")]);
+    let server = world
+        .options()
+        .with("limits.messages_per_minute", 20)
+        .start();
     world.pair(&server, "alice", ALICE);
     let bob = world.phone(BOB, "Bob");
     let mut sent = 0;
@@ -299,13 +294,11 @@ fn a_message_that_waits_can_be_cancelled_and_expires() {
 #[test]
 fn the_outbox_is_bounded_and_takes_nothing_that_may_go_elsewhere() {
     let world = World::new();
-    let server = start(
-        &world,
-        &[
-            ("WILDCAT_OUTBOX_MAX_MESSAGES", "3"),
-            ("WILDCAT_OUTBOX_MAX_BYTES", "1 MiB"),
-        ],
-    );
+    let server = world
+        .options()
+        .with("outbox.max_messages", 3)
+        .with("outbox.max_bytes", "1 MiB")
+        .start();
     world
         .post(&server, "/accounts", &json!({"id": "new"}))
         .expect(201);
@@ -387,7 +380,10 @@ fn base64(len: usize) -> String {
 #[test]
 fn refusals_are_told_in_words_and_pause_only_new_contacts() {
     let world = World::new();
-    let server = start(&world, &[("WILDCAT_LIMITS_NEW_CONTACT_PAUSE", "3s")]);
+    let server = world
+        .options()
+        .with("limits.new_contact_pause", "3s")
+        .start();
     world.pair(&server, "alice", ALICE);
     let bob = world.phone(BOB, "Bob");
     let carol = world.phone(CAROL, "Carol");

@@ -27,16 +27,16 @@ fn queue(world: &World, server: &Server, to: &str, text: &str) -> Answer {
 
 /// With the pace that users have.
 fn as_shipped(world: &World) -> ServerOptions {
-    let mut options = world.options();
-    let settings = ["WILDCAT_LIMITS_BURST", "WILDCAT_OUTBOX_GAP"];
-    options.env.retain(|(name, _)| !settings.contains(&&**name));
-    options
+    world
+        .options()
+        .without("limits.burst")
+        .without("outbox.gap")
 }
 
 #[test]
 fn a_burst_goes_at_once_and_no_more() {
     let world = World::new();
-    let server = Server::start(&as_shipped(&world));
+    let server = as_shipped(&world).start();
     world.pair(&server, "alice", ALICE);
     world.phone(BOB, "Bob");
     let began = Instant::now();
@@ -60,7 +60,7 @@ fn a_burst_goes_at_once_and_no_more() {
 #[test]
 fn messages_that_waited_go_with_pauses_in_order_and_hold_back_no_other() {
     let world = World::new();
-    let server = Server::start(&as_shipped(&world));
+    let server = as_shipped(&world).start();
     world.pair(&server, "alice", ALICE);
     let (bob, carol) = (world.phone(BOB, "Bob"), world.phone(CAROL, "Carol"));
     send(&world, &server, BOB, "known").expect(200);
@@ -105,11 +105,9 @@ fn messages_that_waited_go_with_pauses_in_order_and_hold_back_no_other() {
 fn so_many_new_contacts_a_day_also_over_a_power_cut() {
     let world = World::new();
     let start = || {
-        let mut options = world.options();
-        let setting = ("WILDCAT_LIMITS_NEW_CONTACTS_PER_DAY".into(), "2".into());
-        options.env.push(setting);
+        let mut options = world.options().with("limits.new_contacts_per_day", 2);
         let time = Time::of(&mut options);
-        (Server::start(&options), time)
+        (options.start(), time)
     };
     let (server, _) = start();
     let alice = world.pair(&server, "alice", ALICE);
@@ -160,7 +158,7 @@ fn whatsapp_is_asked_about_a_number_once_a_day() {
     let world = World::new();
     let mut options = world.options();
     let time = Time::of(&mut options);
-    let server = Server::start(&options);
+    let server = options.start();
     world.pair(&server, "alice", ALICE);
     let asked = || sent(&world, |stanza| stanza["attrs"]["xmlns"] == "usync");
     let before = asked();

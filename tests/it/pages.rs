@@ -84,7 +84,10 @@ fn pages_of_long_texts_end_after_a_mebibyte_and_go_on_without_gap_or_repeat() {
     let bob = world.phone(BOB, "Bob");
     server.kill();
     fill(&world, COUNT, &"x".repeat(65_536));
-    let server = world.server_with(&[("LIMITS_MESSAGES_PER_MINUTE", "100")]);
+    let server = world
+        .options()
+        .with("limits.messages_per_minute", 100)
+        .start();
     server.wait_log("alice: connected");
     let of_bob = format!("/accounts/alice/chats/{BOB}/messages");
     let watch = Watch::start(&server);

@@ -22,7 +22,7 @@ struct Linking {
 fn linking(world: &World) -> Linking {
     let mut options = world.options();
     let time = Time::of(&mut options);
-    let server = Server::start(&options);
+    let server = options.start();
     let passkey = Authenticator::new(b"alices own");
     let phone = world.phone(ALICE, "Alice");
     phone.post("passkey", &passkey.registration());

@@ -70,7 +70,10 @@ fn the_phone_rings_because_the_server_is_not_online() {
 #[test]
 fn what_others_see_is_a_setting() {
     let world = World::new();
-    let server = world.server_with(&[("WHATSAPP_RECEIPTS", "inactive")]);
+    let server = world
+        .options()
+        .with("whatsapp.receipts", "inactive")
+        .start();
     world.pair(&server, "alice", ALICE);
     eventually("that it is unavailable", || {
         (person(&world, ALICE)["available"] == false).then_some(())
@@ -78,7 +81,7 @@ fn what_others_see_is_a_setting() {
     assert_eq!(rings(&world, "one tick"), (true, false));
     server.kill();
 
-    let server = world.server_with(&[("WHATSAPP_ONLINE", "true")]);
+    let server = world.options().with("whatsapp.online", true).start();
     server.wait_log("alice: connected");
     eventually("that it is available", || {
         (person(&world, ALICE)["available"] == true).then_some(())
@@ -97,7 +100,7 @@ fn an_account_whose_app_state_is_refused_is_connected_and_says_what_is_missing()
         let world = World::new();
         let mut options = world.options();
         let time = Time::of(&mut options);
-        let server = Server::start(&options);
+        let server = options.start();
         world.phone(BOB, "Bob");
         world.fault(&fault);
         world
@@ -159,7 +162,7 @@ fn an_account_without_a_name_is_connected_after_a_restart_too() {
     world.fault(&json!({"kind": "refuse-app-state", "code": 500, "number": ALICE}));
     let mut options = world.options();
     let time = Time::of(&mut options);
-    let server = Server::start(&options);
+    let server = options.start();
     let status = eventually("connected", || {
         time.passes(Duration::from_secs(5));
         let status = world.get(&server, "/accounts/alice/status");

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Server, Time, World, eventually};
+use crate::support::{Time, World, eventually};
 
 const ALICE: &str = "491700000001";
 
@@ -18,10 +18,9 @@ fn an_idle_day_is_a_handful_of_lines() {
     let world = World::new();
     let mut options = world.options();
     // A ping for each second instead of each forty.
-    let silence = ("WILDCAT_WHATSAPP_SILENCE".to_owned(), "1s".to_owned());
-    options.env.push(silence);
+    options = options.with("whatsapp.silence", "1s");
     let time = Time::of(&mut options);
-    let server = Server::start(&options);
+    let server = options.start();
     world.pair(&server, "alice", ALICE);
     let pings = || {
         let stanzas = world.admin("GET", "/stanzas", None).expect(200);
@@ -71,7 +70,7 @@ fn into_journal(world: &World, args: &[&str]) -> (std::process::Child, UnixStrea
         .arg("--data")
         .arg(&options.data)
         .env_clear()
-        .envs(options.env.iter().cloned())
+        .envs(options.variables())
         .env("WILDCAT_SERVER_LISTEN", "127.0.0.1:0")
         .env("JOURNAL_STREAM", named)
         .stdin(Stdio::null())
@@ -112,9 +111,7 @@ fn the_journal_gets_priorities_and_no_times() {
     child.wait().expect("its end");
 
     // A journal that is another's: what is inherited through a pipe.
-    let mut options = world.options();
-    options.env.push(("JOURNAL_STREAM".into(), "1:2".into()));
-    let server = Server::start(&options);
+    let server = world.options().env("JOURNAL_STREAM", "1:2").start();
     let line = server.wait_log("listening on");
     assert!(
         line.starts_with("20") && line.contains("Z INFO  listening"),
@@ -126,16 +123,13 @@ fn the_journal_gets_priorities_and_no_times() {
 #[test]
 fn a_terminal_that_hangs_up_stops_it_cleanly_unless_nohup_says_no() {
     let world = World::new();
-    let mut options = world.options();
     // These tests may be run by nohup themselves.
-    options.wrapper = vec!["env".into(), "--default-signal=HUP".into()];
-    let mut server = Server::start(&options);
+    let not_ignored = world.options().under(["env", "--default-signal=HUP"]);
+    let mut server = not_ignored.start();
     server.signal("HUP");
     assert!(server.wait().success());
     server.wait_log("stopped");
-    let mut options = world.options();
-    options.wrapper = vec!["nohup".into()];
-    let mut server = Server::start(&options);
+    let mut server = world.options().under(["nohup"]).start();
     server.signal("HUP");
     world.get(&server, "/ping");
     server.signal("TERM");

@@ -156,7 +156,7 @@ fn a_key_of_one_account_does_not_reach_this_machine() {
     server.kill();
 
     // Where the settings say so, it reaches; what a receiver answers is not its business either way.
-    let server = world.server_with(&[("AUTH_LOCAL_URLS", "true")]);
+    let server = world.options().with("auth.local_urls", true).start();
     let hidden = with(&server, &one, &test, &json!({})).expect(200);
     assert_eq!(
         (&hidden["delivered"], &hidden["body"]),

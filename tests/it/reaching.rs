@@ -61,7 +61,7 @@ fn phones_that_come_back_after_hours_and_weeks_get_what_they_cannot_read() {
     let world = World::new();
     let mut options = world.options();
     let time = Time::of(&mut options);
-    let server = Server::start(&options);
+    let server = options.start();
     world.pair(&server, "alice", ALICE);
     let (bob, zoe) = (world.phone(BOB, "Bob"), world.phone(ZOE, "Zoe"));
     let team = group(&world, &[ALICE, BOB, ZOE]);
@@ -108,7 +108,7 @@ fn phones_that_come_back_after_hours_and_weeks_get_what_they_cannot_read() {
     sweeps(&world, &time);
     // Also for a server whose power went meanwhile.
     server.kill();
-    let server = Server::start(&options);
+    let server = options.start();
     server.wait_log("alice: connected");
     zoe.post("online", &json!({}));
     reads(&zoe, "of old");
@@ -126,14 +126,12 @@ fn phones_that_come_back_after_hours_and_weeks_get_what_they_cannot_read() {
 #[test]
 fn a_device_that_asks_for_a_message_that_is_gone_can_read_the_next() {
     let world = World::new();
-    let mut options = world.options();
-    for (name, value) in [("STORAGE_KEEP_DAYS", "1"), ("LOG_LEVEL", "debug")] {
-        options
-            .env
-            .push((format!("WILDCAT_{name}"), value.to_owned()));
-    }
+    let mut options = world
+        .options()
+        .with("storage.keep_days", 1)
+        .with("log.level", "debug");
     let time = Time::of(&mut options);
-    let server = Server::start(&options);
+    let server = options.start();
     world.pair(&server, "alice", ALICE);
     let bob = world.phone(BOB, "Bob");
     let team = group(&world, &[ALICE, BOB, ZOE]);

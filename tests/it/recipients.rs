@@ -33,7 +33,10 @@ fn error(answer: &Answer, status: u16) -> String {
 #[test]
 fn a_number_is_reached_however_it_is_written() {
     let world = World::new();
-    let server = world.server_with(&[("LIMITS_MESSAGES_PER_MINUTE", "600")]);
+    let server = world
+        .options()
+        .with("limits.messages_per_minute", 600)
+        .start();
     world.pair(&server, "alice", ALICE);
     let bob = world.phone(BOB, "Bob");
     let written = [
@@ -140,11 +143,9 @@ fn make_group(world: &World, subject: &str, members: &[&str]) -> String {
 #[test]
 fn refused_and_unknown_recipients_are_told_in_words_and_leave_no_chat_behind() {
     let world = World::new();
-    let mut options = world.options();
-    let pace = ("WILDCAT_LIMITS_MESSAGES_PER_MINUTE".into(), "600".into());
-    options.env.push(pace);
+    let mut options = world.options().with("limits.messages_per_minute", 600);
     let time = Time::of(&mut options);
-    let server = Server::start(&options);
+    let server = options.start();
     world.pair(&server, "alice", ALICE);
     let bob = world.phone(BOB, "Bob");
     world.phone("491700000003", "Carol");
@@ -335,7 +336,10 @@ fn in_both_forms(world: &World, server: &Server, phone: &Phone<'_>, typed: &str)
 #[test]
 fn the_number_that_whatsapp_answers_is_the_one_that_is_reached() {
     let world = World::new();
-    let server = world.server_with(&[("LIMITS_MESSAGES_PER_MINUTE", "600")]);
+    let server = world
+        .options()
+        .with("limits.messages_per_minute", 600)
+        .start();
     world.pair(&server, "alice", ALICE);
     let forms = [
         // As registered, and as typed.

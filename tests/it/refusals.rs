@@ -24,7 +24,7 @@ fn a_rate_limit_and_an_outage_are_waited_out() {
     let world = World::new();
     let mut options = world.options();
     let time = Time::of(&mut options);
-    let server = Server::start(&options);
+    let server = options.start();
     world.pair(&server, "alice", ALICE);
     for (code, is, too_soon, enough) in [
         (429, "asked too much", 4, 12),
@@ -61,7 +61,7 @@ fn a_login_that_whatsapp_refuses_rests_for_hours() {
     world.fault(&refused);
     let mut options = world.options();
     let time = Time::of(&mut options);
-    let server = Server::start(&options);
+    let server = options.start();
     server.wait_log("alice: reconnecting");
     let told = status(&world, &server);
     assert!(
@@ -112,7 +112,7 @@ fn a_ban_names_its_end_over_a_restart_and_the_account_comes_back_once() {
 
     let mut options = world.options();
     let time = Time::of(&mut options);
-    let server = Server::start(&options);
+    let server = options.start();
     assert_eq!(status(&world, &server)["bannedUntil"], until.as_str());
     time.passes(115 * MINUTE);
     assert_eq!(status(&world, &server)["status"], "logged_out");
@@ -176,10 +176,8 @@ fn accounts_start_one_after_the_other_and_one_that_is_asked_for_does_not_wait() 
     let mut options = world.options();
     let time = Time::of(&mut options);
     // Minutes, so that nothing here depends on this machine's pace.
-    options
-        .env
-        .push(("WILDCAT_TEST_STARTS".into(), "600000".into()));
-    let server = Server::start(&options);
+    options = options.env("WILDCAT_TEST_STARTS", 600_000);
+    let server = options.start();
     server.wait_log("alice: connected");
     for waits in ["bob", "carol"] {
         let told = world.get(&server, &format!("/accounts/{waits}/status"));

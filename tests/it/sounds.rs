@@ -141,7 +141,10 @@ fn a_long_sound_holds_nobody_up_and_ends_with_its_client() {
 #[test]
 fn what_is_recorded_anywhere_arrives_as_a_voice_note() {
     let world = World::new();
-    let server = world.server_with(&[("LIMITS_MESSAGES_PER_MINUTE", "600")]);
+    let server = world
+        .options()
+        .with("limits.messages_per_minute", 600)
+        .start();
     world.pair(&server, "alice", ALICE);
     let carl = world.phone(CARL, "Carl");
     let names = [

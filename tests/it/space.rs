@@ -12,7 +12,7 @@ use wildcat::store::{Options, Store, accounts};
 use crate::media_in::base64;
 use crate::media_out::noise;
 use crate::pages::walk;
-use crate::support::{DEADLINE, Server, World, eventually, not_tested};
+use crate::support::{DEADLINE, Server, ServerOptions, World, eventually, not_tested};
 
 const ALICE: &str = "491700000001";
 const BOB: &str = "491700000002";
@@ -105,14 +105,8 @@ fn a_full_disk(world: &World, server: &Server, fill: impl Fn(), free: impl Fn())
 
 /// A server that lives with SIGXFSZ ignored, as its limits below need it.
 fn with_limits(world: &World) -> Server {
-    let mut options = world.options();
-    options.wrapper = vec![
-        "sh".into(),
-        "-c".into(),
-        "trap '' XFSZ; exec \"$@\"".into(),
-        "sh".into(),
-    ];
-    Server::start(&options)
+    let ignoring = ["sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"];
+    world.options().under(ignoring).start()
 }
 
 /// Sets how large files of that process may become.
@@ -177,20 +171,14 @@ pub fn may_mount() -> bool {
 }
 
 /// A server whose data directory is a disk of its own, and that directory as seen from here.
-fn on_a_disk_of(world: &World, size: &str, settings: &[(&str, &str)]) -> (Server, PathBuf) {
-    let mut options = world.options();
-    for (name, value) in settings {
-        options.env.push(((*name).into(), (*value).into()));
-    }
+fn on_a_disk_of(size: &str, options: &ServerOptions) -> (Server, PathBuf) {
     std::fs::create_dir(&options.data).expect("a directory");
     let mount = format!(
         "mount -t tmpfs -o size={size} none {} && exec \"$@\"",
         options.data.display()
     );
-    options.wrapper = ["unshare", "-rm", "sh", "-c", &mount, "sh"]
-        .map(Into::into)
-        .to_vec();
-    let server = Server::start(&options);
+    let mounting = ["unshare", "-rm", "sh", "-c", &mount, "sh"];
+    let server = options.clone().under(mounting).start();
     let inside = PathBuf::from(format!("/proc/{}/root", server.pid()));
     let data = inside.join(options.data.strip_prefix("/").expect("an absolute path"));
     (server, data)
@@ -203,7 +191,7 @@ fn a_disk_that_is_full_loses_and_doubles_nothing() {
         return;
     }
     let world = World::new();
-    let (server, data) = on_a_disk_of(&world, "16m", &[]);
+    let (server, data) = on_a_disk_of("16m", &world.options());
     let filler = data.join("filler");
     a_full_disk(
         &world,
@@ -226,7 +214,7 @@ fn fill_up(path: &Path) {
 fn old_messages_and_the_files_that_came_first_go_by_themselves() {
     let world = World::new();
     let mut options = world.options();
-    let server = Server::start(&options);
+    let server = options.start();
     world.pair(&server, "alice", ALICE);
     let bob = world.phone(BOB, "Bob");
     bob.say(ALICE, "new");
@@ -246,18 +234,14 @@ fn old_messages_and_the_files_that_came_first_go_by_themselves() {
     // A message of long ago, as an earlier version of this server may have stored it.
     let day = 24 * 60 * 60 * 1_000;
     seed(&options.data, wildcat::clock::now() - 40 * day);
-    let server = Server::start(&options);
+    let server = options.start();
     let old = "/accounts/alice/messages/OLD";
     assert_eq!(world.get(&server, old)["message"]["text"], "old");
     server.kill();
 
-    options
-        .env
-        .push(("WILDCAT_STORAGE_KEEP_DAYS".into(), "30".into()));
-    options
-        .env
-        .push(("WILDCAT_MEDIA_MAX_BYTES".into(), "1 MiB".into()));
-    let server = Server::start(&options);
+    options = options.with("storage.keep_days", 30);
+    options = options.with("media.max_bytes", "1 MiB");
+    let server = options.start();
     server.wait_log("1 of the oldest messages removed");
     server.wait_log("2 of the oldest files removed");
     assert_eq!(world.api(&server, "GET", old, None).status, 404);
@@ -285,7 +269,7 @@ fn files_leave_a_tenth_of_the_disk_free() {
         return;
     }
     let world = World::new();
-    let (server, data) = on_a_disk_of(&world, "40m", &[]);
+    let (server, data) = on_a_disk_of("40m", &world.options());
     world.pair(&server, "alice", ALICE);
     let health = world.get(&server, "/health");
     assert_eq!(health["media"], json!({"makingRoom": false, "since": null}));

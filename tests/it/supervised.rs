@@ -73,16 +73,12 @@ fn every_kind_of_task_that_panics_is_counted_and_starts_again() {
     let (socket, manager) = ("panic", "manager");
     let path = |name: &str| world.directory.path().join(name);
     let systemd = UnixDatagram::bind(path(manager)).expect("a socket");
-    let mut options = world.options();
-    options.env.extend([
-        (
-            "WILDCAT_TEST_PANIC".into(),
-            path(socket).display().to_string(),
-        ),
-        ("NOTIFY_SOCKET".into(), path(manager).display().to_string()),
-        ("WATCHDOG_USEC".into(), "4000000".into()),
-    ]);
-    let server = Server::start(&options);
+    let server = world
+        .options()
+        .env("WILDCAT_TEST_PANIC", path(socket).display())
+        .env("NOTIFY_SOCKET", path(manager).display())
+        .env("WATCHDOG_USEC", 4_000_000)
+        .start();
     // What systemd is told, lest its socket fills.
     let (heard, signs) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
@@ -252,7 +248,7 @@ const FORGED: &str = "Eve\n2026-01-01T00:00:00.000Z ERROR forged\r\u{1b}[2J\u{9b
 #[test]
 fn what_others_write_forges_no_line_and_no_escape() {
     let world = World::new();
-    let server = world.server_with(&[("LOG_LEVEL", "debug")]);
+    let server = world.options().with("log.level", "debug").start();
     let alice = world.pair(&server, "alice", ALICE);
     let eve = world.phone(BOB, FORGED);
     let id = eve.say(&alice.jid(), FORGED);

@@ -16,12 +16,11 @@ struct Manager(UnixDatagram);
 impl Manager {
     /// Starts a server that has this one as its manager.
     fn start(self, world: &World, name: &str) -> (Manager, Server) {
-        let mut options = world.options();
-        let usec = WATCHDOG.as_micros().to_string();
-        let env = [("NOTIFY_SOCKET", name), ("WATCHDOG_USEC", &usec)];
-        let env = env.map(|(key, value)| (key.to_owned(), value.to_owned()));
-        options.env.extend(env);
-        let server = Server::start(&options);
+        let server = world
+            .options()
+            .env("NOTIFY_SOCKET", name)
+            .env("WATCHDOG_USEC", WATCHDOG.as_micros())
+            .start();
         (self, server)
     }
 

@@ -15,8 +15,7 @@ use wildcat::store::{Options, Store, VERSION, accounts, signal};
 use crate::media_in::base64;
 use crate::media_out::noise;
 use crate::support::{
-    DEADLINE, Phone, Server, ServerOptions, World, bits, eventually, not_tested, program,
-    run_to_end,
+    DEADLINE, Phone, Server, World, bits, eventually, not_tested, program, run_to_end,
 };
 
 const ALICE: &str = "491700000001";
@@ -297,10 +296,8 @@ fn what_root_restores_is_its_servers() {
 fn a_backup_of_a_running_server_is_restored_sends_and_receives() {
     const FLOOD: usize = 400;
     let world = World::new();
-    let mut options = world.options();
-    let pace = ("WILDCAT_LIMITS_MESSAGES_PER_MINUTE", "6000");
-    options.env.push((pace.0.into(), pace.1.into()));
-    let server = Server::start(&options);
+    let options = world.options().with("limits.messages_per_minute", 6000);
+    let server = options.start();
     world.pair(&server, "alice", ALICE);
     let (bob, carol) = (world.phone(BOB, "Bob"), world.phone(CAROL, "Carol"));
     talk(&world, &server, &bob, 3);
@@ -368,17 +365,15 @@ fn a_backup_of_a_running_server_is_restored_sends_and_receives() {
         refused.2
     );
 
-    let restored = ServerOptions {
-        data: world.directory.path().join("restored"),
-        ..options
-    };
+    let mut restored = options;
+    restored.data = world.directory.path().join("restored");
     let (code, _, err) = command(&world, &restored.data, &["restore", "backup.tar"]);
     assert_eq!(code, 0, "{err}");
     assert!(
         err.contains("Do not start the server that it was copied from again"),
         "{err}"
     );
-    let server = Server::start(&restored);
+    let server = restored.start();
     server.wait_log("alice: connected");
     assert_eq!(world.api(&server, "GET", &media, None).bytes, content);
     let chat = format!("/accounts/alice/chats/{BOB}@s.whatsapp.net/messages");

@@ -302,7 +302,10 @@ fn refused(answer: &Answer, status: u16, words: &str) {
 #[test]
 fn a_username_is_looked_up_once_and_taken_wherever_a_chat_is_named() {
     let world = World::new();
-    let server = world.server_with(&[("LIMITS_MESSAGES_PER_MINUTE", "600")]);
+    let server = world
+        .options()
+        .with("limits.messages_per_minute", 600)
+        .start();
     let alice = world.pair(&server, "alice", ALICE);
     let (bob, lid) = hidden(&world, BOB, "Bob", "Bob.B");
     let sent = send(&world, &server, "@bob.b", "hello").expect(200);
@@ -368,7 +371,10 @@ fn a_username_is_looked_up_once_and_taken_wherever_a_chat_is_named() {
 
     // It is known after a restart, and while WhatsApp is out of reach.
     server.kill();
-    let server = world.server_with(&[("LIMITS_MESSAGES_PER_MINUTE", "600")]);
+    let server = world
+        .options()
+        .with("limits.messages_per_minute", 600)
+        .start();
     let disconnect = "/accounts/alice/disconnect";
     world.post(&server, disconnect, &json!({})).expect(200);
     let queued = json!({"to": name, "message": "queued", "queue": true});
@@ -384,7 +390,10 @@ fn a_username_is_looked_up_once_and_taken_wherever_a_chat_is_named() {
 #[test]
 fn usernames_that_lead_nowhere_are_told_in_words() {
     let world = World::new();
-    let server = world.server_with(&[("LIMITS_MESSAGES_PER_MINUTE", "600")]);
+    let server = world
+        .options()
+        .with("limits.messages_per_minute", 600)
+        .start();
     world.pair(&server, "alice", ALICE);
     for to in ["@ab", "@bob!", "@123", "@bob..b", "@bob:12"] {
         refused(&send(&world, &server, to, "no"), 400, "must be a username");

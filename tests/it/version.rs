@@ -18,11 +18,7 @@ const A_DAY: Duration = Duration::from_secs(25 * 60 * 60);
 
 /// A server that no setting tells the version.
 fn options(world: &World) -> ServerOptions {
-    let mut options = world.options();
-    options
-        .env
-        .retain(|(name, _)| name != "WILDCAT_WHATSAPP_VERSION");
-    options
+    world.options().without("whatsapp.version")
 }
 
 fn versions(world: &World, change: &Value) -> Value {
@@ -69,7 +65,7 @@ fn the_version_is_looked_up_once_kept_and_not_needed() {
     let world = World::new();
     // The request does not ask for compression.
     world.fault(&json!({"kind": "version-page", "page": "gzip", "count": 1}));
-    let server = Server::start(&options(&world));
+    let server = options(&world).start();
     world.pair(&server, "alice", ALICE);
     world.pair(&server, "bob", BOB);
     let claimed = claims(&world, 0);
@@ -82,7 +78,7 @@ fn the_version_is_looked_up_once_kept_and_not_needed() {
     world.fault(&json!({"kind": "version-page", "page": "refused", "code": 403}));
     let mut options = options(&world);
     let time = Time::of(&mut options);
-    let server = Server::start(&options);
+    let server = options.start();
     server.wait_log("alice: connected");
     server.wait_log("bob: connected");
     assert_eq!(lookups(&world), 1);
@@ -123,7 +119,7 @@ fn the_version_is_looked_up_once_kept_and_not_needed() {
 fn without_any_answer_the_built_in_version_connects() {
     let world = World::new();
     world.fault(&json!({"kind": "version-page", "page": "refused", "code": 404}));
-    let server = Server::start(&options(&world));
+    let server = options(&world).start();
     world.pair(&server, "alice", ALICE);
     let claimed = claims(&world, 0);
     let built_in = claimed.first().expect("a version").clone();
@@ -152,7 +148,7 @@ fn a_refused_version_is_looked_up_at_once_and_then_with_patience() {
     let world = World::new();
     let mut options = options(&world);
     let time = Time::of(&mut options);
-    let server = Server::start(&options);
+    let server = options.start();
     world.pair(&server, "alice", ALICE);
     world.pair(&server, "bob", BOB);
     assert_eq!(lookups(&world), 1);

@@ -214,12 +214,12 @@ fn a_receiver_that_fails_gets_the_same_event_again_also_after_a_power_cut() {
 #[test]
 fn a_hook_that_is_down_is_probed_and_what_is_given_up_can_be_replayed() {
     let world = World::new();
-    let settings = [
-        ("WEBHOOKS_RETRY_FIRST", "100ms"),
-        ("WEBHOOKS_RETRY_MAX", "200ms"),
-        ("WEBHOOKS_GIVE_UP_AFTER", "1s"),
-    ];
-    let server = world.server_with(&settings);
+    let options = world
+        .options()
+        .with("webhooks.retry_first", "100ms")
+        .with("webhooks.retry_max", "200ms")
+        .with("webhooks.give_up_after", "1s");
+    let server = options.start();
     world.pair(&server, "alice", ALICE);
     let (bob, carol) = (world.phone(BOB, "Bob"), world.phone(CAROL, "Carol"));
     let up = Arc::new(AtomicBool::new(false));
@@ -248,7 +248,7 @@ fn a_hook_that_is_down_is_probed_and_what_is_given_up_can_be_replayed() {
 
     // They outlast the server.
     server.kill();
-    let server = world.server_with(&settings);
+    let server = options.start();
     let page = world.get(&server, &format!("{dead}?limit=3&skip=1"));
     assert_eq!(page["pagination"]["total"], 2 * EACH);
     assert_eq!(page["pagination"]["hasMore"], true);
@@ -341,7 +341,7 @@ fn a_receiver_may_call_the_api_before_it_answers() {
 fn a_slow_hook_slows_neither_sessions_nor_other_hooks() {
     let world = World::new();
     // Nothing is to be had beyond one delivery for each hook.
-    let server = world.server_with(&[("WEBHOOKS_MAX_CONCURRENT", "0")]);
+    let server = world.options().with("webhooks.max_concurrent", 0).start();
     world.pair(&server, "alice", ALICE);
     let bob = world.phone(BOB, "Bob");
     let gate = Arc::new((Mutex::new(false), Condvar::new()));
@@ -383,7 +383,11 @@ fn a_slow_hook_slows_neither_sessions_nor_other_hooks() {
 #[test]
 fn the_receiver_says_when_to_come_again_and_that_it_wants_no_more() {
     let world = World::new();
-    let server = world.server_with(&[("WEBHOOKS_RETRY_FIRST", "1h"), ("WEBHOOKS_RETRY_MAX", "1h")]);
+    let server = world
+        .options()
+        .with("webhooks.retry_first", "1h")
+        .with("webhooks.retry_max", "1h")
+        .start();
     world.pair(&server, "alice", ALICE);
     let bob = world.phone(BOB, "Bob");
     let elsewhere = Receiver::start();
@@ -476,11 +480,12 @@ fn the_receiver_says_when_to_come_again_and_that_it_wants_no_more() {
 #[test]
 fn a_hook_that_falls_off_the_log_is_told_how_much_it_missed() {
     let world = World::new();
-    let server = world.server_with(&[
-        ("WEBHOOKS_RETRY_FIRST", "1h"),
-        ("WEBHOOKS_RETRY_MAX", "1h"),
-        ("EVENTS_MAX_BYTES", "64 KiB"),
-    ]);
+    let server = world
+        .options()
+        .with("webhooks.retry_first", "1h")
+        .with("webhooks.retry_max", "1h")
+        .with("events.max_bytes", "64 KiB")
+        .start();
     world.pair(&server, "alice", ALICE);
     let bob = world.phone(BOB, "Bob");
     let receiver = Receiver::with_statuses(vec![500]);

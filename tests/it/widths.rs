@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use wildcat::store::VERSION;
 
 use crate::space::may_mount;
-use crate::support::{DEADLINE, Server, ServerOptions, World, bits, not_tested, run_to_end};
+use crate::support::{DEADLINE, World, bits, not_tested, run_to_end};
 use crate::upgrades::{command, fixture, place};
 
 /// Messages of alice's in the fixture of so many bits.
@@ -98,7 +98,7 @@ fn a_conversion_that_is_killed_at_any_moment_is_done_by_the_next_start() {
             std::fs::remove_dir_all(&options.data).expect("removed");
         }
         place(&bytes, &options.data);
-        let server = Server::spawn(&options);
+        let server = options.spawn();
         let part = options.data.join("db.part");
         let give_up = Instant::now() + DEADLINE;
         while !part.exists() && is_old(&options.data, &bytes) {
@@ -109,7 +109,7 @@ fn a_conversion_that_is_killed_at_any_moment_is_done_by_the_next_start() {
         server.kill();
         half += usize::from(is_old(&options.data, &bytes));
         if n % 4 == 3 {
-            let server = Server::start(&options);
+            let server = options.start();
             assert!(!part.exists());
             server.kill();
             is_whole(&world, &options.data);
@@ -134,10 +134,7 @@ fn refused(world: &World, wrapper: &str, checks: &str) -> String {
     );
     let unshare = ["unshare", "-rm"].into_iter().filter(|_| wrapper != ":");
     let words = unshare.chain(["sh", "-c", &script, "sh"]);
-    let mut server = Server::spawn(&ServerOptions {
-        wrapper: words.map(Into::into).collect(),
-        ..world.options()
-    });
+    let mut server = world.options().under(words).spawn();
     server.wait_log("as it was");
     server.wait();
     server.log()

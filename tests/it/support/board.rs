@@ -81,10 +81,9 @@ impl Board {
         for (name, value) in [
             ("LD_PRELOAD", library()),
             ("BOARD", &path),
-            ("BOARD_DATA", &options.data),
+            ("BOARD_DATA", &options.data.clone()),
         ] {
-            let value = value.display().to_string();
-            options.env.push((name.to_owned(), value));
+            options.put(name, value.display());
         }
         Board { fields }
     }

@@ -1,5 +1,6 @@
 //! The server under test: the real binary, its log, its end.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
@@ -71,16 +72,84 @@ pub fn copy_trusting(root: &[u8; 32], original: &Path, copy: &Path) {
     std::fs::set_permissions(copy, executable).expect("its mode");
 }
 
-/// How to start the server.
+/// How to start a server: `world.options().with("limits.burst", 1).start()`.
 #[derive(Debug, Clone)]
 pub struct ServerOptions {
+    /// Its data directory. Its parent is the working directory.
     pub data: PathBuf,
     /// The binary, if it is not that of all tests.
-    pub binary: Option<PathBuf>,
-    /// More environment variables.
-    pub env: Vec<(String, String)>,
+    binary: Option<PathBuf>,
+    /// Environment variables; the settings are among them.
+    env: BTreeMap<String, String>,
     /// A program, with arguments, that starts the binary in its place: the process stays the same.
-    pub wrapper: Vec<String>,
+    wrapper: Vec<String>,
+}
+
+impl ServerOptions {
+    pub fn new(data: PathBuf, binary: Option<PathBuf>) -> ServerOptions {
+        ServerOptions {
+            data,
+            binary,
+            env: BTreeMap::new(),
+            wrapper: Vec::new(),
+        }
+    }
+
+    /// Sets a setting, by its name in `config/wildcat.toml`; replaces an earlier value.
+    #[must_use]
+    pub fn with(self, setting: &str, value: impl ToString) -> ServerOptions {
+        self.env(&variable(setting), value)
+    }
+
+    /// Leaves a setting at its default.
+    #[must_use]
+    pub fn without(mut self, setting: &str) -> ServerOptions {
+        self.env.remove(&variable(setting));
+        self
+    }
+
+    /// Sets an environment variable that is no setting.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl ToString) -> ServerOptions {
+        self.put(name, value);
+        self
+    }
+
+    pub(super) fn put(&mut self, name: &str, value: impl ToString) {
+        self.env.insert(name.to_owned(), value.to_string());
+    }
+
+    /// Lets that program, with those arguments, start the binary.
+    #[must_use]
+    pub fn under<S: AsRef<str>>(mut self, words: impl IntoIterator<Item = S>) -> ServerOptions {
+        self.wrapper = words.into_iter().map(|it| it.as_ref().to_owned()).collect();
+        self
+    }
+
+    /// The environment that the server gets beside the machine's own.
+    pub fn variables(&self) -> &BTreeMap<String, String> {
+        &self.env
+    }
+
+    /// Starts the binary and waits until it listens.
+    pub fn start(&self) -> Server {
+        let mut server = self.spawn();
+        let line = server.wait_log("listening on ");
+        let address = line.rsplit(' ').next().expect("an address");
+        server.base = address.to_owned();
+        server
+    }
+
+    /// Starts the binary without waiting for anything.
+    pub fn spawn(&self) -> Server {
+        Server::spawn(self)
+    }
+}
+
+/// The environment variable of a setting: `WILDCAT_LIMITS_BURST` of `limits.burst`.
+fn variable(setting: &str) -> String {
+    assert!(setting.contains('.'), "{setting} is no setting");
+    format!("WILDCAT_{}", setting.replace('.', "_").to_uppercase())
 }
 
 /// A running server. Killed when it is dropped.
@@ -97,17 +166,7 @@ struct Log {
 }
 
 impl Server {
-    /// Starts the binary and waits until it listens.
-    pub fn start(options: &ServerOptions) -> Server {
-        let mut server = Server::spawn(options);
-        let line = server.wait_log("listening on ");
-        let address = line.rsplit(' ').next().expect("an address");
-        server.base = address.to_owned();
-        server
-    }
-
-    /// Starts the binary without waiting for anything.
-    pub fn spawn(options: &ServerOptions) -> Server {
+    fn spawn(options: &ServerOptions) -> Server {
         let words: Vec<String> = options.wrapper.iter().cloned().chain(runner()).collect();
         let binary = options.binary.as_deref().unwrap_or_else(|| binary());
         let mut command = command(&words, binary);
@@ -123,7 +182,7 @@ impl Server {
             .arg("--data")
             .arg(&options.data)
             .env("WILDCAT_SERVER_LISTEN", "127.0.0.1:0")
-            .envs(options.env.iter().cloned())
+            .envs(&options.env)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

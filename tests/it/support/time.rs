@@ -20,11 +20,7 @@ impl Time {
         for of_one_before in [&server, &own] {
             let _ = std::fs::remove_file(of_one_before);
         }
-        let variable = (
-            "WILDCAT_TEST_CLOCK".to_owned(),
-            server.display().to_string(),
-        );
-        options.env.push(variable);
+        options.put("WILDCAT_TEST_CLOCK", server.display());
         let own = UnixDatagram::bind(own).expect("a socket");
         own.set_read_timeout(Some(DEADLINE)).expect("a timeout");
         Time { server, own }

@@ -184,40 +184,24 @@ impl World {
     /// Options for a server that meets this WhatsApp; its data lie in `data/`.
     pub fn options(&self) -> ServerOptions {
         let ca = self.directory.path().join("ca.pem");
-        let mut options = ServerOptions {
-            data: self.directory.path().join("data"),
-            binary: self.binary.clone(),
-            env: vec![
-                ("WILDCAT_WHATSAPP_URL".into(), self.simulator.ws_url()),
-                ("WILDCAT_TLS_EXTRA_CA".into(), ca.display().to_string()),
-                ("WILDCAT_WHATSAPP_VERSION".into(), "2.3000.1".into()),
-                // Tests send without rest; those about the pace set one.
-                ("WILDCAT_LIMITS_BURST".into(), "6000".into()),
-                ("WILDCAT_OUTBOX_GAP".into(), "0s".into()),
-            ],
-            wrapper: Vec::new(),
-        };
-        // A released binary knows nothing of it.
-        if released().is_none() {
-            let at_once = ("WILDCAT_TEST_STARTS".into(), "0".into());
-            options.env.push(at_once);
+        let data = self.directory.path().join("data");
+        let options = ServerOptions::new(data, self.binary.clone())
+            .with("whatsapp.url", self.simulator.ws_url())
+            .with("whatsapp.version", "2.3000.1")
+            .with("tls.extra_ca", ca.display())
+            // Tests send without pauses; those of the pace set one.
+            .with("limits.burst", 6000)
+            .with("outbox.gap", "0s");
+        match released() {
+            // Connects accounts without the pause between them; unknown to a released binary.
+            None => options.env("WILDCAT_TEST_STARTS", 0),
+            Some(_) => options,
         }
-        options
     }
 
     /// Starts a server that meets this WhatsApp.
     pub fn server(&self) -> Server {
-        Server::start(&self.options())
-    }
-
-    /// The same with other settings: names of the environment without their `WILDCAT_`.
-    pub fn server_with(&self, settings: &[(&str, &str)]) -> Server {
-        let mut options = self.options();
-        for (name, value) in settings {
-            let name = format!("WILDCAT_{name}");
-            options.env.push((name, (*value).to_owned()));
-        }
-        Server::start(&options)
+        self.options().start()
     }
 
     /// A request to the server.

@@ -8,11 +8,12 @@ use std::fs::File;
 use std::io::{self, IsTerminal as _, Write};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use log::{Level, LevelFilter};
 
 use crate::runtime::tasks;
+use crate::sync::locked;
 use crate::{qr, text};
 
 /// Whose code stands directly above the cursor, and its lines; `None` when something else does.
@@ -86,7 +87,7 @@ struct LogLines;
 
 impl Write for LogLines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        *CODE_ABOVE.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *locked(&CODE_ABOVE) = None;
         io::stderr().write(bytes)
     }
 
@@ -139,7 +140,7 @@ static CODES: Mutex<Codes> = Mutex::new(Codes {
 });
 
 fn codes() -> std::sync::MutexGuard<'static, Codes> {
-    CODES.lock().unwrap_or_else(PoisonError::into_inner)
+    locked(&CODES)
 }
 
 /// The API is at `base` (`http://localhost:3000`), for somebody at this terminal.
@@ -185,7 +186,7 @@ pub fn show_qr(account: &str, code: &str, first: bool) {
         "{drawn}{account}: scan this code in WhatsApp: Settings, Linked devices, Link a device\n"
     );
     let lines = text.lines().count();
-    let mut above = CODE_ABOVE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut above = locked(&CODE_ABOVE);
     let mut out = out.lock();
     let up = match above.as_ref() {
         // Up to the old code's first line, and clear from there.

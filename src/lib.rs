@@ -8,6 +8,7 @@
 //! | [`runtime`] | the one executor, the supervisor of its tasks, how it does, the signal to stop |
 //! | [`clock`] | the only caller of the system's clocks; the server's own time, which outlives their jumps |
 //! | [`text`] | text of strangers, as a log or a terminal can show it |
+//! | [`sync`] | a lock that survives a panic; a time limit around a future |
 //! | [`keys`] | the keys of the API, hashed, in their file |
 //! | [`jid`] | recipients, parsed and canonical |
 //! | [`message`] | one file a kind of message: its fields, how it is stored and shown |
@@ -25,7 +26,7 @@
 //! | [`qr`], [`console`] | pairing codes; what the terminal shows |
 //!
 //! Imports point one way: `main -> lib -> upkeep, archive -> api -> webhook, account, systemd -> whatsapp ->
-//! store, console -> event -> message -> net, media, jid, keys, config, args, qr, runtime -> clock, text`.
+//! store, console -> event -> message -> net, media, jid, keys, config, args, qr, runtime -> clock, text -> sync`.
 //!
 //! # Invariants
 //!
@@ -74,6 +75,7 @@ pub mod runtime;
 pub mod sandbox;
 mod server;
 pub mod store;
+pub mod sync;
 pub mod systemd;
 pub mod text;
 pub mod upkeep;

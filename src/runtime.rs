@@ -90,6 +90,16 @@ impl Shutdown {
             let _ = receiver.recv().await;
         }
     }
+
+    /// The output of `future`, or `None` once the signal was given, which is looked at first: a future
+    /// that never has to wait ends too.
+    pub async fn run_until_triggered<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        let stopped = async {
+            self.wait().await;
+            None
+        };
+        stopped.or(async { Some(future.await) }).await
+    }
 }
 
 /// Hears signals as a future.

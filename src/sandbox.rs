@@ -5,11 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_lite::FutureExt as _;
 use wildcat_simulator::Simulator;
 
 use crate::config::{self, Origin, Override, Overrides};
 use crate::runtime::{Executor, Pulse, drive};
+use crate::sync::within;
 use crate::{RunError, Server, console, net};
 
 /// The account that is paired at the start.
@@ -75,11 +75,9 @@ pub fn run(overrides: &Overrides, stop: impl Future<Output = ()>) -> Result<(), 
             api: server.local_url(),
             phones: format!("{}/admin", simulator.https_url()),
         };
-        let paired = hands.pair().or(async {
-            smol::Timer::after(PATIENCE).await;
-            Err(RunError::Sandbox("the pairing took too long".into()))
-        });
-        if let Err(error) = paired.await {
+        let paired = within(PATIENCE, hands.pair()).await;
+        let too_long = || Err(RunError::Sandbox("the pairing took too long".into()));
+        if let Err(error) = paired.unwrap_or_else(too_long) {
             server.stop().await;
             return Err(error);
         }

@@ -20,6 +20,7 @@ use crate::runtime::{Executor, Pulse, Shutdown, drive};
 use crate::store::events::{self, Keep};
 use crate::store::outbox::Bounds;
 use crate::store::{self, Store, StoreError};
+use crate::sync::within;
 use crate::systemd::Manager;
 use crate::upkeep::{self, Policy};
 use crate::webhook::{Deliveries, DeliverySettings, Retry};
@@ -357,20 +358,16 @@ impl Server {
     pub async fn stop(self) {
         self.shutdown.trigger();
         let sessions = async {
-            self.api
-                .or(async {
-                    smol::Timer::after(FINISH_REQUESTS).await;
-                })
-                .await;
+            within(FINISH_REQUESTS, self.api).await;
             self.deliveries.stop(FINISH_REQUESTS / 3).await;
             self.accounts.stop().await;
         };
-        sessions
-            .or(async {
-                smol::Timer::after(FINISH_REQUESTS + FINISH_SESSIONS).await;
-                log::warn!("not everything ended in time; nothing acknowledged is lost");
-            })
-            .await;
+        if within(FINISH_REQUESTS + FINISH_SESSIONS, sessions)
+            .await
+            .is_none()
+        {
+            log::warn!("not everything ended in time; nothing acknowledged is lost");
+        }
         if let Err(error) = self.store.close(CLOSE_STORE).await {
             log::warn!("{error}");
         }

@@ -4,7 +4,7 @@
 mod records;
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures_lite::FutureExt as _;
@@ -15,6 +15,7 @@ use crate::event::{Event, QrShown};
 use crate::runtime::tasks::{self, InARow, Kind};
 use crate::store::accounts::{AccountRecord, EndReason, Ended, Wanted};
 use crate::store::{StoreError, media, probe};
+use crate::sync::{locked, within};
 use crate::whatsapp::{Session, SessionNews, Wiring};
 
 use super::backoff;
@@ -146,11 +147,11 @@ impl Live {
     }
 
     fn lock_flights(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.flights)
     }
 
     fn lock(&self) -> MutexGuard<'_, LiveState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.state)
     }
 }
 
@@ -536,7 +537,7 @@ impl Driver {
             Command::Remove(answer) => {
                 if let (Some(running), Phase::Connected) = (&self.session, self.machine.phase()) {
                     let session = running.session.clone();
-                    if !within(UNLINK_TIMEOUT, async move { session.unlink().await }).await {
+                    if within(UNLINK_TIMEOUT, session.unlink()).await.is_none() {
                         log::warn!(
                             "{}: WhatsApp was not told in time: remove the device on the phone",
                             self.id
@@ -561,7 +562,7 @@ impl Driver {
     async fn close(&mut self) {
         if let Some(running) = self.session.take() {
             let session = running.session.clone();
-            if !within(CLOSE_TIMEOUT, async move { session.close().await }).await {
+            if within(CLOSE_TIMEOUT, session.close()).await.is_none() {
                 log::warn!(
                     "{}: the session did not end in time and is cut off",
                     self.id
@@ -817,17 +818,4 @@ impl Driver {
         drop(live);
         self.live.kick();
     }
-}
-
-/// Gives `future` that long, then lets go of it. Whether it has ended by itself.
-async fn within(limit: Duration, future: impl Future<Output = ()>) -> bool {
-    let ended = async {
-        future.await;
-        true
-    };
-    let late = async {
-        smol::Timer::after(limit).await;
-        false
-    };
-    ended.or(late).await
 }

@@ -1,7 +1,7 @@
 //! The media of an account's messages: fetched from WhatsApp once for all that ask, and kept in files.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::clock::{self, Millis};
@@ -9,6 +9,7 @@ use crate::media::{Spooled, sha256_of};
 use crate::runtime::{Shutdown, tasks};
 use crate::store::StoreError;
 use crate::store::media::{self as rows, Medium, Wanted};
+use crate::sync::locked;
 use crate::whatsapp::{FetchFailure, MediaPolicy, Session, Wiring};
 use futures_lite::FutureExt as _;
 
@@ -391,9 +392,7 @@ impl Fetcher {
     }
 
     fn lock(&self) -> MutexGuard<'_, UnderWay> {
-        self.under_way
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        locked(&self.under_way)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What an account can be asked to do with messages and their media.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use crate::clock;
 use crate::jid::{ChatJid, Server};
@@ -8,6 +8,7 @@ use crate::message::Message;
 use crate::store::media::{self as media_rows, Medium};
 use crate::store::messages::{self, ChatNames, Target};
 use crate::store::outbox::{self, Stage};
+use crate::sync::locked;
 use crate::whatsapp::{FetchFailure, SendFailure, Session, unwritable};
 
 use super::Accounts;
@@ -528,11 +529,7 @@ fn pace(
     handle: &Handle,
     ask: impl FnOnce(&mut super::pace::Pace) -> Result<(), u64>,
 ) -> Result<(), AccountError> {
-    let mut pace = handle
-        .live
-        .pace
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
+    let mut pace = locked(&handle.live.pace);
     let per_minute = pace.per_minute();
     ask(&mut pace).map_err(|retry_after| AccountError::TooFast {
         per_minute,

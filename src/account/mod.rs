@@ -39,12 +39,13 @@ pub use usernames::NameError;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::clock;
 use crate::runtime::tasks::{self, Kind};
 use crate::store::accounts::{self as records, AccountRecord, Wanted};
 use crate::store::{StoreError, media as media_rows, purge};
+use crate::sync::locked;
 use crate::whatsapp::{SessionError, Wiring};
 
 use driver::{Command, Handle};
@@ -428,10 +429,7 @@ impl Accounts {
     }
 
     fn lock(&self) -> MutexGuard<'_, Drivers> {
-        self.0
-            .drivers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0.drivers)
     }
 
     /// Removes files that no message knows: of accounts and messages that were deleted when the

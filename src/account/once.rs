@@ -1,10 +1,11 @@
 //! Idempotency keys: the first request with a key works, others with it wait for its answer.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::clock;
 use crate::store::idempotency::{self as rows, Answer, Known};
+use crate::sync::locked;
 
 use super::types::{Accepted, AccountError, Once, Outcome, Sent};
 use super::{Accounts, sending};
@@ -34,7 +35,7 @@ impl Drop for Claim {
 
 impl Claims {
     fn lock(&self) -> MutexGuard<'_, HashMap<Name, async_channel::Receiver<()>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0)
     }
 }
 

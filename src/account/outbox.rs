@@ -2,7 +2,7 @@
 //! account's pace; sends again what WhatsApp has not acknowledged; and gives up what has expired.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_lite::FutureExt as _;
@@ -13,6 +13,7 @@ use crate::store::media as media_rows;
 use crate::store::messages::{self, Part, Room};
 use crate::store::outbox::{self as rows, Entry, Stage, Upload, What};
 use crate::store::{ReadTx, StoreError, accounts as records, idempotency};
+use crate::sync::locked;
 use crate::whatsapp::{Limit, SendFailure, Session};
 
 use super::Accounts;
@@ -156,11 +157,7 @@ impl Sending {
             return Ok(Next::Ask(limit, session));
         }
         let turn = {
-            let mut pace = self
-                .live
-                .pace
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut pace = locked(&self.live.pace);
             pace.take(ticks)
         };
         match turn {

@@ -2,13 +2,14 @@
 //! asked about and told of; the bound of a day; and people who alone were refused.
 
 use std::collections::HashMap;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use crate::clock::{self, Millis};
 use crate::event::{Event, Restriction};
 use crate::jid::ChatJid;
 use crate::store::outbox::{self, Stage, State};
 use crate::store::{ReadTx, StoreError, WriteTx, accounts as records, events, messages, strangers};
+use crate::sync::locked;
 use crate::whatsapp::{Limit, Session, Told, is_trusted};
 
 use super::driver::Live;
@@ -68,7 +69,7 @@ impl Live {
     }
 
     fn lock_limits(&self) -> MutexGuard<'_, Limits> {
-        self.limits.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.limits)
     }
 
     /// Until when nothing goes to this person, whom WhatsApp has refused alone; by [`clock::now`].

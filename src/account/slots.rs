@@ -2,10 +2,11 @@
 //! made unasked have places of their own, and no account takes all of one kind: a slow transfer holds up its own.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use smol::lock::{Semaphore, SemaphoreGuardArc};
 
+use crate::sync::locked;
 use crate::whatsapp::UPLOADS;
 
 /// Downloads under way at the same time that clients wait for, over all accounts.
@@ -88,11 +89,7 @@ impl Slots {
     }
 
     fn of(&self, kind: Kind, account: u32) -> Arc<Semaphore> {
-        let mut accounts = self
-            .0
-            .accounts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut accounts = locked(&self.0.accounts);
         if accounts.len() > IDLE {
             // One that nothing holds or waits for has all its places.
             accounts.retain(|_, places| Arc::strong_count(places) > 1);

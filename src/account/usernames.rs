@@ -6,12 +6,13 @@
 //! WhatsApp cannot be asked, the last one holds.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::clock::{self, Millis};
 use crate::jid::{ChatJid, Recipient, Username};
 use crate::store::usernames::{self as rows, Holder};
 use crate::store::{StoreError, accounts as records, messages};
+use crate::sync::locked;
 use crate::whatsapp::{NameHolder, Session};
 
 use super::Accounts;
@@ -206,7 +207,7 @@ impl Accounts {
 
 fn look_ups(handle: &Handle) -> MutexGuard<'_, LookUps> {
     let look_ups: &Mutex<LookUps> = &handle.live.look_ups;
-    look_ups.lock().unwrap_or_else(PoisonError::into_inner)
+    locked(look_ups)
 }
 
 #[cfg(test)]

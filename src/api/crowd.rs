@@ -6,10 +6,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
+
+use crate::sync::locked;
 
 /// A body or an answer that moves at this pace, in bytes a second, is no wait.
 const STEADY: u64 = 8 * 1024;
@@ -162,7 +164,7 @@ impl Crowd {
 
     /// No code that can panic runs under the lock.
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.state)
     }
 }
 

@@ -9,7 +9,7 @@ use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -21,6 +21,7 @@ use smol::net::TcpStream;
 use super::crowd::{Seat, Stand};
 use super::headers;
 use crate::net::chunked::Chunked;
+use crate::sync::locked;
 
 /// The longest request head, in bytes.
 pub const MAX_HEAD: usize = 16 * 1024;
@@ -132,7 +133,7 @@ impl<S: Wire> Inbound<S> {
     /// A panic while the lock was held cannot leave the state half-changed in a way that reading
     /// on would make worse; the connection is closed anyway.
     fn state(&self) -> MutexGuard<'_, State<S>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0)
     }
 
     /// Waits until a request begins; `false` if the client closes instead.

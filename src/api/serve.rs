@@ -22,6 +22,7 @@ use super::http1::{Head, HeadError, Inbound, MAX_HEAD, Progress};
 use super::{Api, ApiContext};
 use crate::account::{AccountError, Caller};
 use crate::runtime::tasks::{self, Kind};
+use crate::sync::within;
 
 /// How long and how much is read over behind an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -235,16 +236,6 @@ fn say_at_once(stream: &mut TcpStream, mut response: Response, method: Method) {
         stream.write_all(&bytes).await
     };
     let _ = future::block_on(future::poll_once(write));
-}
-
-/// `future`, or `None` once `limit` has passed.
-async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
-    async { Some(future.await) }
-        .or(async {
-            Timer::after(limit).await;
-            None
-        })
-        .await
 }
 
 /// Waits for an answer: for `usual` while nothing of the body moves, and as long as that comes in at

@@ -9,12 +9,15 @@ pub mod moved;
 pub mod timeline;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use event_listener::{Event, EventListener};
 
 use timeline::Timeline;
+
+use crate::sync::locked;
+
 pub use timeline::{EARLIEST, Step};
 
 /// A moment, as Unix milliseconds, or a length. 64 bits on every target.
@@ -122,7 +125,7 @@ pub fn pending() -> Option<Step> {
 pub fn adopt(step: Step) {
     time().adopt(step, ticks());
     {
-        let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = locked(&TAKEN);
         *taken = (taken.0 + 1, Some(step));
     }
     DOUBTED.store(false, Ordering::Relaxed);
@@ -131,7 +134,7 @@ pub fn adopt(step: Step) {
 
 /// How many steps were taken in this run, and the last one.
 pub fn taken() -> (u64, Option<Step>) {
-    *TAKEN.lock().unwrap_or_else(PoisonError::into_inner)
+    *locked(&TAKEN)
 }
 
 /// Resolves with the next step after the first `seen`, and counts it there.
@@ -159,7 +162,7 @@ pub fn news() -> EventListener {
 }
 
 fn time() -> MutexGuard<'static, Timeline> {
-    TIME.lock().unwrap_or_else(PoisonError::into_inner)
+    locked(&TIME)
 }
 
 /// What the system's clock says; 0 before 1970.

@@ -11,10 +11,11 @@ use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::{Disk, Spooled};
 use crate::clock;
+use crate::sync::locked;
 
 /// Held from the choice of a name in `history` until a file has it.
 static NAMING: Mutex<()> = Mutex::new(());
@@ -199,7 +200,7 @@ impl Files {
     /// What the disk says.
     pub fn keep_history(&self, account: u32, piece: Spooled) -> io::Result<()> {
         // Pieces that come together would find the same name free, and one replace the other.
-        let _one_by_one = NAMING.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_by_one = locked(&NAMING);
         piece.persist(&self.new_history(account)?)
     }
 

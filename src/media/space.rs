@@ -1,10 +1,11 @@
 //! How full the disk may become by files. Pure, but for the handle that says how it is.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use event_listener::{Event, EventListener};
 
 use crate::clock::Millis;
+use crate::sync::locked;
 
 /// How full a disk is, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,10 +86,7 @@ impl Space {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Millis>> {
-        self.0
-            .short_since
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0.short_since)
     }
 }
 

@@ -20,6 +20,7 @@ use smol::net::TcpStream;
 use super::reach::Reach;
 use super::tls;
 use crate::clock;
+use crate::sync::within;
 
 /// Each address gets at least this long where there is time left, so that one that swallows packets
 /// (a broken IPv6 route, most often) does not use up the time of all.
@@ -198,11 +199,9 @@ async fn connect_tcp(
         // Fits: nobody's name has four billion addresses.
         let share = left / (addresses.len() - index) as u32;
         let share = share.max(MIN_PER_ADDRESS);
-        let attempt = future::or(TcpStream::connect(address), async {
-            Timer::after(share).await;
-            Err(io::ErrorKind::TimedOut.into())
-        });
-        match attempt.await.and_then(|stream| {
+        let attempt = within(share, TcpStream::connect(address)).await;
+        let attempt = attempt.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()));
+        match attempt.and_then(|stream| {
             stream.set_nodelay(true)?;
             Ok(stream)
         }) {

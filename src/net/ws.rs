@@ -3,7 +3,6 @@
 //! Sized for a hundred of them in one small process: what it holds on to while idle is a few
 //! kilobytes each, beside the TLS session.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -25,6 +24,8 @@ use smol::lock::Mutex;
 
 use super::dial::{self, DialError, Stream, Target};
 use super::reach::Reach;
+use crate::runtime::Shutdown;
+use crate::sync::within;
 
 /// The largest message taken in, and sent: WhatsApp's own frames have a length of 24 bits, and one
 /// message is one frame.
@@ -89,15 +90,14 @@ impl fmt::Display for Closed {
 /// The half that sends. When it is dropped, [`Receiver::next`] ends, and with it the connection.
 pub struct Sender {
     half: Mutex<Option<WebSocketSender<Stream>>>,
-    /// Never carries anything: that it closes is the message.
-    stop: async_channel::Sender<Infallible>,
+    stop: Shutdown,
     timeout: Duration,
 }
 
 /// The half that receives. It has to be polled for pings to be answered.
 pub struct Receiver {
     half: WebSocketReceiver<Stream>,
-    stop: async_channel::Receiver<Infallible>,
+    stop: Shutdown,
 }
 
 /// Opens the WebSocket at `url`, a wss address, as a page of `origin` would.
@@ -147,16 +147,16 @@ pub async fn connect(
     })
     .await?;
     let (sender, receiver) = socket.split();
-    let (stop, stopped) = async_channel::bounded(1);
+    let stop = Shutdown::new();
     Ok((
         Sender {
             half: Mutex::new(Some(sender)),
-            stop,
+            stop: stop.clone(),
             timeout,
         },
         Receiver {
             half: receiver,
-            stop: stopped,
+            stop,
         },
     ))
 }
@@ -179,13 +179,10 @@ impl Sender {
                     error => WsError::Send(Box::new(error)),
                 })
         };
-        let result = future::or(write, async {
-            Timer::after(after).await;
-            Err(WsError::Stuck { after })
-        })
-        .await;
+        let result = within(after, write).await;
+        let result = result.unwrap_or(Err(WsError::Stuck { after }));
         if result.is_err() {
-            self.stop.close();
+            self.stop.trigger();
         }
         result
     }
@@ -198,15 +195,18 @@ impl Sender {
                     code: CloseCode::Normal,
                     reason: "".into(),
                 };
-                // Who is gone already needs no goodbye.
+                // A peer that has closed already gets no close frame.
                 let _ = socket.close(Some(frame)).await;
             }
         };
-        future::or(goodbye, async {
-            Timer::after(CLOSE_TIMEOUT).await;
-        })
-        .await;
-        self.stop.close();
+        within(CLOSE_TIMEOUT, goodbye).await;
+        self.stop.trigger();
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        self.stop.trigger();
     }
 }
 
@@ -218,12 +218,8 @@ impl Receiver {
     pub async fn next(&mut self) -> Result<Bytes, Closed> {
         let stop = self.stop.clone();
         loop {
-            let stopped = async {
-                let _ = stop.recv().await;
-                Err(Closed::Here)
-            };
-            let message = future::or(stopped, async { Ok(self.half.next().await) }).await?;
-            match message {
+            let next = stop.run_until_triggered(self.half.next()).await;
+            match next.ok_or(Closed::Here)? {
                 Some(Ok(Message::Binary(bytes))) => return Ok(bytes),
                 Some(Ok(Message::Close(frame))) => {
                     // tungstenite has the answer ready, and writes it when it is polled again.
@@ -255,6 +251,6 @@ impl Receiver {
 
     /// Waits until this side closes the connection.
     pub async fn stopped(&self) {
-        let _ = self.stop.recv().await;
+        self.stop.wait().await;
     }
 }

@@ -4,11 +4,12 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::clock::{self, Millis};
+use crate::sync::locked;
 
 /// A step that takes longer is said in the log, and is the last [`Stall`].
 pub const STALL: Duration = Duration::from_secs(1);
@@ -86,7 +87,7 @@ impl Pulse {
             p99: micros(990),
             p999: micros(999),
             longest: Duration::from_micros(longest),
-            stall: *self.stall.lock().unwrap_or_else(PoisonError::into_inner),
+            stall: *locked(&self.stall),
         }
     }
 
@@ -98,7 +99,7 @@ impl Pulse {
         self.longest_us.fetch_max(micros, Ordering::Relaxed);
         if length > STALL {
             log::warn!("everything had to wait for {} ms", length.as_millis());
-            let mut stall = self.stall.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut stall = locked(&self.stall);
             *stall = Some(Stall {
                 at: clock::now(),
                 ticks: clock::ticks(),

@@ -12,13 +12,14 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures_lite::FutureExt as _;
 
 use super::Executor;
 use crate::clock::{self, Millis};
+use crate::sync::locked;
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident = $name:literal,)*) => {
@@ -160,12 +161,12 @@ static PLACE: Mutex<Option<String>> = Mutex::new(None);
 
 fn state() -> MutexGuard<'static, State> {
     // No code that can panic runs under the lock.
-    STATE.lock().unwrap_or_else(PoisonError::into_inner)
+    locked(&STATE)
 }
 
 /// To be called by the process's hook for panics, with file and line.
 pub fn note_place(place: String) {
-    *PLACE.lock().unwrap_or_else(PoisonError::into_inner) = Some(place);
+    *locked(&PLACE) = Some(place);
 }
 
 /// What has happened so far.
@@ -286,7 +287,7 @@ pub async fn caught<T>(kind: Kind, name: &str, future: impl Future<Output = T>) 
 
 /// Logs and counts a panic that was just caught.
 pub fn note(kind: Kind, name: &str) {
-    let place = PLACE.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let place = locked(&PLACE).take();
     let place = place.unwrap_or_else(|| "a place that is not known".to_owned());
     log::error!("{name}: a task ({}) panicked at {place}", kind.name());
     let mut state = state();

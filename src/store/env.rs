@@ -14,6 +14,8 @@ use super::schema::{self, Tables};
 use super::tx::ReadTx;
 use super::width::{self, Unconverted, Width};
 
+use crate::sync::locked;
+
 const LOCK_FILE: &str = "wildcat.lock";
 /// A folder that is made once there is a database.
 const LATER: &str = "tmp";
@@ -259,7 +261,7 @@ impl Environment {
     }
 
     fn gate(&self) -> MutexGuard<'_, Gate> {
-        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.gate)
     }
 }
 
@@ -360,7 +362,7 @@ pub fn prepare_data_dir(path: &Path) -> Result<File, StoreError> {
         .map_err(|e| StoreError::io("open", &file_path, e))?;
     match file.try_lock() {
         Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(locked(path, file)),
+        Err(TryLockError::WouldBlock) => return Err(in_use(path, file)),
         Err(TryLockError::Error(e)) => return Err(StoreError::io("lock", &file_path, e)),
     }
     let pid = format!("{}\n", std::process::id());
@@ -370,7 +372,7 @@ pub fn prepare_data_dir(path: &Path) -> Result<File, StoreError> {
     Ok(file)
 }
 
-fn locked(path: &Path, mut file: File) -> StoreError {
+fn in_use(path: &Path, mut file: File) -> StoreError {
     let mut text = String::new();
     // Only a help for people: without it the error still says what matters.
     let _ = (&mut file).take(32).read_to_string(&mut text);

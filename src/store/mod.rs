@@ -43,7 +43,7 @@ pub(crate) mod tests;
 
 use std::future::Future;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -56,6 +56,7 @@ pub use tx::{ReadTx, WriteTx};
 pub use width::{Unconverted, convert};
 pub use writer::{Condition, Failing, Job, Refusal, Stats};
 
+use crate::sync::{locked, within};
 use env::Environment;
 use writer::{Progress, QUEUE, Typed, Writer};
 
@@ -262,24 +263,13 @@ impl Store {
     /// handles. Closing a closed store is harmless.
     ///
     /// # Errors
-    /// [`StoreError::Busy`] if that takes longer than `within`; the thread then goes on.
-    pub async fn close(&self, within: Duration) -> Result<(), StoreError> {
+    /// [`StoreError::Busy`] if that takes longer than `limit`; the thread then goes on.
+    pub async fn close(&self, limit: Duration) -> Result<(), StoreError> {
         self.jobs.close();
-        let ended = async {
-            // Nothing is ever sent: the channel closes when the thread ends.
-            let _ = self.ended.recv().await;
-            Ok(())
-        };
-        let late = async {
-            smol::Timer::after(within).await;
-            Err(StoreError::Busy)
-        };
-        futures_lite::future::or(ended, late).await?;
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        // Nothing is ever sent: the channel closes when the thread ends.
+        let ended = within(limit, self.ended.recv()).await;
+        ended.map(drop).ok_or(StoreError::Busy)?;
+        let thread = locked(&self.thread).take();
         if let Some(thread) = thread {
             // It has ended but for returning; a panic of it was printed.
             let _ = thread.join();

@@ -8,12 +8,13 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use event_listener::Event;
 
 use crate::clock::{self, Millis};
+use crate::sync::locked;
 
 use super::env::Environment;
 use super::error::{Room, StoreError};
@@ -196,7 +197,7 @@ impl Progress {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.state)
     }
 
     fn count(&self, count: impl FnOnce(&mut Stats)) {

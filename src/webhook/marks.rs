@@ -3,7 +3,7 @@
 //! id.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
@@ -11,6 +11,7 @@ use futures_lite::FutureExt;
 
 use crate::store::webhooks::{self, Progress};
 use crate::store::{Store, StoreError};
+use crate::sync::locked;
 
 /// How long to wait after the storage failed.
 const STORAGE_PAUSE: Duration = Duration::from_secs(5);
@@ -34,7 +35,7 @@ impl Marks {
     }
 
     fn waiting(&self) -> MutexGuard<'_, BTreeMap<String, Progress>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.waiting)
     }
 
     /// Has it stored soon.

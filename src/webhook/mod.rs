@@ -17,11 +17,10 @@ mod tests;
 mod worker;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use async_channel::Sender;
-use futures_lite::FutureExt;
 use serde::Serialize;
 use smol::lock::Semaphore;
 use smol::{Executor, Task};
@@ -36,6 +35,7 @@ use crate::store::messages::Part;
 pub use crate::store::webhooks::NewWebhook;
 use crate::store::webhooks::{self, DEFAULT_EVENTS, Registration, WebhookRecord};
 use crate::store::{Store, StoreError, events};
+use crate::sync::{locked, within};
 use marks::Marks;
 pub use policy::Retry;
 use send::{Failure, Parcel, send};
@@ -268,17 +268,9 @@ impl Deliveries {
                 task.await;
             }
         };
-        let late = async {
-            smol::Timer::after(grace).await;
-        };
         // Dropping the tasks that are left cancels them.
-        all.or(late).await;
-        let marking = self
-            .0
-            .marking
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        within(grace, all).await;
+        let marking = locked(&self.0.marking).take();
         if let Some(marking) = marking {
             marking.await;
         }
@@ -522,7 +514,7 @@ impl Deliveries {
 
 impl Inner {
     fn workers(&self) -> MutexGuard<'_, HashMap<String, Running>> {
-        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.workers)
     }
 
     fn start_worker(&self, hook: WebhookRecord) {

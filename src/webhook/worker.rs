@@ -5,7 +5,7 @@ mod outcomes;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
@@ -25,6 +25,7 @@ use crate::store::dead_letters;
 use crate::store::events::{self, StoredEvent};
 use crate::store::webhooks::{self, Progress, WebhookRecord};
 use crate::store::{Store, StoreError};
+use crate::sync::locked;
 
 /// Events that are looked at in one go.
 const LOOKS: usize = 256;
@@ -65,10 +66,7 @@ impl Shared {
 
 impl Position {
     pub fn get(&self) -> Live {
-        self.live
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        locked(&self.live).clone()
     }
 
     /// The worker reads its hook's settings anew before its next step.
@@ -77,7 +75,7 @@ impl Position {
     }
 
     fn set(&self, live: Live) {
-        *self.live.lock().unwrap_or_else(PoisonError::into_inner) = live;
+        *locked(&self.live) = live;
     }
 }
 

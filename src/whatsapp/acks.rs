@@ -1,9 +1,11 @@
 //! Who waits for the server's `<ack class="message">` of which message.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::session::Ack;
+
+use crate::sync::locked;
 
 /// What the server said of a message.
 pub type Verdict = Result<Ack, Option<u16>>;
@@ -46,7 +48,7 @@ impl Acks {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, async_channel::Sender<Verdict>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0)
     }
 }
 

@@ -6,13 +6,14 @@
 //! circles (whatsapp-rust #1291). So a login counts as complete when the client says that this sync has failed, and
 //! [`GRACE`] after the messages that waited are there.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use event_listener::Event;
 use futures_lite::FutureExt as _;
 
 use crate::clock::{self, Millis};
+use crate::sync::locked;
 
 /// How long `Connected` is waited for behind the messages that waited.
 const GRACE: Millis = 20_000;
@@ -112,7 +113,7 @@ impl Arrival {
     }
 
     fn stage(&self) -> MutexGuard<'_, Stage> {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0.0)
     }
 }
 

@@ -4,12 +4,13 @@
 //! stored together.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::clock::{self, Millis};
 use crate::runtime::Executor;
 use crate::runtime::tasks::{self, Kind};
 use crate::store::{Store, StoreError, WriteTx, accounts, messages, usernames};
+use crate::sync::locked;
 
 /// What may wait to be stored; what is over is dropped, with a word in the log.
 const WAITING: usize = 65_536;
@@ -108,7 +109,7 @@ impl ChatLedger {
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.waiting)
     }
 }
 

@@ -3,10 +3,9 @@
 //! `version` asks for it.
 
 use std::io::{self, Read};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::Duration;
 
-use futures_lite::FutureExt as _;
 use futures_lite::future::block_on;
 use http_types::Url;
 use whatsapp_rust::anyhow::{self, anyhow};
@@ -16,6 +15,8 @@ use whatsapp_rust::wacore::net::{StreamingHttpResponse, UploadBody};
 use whatsapp_rust::{Client, async_trait};
 
 use super::remote::Hosts;
+
+use crate::sync::{locked, within};
 
 /// What the client fetches for itself, into memory: pieces of the history, snapshots of the app state. In bytes.
 const MAX_IN_MEMORY: u64 = 64 << 20;
@@ -93,11 +94,9 @@ impl GuardedHttp {
         let client = self.client.get().and_then(Weak::upgrade);
         let client = client.ok_or(Elsewhere)?;
         // The client has made the address of what it has here: this asks WhatsApp only if that has just expired.
-        let conn = async { Ok(client.refresh_media_conn(false).await?) }.or(async {
-            smol::Timer::after(LOOKUP).await;
-            Err(anyhow!("WhatsApp did not name its media servers in time"))
-        });
-        self.learn(&conn.await?);
+        let conn = within(LOOKUP, client.refresh_media_conn(false)).await;
+        let conn = conn.ok_or(anyhow!("WhatsApp did not name its media servers in time"))??;
+        self.learn(&conn);
         match self.hosts().have(&url) {
             true => Ok(()),
             false => Err(Elsewhere.into()),
@@ -105,7 +104,7 @@ impl GuardedHttp {
     }
 
     fn hosts(&self) -> MutexGuard<'_, Hosts> {
-        self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.hosts)
     }
 }
 

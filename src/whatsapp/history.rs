@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use futures_lite::future::block_on;
 use whatsapp_rust::wacore::history_sync::{HistorySyncError, HistorySyncStream, MAX_DECOMPRESSED};
@@ -19,6 +19,7 @@ use crate::runtime::Executor;
 use crate::runtime::tasks::{self, Kind};
 use crate::store::messages::{self, Arrival};
 use crate::store::{Store, StoreError, accounts, usernames};
+use crate::sync::locked;
 
 use super::convert::history::{self, Conversation, Own};
 use super::convert::{Inbound, What};
@@ -51,7 +52,7 @@ struct Reading((PathBuf, u32));
 impl Reading {
     /// `None` if another has it.
     fn begin(key: (PathBuf, u32)) -> Option<Reading> {
-        let mut reading = READING.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reading = locked(&READING);
         let is_first = reading.get_or_insert_default().insert(key.clone());
         is_first.then(|| Reading(key))
     }
@@ -59,7 +60,7 @@ impl Reading {
 
 impl Drop for Reading {
     fn drop(&mut self) {
-        let mut reading = READING.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reading = locked(&READING);
         if let Some(reading) = reading.as_mut() {
             reading.remove(&self.0);
         }
@@ -74,7 +75,7 @@ impl Begun {
     /// Reads a piece, unless reading it has panicked twice.
     fn read(&self, importer: &Importer, path: &Path) -> Result<u64, HistoryError> {
         let times = {
-            let mut begun = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut begun = locked(&self.0);
             if begun.0 != path {
                 *begun = (path.to_owned(), 0);
             }

@@ -14,10 +14,12 @@ use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Poll;
 
 use super::codes::Codes;
+
+use crate::sync::locked;
 
 /// A task that was not started yet. Dropping it is a way to end it.
 pub type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -60,7 +62,7 @@ impl HoldBack {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Held>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0)
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::net::http;
+use crate::sync::within;
 use anyhow::{Context as _, anyhow};
 use async_trait::async_trait;
 use futures_lite::FutureExt as _;
@@ -82,10 +83,8 @@ impl HttpClient for SurfHttpClient {
                 .await
                 .map_err(surf::Error::into_inner)
         };
-        let mut response = block_on(answer.or(async {
-            smol::Timer::after(ANSWER).await;
-            Err(anyhow!("no answer within {ANSWER:?}"))
-        }))?;
+        let mut response = block_on(within(ANSWER, answer))
+            .unwrap_or_else(|| Err(anyhow!("no answer within {ANSWER:?}")))?;
         Ok(StreamingHttpResponse {
             status_code: http::status(&response),
             body: Box::new(Download {
@@ -196,12 +195,7 @@ impl Read for Download {
         loop {
             let started = Instant::now();
             let left = self.pace.left();
-            let read = async { Some(body.read(out).await) };
-            let over = async {
-                smol::Timer::after(left).await;
-                None
-            };
-            let read = block_on(read.or(over)).transpose()?;
+            let read = block_on(within(left, body.read(out))).transpose()?;
             // The end is not too slow.
             if read != Some(0) {
                 let count = read.unwrap_or(0) as u64;

@@ -7,7 +7,7 @@
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use whatsapp_rust::types::events::InboundMessage;
 use whatsapp_rust::types::message::MessageInfo;
@@ -19,6 +19,7 @@ use crate::event::Event;
 use crate::jid::{ChatJid, Server};
 use crate::store::messages::{self, Arrival, Inserted, Lost};
 use crate::store::{Store, StoreError, WriteTx, accounts, events, usernames};
+use crate::sync::locked;
 
 use super::backend::{Arrivals, Journal, handled};
 use super::convert::{self, AutoDownload, Inbound, Placeholder, What};
@@ -197,7 +198,7 @@ struct Row {
 }
 
 fn lock(followup: &Mutex<Followup>) -> MutexGuard<'_, Followup> {
-    followup.lock().unwrap_or_else(PoisonError::into_inner)
+    locked(followup)
 }
 
 fn store_all(

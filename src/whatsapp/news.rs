@@ -1,7 +1,7 @@
 //! What is heard of a session: the client's events, reduced to what matters here.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use whatsapp_rust::Jid;
 use whatsapp_rust::types::events::{
@@ -13,6 +13,7 @@ use whatsapp_rust::wacore::stanza::groups::GroupNotificationAction;
 use crate::message::DeliveryStatus;
 use crate::runtime::Executor;
 use crate::runtime::tasks::{self, Kind};
+use crate::sync::locked;
 
 use super::acks::Acks;
 use super::arrival::Arrival;
@@ -126,11 +127,11 @@ pub struct Trouble(Arc<Mutex<Option<String>>>);
 
 impl Trouble {
     pub fn note(&self, words: String) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(words);
+        *locked(&self.0) = Some(words);
     }
 
     pub fn take(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        locked(&self.0).take()
     }
 }
 

@@ -3,11 +3,13 @@
 //! The client says that a message was sent when it has written the stanza. For whom it was encrypted, and of
 //! which devices it believed that they are all, stands in the stanza alone.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use whatsapp_rust::futures::channel::oneshot::Receiver;
 use whatsapp_rust::wacore_binary::Node;
 use whatsapp_rust::{Client, Jid, NodeFilter};
+
+use crate::sync::locked;
 
 /// The stanza of one message, from before it is built.
 #[derive(Clone)]
@@ -29,7 +31,7 @@ impl Outgoing {
 
     /// The stanza, once it was built.
     pub fn seen(&self) -> Option<Arc<Node>> {
-        let mut look = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut look = locked(&self.0);
         if let Look::Coming(receiver) = &mut *look {
             match receiver.try_recv() {
                 Ok(Some(node)) => *look = Look::Seen(node),

@@ -7,10 +7,11 @@
 
 use std::time::Duration;
 
-use futures_lite::FutureExt as _;
 use whatsapp_rust::passkey::{Assertion, PasskeyError, build_webauthn_assertion_json};
 
 use super::session::{Session, SessionError};
+
+use crate::sync::within;
 
 /// How long WhatsApp may take for one step: shorter than the usual time for a request.
 const STEP: Duration = Duration::from_secs(20);
@@ -72,14 +73,12 @@ async fn in_time(
     step: impl Future<Output = Result<(), PasskeyError>>,
     refused: &'static str,
 ) -> Result<(), SessionError> {
-    let late = async {
-        smol::Timer::after(STEP).await;
-        Err(SessionError::Passkey(
+    match within(STEP, step).await {
+        Some(done) => done.map_err(|error| failure(&error, refused)),
+        None => Err(SessionError::Passkey(
             "WhatsApp did not answer in time".to_owned(),
-        ))
-    };
-    let done = async { step.await.map_err(|error| failure(&error, refused)) };
-    done.or(late).await
+        )),
+    }
 }
 
 /// The client's words for a step that was taken before, or is being taken (`passkey::flow`).

@@ -6,13 +6,14 @@
 //! next message brings both.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use whatsapp_rust::wacore::store::traits::ProtocolStore as _;
 use whatsapp_rust::wacore_binary::{JidExt as _, NodeRef};
 use whatsapp_rust::{Client, Jid};
 
 use crate::clock::{self, Millis};
+use crate::sync::locked;
 
 use super::backend::Backend;
 use super::holdback::{HoldBack, Job};
@@ -124,7 +125,7 @@ pub struct Mended(Mutex<BTreeMap<String, Millis>>);
 impl Mended {
     /// Whether it may be done now, which is noted.
     fn take(&self, device: &str, ticks: Millis) -> bool {
-        let mut mended = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut mended = locked(&self.0);
         let rests = |at: &Millis| ticks.saturating_sub(*at) < REST;
         if mended.get(device).is_some_and(rests) {
             return false;

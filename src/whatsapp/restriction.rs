@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use futures_lite::FutureExt as _;
 use serde_json::{Value, json};
 use whatsapp_rust::MexRequest;
 use whatsapp_rust::wacore::iq::mex_operations::{
@@ -14,6 +13,7 @@ use whatsapp_rust::wacore::iq::mex_operations::{
 
 use super::session::Session;
 use crate::clock::Millis;
+use crate::sync::within;
 
 /// How long WhatsApp may take to say how a limit stands: a caller waits for it.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -57,18 +57,12 @@ impl Session {
             return None;
         }
         let mex = self.client.mex();
-        let asked = async { mex.query(request(limit)).await.map_err(|e| e.to_string()) };
-        let late = async {
-            smol::Timer::after(PATIENCE).await;
-            Err("no answer in time".to_owned())
-        };
-        match asked.or(late).await {
-            Ok(response) => answered(limit, response.data.as_ref()?),
-            Err(error) => {
-                log::debug!("how a limit stands is not known: {error}");
-                None
-            }
+        match within(PATIENCE, mex.query(request(limit))).await {
+            Some(Ok(response)) => return answered(limit, response.data.as_ref()?),
+            Some(Err(error)) => log::debug!("how a limit stands is not known: {error}"),
+            None => log::debug!("how a limit stands is not known: no answer in time"),
         }
+        None
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use futures_lite::FutureExt as _;
@@ -34,6 +34,7 @@ use crate::runtime::tasks::{self, Kind};
 use crate::runtime::{Executor, Shutdown};
 use crate::store::outbox::{FileFacts, Upload};
 use crate::store::{Store, StoreError};
+use crate::sync::{locked, within};
 
 use super::SmolRuntime;
 use super::acks::{Acks, Verdict};
@@ -439,11 +440,7 @@ impl Session {
         // A client that is told to end meanwhile does not run any more.
         self.spoken.teach(&self.client).or(ended).await;
         self.codes.begin();
-        let bot = self
-            .first_run
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let bot = locked(&self.first_run).take();
         let login = self.client.wait_for_node(NodeFilter::tag("success"));
         let run = async {
             match bot {
@@ -487,13 +484,9 @@ impl Session {
         // What is under way is written down first; then the run ends by itself, and this with it.
         let ending = async {
             self.client.reconnect_immediately().await;
-            std::future::pending().await
+            std::future::pending::<()>().await
         };
-        ending
-            .or(async {
-                smol::Timer::after(LAST_WORDS).await;
-            })
-            .await;
+        within(LAST_WORDS, ending).await;
         self.abandon();
     }
 
@@ -563,12 +556,8 @@ impl Session {
                     None => failed(e.to_string()),
                 })
         };
-        let code = code
-            .or(async {
-                smol::Timer::after(SOCKET_TIMEOUT).await;
-                Err(failed("WhatsApp did not answer in time".into()))
-            })
-            .await?;
+        let code = within(SOCKET_TIMEOUT, code).await;
+        let code = code.unwrap_or_else(|| Err(failed("WhatsApp did not answer in time".into())))?;
         Ok(PairingCode {
             code,
             expires_at: clock::now() + PAIRING_CODE_LIFE,
@@ -606,12 +595,7 @@ impl Session {
                 false => self.send_to_person(id, to, content).await,
             }
         };
-        let verdict = sent
-            .or(async {
-                smol::Timer::after(SEND_TIMEOUT).await;
-                Ok(None)
-            })
-            .await;
+        let verdict = within(SEND_TIMEOUT, sent).await.unwrap_or(Ok(None));
         if is_group {
             let acknowledged = matches!(verdict, Ok(Some(Ok(_))));
             self.backend
@@ -734,14 +718,14 @@ impl Session {
         }
         let contacts = self.client.contacts();
         let asked = contacts.is_on_whatsapp(std::slice::from_ref(&jid));
-        let answer = async { asked.await.map_err(|e| e.to_string()) }.or(async {
-            smol::Timer::after(LOOKUP_TIMEOUT).await;
-            Err("no answer in time".to_owned())
-        });
-        let found = match answer.await {
-            Ok(found) => found.into_iter().next()?,
-            Err(error) => {
+        let found = match within(LOOKUP_TIMEOUT, asked).await {
+            Some(Ok(found)) => found.into_iter().next()?,
+            Some(Err(error)) => {
                 log::debug!("whether a number is on WhatsApp is not known: {error}");
+                return None;
+            }
+            None => {
+                log::debug!("whether a number is on WhatsApp is not known: no answer in time");
                 return None;
             }
         };
@@ -792,21 +776,13 @@ impl Session {
         if !self.is_ready() {
             return None;
         }
-        let asked = async {
-            let groups = self.client.groups();
-            groups.get_metadata(&jid).await.map_err(|e| e.to_string())
-        };
-        let answer = asked.or(async {
-            smol::Timer::after(LOOKUP_TIMEOUT).await;
-            Err("no answer in time".to_owned())
-        });
-        match answer.await {
-            Ok(found) => Some(found),
-            Err(error) => {
-                log::debug!("nothing is known of a group: {error}");
-                None
-            }
+        let groups = self.client.groups();
+        match within(LOOKUP_TIMEOUT, groups.get_metadata(&jid)).await {
+            Some(Ok(found)) => return Some(found),
+            Some(Err(error)) => log::debug!("nothing is known of a group: {error}"),
+            None => log::debug!("nothing is known of a group: no answer in time"),
         }
+        None
     }
 
     /// Tells the senders, and the account's other devices, that these messages of one chat were
@@ -954,10 +930,7 @@ async fn write_behind(journal: Arc<Journal>, client: Weak<Client>, is_live: Arc<
                 }
             };
             // Nothing in it waits for the disk; it could wait for a client that has begun to drain.
-            let patience = async {
-                smol::Timer::after(FLUSH_PATIENCE).await;
-            };
-            flush.or(patience).await;
+            within(FLUSH_PATIENCE, flush).await;
         }
         if journal.settle().await.is_err() {
             return;

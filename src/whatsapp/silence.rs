@@ -7,11 +7,11 @@
 
 use std::time::Duration;
 
-use futures_lite::FutureExt as _;
 use whatsapp_rust::wacore::iq::keepalive::KeepaliveSpec;
 use whatsapp_rust::{Client, IqError};
 
 use crate::clock::{self, Millis};
+use crate::sync::within;
 
 /// The longest that WhatsApp may take to answer a ping.
 const LONGEST_ANSWER: Duration = Duration::from_secs(20);
@@ -93,13 +93,8 @@ pub async fn until_deaf(client: &Client, patience: Patience) -> String {
             Step::Ping => {
                 let after = patience.answer();
                 // The client counts from when the ping is sent, which may itself get stuck.
-                let ping = client
-                    .execute(KeepaliveSpec::with_timeout(after))
-                    .or(async {
-                        smol::Timer::after(after).await;
-                        Err(IqError::Timeout)
-                    })
-                    .await;
+                let ping = client.execute(KeepaliveSpec::with_timeout(after));
+                let ping = within(after, ping).await.unwrap_or(Err(IqError::Timeout));
                 let heard = client.stats().last_data_received_ms > seen.heard;
                 match ping {
                     Err(IqError::Timeout) if !heard => {

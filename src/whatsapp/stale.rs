@@ -2,9 +2,10 @@
 //! another than that of the message. Before the next message they are asked for anew.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use crate::clock::Millis;
+use crate::sync::locked;
 
 /// After a refresh that did not make the hashes equal there is no other one for so long, in milliseconds: the
 /// two may count differently.
@@ -50,7 +51,7 @@ impl Stale {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Group>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0)
     }
 }
 

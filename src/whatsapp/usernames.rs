@@ -7,10 +7,9 @@
 //! groups, and notifications, have them, too.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use futures_lite::FutureExt as _;
 use serde_json::Value;
 use whatsapp_rust::types::events::MexNotification;
 use whatsapp_rust::types::message::MessageInfo;
@@ -23,6 +22,7 @@ use whatsapp_rust::wacore_binary::NodeRef;
 use super::convert;
 use super::session::Session;
 use crate::jid::{ChatJid, Server};
+use crate::sync::{locked, within};
 
 /// What may wait for its message. More is forgotten, the oldest first: the next message says it again.
 const WAITING: usize = 512;
@@ -64,7 +64,7 @@ impl Heard {
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Said>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0)
     }
 }
 
@@ -227,21 +227,12 @@ impl Session {
             vec![user],
         );
         let query = query.ok()?;
-        let asked = async {
-            let answer = self.client.query_usync(query).await;
-            answer.map_err(|error| error.to_string())
-        };
-        let answer = asked.or(async {
-            smol::Timer::after(LOOKUP_TIMEOUT).await;
-            Err("no answer in time".to_owned())
-        });
-        match answer.await {
-            Ok(answer) => holder(&answer),
-            Err(error) => {
-                log::debug!("whose a username is is not known: {error}");
-                None
-            }
+        match within(LOOKUP_TIMEOUT, self.client.query_usync(query)).await {
+            Some(Ok(answer)) => return holder(&answer),
+            Some(Err(error)) => log::debug!("the account of a username is not known: {error}"),
+            None => log::debug!("the account of a username is not known: no answer in time"),
         }
+        None
     }
 }
 

@@ -136,6 +136,7 @@ fn modules_depend_one_way() {
             "net", "media", "jid", "keys", "config", "args", "qr", "runtime",
         ],
         &["clock", "text"],
+        &["sync"],
     ];
     let rank = |module: &str| {
         ORDER

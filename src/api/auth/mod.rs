@@ -9,7 +9,7 @@ mod names;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -21,6 +21,7 @@ use super::error::ApiError;
 use super::input::param;
 use crate::account::AccountError;
 use crate::keys::{self, Key, Watched};
+use crate::sync::locked;
 use failures::Failures;
 use names::{Names, Sender};
 
@@ -300,7 +301,7 @@ impl Gate {
 
 /// Nothing panics while it is held.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    locked(mutex)
 }
 
 /// Whether a request was made on this machine, and not passed on by a proxy here.

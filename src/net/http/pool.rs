@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use smol::{Executor, Timer};
 
 use super::super::dial::{Stream, Target};
 use crate::runtime::tasks::{self, Kind};
+use crate::sync::locked;
 
 /// The connections that wait.
 #[derive(Debug)]
@@ -54,7 +55,7 @@ impl Pool {
 
     fn state(&self) -> MutexGuard<'_, State> {
         // No code that can panic runs under the lock.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.state)
     }
 
     /// A live connection to `target`, the one that was used last.
@@ -163,7 +164,7 @@ impl AsyncRead for Shared {
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        let mut stream = self.0.stream.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stream = locked(&self.0.stream);
         Pin::new(&mut *stream).poll_read(cx, buf)
     }
 }

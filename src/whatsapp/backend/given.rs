@@ -9,10 +9,11 @@
 //! only those count that stand in the message's stanza.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use whatsapp_rust::Jid;
 
+use crate::sync::locked;
 use crate::whatsapp::outgoing::{Outgoing, named};
 
 /// Notes kept; with more, all are forgotten, and the keys go out once more after the next start.
@@ -91,11 +92,11 @@ impl Given {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeSet<Note>> {
-        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.notes)
     }
 
     fn stanzas(&self) -> MutexGuard<'_, Vec<(Note, Outgoing)>> {
-        self.stanzas.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.stanzas)
     }
 }
 

@@ -14,13 +14,14 @@
 //! transaction fails, the journal fails for good: what comes later must not be stored without it.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use event_listener::Event;
 
 use super::expiring::PENDING;
 use super::{FailureHook, Stored, rows};
 use crate::store::{Job, Key, ReadTx, Store, StoreError, WriteTx};
+use crate::sync::locked;
 
 /// Messages that wait for the disk; who brings more waits for it, too.
 const MESSAGES: usize = 512;
@@ -330,7 +331,7 @@ impl Journal {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.state)
     }
 }
 

@@ -6,10 +6,9 @@ mod known;
 mod page;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use futures_lite::FutureExt as _;
 use http_types::Url;
 use whatsapp_rust::Client;
 use whatsapp_rust::http::{HttpClient, HttpRequest};
@@ -18,6 +17,7 @@ use whatsapp_rust::wacore_binary::NodeRef;
 
 use crate::clock::{self, Millis};
 use crate::store::{Store, StoreError, web_version};
+use crate::sync::{locked, within};
 
 use known::Known;
 use page::Unknown;
@@ -136,19 +136,19 @@ impl Versions {
                 "user-agent",
                 "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36",
             );
-        let asked = async {
-            let answer = self.0.http.execute(request).await;
-            answer.map_err(|error| Unknown::Unreachable(format!("{error:#}")))
+        let answer = match within(LOOKUP, self.0.http.execute(request)).await {
+            Some(Ok(answer)) => answer,
+            Some(Err(error)) => return Err(Unknown::Unreachable(format!("{error:#}"))),
+            None => {
+                let words = format!("no answer within {LOOKUP:?}");
+                return Err(Unknown::Unreachable(words));
+            }
         };
-        let late = async {
-            smol::Timer::after(LOOKUP).await;
-            Err(Unknown::Unreachable(format!("no answer within {LOOKUP:?}")))
-        };
-        page::read(asked.or(late).await?)
+        page::read(answer)
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0.known)
     }
 }
 
@@ -178,7 +178,7 @@ impl Spoken {
     /// Tells the client which version to speak in its next run.
     pub async fn teach(&self, client: &Client) {
         let version = self.versions.current().await;
-        *self.version.lock().unwrap_or_else(PoisonError::into_inner) = version;
+        *locked(&self.version) = version;
         let manager = client.persistence_manager();
         let told = manager.get_device_snapshot();
         let is_told = version.0
@@ -235,7 +235,7 @@ impl Spoken {
     }
 
     fn get(&self) -> Version {
-        *self.version.lock().unwrap_or_else(PoisonError::into_inner)
+        *locked(&self.version)
     }
 }
 

@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use crate::api::fuzzing::Requests;
 use crate::clock;
-use crate::config::{self, Override, Overrides};
 use crate::media::{MediaKind, Spool, Wish, prepare};
 use crate::runtime::{Executor, Shutdown};
 use crate::server::Server;
+use crate::settings::{self, Override, Overrides};
 use crate::store::{self, Store, accounts};
 use crate::whatsapp::fuzzing::Messages;
 
@@ -66,9 +66,9 @@ fn server() -> (Requests, Server) {
             set("whatsapp.version", "2.3000.1".to_owned()),
         ],
     };
-    let settings = config::load(&overrides, []).unwrap_or_else(|e| panic!("{e}"));
+    let loaded = settings::load(&overrides, []).unwrap_or_else(|e| panic!("{e}"));
     let executor = Arc::new(Executor::new());
-    let started = Server::start(&settings.config, Arc::clone(&executor), Arc::default());
+    let started = Server::start(&loaded.settings, Arc::clone(&executor), Arc::default());
     let server = smol::block_on(executor.run(started)).unwrap_or_else(|e| panic!("{e}"));
     let mut context = server.context().clone();
     // Whoever would wait for events is told at once that there are none.

@@ -4,7 +4,7 @@
 //!
 //! | Module | What it is |
 //! |---|---|
-//! | [`args`], [`config`] | the command line; every setting and limit |
+//! | [`args`], [`settings`] | the command line; every setting and limit |
 //! | [`runtime`] | the one executor, the supervisor of its tasks, how it does, the signal to stop |
 //! | [`clock`] | the only caller of the system's clocks; the server's own time, which outlives their jumps |
 //! | [`text`] | text of strangers, as a log or a terminal can show it |
@@ -26,7 +26,7 @@
 //! | [`qr`], [`console`] | pairing codes; what the terminal shows |
 //!
 //! Imports point one way: `main -> lib -> upkeep, archive -> api -> webhook, account, systemd -> whatsapp ->
-//! store, console -> event -> message -> net, media, jid, keys, config, args, qr, runtime -> clock, text -> sync`.
+//! store, console -> event -> message -> net, media, jid, keys, settings, args, qr, runtime -> clock, text -> sync`.
 //!
 //! # Invariants
 //!
@@ -58,7 +58,6 @@ pub mod api;
 pub mod archive;
 pub mod args;
 pub mod clock;
-pub mod config;
 pub mod console;
 pub mod event;
 #[cfg(feature = "fuzzing")]
@@ -74,6 +73,7 @@ pub mod runtime;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
 mod server;
+pub mod settings;
 pub mod store;
 pub mod sync;
 pub mod systemd;

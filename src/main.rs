@@ -9,9 +9,9 @@ use std::sync::atomic::AtomicBool;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use wildcat::archive::{self, ArchiveError, Copied};
 use wildcat::args::{self, Command, KeyCommand};
-use wildcat::config::{self, Config, Loaded, Overrides};
 use wildcat::keys::{self, KeyError};
 use wildcat::runtime::Signals;
+use wildcat::settings::{self, Loaded, Overrides, Settings};
 use wildcat::store::{Reader, accounts};
 use wildcat::whatsapp::{NOISY, TELLING};
 use wildcat::{RunError, clock, console, text};
@@ -53,24 +53,24 @@ fn main() -> ExitCode {
             })
         }
         Command::Backup(file, overrides) => with_config(&at_rest(overrides), |loaded| {
-            copying(backup(&loaded.config.storage.path, &file))
+            copying(backup(&loaded.settings.storage.path, &file))
         }),
         Command::Restore(file, overrides) => with_config(&at_rest(overrides), |loaded| {
-            copying(restore(&file, &loaded.config.storage.path))
+            copying(restore(&file, &loaded.settings.storage.path))
         }),
         Command::Export(account, overrides) => with_config(&at_rest(overrides), |loaded| {
-            copying(export(&loaded.config.storage.path, &account))
+            copying(export(&loaded.settings.storage.path, &account))
         }),
         Command::Run(overrides) => with_config(&overrides, |loaded| {
-            console::init_log(loaded.config.log.level, NOISY, TELLING);
-            finish(listen_to_signals().and_then(|stop| wildcat::run(&loaded.config, stop)))
+            console::init_log(loaded.settings.log.level, NOISY, TELLING);
+            finish(listen_to_signals().and_then(|stop| wildcat::run(&loaded.settings, stop)))
         }),
         Command::Sandbox(overrides) => sandbox(&overrides),
     }
 }
 
 fn with_config(overrides: &Overrides, then: impl FnOnce(Loaded) -> ExitCode) -> ExitCode {
-    match config::load(overrides, std::env::vars_os()) {
+    match settings::load(overrides, std::env::vars_os()) {
         Ok(loaded) => then(loaded),
         Err(errors) => {
             for error in errors.0 {
@@ -84,7 +84,7 @@ fn with_config(overrides: &Overrides, then: impl FnOnce(Loaded) -> ExitCode) -> 
 /// The settings for a command that does not reach WhatsApp: a sandbox build has nothing to refuse.
 fn at_rest(mut overrides: Overrides) -> Overrides {
     if cfg!(feature = "sandbox") {
-        overrides.values.push(config::Override {
+        overrides.values.push(settings::Override {
             key: "whatsapp.url",
             flag: "no connection",
             value: "wss://localhost/".to_owned(),
@@ -151,13 +151,13 @@ fn export(data: &Path, account: &str) -> Result<(), ArchiveError> {
 
 /// `wildcat key …`. The key itself is all that goes to standard output, for scripts.
 fn key(command: KeyCommand, loaded: &Loaded) -> Result<(), Box<dyn std::error::Error>> {
-    let file = loaded.config.keys_file();
+    let file = loaded.settings.keys_file();
     match command {
         KeyCommand::Add(new) => {
             guard_against_nowhere(loaded)?;
             let name = new.name.clone();
             if let Some(account) = &new.account {
-                warn_of_unknown(account, &loaded.config.storage.path);
+                warn_of_unknown(account, &loaded.settings.storage.path);
             }
             let key = keys::add(&file, new, clock::now())?;
             println!("{key}");
@@ -205,7 +205,7 @@ or as \"Authorization: Bearer\", or as the password of Basic authentication.",
 /// that no server has used would open nothing. Only a file of keys that the settings name may be made
 /// without one.
 fn guard_against_nowhere(loaded: &Loaded) -> Result<(), String> {
-    let Config { storage, auth, .. } = &loaded.config;
+    let Settings { storage, auth, .. } = &loaded.settings;
     if auth.keys.is_some() || storage.path.exists() {
         return Ok(());
     }

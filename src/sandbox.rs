@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use wildcat_simulator::Simulator;
 
-use crate::config::{self, Origin, Override, Overrides};
 use crate::runtime::{Executor, Pulse, drive};
+use crate::settings::{self, Origin, Override, Overrides};
 use crate::sync::within;
 use crate::{RunError, Server, console, net};
 
@@ -36,7 +36,7 @@ pub fn run(overrides: &Overrides, stop: impl Future<Output = ()>) -> Result<(), 
     let ca = directory.0.join("ca.pem");
     std::fs::write(&ca, simulator.ca_pem()).map_err(|e| failed(&e))?;
     let mut settings = settings(overrides, &simulator, &directory.0, &ca);
-    let mut loaded = config::load(&settings, std::env::vars_os())?;
+    let mut loaded = settings::load(&settings, std::env::vars_os())?;
     let is_told = match loaded.origin("server.listen") {
         None | Some(Origin::BuiltIn) => false,
         // One that was not asked for is a real server's.
@@ -47,10 +47,10 @@ pub fn run(overrides: &Overrides, stop: impl Future<Output = ()>) -> Result<(), 
         settings
             .values
             .push(set("server.listen", LISTEN.to_owned()));
-        loaded = config::load(&settings, std::env::vars_os())?;
+        loaded = settings::load(&settings, std::env::vars_os())?;
     }
     console::init_log(
-        loaded.config.log.level,
+        loaded.settings.log.level,
         crate::whatsapp::NOISY,
         crate::whatsapp::TELLING,
     );
@@ -60,7 +60,7 @@ pub fn run(overrides: &Overrides, stop: impl Future<Output = ()>) -> Result<(), 
     let pulse = Arc::new(Pulse::default());
     smol::block_on(drive(&executor, &pulse, async {
         let server =
-            Server::start(&loaded.config, Arc::clone(&executor), Arc::clone(&pulse)).await?;
+            Server::start(&loaded.settings, Arc::clone(&executor), Arc::clone(&pulse)).await?;
         let hands = Hands {
             http: net::http::client(
                 net::http::Limits {

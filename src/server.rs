@@ -11,12 +11,12 @@ use smol::net::TcpListener;
 
 use crate::account::{Accounts, Manner, OutgoingText, SendingLimits};
 use crate::api::{self, ApiConfig, ApiContext, AuthSettings, Gate, ServerLimits};
-use crate::config::{Config, ConfigErrors, Download, Receipts};
 use crate::jid::ChatJid;
 use crate::media::{Files, Space, Spool};
 use crate::net;
 use crate::runtime::tasks::{self, Kind};
 use crate::runtime::{Executor, Pulse, Shutdown, drive};
+use crate::settings::{Download, Receipts, Settings, SettingsErrors};
 use crate::store::events::{self, Keep};
 use crate::store::outbox::Bounds;
 use crate::store::{self, Store, StoreError};
@@ -43,7 +43,7 @@ const CLOSE_STORE: Duration = Duration::from_millis(800);
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     #[error("{0}")]
-    Config(#[from] ConfigErrors),
+    Config(#[from] SettingsErrors),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("the folder for files on their way: {}", in_words(.0))]
@@ -73,7 +73,7 @@ fn in_words(error: &std::io::Error) -> String {
 ///
 /// # Errors
 /// What keeps the server from starting.
-pub fn run(config: &Config, stop: impl Future<Output = ()>) -> Result<(), RunError> {
+pub fn run(config: &Settings, stop: impl Future<Output = ()>) -> Result<(), RunError> {
     let executor = Arc::new(Executor::new());
     let pulse = Arc::new(Pulse::default());
     let manager = Manager::of_this_process();
@@ -133,7 +133,7 @@ impl Server {
     /// # Errors
     /// See [`RunError`].
     pub async fn start(
-        config: &Config,
+        config: &Settings,
         executor: Arc<Executor>,
         pulse: Arc<Pulse>,
     ) -> Result<Server, RunError> {
@@ -312,7 +312,8 @@ impl Server {
         tasks::guard(&executor, Kind::Errand, "the event log", trimming).detach();
         accounts.connect_wanted(config.whatsapp.auto_connect);
         let policy = Policy {
-            age: config.storage.keep,
+            age: (config.storage.keep_days > 0)
+                .then(|| Duration::from_secs(u64::from(config.storage.keep_days) * 24 * 60 * 60)),
             bytes: config.storage.max_bytes,
             media_bytes: config.media.max_bytes,
         };
@@ -429,7 +430,7 @@ fn first_steps(address: SocketAddr) -> String {
     )
 }
 
-fn sending_limits(config: &Config) -> SendingLimits {
+fn sending_limits(config: &Settings) -> SendingLimits {
     let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     SendingLimits {
         accounts: config.limits.max_accounts,
@@ -447,7 +448,7 @@ fn sending_limits(config: &Config) -> SendingLimits {
     }
 }
 
-fn api_config(config: &Config) -> ApiConfig {
+fn api_config(config: &Settings) -> ApiConfig {
     ApiConfig {
         envelope: config.api.envelope,
         patience: config.health.patience,

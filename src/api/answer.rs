@@ -6,7 +6,7 @@ use serde::ser::SerializeMap;
 use serde_json::{Map, Value};
 
 use super::error::ApiError;
-use crate::config::Envelope;
+use crate::settings::Envelope;
 
 /// A successful answer, before the envelope.
 #[derive(Debug)]

@@ -46,12 +46,12 @@ use http_types::{Method, Request, Response, StatusCode};
 use smol::lock::Semaphore;
 
 use crate::account::Accounts;
-use crate::config::Envelope;
 use crate::media::{Space, Spool};
 use crate::net::http::Clients;
 use crate::runtime::Pulse;
 use crate::runtime::Shutdown;
 use crate::runtime::tasks::{self, Kind};
+use crate::settings::Envelope;
 use crate::store::Store;
 use crate::webhook::Deliveries;
 use answer::Answer;

@@ -7,7 +7,7 @@
 use super::Req;
 use super::error::ApiError;
 use super::input::{number, query};
-use crate::config::Envelope;
+use crate::settings::Envelope;
 use crate::store::messages::Part;
 
 /// The most rows that a page may skip.

@@ -15,7 +15,7 @@ use super::error::ApiError;
 use super::input::read_body;
 use super::serve::{Live, Respond, ServerLimits, serve_with};
 use super::without_panic;
-use crate::config::Envelope;
+use crate::settings::Envelope;
 
 /// The longest body that the answerer takes, in bytes.
 const MAX_BODY: usize = 10;

@@ -133,7 +133,7 @@ fn modules_depend_one_way() {
         &["event"],
         &["message"],
         &[
-            "net", "media", "jid", "keys", "config", "args", "qr", "runtime",
+            "net", "media", "jid", "keys", "settings", "args", "qr", "runtime",
         ],
         &["clock", "text"],
         &["sync"],

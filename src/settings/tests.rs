@@ -1,3 +1,4 @@
+use super::table::Kind;
 use super::*;
 
 fn env(pairs: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
@@ -12,7 +13,7 @@ fn sandboxed(text: &str) -> String {
     format!("{text}\n[whatsapp]\nurl = \"wss://127.0.0.1:1/ws/chat\"\n")
 }
 
-fn from_file(text: &str) -> Result<Loaded, ConfigErrors> {
+fn from_file(text: &str) -> Result<Loaded, SettingsErrors> {
     resolve(
         Some((Path::new("wildcat.toml"), &sandboxed(text))),
         env(&[]),
@@ -20,7 +21,7 @@ fn from_file(text: &str) -> Result<Loaded, ConfigErrors> {
     )
 }
 
-fn from_env(pairs: &[(&str, &str)]) -> Result<Loaded, ConfigErrors> {
+fn from_env(pairs: &[(&str, &str)]) -> Result<Loaded, SettingsErrors> {
     resolve(
         Some((Path::new("wildcat.toml"), &sandboxed(""))),
         env(pairs),
@@ -28,7 +29,7 @@ fn from_env(pairs: &[(&str, &str)]) -> Result<Loaded, ConfigErrors> {
     )
 }
 
-fn errors(result: Result<Loaded, ConfigErrors>) -> Vec<String> {
+fn errors(result: Result<Loaded, SettingsErrors>) -> Vec<String> {
     match result {
         Ok(_) => Vec::new(),
         Err(errors) => errors.0.iter().map(ToString::to_string).collect(),
@@ -36,28 +37,18 @@ fn errors(result: Result<Loaded, ConfigErrors>) -> Vec<String> {
 }
 
 #[test]
-fn the_built_in_file_holds_every_setting_and_nothing_else() {
-    let mut layers = Layers::built_in(BUILT_IN);
-    let built_in = Layers::built_in(BUILT_IN);
-    let config = build(&mut Reader {
-        layers: &mut layers,
-        built_in: &built_in,
-    });
+fn every_default_is_within_its_bounds_and_shown_as_it_is_declared() {
+    let mut layers = Layers::defaults();
+    let settings = Settings::read(&mut Reader::new(&mut layers));
     assert!(layers.errors.is_empty(), "{:?}", layers.errors);
-    let mut rows: Vec<&str> = config.rows().iter().map(|(key, _)| *key).collect();
-    rows.sort_unstable();
-    let keys: Vec<&str> = layers.entries.keys().map(String::as_str).collect();
-    assert_eq!(rows, keys);
-}
-
-#[test]
-fn the_built_in_file_documents_every_setting() {
-    let mut previous = "";
-    for line in BUILT_IN.lines() {
-        if line.contains('=') && !line.starts_with('#') {
-            assert!(previous.starts_with('#'), "no comment above {line:?}");
-        }
-        previous = line;
+    let shown = settings.shown();
+    assert_eq!(shown.len(), SETTINGS.len());
+    for (setting, shown) in SETTINGS.iter().zip(shown) {
+        assert_eq!(shown, setting.default, "{}", setting.key());
+        assert_eq!(
+            find(&setting.key()).map(|at| SETTINGS[at].key()),
+            Some(setting.key())
+        );
     }
 }
 
@@ -66,7 +57,7 @@ fn what_is_described_can_be_read_again() {
     let loaded = from_file("[server]\nlisten = \"[::1]:80\"\n[tls]\nextra_ca = 'a\"b\\c'").unwrap();
     let text = loaded.describe();
     let again = resolve(Some((Path::new("again.toml"), &text)), env(&[]), &[]).unwrap();
-    assert_eq!(again.config, loaded.config);
+    assert_eq!(again.settings, loaded.settings);
     assert!(
         text.contains("listen = \"[::1]:80\"  # wildcat.toml:2\n"),
         "{text}"
@@ -94,12 +85,12 @@ fn file_then_environment_then_flags() {
         }],
     )
     .unwrap();
-    let config = &loaded.config;
-    assert_eq!(config.server.listen, "3.3.3.3:3".parse().unwrap());
-    assert_eq!(config.log.level, log::LevelFilter::Debug);
-    assert_eq!(config.limits.messages_per_minute, 7);
-    assert_eq!(config.server.max_connections, 9);
-    assert!(config.whatsapp.auto_connect);
+    let settings = &loaded.settings;
+    assert_eq!(settings.server.listen, "3.3.3.3:3".parse().unwrap());
+    assert_eq!(settings.log.level, log::LevelFilter::Debug);
+    assert_eq!(settings.limits.messages_per_minute, 7);
+    assert_eq!(settings.server.max_connections, 9);
+    assert!(settings.whatsapp.auto_connect);
     assert_eq!(
         loaded.origin("server.listen"),
         Some(&Origin::Flag("--listen"))
@@ -116,23 +107,26 @@ fn names_of_wildcat_2() {
         ("AUTO_CONNECT_ON_START", "true"),
     ])
     .unwrap();
-    let config = loaded.config;
-    assert_eq!(config.server.listen, "[::1]:8080".parse().unwrap());
-    assert_eq!(config.log.level, log::LevelFilter::Off);
-    assert!(config.whatsapp.auto_connect);
+    let settings = loaded.settings;
+    assert_eq!(settings.server.listen, "[::1]:8080".parse().unwrap());
+    assert_eq!(settings.log.level, log::LevelFilter::Off);
+    assert!(settings.whatsapp.auto_connect);
     assert_eq!(
-        config.whatsapp.admin_number.unwrap().to_string(),
+        settings.whatsapp.admin_number.unwrap().to_string(),
         "491701234567@s.whatsapp.net"
     );
     let loaded = from_env(&[("PORT", "8080")]).unwrap();
-    assert_eq!(loaded.config.server.listen, "0.0.0.0:8080".parse().unwrap());
+    assert_eq!(
+        loaded.settings.server.listen,
+        "0.0.0.0:8080".parse().unwrap()
+    );
     let loaded = from_env(&[("HOST", "localhost"), ("PORT", "")]).unwrap();
     assert_eq!(
-        loaded.config.server.listen,
+        loaded.settings.server.listen,
         "127.0.0.1:3000".parse().unwrap()
     );
     let loaded = from_env(&[("PORT", "1"), ("WILDCAT_SERVER_LISTEN", "127.0.0.1:2")]).unwrap();
-    assert_eq!(loaded.config.server.listen.port(), 2);
+    assert_eq!(loaded.settings.server.listen.port(), 2);
 }
 
 #[test]
@@ -212,7 +206,7 @@ fn variables_of_a_neighbour_service_are_not_ours() {
 
 #[test]
 fn the_data_directory_is_systemds_unless_told_otherwise() {
-    let path = |pairs: &[(&str, &str)]| from_env(pairs).unwrap().config.storage.path;
+    let path = |pairs: &[(&str, &str)]| from_env(pairs).unwrap().settings.storage.path;
     assert_eq!(path(&[]), Path::new("./wildcat-data"));
     assert_eq!(path(&[("STATE_DIRECTORY", "/a:/b")]), Path::new("/a"));
     let both = [("STATE_DIRECTORY", "/a"), ("WILDCAT_STORAGE_PATH", "/c")];
@@ -222,14 +216,10 @@ fn the_data_directory_is_systemds_unless_told_otherwise() {
 #[test]
 fn a_sandbox_build_stays_on_this_machine() {
     let check = |url: &str, sandbox: bool| {
-        let mut layers = Layers::built_in(BUILT_IN);
-        let built_in = Layers::built_in(BUILT_IN);
-        layers.set_text("whatsapp.url", url, Origin::Flag("test"));
-        let config = build(&mut Reader {
-            layers: &mut layers,
-            built_in: &built_in,
-        });
-        check_sandbox(&config, &mut layers, sandbox);
+        let mut layers = Layers::defaults();
+        layers.flag("whatsapp.url", url, "test");
+        let settings = Settings::read(&mut Reader::new(&mut layers));
+        check_sandbox(&settings, &mut layers, sandbox);
         layers.errors.len()
     };
     for url in ["wss://127.0.0.1:1/", "wss://[::1]/", "wss://localhost/"] {
@@ -248,22 +238,32 @@ fn a_sandbox_build_stays_on_this_machine() {
 
 #[test]
 fn units_are_read_and_shown() {
-    let any = Duration::ZERO..=Duration::MAX;
-    for text in ["500ms", "30s", "5m", "1h"] {
-        let value = values::duration(text, any.clone()).unwrap();
-        assert_eq!(values::show_duration(value), text);
-    }
-    for text in ["", "30", "s", "1d", "-1s", "1.5s", "99999999999999999999s"] {
-        assert!(values::duration(text, any.clone()).is_err(), "{text}");
-    }
-    for text in ["1 B", "64 KiB", "3 MiB"] {
-        let value = values::size(text, 0..=usize::MAX).unwrap();
-        assert_eq!(values::show_size(value), text);
-    }
-    for text in ["", "64", "1 KB", "MiB", "1 GiB"] {
-        assert!(values::size(text, 0..=usize::MAX).is_err(), "{text}");
-    }
-    let said = values::size("5000 MiB", 0..=1 << 20).unwrap_err();
+    let read_and_shown = |kind: Kind, good: &[&str], bad: &[&str]| {
+        for text in good {
+            let value = values::number(text, kind).unwrap();
+            assert_eq!(values::show_number(value, kind), *text);
+        }
+        for text in bad {
+            assert!(values::number(text, kind).is_err(), "{text}");
+        }
+    };
+    read_and_shown(
+        Kind::Duration(0, u64::MAX),
+        &["500ms", "30s", "5m", "1h", "0s"],
+        &["", "30", "s", "1d", "-1s", "1.5s", "99999999999999999999s"],
+    );
+    read_and_shown(
+        Kind::Size(0, u64::MAX),
+        &["1 B", "64 KiB", "3 MiB"],
+        &["", "64", "1 KB", "MiB", "1 GiB"],
+    );
+    read_and_shown(
+        Kind::Space(1 << 20, 1 << 44),
+        &["1 MiB", "500 MiB", "2 GiB", "16384 GiB"],
+        &["", "0 MiB", "1 KiB", "16385 GiB", "GiB"],
+    );
+    read_and_shown(Kind::Count(1, 5), &["1", "5"], &["0", "6", "-1", "", "1s"]);
+    let said = values::number("5000 MiB", Kind::Size(0, 1 << 20)).unwrap_err();
     assert!(said.ends_with(" is not in 0 B to 1 MiB"), "{said}");
     assert_eq!(values::version("2.3000.0"), Ok((2, 3000, 0)));
     for text in ["2.3000", "2.3000.0.1", "a.b.c", "2..0"] {

@@ -14,6 +14,7 @@
 //! | [`message`] | one file a kind of message: its fields, how it is stored and shown |
 //! | [`event`] | what happened: the contract of the log, the webhooks and their readers |
 //! | [`store`] | LMDB: the only importer of heed; group commit on a thread of its own |
+//! | [`ledger`] | what happened to an account: its tables and its event, in one transaction |
 //! | [`net`] | TLS, the HTTP client, the WebSocket |
 //! | [`whatsapp`] | the only importer of whatsapp-rust: our runtime, transport and storage for it |
 //! | [`media`] | what a file is and what WhatsApp wants of it; where files are |
@@ -26,7 +27,8 @@
 //! | [`qr`], [`console`] | pairing codes; what the terminal shows |
 //!
 //! Imports point one way: `main -> lib -> upkeep, archive -> api -> webhook, account, systemd -> whatsapp ->
-//! store, console -> event -> message -> net, media, jid, keys, settings, args, qr, runtime -> clock, text -> sync`.
+//! ledger -> store, console -> event -> message -> net, media, jid, keys, settings, args, qr, runtime -> clock,
+//! text -> sync`.
 //!
 //! # Invariants
 //!
@@ -36,7 +38,7 @@
 //!   file has its place until a new one, complete and on disk, takes it.
 //! - No `.await` while an LMDB transaction is open: transactions are synchronous closures. One write
 //!   path, [`store::Store::write`].
-//! - A state change and the event that reports it are one transaction.
+//! - A state change and the event that reports it are one transaction: [`ledger::Ledger::record`].
 //! - WhatsApp is told "received" after that transaction's commit; a caller is told "sent" after
 //!   WhatsApp's server said so.
 //! - Nothing leaves for WhatsApp, no receipt and no ciphertext, before everything that its session
@@ -65,6 +67,7 @@ pub mod event;
 pub mod fuzzing;
 pub mod jid;
 pub mod keys;
+pub mod ledger;
 pub mod media;
 pub mod message;
 pub mod net;

@@ -11,7 +11,7 @@ use futures_lite::FutureExt as _;
 
 use crate::clock::{self, Millis, Step};
 use crate::console;
-use crate::event::{Event, QrShown};
+use crate::ledger::Owner;
 use crate::runtime::tasks::{self, InARow, Kind};
 use crate::store::accounts::{AccountRecord, EndReason, Ended, Wanted};
 use crate::store::{StoreError, media, probe};
@@ -443,6 +443,13 @@ impl Driver {
         }
     }
 
+    fn owner(&self) -> Owner {
+        Owner {
+            number: self.number,
+            id: self.id.as_str().into(),
+        }
+    }
+
     /// Why nothing can be stored, if that is so: a full disk, or one that fails.
     fn no_room(&self) -> Option<StoreError> {
         Some(self.wiring.store.condition().failing?.error)
@@ -756,12 +763,7 @@ impl Driver {
             Action::ShowQr(code) => {
                 let first = !std::mem::replace(&mut self.qr_shown, true);
                 console::show_qr(&self.id, &code, first);
-                self.report(Event::AccountQr(QrShown {
-                    account_id: self.id.clone(),
-                    qr: code,
-                    created_at: clock::iso8601(clock::now()),
-                }))
-                .await;
+                self.report_qr(code).await;
             }
         }
     }
@@ -772,7 +774,7 @@ impl Driver {
             self.close().await;
         }
         if self.session.is_none() {
-            match Session::open(&self.wiring, self.number, &self.id).await {
+            match Session::open(&self.wiring, &self.owner()).await {
                 Ok((session, news)) => self.session = Some(Running { session, news }),
                 Err(error) => {
                     let words = error.to_string();

@@ -17,7 +17,6 @@ mod outbox;
 mod outdated;
 mod pace;
 mod passkey;
-mod progress;
 mod queue;
 mod reach;
 mod reachout;

@@ -8,11 +8,12 @@ use std::time::Duration;
 use futures_lite::FutureExt as _;
 
 use crate::clock::{self, Millis};
+use crate::ledger::Fact;
 use crate::message::{Message, MessageKind};
 use crate::store::media as media_rows;
 use crate::store::messages::{self, Part, Room};
 use crate::store::outbox::{self as rows, Entry, Stage, Upload, What};
-use crate::store::{ReadTx, StoreError, accounts as records, idempotency};
+use crate::store::{ReadTx, StoreError};
 use crate::sync::locked;
 use crate::whatsapp::{Limit, SendFailure, Session};
 
@@ -20,7 +21,6 @@ use super::Accounts;
 use super::draft::{media_of, remote_of};
 use super::driver::Flight;
 use super::pace;
-use super::progress;
 use super::queue::{Picker, TRIES, Try};
 use super::reach;
 use super::reachout::count_stranger;
@@ -372,25 +372,7 @@ impl Sending {
 
     /// Takes an entry out and says why. Whether it was there.
     async fn end(&self, entry: &Entry, words: &'static str) -> Result<bool, StoreError> {
-        let (account, id) = (self.account, Arc::clone(&self.id));
-        let done = entry.clone();
-        let ended = self.store().write(move |tx| {
-            if records::number(&tx.view(), &id)? != Some(account)
-                || rows::remove(tx, account, &done.message_id)?.is_none()
-            {
-                return Ok(false);
-            }
-            if let Some(key) = &done.once {
-                let answer = idempotency::Answer::Refused {
-                    code: None,
-                    words: words.to_owned(),
-                };
-                idempotency::answer(tx, account, key, &answer)?;
-            }
-            progress::failed(tx, account, &id, &done, words, None)?;
-            Ok(true)
-        });
-        let ended = ended.await?;
+        let ended = self.record_failed(entry, words, None, true).await?;
         self.remove_waiting(&entry.message_id).await;
         Ok(ended)
     }
@@ -459,22 +441,25 @@ impl Accounts {
             .store
             .read(|tx| rows::get(tx, account, &message_id))?;
         let entry = found.ok_or(AccountError::NotInOutbox)?;
-        let account_id = id.to_owned();
         self.whole(async move {
             let done = entry.clone();
-            let cancelled = sending.store().write(move |tx| {
-                match rows::get(&tx.view(), account, &done.message_id)? {
+            let cancelled = sending.owner().write(sending.store(), move |ledger| {
+                let entry = rows::get(&ledger.tx.view(), ledger.account, &done.message_id)?;
+                match entry.map(|entry| entry.stage) {
                     None => return Ok(Err(AccountError::NotInOutbox)),
-                    Some(entry) if entry.stage == Stage::Sending => {
-                        return Ok(Err(AccountError::AlreadySending));
-                    }
-                    Some(_) => {}
+                    Some(Stage::Sending) => return Ok(Err(AccountError::AlreadySending)),
+                    Some(Stage::Queued) => {}
                 }
-                rows::remove(tx, account, &done.message_id)?;
-                progress::failed(tx, account, &account_id, &done, CANCELLED, None)?;
+                let fact = Fact::Failed {
+                    entry: &done,
+                    words: CANCELLED,
+                    code: None,
+                    remembered: true,
+                };
+                ledger.record(&fact, clock::now())?;
                 Ok(Ok(()))
             });
-            cancelled.await??;
+            cancelled.await?.ok_or(AccountError::NotFound)??;
             sending.remove_waiting(&entry.message_id).await;
             Ok(())
         })

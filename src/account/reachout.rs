@@ -2,13 +2,14 @@
 //! asked about and told of; the bound of a day; and people who alone were refused.
 
 use std::collections::HashMap;
-use std::sync::{Arc, MutexGuard};
+use std::sync::MutexGuard;
 
 use crate::clock::{self, Millis};
-use crate::event::{Event, Restriction};
+use crate::event::Restriction;
 use crate::jid::ChatJid;
+use crate::ledger::Fact;
 use crate::store::outbox::{self, Stage, State};
-use crate::store::{ReadTx, StoreError, WriteTx, accounts as records, events, messages, strangers};
+use crate::store::{ReadTx, StoreError, WriteTx, accounts as records, messages, strangers};
 use crate::sync::locked;
 use crate::whatsapp::{Limit, Session, Told, is_trusted};
 
@@ -271,36 +272,33 @@ impl Sending {
         &self,
         change: impl Fn(&mut State, Millis, Millis) + Send + 'static,
     ) -> Result<(), StoreError> {
-        let (account, id) = (self.account, Arc::clone(&self.id));
         let first = self.limits.new_contact_pause;
-        let changed = self.store().write(move |tx| {
-            if records::number(&tx.view(), &id)? != Some(account) {
-                return Ok(None);
-            }
+        let changed = self.owner().write(self.store(), move |ledger| {
             let now = clock::now();
-            let before = outbox::state(&tx.view(), account)?;
+            let before = outbox::state(&ledger.tx.view(), ledger.account)?;
             let mut state = before.clone();
             change(&mut state, first, now);
             let (was, is) = (
                 reach::restricted(&before, now),
                 reach::restricted(&state, now),
             );
-            if state != before {
-                outbox::update_state(tx, account, |stored| *stored = state.clone())?;
-            }
             let is_news = was != is;
-            if is_news {
-                let event = Event::AccountRestricted(Restriction {
-                    account_id: id.to_string(),
-                    restricted: is.is_some(),
-                    until: is.as_ref().map(|it| clock::iso8601(it.until)),
-                    reason: is.as_ref().map(|it| it.reason.name()),
-                    kind: is.as_ref().and_then(|it| it.kind.clone()),
-                    created_at: clock::iso8601(now),
-                });
-                events::append(tx, &event, now)?;
+            let event = is_news.then(|| Restriction {
+                account_id: ledger.id.to_owned(),
+                restricted: is.is_some(),
+                until: is.as_ref().map(|it| clock::iso8601(it.until)),
+                reason: is.as_ref().map(|it| it.reason.name()),
+                kind: is.as_ref().and_then(|it| it.kind.clone()),
+                created_at: clock::iso8601(now),
+            });
+            if state != before {
+                let fact = Fact::Limits {
+                    state: &state,
+                    event: event.as_ref(),
+                };
+                ledger.record(&fact, now)?;
             }
-            Ok(Some((is, is_news)))
+            Ok((is, is_news))
         });
         if let Some((restricted, is_news)) = changed.await? {
             if is_news {

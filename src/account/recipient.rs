@@ -8,8 +8,7 @@ use std::sync::PoisonError;
 
 use crate::clock;
 use crate::jid::{ChatJid, Server, other_form};
-use crate::store::messages;
-use crate::store::{StoreError, accounts as records};
+use crate::store::{StoreError, messages};
 use crate::whatsapp::{Session, Standing};
 
 use super::sending::{Sending, Verdict};
@@ -121,20 +120,16 @@ impl Sending {
         if typed == named && !has_other_form(typed) {
             return Ok(());
         }
-        let (account, id) = (self.account, self.id.clone());
         let (typed, named) = (typed.to_string(), named.to_string());
         let lid = lid.map(ChatJid::to_string);
-        self.store()
-            .write(move |tx| {
-                if records::number(&tx.view(), &id)? != Some(account) {
-                    return Ok(());
-                }
-                if let Some(lid) = &lid {
-                    messages::link(tx, account, lid, &named)?;
-                }
-                messages::answers_as(tx, account, &typed, &named)
-            })
-            .await
+        let kept = self.owner().write(self.store(), move |ledger| {
+            let account = ledger.account;
+            if let Some(lid) = &lid {
+                messages::link(ledger.tx, account, lid, &named)?;
+            }
+            messages::answers_as(ledger.tx, account, &typed, &named)
+        });
+        kept.await.map(drop)
     }
 }
 

@@ -10,19 +10,19 @@ use futures_lite::future;
 
 use crate::clock::{self, Millis};
 use crate::jid::{ChatJid, Server};
+use crate::ledger::{self, Fact, Owner};
 use crate::media::Prepared;
 use crate::message::Message;
 use crate::store::idempotency::{self, Answer, Known};
-use crate::store::messages::{self, Arrival, By, Change};
+use crate::store::messages::{self, Arrival};
 use crate::store::outbox::{self, Entry, Stage, What};
-use crate::store::{Store, StoreError, WriteTx, accounts as records, events, media as media_rows};
+use crate::store::{Store, StoreError, WriteTx, accounts as records, media as media_rows};
 use crate::whatsapp::{Ack, Content, Context, SendFailure, Session, Showing, new_message_id};
 
 use super::draft::{Draft, New, media_of};
 use super::driver::{Flight, Live};
 use super::media::Fetcher;
 use super::once;
-use super::progress;
 use super::reach;
 use super::reachout::{Wait, count_stranger};
 use super::types::{AccountError, Manner, Once, Outcome, SendingLimits, Sent};
@@ -72,6 +72,13 @@ pub enum Verdict {
 impl Sending {
     pub fn store(&self) -> &Store {
         &self.fetcher.wiring.store
+    }
+
+    pub fn owner(&self) -> Owner {
+        Owner {
+            number: self.account,
+            id: Arc::clone(&self.id),
+        }
     }
 
     /// Sends or queues what was checked.
@@ -170,10 +177,8 @@ impl Sending {
     ) -> Result<Option<Message>, AccountError> {
         let (account, id, limits) = (self.account, Arc::clone(&self.id), self.limits);
         let entry = entry.clone();
-        let stored = self.store().write(move |tx| {
-            if records::number(&tx.view(), &id)? != Some(account) {
-                return Ok(Err(AccountRefusal::Gone));
-            }
+        let stored = self.owner().write(self.store(), move |ledger| {
+            let tx = &mut *ledger.tx;
             let state = outbox::state(&tx.view(), account)?;
             if !state.has_room(entry.size, limits.outbox) {
                 return Ok(Err(AccountRefusal::Full {
@@ -215,12 +220,12 @@ impl Sending {
             outbox::add(tx, account, &entry)?;
             Ok(Ok(message))
         });
-        stored.await?.map_err(|refusal| match refusal {
+        let stored = stored.await?.ok_or(AccountError::NotFound)?;
+        stored.map_err(|refusal| match refusal {
             AccountRefusal::Day(until) => {
                 let per_day = self.limits.new_contacts_per_day;
                 AccountError::waits(&Wait::Day(until), per_day, clock::now())
             }
-            AccountRefusal::Gone => AccountError::NotFound,
             AccountRefusal::Full { count, bytes } => AccountError::OutboxFull { count, bytes },
             AccountRefusal::Keys(wait) => AccountError::TooManyKeys {
                 retry_after: wait.div_ceil(1_000).max(1),
@@ -326,7 +331,7 @@ impl Sending {
     /// Asks for the subject of a group that is written to and has no name yet, so that what is said of the
     /// message has it.
     async fn name_group(&self, session: &Session, to: &ChatJid) {
-        let (account, id, group) = (self.account, Arc::clone(&self.id), to.to_string());
+        let (account, group) = (self.account, to.to_string());
         let nameless = to.server() == Server::Group
             && self
                 .store()
@@ -338,11 +343,8 @@ impl Sending {
         let Some(subject) = session.group_subject(&group).await else {
             return;
         };
-        let stored = self.store().write(move |tx| {
-            if records::number(&tx.view(), &id)? == Some(account) {
-                messages::set_name(tx, account, &group, &subject)?;
-            }
-            Ok(())
+        let stored = self.owner().write(self.store(), move |ledger| {
+            messages::set_name(ledger.tx, ledger.account, &group, &subject)
         });
         if let Err(error) = stored.await {
             log::error!(
@@ -436,56 +438,32 @@ impl Sending {
             .store()
             .read(|tx| messages::get_own(tx, account, &entry.message_id));
         let message = message.ok().flatten()?;
-        progress::has_left(message.status).then_some(message.timestamp)
+        ledger::is_at_whatsapp(message.status).then_some(message.timestamp)
     }
 
     /// WhatsApp has it: stored with its event and the end of its entry.
     pub async fn sent(&self, entry: &Entry, timestamp: Millis) -> Result<(), StoreError> {
-        let (account, id) = (self.account, Arc::clone(&self.id));
         let own = self.own_jid().unwrap_or_default();
         let done = entry.clone();
-        let stored = self.store().write(move |tx| {
-            if records::number(&tx.view(), &id)? != Some(account) {
-                return Ok(None);
-            }
-            outbox::remove(tx, account, &done.message_id)?;
-            if let Some(key) = &done.once {
-                idempotency::answer(tx, account, key, &Answer::Sent(timestamp))?;
-            }
-            let state = outbox::state(&tx.view(), account)?;
-            if reach::is_marked(&state) && messages::is_new_contact(&tx.view(), account, &done.to)?
+        let stored = self.owner().write(self.store(), move |ledger| {
+            let (account, now) = (ledger.account, clock::now());
+            let state = outbox::state(&ledger.tx.view(), account)?;
+            if reach::is_marked(&state)
+                && messages::is_new_contact(&ledger.tx.view(), account, &done.to)?
             {
-                outbox::update_state(tx, account, |state| reach::reached(state, clock::now()))?;
+                outbox::update_state(ledger.tx, account, |state| reach::reached(state, now))?;
             }
-            let change = match &done.what {
-                What::Text | What::Medium(_) => {
-                    progress::acked(tx, account, &done.message_id, timestamp)?;
-                    return Ok(None);
-                }
-                What::Reaction { target, emoji } => (
-                    target,
-                    Change::React {
-                        emoji: emoji.clone(),
-                    },
-                ),
-                What::Deletion { target } => (target, Change::Delete),
-            };
-            let by = By {
-                from: own.clone(),
-                from_me: true,
+            let fact = Fact::Sent {
+                entry: &done,
                 timestamp,
+                own: &own,
             };
-            let applied = messages::apply(tx, account, &id, change.0, &by, &change.1)?;
-            if let Some(event) = &applied.event {
-                events::append(tx, event, clock::now())?;
-            }
-            Ok(applied.removed_medium)
+            ledger.record(&fact, now)?;
+            Ok(std::mem::take(&mut ledger.after.removed))
         });
-        let removed = stored.await?;
+        let removed = stored.await?.unwrap_or_default();
         self.reached(&entry.to);
-        if let Some(medium) = removed
-            && let Some((account, number)) = media_rows::parse_id(&medium)
-        {
+        for (account, number) in removed.iter().filter_map(|id| media_rows::parse_id(id)) {
             self.fetcher.remove(account, number).await;
         }
         Ok(())
@@ -500,29 +478,30 @@ impl Sending {
         code: Option<u16>,
         remembered: bool,
     ) -> Result<(), StoreError> {
-        let (account, id) = (self.account, Arc::clone(&self.id));
-        let (done, words) = (entry.clone(), words.to_owned());
-        let stored = self.store().write(move |tx| {
-            if records::number(&tx.view(), &id)? != Some(account) {
-                return Ok(());
-            }
-            outbox::remove(tx, account, &done.message_id)?;
-            if let Some(key) = &done.once {
-                if remembered {
-                    let answer = Answer::Refused {
-                        code,
-                        words: words.clone(),
-                    };
-                    idempotency::answer(tx, account, key, &answer)?;
-                } else {
-                    idempotency::forget(tx, account, key)?;
-                }
-            }
-            progress::failed(tx, account, &id, &done, &words, code)
-        });
-        stored.await?;
+        self.record_failed(entry, words, code, remembered).await?;
         self.remove_waiting(&entry.message_id).await;
         Ok(())
+    }
+
+    /// Records that an entry will not be sent; whether it was still in the outbox.
+    pub async fn record_failed(
+        &self,
+        entry: &Entry,
+        words: &str,
+        code: Option<u16>,
+        remembered: bool,
+    ) -> Result<bool, StoreError> {
+        let (done, words) = (entry.clone(), words.to_owned());
+        let stored = self.owner().write(self.store(), move |ledger| {
+            let fact = Fact::Failed {
+                entry: &done,
+                words: &words,
+                code,
+                remembered,
+            };
+            ledger.record(&fact, clock::now())
+        });
+        Ok(stored.await?.unwrap_or(false))
     }
 
     /// [`Self::failed`], for a caller who is told so anyway.
@@ -562,7 +541,6 @@ impl Sending {
 
 /// Why a message cannot be recorded.
 enum AccountRefusal {
-    Gone,
     Full {
         count: u64,
         bytes: u64,

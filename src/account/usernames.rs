@@ -10,8 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::clock::{self, Millis};
 use crate::jid::{ChatJid, Recipient, Username};
+use crate::ledger::Owner;
 use crate::store::usernames::{self as rows, Holder};
-use crate::store::{StoreError, accounts as records, messages};
+use crate::store::{StoreError, messages};
 use crate::sync::locked;
 use crate::whatsapp::{NameHolder, Session};
 
@@ -174,25 +175,25 @@ impl Accounts {
             look_ups(handle).absent(name, clock::ticks());
         }
         let (said, number) = (jid.clone(), number.map(|number| number.to_string()));
-        self.keep(id, handle.number, name.clone(), said, number)
-            .await?;
+        let owner = Owner {
+            number: handle.number,
+            id: id.into(),
+        };
+        self.keep(&owner, name.clone(), said, number).await?;
         jid.ok_or_else(|| NameError::Absent(name.clone()).into())
     }
 
     /// Keeps WhatsApp's answer, so that it is asked once a day.
     async fn keep(
         &self,
-        id: &str,
-        account: u32,
+        owner: &Owner,
         name: Username,
         jid: Option<String>,
         number: Option<String>,
     ) -> Result<(), StoreError> {
-        let (id, now) = (id.to_owned(), clock::now());
-        let kept = self.0.wiring.store.write(move |tx| {
-            if records::number(&tx.view(), &id)? != Some(account) {
-                return Ok(());
-            }
+        let now = clock::now();
+        let kept = owner.write(&self.0.wiring.store, move |ledger| {
+            let (tx, account) = (&mut *ledger.tx, ledger.account);
             let Some(jid) = &jid else {
                 return rows::forget(tx, account, name.as_str());
             };
@@ -201,7 +202,7 @@ impl Accounts {
             }
             rows::learn(tx, account, jid, Some(name.as_str()), now).map(drop)
         });
-        kept.await
+        kept.await.map(drop)
     }
 }
 

@@ -7,9 +7,10 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::clock::{self, Millis};
+use crate::ledger::Owner;
 use crate::runtime::Executor;
 use crate::runtime::tasks::{self, Kind};
-use crate::store::{Store, StoreError, WriteTx, accounts, messages, usernames};
+use crate::store::{Store, StoreError, WriteTx, messages, usernames};
 use crate::sync::locked;
 
 /// What may wait to be stored; what is over is dropped, with a word in the log.
@@ -45,8 +46,7 @@ pub enum ChatNews {
 #[derive(Clone)]
 pub struct ChatLedger {
     pub store: Store,
-    pub account: u32,
-    pub account_id: Arc<str>,
+    pub owner: Owner,
     pub executor: Arc<Executor>,
     pub waiting: Arc<Mutex<Waiting>>,
 }
@@ -63,13 +63,13 @@ impl ChatLedger {
     pub fn note(&self, news: ChatNews) {
         let mut waiting = self.lock();
         if waiting.news.len() >= WAITING {
-            log::warn!("{}: too much news of chats, some is lost", self.account_id);
+            log::warn!("{}: too much news of chats, some is lost", self.owner.id);
             return;
         }
         waiting.news.push_back(news);
         if !waiting.flushing {
             waiting.flushing = true;
-            let (ledger, name) = (self.clone(), format!("{}: chats", self.account_id));
+            let (ledger, name) = (self.clone(), format!("{}: chats", self.owner.id));
             tasks::keep(&self.executor, Kind::Chats, name, move || {
                 ledger.clone().flush()
             })
@@ -91,18 +91,13 @@ impl ChatLedger {
                 waiting.news.iter().take(BATCH).cloned().collect()
             };
             let taken = batch.len();
-            let (account, account_id) = (self.account, Arc::clone(&self.account_id));
-            let stored = self
-                .store
-                .write(move |tx| {
-                    if accounts::number(&tx.view(), &account_id)? != Some(account) {
-                        return Ok(());
-                    }
-                    batch.iter().try_for_each(|news| apply(tx, account, news))
-                })
-                .await;
-            if let Err(error) = stored {
-                log::error!("{}: news of chats not stored: {error}", self.account_id);
+            let stored = self.owner.write(&self.store, move |ledger| {
+                batch
+                    .iter()
+                    .try_for_each(|news| apply(ledger.tx, ledger.account, news))
+            });
+            if let Err(error) = stored.await {
+                log::error!("{}: news of chats not stored: {error}", self.owner.id);
             }
             self.lock().news.drain(..taken);
         }

@@ -14,6 +14,7 @@ use whatsapp_rust::waproto::whatsapp as wa;
 
 use crate::clock::{self, Millis};
 use crate::jid::ChatJid;
+use crate::ledger::{Ledger, Owner};
 use crate::media::{Files, Spool};
 use crate::runtime::Executor;
 use crate::runtime::tasks::{self, Kind};
@@ -93,8 +94,7 @@ impl Begun {
 #[derive(Clone)]
 pub struct Importer {
     pub store: Store,
-    pub account: u32,
-    pub account_id: Arc<str>,
+    pub owner: Owner,
     pub spool: Spool,
     pub files: Files,
     /// Messages older than this many days are left out; with 0 nothing is kept but pairs of numbers and LIDs.
@@ -110,13 +110,13 @@ impl Importer {
         let (spooled, mut file) = self.spool.create()?;
         io::Write::write_all(&mut file, compressed)?;
         drop(file);
-        self.files.keep_history(self.account, spooled)
+        self.files.keep_history(self.owner.number, spooled)
     }
 
     /// Reads the pieces that are there in a task of its own, which goes on behind a panic.
     pub fn read_in_background(&self, executor: &Arc<Executor>) {
         let (importer, begun) = (self.clone(), Begun::default());
-        let name = format!("{}: history", self.account_id);
+        let name = format!("{}: history", self.owner.id);
         tasks::keep(executor, Kind::History, name, move || {
             let (importer, begun) = (importer.clone(), begun.clone());
             smol::unblock(move || importer.read_all(&begun))
@@ -126,24 +126,24 @@ impl Importer {
 
     /// Reads the pieces that are there, oldest first, unless that is under way already. Blocks.
     fn read_all(&self, begun: &Begun) {
-        let folder = self.files.history_folder(self.account);
+        let folder = self.files.history_folder(self.owner.number);
         loop {
-            let Some(reading) = Reading::begin((folder.clone(), self.account)) else {
+            let Some(reading) = Reading::begin((folder.clone(), self.owner.number)) else {
                 return;
             };
             while let Some(path) = first_file(&folder) {
                 match begun.read(self, &path) {
                     Ok(0) => {}
-                    Ok(count) => log::info!("{}: {count} old messages read", self.account_id),
+                    Ok(count) => log::info!("{}: {count} old messages read", self.owner.id),
                     Err(HistoryError::Store(error)) => {
                         // The file stays: the next start reads it.
-                        log::error!("{}: history not stored: {error}", self.account_id);
+                        log::error!("{}: history not stored: {error}", self.owner.id);
                         return;
                     }
-                    Err(error) => log::warn!("{}: history not read: {error}", self.account_id),
+                    Err(error) => log::warn!("{}: history not read: {error}", self.owner.id),
                 }
                 if let Err(error) = fs::remove_file(&path) {
-                    log::error!("{}: {}: {error}", self.account_id, path.display());
+                    log::error!("{}: {}: {error}", self.owner.id, path.display());
                     return;
                 }
             }
@@ -170,7 +170,7 @@ impl Importer {
     }
 
     fn own(&self) -> Result<Own, StoreError> {
-        let record = self.store.read(|tx| accounts::get(tx, &self.account_id))?;
+        let record = self.store.read(|tx| accounts::get(tx, &self.owner.id))?;
         Ok(record.map_or_else(Own::default, |record| Own {
             jid: record.jid.unwrap_or_default(),
             lid: record.lid,
@@ -188,7 +188,7 @@ impl Importer {
         };
         if self.days == 0 {
             if let Some((lid, number)) = chat.link {
-                self.write(move |tx, account| messages::link(tx, account, &lid, &number))?;
+                self.write(move |ledger| messages::link(ledger.tx, ledger.account, &lid, &number))?;
             }
             return Ok(0);
         }
@@ -198,20 +198,20 @@ impl Importer {
             .iter()
             .filter_map(|m| m.message.as_option())
             .filter(|m| m.message_timestamp.unwrap_or(0).saturating_mul(1000) >= oldest)
-            .filter_map(|m| history::message(&self.account_id, own, &chat, m, now))
+            .filter_map(|m| history::message(&self.owner.id, own, &chat, m, now))
             .peekable();
         let mut count = 0;
         while rows.peek().is_some() {
             let batch: Vec<Inbound> = rows.by_ref().take(BATCH).collect();
             count += self.store_batch(batch)?;
         }
-        self.write(move |tx, account| about(tx, account, &chat))?;
+        self.write(move |ledger| about(ledger.tx, ledger.account, &chat))?;
         Ok(count)
     }
 
     fn store_batch(&self, batch: Vec<Inbound>) -> Result<u64, StoreError> {
-        let account_id = Arc::clone(&self.account_id);
-        self.write(move |tx, account| {
+        self.write(move |ledger| {
+            let (tx, account) = (&mut *ledger.tx, ledger.account);
             let mut count = 0;
             for row in &batch {
                 match &row.what {
@@ -227,7 +227,7 @@ impl Importer {
                         count += u64::from(inserted == messages::Inserted::New);
                     }
                     What::Change { target, by, change } => {
-                        messages::apply(tx, account, &account_id, target, by, change)?;
+                        messages::apply(tx, account, ledger.id, target, by, change)?;
                     }
                 }
             }
@@ -249,10 +249,10 @@ impl Importer {
             .collect();
         for pairs in pairs.chunks(NAMES) {
             let pairs = pairs.to_vec();
-            self.write(move |tx, account| {
-                pairs
-                    .iter()
-                    .try_for_each(|(lid, number)| messages::link(tx, account, lid, number))
+            self.write(move |ledger| {
+                pairs.iter().try_for_each(|(lid, number)| {
+                    messages::link(ledger.tx, ledger.account, lid, number)
+                })
             })?;
         }
         let names: Vec<(String, String)> = rest
@@ -266,7 +266,8 @@ impl Importer {
             .collect();
         for names in names.chunks(NAMES) {
             let names = names.to_vec();
-            self.write(move |tx, account| {
+            self.write(move |ledger| {
+                let (tx, account) = (&mut *ledger.tx, ledger.account);
                 for (jid, name) in &names {
                     if messages::is_nameless(&tx.view(), account, jid)? {
                         messages::set_name(tx, account, jid, name)?;
@@ -281,15 +282,9 @@ impl Importer {
     /// Writes for the account if it is still there; `None` if not.
     fn write<T: Send + 'static>(
         &self,
-        job: impl Fn(&mut crate::store::WriteTx<'_>, u32) -> Result<T, StoreError> + Send + 'static,
+        job: impl Fn(&mut Ledger<'_, '_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<Option<T>, StoreError> {
-        let (account, account_id) = (self.account, Arc::clone(&self.account_id));
-        block_on(self.store.write(move |tx| {
-            if accounts::number(&tx.view(), &account_id)? != Some(account) {
-                return Ok(None);
-            }
-            job(tx, account).map(Some)
-        }))
+        block_on(self.owner.write(&self.store, job))
     }
 }
 

@@ -7,7 +7,7 @@
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
 use whatsapp_rust::types::events::InboundMessage;
 use whatsapp_rust::types::message::MessageInfo;
@@ -15,10 +15,8 @@ use whatsapp_rust::waproto::codec::message_encoded_len;
 use whatsapp_rust::{Client, InboundDurabilityHook, anyhow, async_trait};
 
 use crate::clock::{self, Millis};
-use crate::event::Event;
-use crate::jid::{ChatJid, Server};
-use crate::store::messages::{self, Arrival, Inserted, Lost};
-use crate::store::{Store, StoreError, WriteTx, accounts, events, usernames};
+use crate::ledger::{Afterwards, Fact, Ledger, Owner};
+use crate::store::{Store, StoreError, messages, usernames};
 use crate::sync::locked;
 
 use super::backend::{Arrivals, Journal, handled};
@@ -30,9 +28,7 @@ use super::usernames::{Heard, Said};
 #[derive(Clone)]
 pub struct Inbox {
     pub store: Store,
-    /// The account's number in the store.
-    pub account: u32,
-    pub account_id: Arc<str>,
+    pub owner: Owner,
     pub auto: AutoDownload,
     /// Told what is to be done about what came in.
     pub news: NewsSender,
@@ -40,17 +36,6 @@ pub struct Inbox {
     pub journal: Arc<Journal>,
     /// What the stanzas of messages said of usernames.
     pub usernames: Heard,
-}
-
-/// What is to be done about what was stored.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Followup {
-    /// Groups whose subject is not known.
-    nameless: Vec<String>,
-    /// Media to be fetched.
-    media: bool,
-    /// Media of messages that were deleted: their files are to go.
-    removed: Vec<String>,
 }
 
 /// What is known of a message that could not be decrypted.
@@ -73,12 +58,10 @@ impl Inbox {
         if rows.is_empty() {
             return Ok(());
         }
-        let (account, account_id) = (self.account, Arc::clone(&self.account_id));
-        let followup = self
-            .store
-            .write(move |tx| store_all(tx, account, &account_id, &rows))
-            .await?;
-        self.follow_up(followup);
+        let stored = self
+            .owner
+            .write(&self.store, move |ledger| record_all(ledger, &rows));
+        self.follow_up(stored.await?.unwrap_or_default());
         Ok(())
     }
 
@@ -92,18 +75,22 @@ impl Inbox {
         if rows.is_empty() {
             return Ok(());
         }
-        let (account, account_id) = (self.account, Arc::clone(&self.account_id));
-        let followup = Arc::new(Mutex::new(Followup::default()));
-        let told = Arc::clone(&followup);
+        let owner = self.owner.clone();
+        let recorded = Arc::new(Mutex::new(Afterwards::default()));
+        let afterwards = Arc::clone(&recorded);
         let inbox = self.clone();
         let arrivals = Arrivals {
             count: rows.len(),
             bytes: rows.iter().map(|row| row.size).sum(),
             store: Box::new(move |tx| {
-                *lock(&followup) = store_all(tx, account, &account_id, &rows)?;
+                let afterwards = match Ledger::open(tx, &owner)? {
+                    Some(mut ledger) => record_all(&mut ledger, &rows)?,
+                    None => Afterwards::default(),
+                };
+                *locked(&recorded) = afterwards;
                 Ok(())
             }),
-            stored: Box::new(move || inbox.follow_up(std::mem::take(&mut *lock(&told)))),
+            stored: Box::new(move || inbox.follow_up(std::mem::take(&mut *locked(&afterwards)))),
         };
         self.journal.accept(arrivals).await
     }
@@ -120,25 +107,19 @@ impl Inbox {
     ) -> Result<Fate, StoreError> {
         // What has come before it and is not on disk yet could be the same message.
         self.journal.settle().await?;
-        let (account, account_id) = (self.account, Arc::clone(&self.account_id));
         let now = clock::now();
         let said = self.usernames.take(info);
-        let (fate, followup) = self
-            .store
-            .write(move |tx| {
-                let mut followup = Followup::default();
-                let here = accounts::number(&tx.view(), &account_id)? == Some(account);
-                if here {
-                    learn(tx, account, &said, now)?;
-                }
-                let known = here
-                    && (handled::is_known(&tx.view(), account, &id)?
-                        || lose_one(tx, account, &placeholder, now, &mut followup)?);
-                let fate = if known { Fate::Known } else { Fate::Missing };
-                Ok((fate, followup))
-            })
-            .await?;
-        self.follow_up(followup);
+        let recorded = self.owner.write(&self.store, move |ledger| {
+            learn(ledger, &said, now)?;
+            let is_known = handled::is_known(&ledger.tx.view(), ledger.account, &id)?
+                || !lose_one(ledger, &placeholder, now)?;
+            let fate = if is_known { Fate::Known } else { Fate::Missing };
+            Ok((fate, std::mem::take(&mut ledger.after)))
+        });
+        let (fate, afterwards) = recorded
+            .await?
+            .unwrap_or((Fate::Missing, Afterwards::default()));
+        self.follow_up(afterwards);
         Ok(fate)
     }
 
@@ -148,13 +129,7 @@ impl Inbox {
             .iter()
             .filter_map(|m| {
                 Some(Row {
-                    inbound: convert::inbound(
-                        &self.account_id,
-                        &m.info,
-                        &m.message,
-                        self.auto,
-                        now,
-                    )?,
+                    inbound: convert::inbound(&self.owner.id, &m.info, &m.message, self.auto, now)?,
                     id: handled::id(&m.info),
                     size: message_encoded_len(&m.message),
                     usernames: self.usernames.take(&m.info),
@@ -164,12 +139,12 @@ impl Inbox {
             .collect()
     }
 
-    fn follow_up(&self, followup: Followup) {
-        let Followup {
+    fn follow_up(&self, afterwards: Afterwards) {
+        let Afterwards {
             nameless,
             media,
             removed,
-        } = followup;
+        } = afterwards;
         // Full or closed: the name is asked for with the next message, and what is to be fetched
         // or to go stands in the store.
         for group in nameless {
@@ -197,118 +172,55 @@ struct Row {
     now: Millis,
 }
 
-fn lock(followup: &Mutex<Followup>) -> MutexGuard<'_, Followup> {
-    locked(followup)
+fn record_all(ledger: &mut Ledger<'_, '_>, rows: &[Row]) -> Result<Afterwards, StoreError> {
+    for row in rows {
+        record_one(ledger, row)?;
+    }
+    Ok(std::mem::take(&mut ledger.after))
 }
 
-fn store_all(
-    tx: &mut WriteTx<'_>,
-    account: u32,
-    account_id: &str,
-    rows: &[Row],
-) -> Result<Followup, StoreError> {
-    let mut followup = Followup::default();
-    // A session that outlives its account by a moment has nobody to store for.
-    if accounts::number(&tx.view(), account_id)? == Some(account) {
-        for row in rows {
-            store_one(tx, account, account_id, row, &mut followup)?;
-        }
-    }
-    Ok(followup)
-}
-
-fn store_one(
-    tx: &mut WriteTx<'_>,
-    account: u32,
-    account_id: &str,
-    row: &Row,
-    followup: &mut Followup,
-) -> Result<(), StoreError> {
-    let Row {
-        inbound: row,
-        now,
-        id,
-        usernames,
-        size: _,
-    } = row;
-    let now = *now;
-    for (lid, number) in &row.links {
-        messages::link(tx, account, lid, number)?;
-    }
-    learn(tx, account, usernames, now)?;
-    match &row.what {
-        What::Message { message, medium } => {
-            let mut message = message.as_ref().clone();
-            let medium = medium.as_deref();
-            match messages::insert(tx, account, &mut message, medium, Arrival::Live)? {
-                Inserted::New => {
-                    followup.media |= medium.is_some_and(|m| m.wanted);
-                    ask_for_the_name(tx, account, &message.chat_id, followup)?;
-                    events::append(tx, &Event::Message(message), now)?;
-                }
-                Inserted::Duplicate => {}
-            }
-        }
+fn record_one(ledger: &mut Ledger<'_, '_>, row: &Row) -> Result<(), StoreError> {
+    link(ledger, &row.inbound.links)?;
+    learn(ledger, &row.usernames, row.now)?;
+    let fact = match &row.inbound.what {
+        What::Message { message, medium } => Fact::Received {
+            message,
+            medium: medium.as_deref(),
+        },
         What::Change { target, by, change } => {
-            let at = i64::try_from(now / 1000).unwrap_or(i64::MAX);
-            handled::remember(tx, account, id, at)?;
-            let applied = messages::apply(tx, account, account_id, target, by, change)?;
-            followup.removed.extend(applied.removed_medium);
-            if let Some(event) = applied.event {
-                events::append(tx, &event, now)?;
-            }
+            let at = i64::try_from(row.now / 1000).unwrap_or(i64::MAX);
+            handled::remember(ledger.tx, ledger.account, &row.id, at)?;
+            Fact::Changed { target, by, change }
         }
-    }
-    Ok(())
+    };
+    ledger.record(&fact, row.now).map(drop)
 }
 
-fn learn(tx: &mut WriteTx<'_>, account: u32, said: &[Said], now: Millis) -> Result<(), StoreError> {
+fn link(ledger: &mut Ledger<'_, '_>, links: &[(String, String)]) -> Result<(), StoreError> {
+    links
+        .iter()
+        .try_for_each(|(lid, number)| messages::link(ledger.tx, ledger.account, lid, number))
+}
+
+fn learn(ledger: &mut Ledger<'_, '_>, said: &[Said], now: Millis) -> Result<(), StoreError> {
     for (jid, name) in said {
-        usernames::learn(tx, account, jid, name.as_deref(), now)?;
+        usernames::learn(ledger.tx, ledger.account, jid, name.as_deref(), now)?;
     }
     Ok(())
 }
 
-/// Whether the message is stored; if it is not, it has a place from now on.
+/// Records a message that cannot be decrypted; false if its content is stored.
 fn lose_one(
-    tx: &mut WriteTx<'_>,
-    account: u32,
+    ledger: &mut Ledger<'_, '_>,
     placeholder: &Placeholder,
     now: Millis,
-    followup: &mut Followup,
 ) -> Result<bool, StoreError> {
-    for (lid, number) in &placeholder.links {
-        messages::link(tx, account, lid, number)?;
-    }
-    let mut message = placeholder.message.as_ref().clone();
-    match messages::lose(tx, account, &mut message, placeholder.shown)? {
-        Lost::Known => return Ok(true),
-        Lost::Missing => {}
-        Lost::Noted => {
-            ask_for_the_name(tx, account, &message.chat_id, followup)?;
-            events::append(tx, &Event::MessageUndecryptable(message), now)?;
-        }
-    }
-    Ok(false)
-}
-
-fn ask_for_the_name(
-    tx: &WriteTx<'_>,
-    account: u32,
-    chat: &str,
-    followup: &mut Followup,
-) -> Result<(), StoreError> {
-    if is_group(chat)
-        && !followup.nameless.iter().any(|known| known == chat)
-        && messages::is_nameless(&tx.view(), account, chat)?
-    {
-        followup.nameless.push(chat.to_owned());
-    }
-    Ok(())
-}
-
-fn is_group(chat: &str) -> bool {
-    ChatJid::parse(chat).is_ok_and(|jid| jid.server() == Server::Group)
+    link(ledger, &placeholder.links)?;
+    let fact = Fact::Undecryptable {
+        placeholder: &placeholder.message,
+        shown: placeholder.shown,
+    };
+    ledger.record(&fact, now)
 }
 
 #[async_trait]
@@ -317,7 +229,7 @@ impl InboundDurabilityHook for Inbox {
         self.accept(batch).await.map_err(|error| {
             log::error!(
                 "{}: {} message(s) not stored, WhatsApp will deliver them again: {error}",
-                self.account_id,
+                self.owner.id,
                 batch.len()
             );
             error.into()

@@ -33,7 +33,7 @@ pub struct LostAndFound {
 impl LostAndFound {
     /// Holds back what the client is about to do about a message, until the store has spoken.
     pub fn hear(&self, lost: &UndecryptableMessage) {
-        let account_id = &self.inbox.account_id;
+        let account_id = &self.inbox.owner.id;
         let Some(placeholder) = convert::placeholder(account_id, lost, clock::now()) else {
             return;
         };
@@ -53,7 +53,7 @@ impl LostAndFound {
                     Err(error) => log::error!(
                         "{}: a message that cannot be read is not noted, WhatsApp will deliver it \
                          again: {error}",
-                        inbox.account_id
+                        inbox.owner.id
                     ),
                 }
             })

@@ -158,13 +158,13 @@ impl Ears {
         if matches!(news, SessionNews::Receipt { .. }) && self.sender.is_scarce() {
             log::warn!(
                 "{}: too many receipts at once, some are not counted",
-                self.inbox.account_id
+                self.inbox.owner.id
             );
             return;
         }
         if self.sender.tell(news).is_err() {
             // Without its content: a QR code is a secret.
-            log::error!("{}: the session's news overflow", self.inbox.account_id);
+            log::error!("{}: the session's news overflow", self.inbox.owner.id);
         }
     }
 
@@ -426,13 +426,13 @@ impl EventHandler for Ears {
             Event::HistorySync(piece) => {
                 let (importer, compressed) =
                     (self.history.clone(), piece.compressed_bytes().clone());
-                let name = format!("{}: history", importer.account_id);
+                let name = format!("{}: history", importer.owner.id);
                 let executor = self.executor.clone();
                 let keeping = async move {
                     let keeper = importer.clone();
                     smol::unblock(move || {
                         if let Err(error) = keeper.keep(&compressed) {
-                            log::error!("{}: history not kept: {error}", keeper.account_id);
+                            log::error!("{}: history not kept: {error}", keeper.owner.id);
                         }
                     })
                     .await;
@@ -446,10 +446,10 @@ impl EventHandler for Ears {
             Event::Messages(batch) if !batch.hook_committed => {
                 let inbox = self.inbox.clone();
                 let messages = batch.messages.clone();
-                let name = format!("{}: messages", inbox.account_id);
+                let name = format!("{}: messages", inbox.owner.id);
                 let storing = async move {
                     if let Err(error) = inbox.store(&messages).await {
-                        log::error!("{}: not stored: {error}", inbox.account_id);
+                        log::error!("{}: not stored: {error}", inbox.owner.id);
                     }
                 };
                 tasks::guard(&self.executor, Kind::Errand, name, storing).detach();

@@ -28,6 +28,7 @@ use whatsapp_rust::{
 
 use crate::clock::{self, Millis};
 use crate::jid::{ChatJid, Server};
+use crate::ledger::Owner;
 use crate::media::{Files, Space, Spool};
 use crate::message::Message;
 use crate::runtime::tasks::{self, Kind};
@@ -260,9 +261,9 @@ impl Session {
     /// When the account's keys cannot be read or made.
     pub async fn open(
         wiring: &Wiring,
-        account: u32,
-        account_id: &str,
+        owner: &Owner,
     ) -> Result<(Arc<Session>, async_channel::Receiver<SessionNews>), SessionError> {
+        let (account, account_id) = (owner.number, &*owner.id);
         let (sender, news) = news();
         let broken = sender.clone();
         let (unstored, unwritten) = (sender.clone(), sender.clone());
@@ -286,8 +287,7 @@ impl Session {
         let (arrival, teller) = (Arrival::default(), sender.clone());
         let inbox = Inbox {
             store: wiring.store.clone(),
-            account,
-            account_id: account_id.into(),
+            owner: owner.clone(),
             auto: AutoDownload {
                 max_bytes: wiring.media.auto_max_bytes,
             },
@@ -320,15 +320,13 @@ impl Session {
             executor: wiring.executor.clone(),
             chats: ChatLedger {
                 store: wiring.store.clone(),
-                account,
-                account_id: account_id.into(),
+                owner: owner.clone(),
                 executor: wiring.executor.clone(),
                 waiting: Arc::default(),
             },
             history: Importer {
                 store: wiring.store.clone(),
-                account,
-                account_id: account_id.into(),
+                owner: owner.clone(),
                 spool: wiring.spool.clone(),
                 files: wiring.files.clone(),
                 days: wiring.history_days,

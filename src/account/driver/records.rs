@@ -1,16 +1,15 @@
 //! What a driver writes down and passes on: the account's record, receipts, names, events.
 
-use crate::clock;
-use crate::event::{AccountChange, Event};
+use crate::clock::{self, Millis};
+use crate::ledger::{Fact, Ledger};
 use crate::message::DeliveryStatus;
 use crate::runtime::tasks::{self, Kind};
 use crate::store::accounts::{AccountRecord, Wanted};
-use crate::store::{Store, StoreError, accounts, events, messages, signal};
+use crate::store::{Store, StoreError, accounts, messages, signal};
 use crate::whatsapp::SessionNews;
 
 use super::Driver;
 use crate::account::passkey::Told;
-use crate::account::progress;
 
 /// Groups that are remembered as asked for their subject.
 const ASKED: usize = 1024;
@@ -74,25 +73,15 @@ impl Driver {
         &self,
         change: impl Fn(&mut AccountRecord) + Send + Sync + Clone + 'static,
     ) {
-        let (id, number) = (self.id.clone(), self.number);
         let (since, now) = (self.since, clock::now());
-        let written = self
-            .wiring
-            .store
-            .write(move |tx| {
-                if accounts::number(&tx.view(), &id)? != Some(number) {
-                    // Deleted, and perhaps created anew: that one is not ours.
-                    return Ok(());
-                }
-                accounts::update(tx, &id, |record| {
-                    change(record);
-                    record.status_since = since;
-                    record.updated_at = now;
-                })
-                .map(|_| ())
+        let written = self.owner().write(&self.wiring.store, move |ledger| {
+            accounts::update(ledger.tx, ledger.id, |record| {
+                change(record);
+                record.status_since = since;
+                record.updated_at = now;
             })
-            .await;
-        if let Err(error) = written {
+        });
+        if let Err(error) = written.await {
             log::error!(
                 "{}: the account's state could not be stored: {error}",
                 self.id
@@ -119,20 +108,22 @@ impl Driver {
                 }
             }
         }
-        let account = self.number;
-        let stored = self
-            .wiring
-            .store
-            .write(move |tx| {
-                for (chat, ids, status, by) in &receipts {
-                    for id in ids {
-                        progress::received(tx, account, chat, id, *status, by)?;
-                    }
+        let stored = self.owner().write(&self.wiring.store, move |ledger| {
+            let now = clock::now();
+            for (chat, ids, status, by) in &receipts {
+                for message_id in ids {
+                    let fact = Fact::Receipt {
+                        chat,
+                        message_id,
+                        status: *status,
+                        by,
+                    };
+                    ledger.record(&fact, now)?;
                 }
-                Ok(())
-            })
-            .await;
-        if let Err(error) = stored {
+            }
+            Ok(())
+        });
+        if let Err(error) = stored.await {
             log::error!("{}: receipts could not be stored: {error}", self.id);
         }
     }
@@ -186,16 +177,13 @@ impl Driver {
             return;
         }
         let session = running.session.clone();
-        let (store, account, id) = (self.wiring.store.clone(), self.number, self.id.clone());
+        let (store, owner) = (self.wiring.store.clone(), self.owner());
         let ask = async move {
             let Some(subject) = session.group_subject(&group).await else {
                 return;
             };
-            let stored = store.write(move |tx| {
-                if accounts::number(&tx.view(), &id)? == Some(account) {
-                    messages::set_name(tx, account, &group, &subject)?;
-                }
-                Ok(())
+            let stored = owner.write(&store, move |ledger| {
+                messages::set_name(ledger.tx, ledger.account, &group, &subject)
             });
             if let Err(error) = stored.await {
                 log::error!("a group's subject could not be stored: {error}");
@@ -210,44 +198,48 @@ impl Driver {
         .detach();
     }
 
-    /// Reports what changed for those who watch the account.
-    pub(super) async fn report(&self, event: Event) {
-        let (id, number) = (self.id.clone(), self.number);
-        let written = self.wiring.store.write(move |tx| {
-            if accounts::number(&tx.view(), &id)? == Some(number) {
-                events::append(tx, &event, clock::now())?;
-            }
-            Ok(())
-        });
+    /// Appends the event of a fact; a failure is logged.
+    async fn report(
+        &self,
+        fact: impl Fn(&mut Ledger<'_, '_>, Millis) -> Recorded + Send + 'static,
+    ) {
+        let written = self
+            .owner()
+            .write(&self.wiring.store, move |ledger| fact(ledger, clock::now()));
         if let Err(error) = written.await {
             log::error!("{}: an event could not be stored: {error}", self.id);
         }
     }
 
+    pub(super) async fn report_qr(&self, code: String) {
+        self.report(move |ledger, now| ledger.record(&Fact::Qr(&code), now))
+            .await;
+    }
+
     /// Reports how far the account has come with its passkey.
     pub(super) async fn report_passkey(&self, told: Told) {
-        let shown = told.shown(&self.id, clock::ticks());
-        self.report(Event::AccountPasskey(Box::new(shown))).await;
+        let step = told.shown(&self.id, clock::ticks());
+        self.report(move |ledger, now| ledger.record(&Fact::Passkey(&step), now))
+            .await;
     }
 
     pub(super) async fn report_status(&self) {
-        let record = self
-            .wiring
-            .store
-            .read(|tx| accounts::get(tx, &self.id))
-            .ok()
-            .flatten();
-        self.report(Event::AccountStatus(AccountChange {
-            account_id: self.id.clone(),
-            status: self.machine.status().name(),
-            jid: record.and_then(|record| record.jid),
-            last_error: self.machine.last_error(),
-            banned_until: self.banned_until().map(clock::iso8601),
-            created_at: clock::iso8601(clock::now()),
-        }))
+        let status = self.machine.status().name();
+        let (last_error, banned_until) = (self.machine.last_error(), self.banned_until());
+        self.report(move |ledger, now| {
+            let fact = Fact::Status {
+                status,
+                last_error: last_error.as_deref(),
+                banned_until,
+            };
+            ledger.record(&fact, now)
+        })
         .await;
     }
 }
+
+/// What [`Ledger::record`] returns.
+type Recorded = Result<bool, StoreError>;
 
 /// Rows that one transaction deletes when keys are forgotten.
 const FORGET_STEP: usize = 1_000;

@@ -3,7 +3,8 @@
 use whatsapp_rust::types::message::MessageInfo;
 use whatsapp_rust::waproto::codec;
 
-use super::{Row, convert, handled, store_all};
+use super::{Row, convert, handled, record_all};
+use crate::ledger::{Ledger, Owner};
 use crate::store::messages::{self, PageQuery};
 use crate::store::{Store, StoreError};
 use crate::whatsapp::convert::{AutoDownload, history};
@@ -51,11 +52,16 @@ impl Messages {
         if rows.is_empty() {
             return;
         }
-        let account_id = self.account_id;
+        let owner = Owner {
+            number: ACCOUNT,
+            id: self.account_id.into(),
+        };
         let stored = smol::block_on(self.store.write(move |tx| {
-            store_all(tx, ACCOUNT, account_id, &rows)?;
-            // Redelivered: nothing may happen.
-            store_all(tx, ACCOUNT, account_id, &rows)?;
+            if let Some(mut ledger) = Ledger::open(tx, &owner)? {
+                record_all(&mut ledger, &rows)?;
+                // Redelivered: nothing may happen.
+                record_all(&mut ledger, &rows)?;
+            }
             let view = tx.view();
             for chat in messages::chats(&view, ACCOUNT, messages::Part::of(50, 0))?.chats {
                 let all = PageQuery {

@@ -1,9 +1,9 @@
-//! Two linker options that make the binary 4 % smaller, where they are sure to work.
+//! Two linker options that make the binary 4 % smaller, for builds where they work.
 //!
-//! - The addresses that a position-independent program patches at its start are packed. That needs
-//!   glibc 2.36 (Debian 12) where the program runs: used by who builds for this very machine and has it.
-//! - Functions with the same code are folded into one. That is an option of lld, which rustc brings and
-//!   uses by itself for this target, unless somebody has chosen another linker.
+//! - Packed relative relocations. The program then needs glibc 2.36 (Debian 12): set if the target is this
+//!   machine, and its glibc is new enough.
+//! - Identical code folding, an option of lld, which rustc uses by default for this target: set unless another
+//!   linker is configured.
 
 use std::process::Command;
 
@@ -20,10 +20,10 @@ fn main() {
     }
 }
 
-/// The version of this machine's glibc; (0, 0) if it does not say.
+/// The version of this machine's glibc; (0, 0) if unknown.
 fn glibc() -> (u32, u32) {
-    let said = Command::new("getconf").arg("GNU_LIBC_VERSION").output();
-    let text = said.map(|out| String::from_utf8_lossy(&out.stdout).into_owned());
+    let output = Command::new("getconf").arg("GNU_LIBC_VERSION").output();
+    let text = output.map(|out| String::from_utf8_lossy(&out.stdout).into_owned());
     text.ok()
         .as_deref()
         .and_then(|text| text.trim().strip_prefix("glibc "))

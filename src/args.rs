@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use crate::keys::NewKey;
 use crate::settings::{Override, Overrides};
 
-/// What `wildcat --help` prints. It fits a screen of 24 lines and 80 columns.
+/// The output of `wildcat --help`. Fits a screen of 24 lines and 80 columns.
 pub const HELP: &str = "\
 wildcat: WhatsApp accounts over HTTP
 
@@ -33,7 +33,7 @@ Every setting can stand in the file or in the environment, for example as
 WILDCAT_SERVER_LISTEN; `wildcat check-config` lists them.
 ";
 
-/// What `wildcat COMMAND --help` prints, by command. Each fits a screen as well.
+/// The output of `wildcat COMMAND --help`, by command. Fits a screen, too.
 const COMMANDS: [(&str, &str); 7] = [
     (
         "run",
@@ -146,7 +146,7 @@ and prints what to try. Everything is gone when it ends. Only a build with
     ),
 ];
 
-/// What `wildcat --help` prints, or with a command's name that command's help.
+/// The help of a command, or that of the program.
 ///
 /// # Errors
 /// If there is no such command.
@@ -162,10 +162,10 @@ pub fn help(command: Option<&str>) -> Result<&'static str, ArgsError> {
     }
 }
 
-/// What `wildcat --version` prints.
+/// The output of `wildcat --version`.
 pub const VERSION: &str = concat!("wildcat ", env!("CARGO_PKG_VERSION"));
 
-/// What the command line asks for.
+/// A parsed command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     Run(Overrides),
@@ -176,11 +176,11 @@ pub enum Command {
     Export(String, Overrides),
     Sandbox(Overrides),
     Version,
-    /// To print this text.
+    /// Prints this text.
     Help(&'static str),
 }
 
-/// What is to be done with the keys of the API.
+/// The subcommands of `wildcat key`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyCommand {
     Add(NewKey),
@@ -188,7 +188,7 @@ pub enum KeyCommand {
     Remove(String),
 }
 
-/// Why the command line cannot be followed.
+/// Why a command line is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ArgsError {
     #[error("there is no command {0:?}; try `wildcat --help`")]
@@ -217,7 +217,7 @@ pub enum ArgsError {
     NoSandbox,
 }
 
-/// The options with a value, and the settings behind them. The configuration file is none.
+/// The options with a value, and the settings that they set; `--config` sets none.
 const OPTIONS: [(&str, Option<&str>); 4] = [
     ("--config", None),
     ("--data", Some("storage.path")),
@@ -225,14 +225,14 @@ const OPTIONS: [(&str, Option<&str>); 4] = [
     ("--log", Some("log.level")),
 ];
 
-/// The options that only `key add` has.
+/// The options of `key add` only.
 const ACCOUNT: &str = "--account";
 const READ_ONLY: &str = "--read-only";
 
-/// Reads the arguments, without the program's own name.
+/// Parses the arguments, without the program's name.
 ///
 /// # Errors
-/// The first thing that is wrong.
+/// The first error.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, ArgsError> {
     let mut args = args
         .into_iter()
@@ -244,7 +244,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, ArgsEr
     let mut seen = Vec::new();
     while let Some(arg) = args.next() {
         let arg = arg?;
-        // A dash alone is a file's name: standard input or output.
+        // `-` alone is a file name: standard input or output.
         if !arg.starts_with('-') || arg == "-" {
             words.push(arg);
             continue;
@@ -259,7 +259,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, ArgsEr
             }
             match name {
                 "--help" | "-h" => {
-                    // Its command may stand before or behind it.
+                    // The command may precede or follow it.
                     let is_word = |arg: &String| !arg.starts_with('-');
                     let behind = || args.by_ref().flatten().find(is_word);
                     let command = words.into_iter().next().or_else(behind);
@@ -280,7 +280,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, ArgsEr
         seen.push(flag);
         let value = match inline {
             Some(value) => value,
-            // What looks like an option is one: `--data=--help` says it if it is meant.
+            // A value that begins with a dash needs the form `--data=-d`.
             None => match args.next().transpose()? {
                 Some(value) if !value.starts_with('-') => value,
                 _ => return Err(ArgsError::MissingValue(flag)),
@@ -315,7 +315,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, ArgsEr
     command(&words, overrides)
 }
 
-/// The command that these words are, other than `key add`.
+/// Parses a command other than `key add`.
 fn command(words: &[&str], overrides: Overrides) -> Result<Command, ArgsError> {
     let command = match words {
         [] | ["run", ..] => Command::Run(overrides),
@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
+    fn errors_name_the_argument() {
         assert_eq!(
             parsed("--port 1"),
             Err(ArgsError::UnknownOption("--port".into()))
@@ -444,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_made_listed_and_removed() {
+    fn key_commands_are_parsed() {
         let add = |account: Option<&str>, read_only| {
             let new = NewKey {
                 name: "ha".to_owned(),
@@ -493,7 +493,7 @@ mod tests {
     }
 
     #[test]
-    fn copies_are_made_and_used() {
+    fn backup_restore_and_export_take_one_word() {
         let file = || "f.tar".to_owned();
         let none = Overrides::default;
         assert_eq!(parsed("backup f.tar"), Ok(Command::Backup(file(), none())));
@@ -516,7 +516,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sandbox_says_how_to_get_it() {
+    fn the_sandbox_needs_its_feature() {
         let expected = match cfg!(feature = "sandbox") {
             true => Ok(Command::Sandbox(Overrides::default())),
             false => Err(ArgsError::NoSandbox),

@@ -1,8 +1,8 @@
-//! What a person at the terminal sees: the log on standard error, pairing codes on standard output.
+//! The log on standard error, pairing codes on standard output.
 //!
-//! A pairing code is drawn where standard output is a terminal, and drawn over the one before it
-//! if nothing was written in between; elsewhere the first one is a log line. Nothing is coloured. Where
-//! standard error is the journal, lines bear its priorities and no time.
+//! On a terminal a pairing code is drawn, and overwrites the one before if nothing was printed in
+//! between; elsewhere the first one is announced in the log. Log lines have no colours. In the journal they have
+//! priorities and no time.
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Write};
@@ -16,12 +16,12 @@ use crate::runtime::tasks;
 use crate::sync::locked;
 use crate::{qr, text};
 
-/// Whose code stands directly above the cursor, and its lines; `None` when something else does.
+/// The account whose code is directly above the cursor, and the code's lines; `None` if there is none.
 static CODE_ABOVE: Mutex<Option<(String, usize)>> = Mutex::new(None);
 
-/// Starts the log. Libraries speak up from `debug` on; below that their lines could name people. Errors
-/// they say at every level, but for the `noisy` module.
-/// The lines of the `telling` module hold secrets: they are left out at every level.
+/// Starts the log. Libraries log at `debug` and below, because their lines may name people; their errors
+/// are always logged, except those of the module `noisy`. The module `telling` logs secrets: it is off at
+/// every level.
 pub fn init_log(level: LevelFilter, noisy: &str, telling: &str) {
     let mut builder = env_logger::Builder::new();
     builder.filter_module("wildcat", level);
@@ -39,21 +39,21 @@ pub fn init_log(level: LevelFilter, noisy: &str, telling: &str) {
             true => String::new(),
             false => format!("[{target}] "),
         };
-        // Whatever is in it, it is one line, and nothing that a terminal obeys.
-        let said = text::plain_of(record.args());
+        // One line, without escape sequences.
+        let line = text::plain_of(record.args());
         if journal {
-            // It stamps the time itself.
-            return writeln!(out, "<{}>{of}{said}", priority(record.level()));
+            // The journal adds the time.
+            return writeln!(out, "<{}>{of}{line}", priority(record.level()));
         }
         let now = crate::clock::iso8601(crate::clock::now());
-        writeln!(out, "{now} {:5} {of}{said}", record.level())
+        writeln!(out, "{now} {:5} {of}{line}", record.level())
     });
     builder.target(env_logger::Target::Pipe(Box::new(LogLines)));
-    // A second call keeps the first logger: only tests do that.
+    // Fails on a second call, which only tests make.
     let _ = builder.try_init();
 }
 
-/// Why the program ends, on standard error.
+/// Prints why the program ends, to standard error.
 pub fn complain(words: &dyn std::fmt::Display) {
     let words = text::plain_of(words);
     match is_journal() {
@@ -62,7 +62,7 @@ pub fn complain(words: &dyn std::fmt::Display) {
     }
 }
 
-/// Whether standard error is the journal: systemd says which file it is, as `device:inode`.
+/// Whether standard error is the journal, which systemd names as `device:inode`.
 fn is_journal() -> bool {
     let Some(named) = std::env::var_os("JOURNAL_STREAM") else {
         return false;
@@ -72,7 +72,7 @@ fn is_journal() -> bool {
         .is_ok_and(|own| named.to_str() == Some(&format!("{}:{}", own.dev(), own.ino())))
 }
 
-/// What the journal calls a level (sd-daemon(3)).
+/// The journal's priority for a level (sd-daemon(3)).
 fn priority(level: Level) -> u8 {
     match level {
         Level::Error => 3,
@@ -82,7 +82,7 @@ fn priority(level: Level) -> u8 {
     }
 }
 
-/// Standard error, which forgets that a code stands above the cursor.
+/// Standard error; a write means that no code is above the cursor any more.
 struct LogLines;
 
 impl Write for LogLines {
@@ -96,41 +96,41 @@ impl Write for LogLines {
     }
 }
 
-/// Has panics logged, where and of which thread, in one line of this log. What they say may be of people: it
-/// is said at `debug`, unless it was written into the program as it is.
+/// Logs panics in one line, with place and thread. A formatted message may contain personal data: it is
+/// logged at `debug` only; a literal one is logged always.
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
         let place = place.unwrap_or_else(|| "a place that is not known".to_owned());
         tasks::note_place(place.clone());
         let payload = panic.payload();
-        let fixed = payload.downcast_ref::<&str>().copied();
-        let made = payload.downcast_ref::<String>().map(String::as_str);
-        let words = match (fixed, made) {
-            (Some(fixed), _) => fixed,
-            (None, Some(made)) if log::max_level() >= LevelFilter::Debug => made,
+        let literal = payload.downcast_ref::<&str>().copied();
+        let formatted = payload.downcast_ref::<String>().map(String::as_str);
+        let words = match (literal, formatted) {
+            (Some(literal), _) => literal,
+            (None, Some(formatted)) if log::max_level() >= LevelFilter::Debug => formatted,
             (None, _) => "its words are logged at debug",
         };
         let thread = std::thread::current();
         let thread = thread.name().unwrap_or("a helper");
-        let said = format!("thread {thread} panicked at {place}: {words}");
+        let line = format!("thread {thread} panicked at {place}: {words}");
         match log::max_level() {
-            // A command that keeps no log.
-            LevelFilter::Off => complain(&said),
-            _ => log::error!("{said}"),
+            // A command without a log.
+            LevelFilter::Off => complain(&line),
+            _ => log::error!("{line}"),
         }
-        if std::env::var_os("RUST_BACKTRACE").is_some_and(|wish| wish != "0") {
+        if std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0") {
             eprintln!("{}", std::backtrace::Backtrace::force_capture());
         }
     }));
 }
 
-/// What is shown of pairing codes.
+/// How pairing codes are shown.
 #[derive(Debug, Clone, Default)]
 pub struct Codes {
-    /// Where the API is to be found, for a code that cannot be drawn.
+    /// The API's base URL, for a code that cannot be drawn.
     base: String,
-    /// They are for simulated phones.
+    /// The phones are simulated: codes are not drawn.
     simulated: bool,
 }
 
@@ -143,17 +143,17 @@ fn codes() -> std::sync::MutexGuard<'static, Codes> {
     locked(&CODES)
 }
 
-/// The API is at `base` (`http://localhost:3000`), for somebody at this terminal.
+/// Sets the API's base URL as seen from this machine (`http://localhost:3000`).
 pub fn serves_at(base: String) {
     codes().base = base;
 }
 
-/// Pairing codes are for simulated phones: nobody can scan them.
+/// Pairing codes are for simulated phones: they are not drawn.
 pub fn codes_are_simulated() {
     codes().simulated = true;
 }
 
-/// Shows an account's pairing code, the `first` one or one that follows it.
+/// Shows an account's pairing code; `first`: of this pairing.
 pub fn show_qr(account: &str, code: &str, first: bool) {
     let Codes { base, simulated } = codes().clone();
     let place = format!("{base}/accounts/{account}/qr");
@@ -170,7 +170,7 @@ pub fn show_qr(account: &str, code: &str, first: bool) {
             log::error!("{account}: the QR code cannot be drawn: {error}");
             return;
         }
-        // No terminal, or one that would tear it apart.
+        // Not a terminal, or too small.
         (is_terminal, Ok(_)) => {
             if first {
                 let small = match is_terminal {
@@ -189,29 +189,28 @@ pub fn show_qr(account: &str, code: &str, first: bool) {
     let mut above = locked(&CODE_ABOVE);
     let mut out = out.lock();
     let up = match above.as_ref() {
-        // Up to the old code's first line, and clear from there.
+        // Move up to the old code's first line, and clear from there.
         Some((owner, lines)) if owner == account => format!("\x1b[{lines}A\x1b[J"),
         Some(_) | None => String::new(),
     };
-    // A terminal that went away is no reason to stop.
+    // A terminal that was closed is no error.
     let _ = write!(out, "{up}{text}");
     let _ = out.flush();
     *above = Some((account.to_owned(), lines));
 }
 
-/// Columns and rows of a terminal, where it tells.
+/// Columns and rows of a terminal, if known.
 fn terminal_size(out: &io::Stdout) -> Option<(usize, usize)> {
     let size = rustix::termios::tcgetwinsize(out).ok()?;
     let (columns, rows) = (usize::from(size.ws_col), usize::from(size.ws_row));
     (columns > 0 && rows > 0).then_some((columns, rows))
 }
 
-/// Whether a drawn code, the line below it and the cursor's own fit on a terminal of that size.
+/// Whether a code, the line below it and the cursor's line fit a terminal of `size`.
 fn fits(drawn: &str, size: Option<(usize, usize)>) -> bool {
     let Some((columns, rows)) = size else {
         return true;
     };
-    // Two colours are set on each line, which take no place.
     let width = drawn.lines().map(qr::shown_width).max().unwrap_or(0);
     width <= columns && drawn.lines().count() + 2 <= rows
 }

@@ -1,15 +1,15 @@
-//! What happened: the one contract that the log, the webhooks and every later reader share.
+//! The events of the log, which webhooks, event streams and all other readers share.
 //!
-//! An [`Event`] is written in the transaction of the state change that it reports and never
-//! changes afterwards. Its JSON form is the body of a webhook delivery: the frame (`event`,
-//! `eventId`, `accountId`, `createdAt`) and the fields of what happened at the same level.
+//! An [`Event`] is written in the transaction of the state change that it reports, and never changes.
+//! Its JSON is the body of a webhook delivery: the frame (`event`, `eventId`, `accountId`, `createdAt`) and
+//! the payload's fields, in one object.
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Millis;
 use crate::message::{DeliveryStatus, Message};
 
-/// The name of an event, as hooks subscribe to it.
+/// The kind of an event, as in subscriptions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum EventKind {
     #[serde(rename = "message")]
@@ -37,7 +37,7 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    /// Every kind, in the order of the contract.
+    /// All kinds, in the contract's order.
     pub const ALL: &[EventKind] = &[
         EventKind::Message,
         EventKind::MessageSent,
@@ -69,13 +69,13 @@ impl EventKind {
         }
     }
 
-    /// The kind of that name.
+    /// The kind called `name`.
     pub fn from_name(name: &str) -> Option<EventKind> {
         EventKind::ALL.iter().copied().find(|k| k.name() == name)
     }
 }
 
-/// An own message has come further.
+/// The delivery status of an own message has advanced.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StatusChange {
@@ -86,9 +86,9 @@ pub struct StatusChange {
     pub chat_lid: Option<String>,
     pub chat_name: Option<String>,
     pub status: DeliveryStatus,
-    /// Who received, read or played it; `null` for the server's own word.
+    /// The JID of the person who received, read or played it; `null` for WhatsApp's server.
     pub participant: Option<String>,
-    /// Why it failed, in words, with WhatsApp's code if it gave one; only with `failed`.
+    /// Why it failed, as text, with WhatsApp's code if there is one; only with `failed`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -96,7 +96,7 @@ pub struct StatusChange {
     pub created_at: String,
 }
 
-/// Where something was done to a message, and by whom; named as a message's own chat and sender are.
+/// The chat and the sender of a change to a message, with the same field names as in a message.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Deed {
@@ -104,9 +104,9 @@ pub struct Deed {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chat_lid: Option<String>,
     pub chat_name: Option<String>,
-    /// The chat again: an answer to `from` goes where the deed was done.
+    /// The chat again: the recipient of an answer.
     pub from: String,
-    /// The person who did it.
+    /// The person who made the change.
     pub sender: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sender_lid: Option<String>,
@@ -116,14 +116,14 @@ pub struct Deed {
     pub from_me: bool,
 }
 
-/// A reaction was set, changed or, with an empty `emoji`, taken back.
+/// A reaction was set, changed or, with an empty `emoji`, removed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ReactionChange {
     pub account_id: String,
-    /// The message that is reacted to.
+    /// The message with the reaction.
     pub message_id: String,
-    /// Its `sender` reacts.
+    /// Its `sender` is the person who reacts.
     #[serde(flatten)]
     pub deed: Deed,
     pub emoji: String,
@@ -137,7 +137,7 @@ pub struct ReactionChange {
 pub struct Deletion {
     pub account_id: String,
     pub message_id: String,
-    /// Its `sender` has deleted the message: its author, or an admin of the group.
+    /// Its `sender` is the person who deleted the message: its author, or an admin of the group.
     #[serde(flatten)]
     pub deed: Deed,
     pub timestamp: Millis,
@@ -149,16 +149,16 @@ pub struct Deletion {
 #[serde(rename_all = "camelCase")]
 pub struct AccountChange {
     pub account_id: String,
-    /// As `GET /accounts/:id/status` says it.
+    /// As in `GET /accounts/:id/status`.
     pub status: &'static str,
     pub jid: Option<String>,
     pub last_error: Option<String>,
-    /// When WhatsApp's ban is over, ISO 8601; `None` without a ban, or without an end.
+    /// The end of WhatsApp's ban, ISO 8601; `None` without a ban, or if it has no end.
     pub banned_until: Option<String>,
     pub created_at: String,
 }
 
-/// A QR code waits to be scanned.
+/// A new QR code to scan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct QrShown {
@@ -168,61 +168,62 @@ pub struct QrShown {
     pub created_at: String,
 }
 
-/// An account has come further with the passkey that WhatsApp asks for, or it is over.
+/// A step of linking an account with the passkey that WhatsApp requires.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PasskeyStep {
     pub account_id: String,
-    /// As `GET /accounts/:id/passkey` says it; at the end `linked` or `failed`.
+    /// As in `GET /accounts/:id/passkey`; at the end `linked` or `failed`.
     pub state: &'static str,
-    /// What `navigator.credentials.get` takes, binary fields in base64url; only with `assertion_required`.
+    /// The argument of `navigator.credentials.get`, binary fields in base64url; only with
+    /// `assertion_required`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub options: Option<serde_json::Value>,
-    /// What phone and caller compare; only with `confirmation_required`.
+    /// The code to compare with the phone's; only with `confirmation_required`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// When it is given up, ISO 8601; not at the end.
+    /// When it times out, ISO 8601; not at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<String>,
-    /// What to do, for people; not at the end.
+    /// What the user has to do; not at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instructions: Option<String>,
-    /// Why it failed, in words; only with `failed`.
+    /// Why it failed, as text; only with `failed`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     pub created_at: String,
 }
 
-/// Whether an account may write to people with whom nothing was exchanged before has changed.
+/// A change of WhatsApp's restriction on messages to new contacts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Restriction {
     pub account_id: String,
-    /// Whether nothing goes to them; `false` if a restriction was lifted before its end.
+    /// Messages to new contacts wait; `false` if a restriction was lifted before its end.
     pub restricted: bool,
-    /// Until when, ISO 8601.
+    /// Its end, ISO 8601.
     pub until: Option<String>,
-    /// `reachout_timelock`, `new_chat_cap`, or `refused` where WhatsApp did not say.
+    /// `reachout_timelock`, `new_chat_cap`, or `refused` if WhatsApp gave no reason.
     pub reason: Option<&'static str>,
-    /// WhatsApp's own word for it.
+    /// WhatsApp's name of the restriction.
     #[serde(rename = "type")]
     pub kind: Option<String>,
     pub created_at: String,
 }
 
-/// Something that happened to one account, before it has a number.
+/// An event of one account, without its number in the log.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    /// A message came in, from others or from the account's own phone.
+    /// A message from others, or from the account's own phone.
     Message(Message),
-    /// A message that the API sent has reached WhatsApp's server.
+    /// WhatsApp's server has acknowledged a message of the API.
     MessageSent(Message),
     MessageStatus(StatusChange),
     MessageReaction(ReactionChange),
-    /// The message as it reads now.
+    /// The message after the edit.
     MessageEdited(Message),
     MessageDeleted(Deletion),
-    /// A message came that cannot be read, yet or here; [`Event::Message`] tells when it can.
+    /// A message that cannot be decrypted or shown yet; [`Event::Message`] follows if it can later.
     MessageUndecryptable(Message),
     AccountStatus(AccountChange),
     AccountQr(QrShown),
@@ -263,7 +264,7 @@ impl Event {
         }
     }
 
-    /// The chat that it happened in; its order is kept within that.
+    /// The chat, within which deliveries are in order.
     pub fn chat_id(&self) -> Option<&str> {
         match self {
             Event::Message(message)
@@ -280,11 +281,10 @@ impl Event {
         }
     }
 
-    /// The JSON body that a webhook receives: the fields of what happened, with `event` and
-    /// `eventId` in the same object.
+    /// The JSON body of a webhook delivery: the payload's fields with `event` and `eventId`.
     ///
     /// # Errors
-    /// Only if serde fails, which no type in here makes it do.
+    /// Never: all fields can be serialized.
     pub fn to_json(&self, event_id: &str) -> serde_json::Result<String> {
         let event = self.kind().name();
         match self {
@@ -303,7 +303,7 @@ impl Event {
     }
 }
 
-/// The payload's fields behind those of the frame.
+/// The payload's fields after those of the frame.
 fn framed<T: Serialize>(event: &str, event_id: &str, payload: &T) -> serde_json::Result<String> {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]

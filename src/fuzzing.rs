@@ -1,6 +1,5 @@
-//! The doors of `tests/fuzz`: the code that hostile bytes meet, without a network. Only with the
-//! feature `fuzzing`. A finding is a panic: the fuzzer ends the process at the first one, also at
-//! those that the server would survive. Setting up panics, too: without it there is nothing to fuzz.
+//! The targets of `tests/fuzz`: the parsers of untrusted bytes, without a network. Only with the feature
+//! `fuzzing`. A finding is a panic, also one that the server would catch. A failed setup panics, too.
 
 use std::cell::OnceCell;
 use std::io::{Seek as _, Write as _};
@@ -9,14 +8,14 @@ use std::sync::Arc;
 
 use crate::api::fuzzing::Requests;
 use crate::clock;
-use crate::media::{MediaKind, Spool, Wish, prepare};
+use crate::media::{MediaKind, MediaRequest, Spool, prepare};
 use crate::runtime::{Executor, Shutdown};
 use crate::server::Server;
 use crate::settings::{self, Override, Overrides};
 use crate::store::{self, Store, accounts};
 use crate::whatsapp::fuzzing::Messages;
 
-/// The account that there is; it is never connected.
+/// The only account, which never connects.
 const ACCOUNT: &str = "alice";
 
 thread_local! {
@@ -25,7 +24,7 @@ thread_local! {
     static SPOOL: OnceCell<Spool> = const { OnceCell::new() };
 }
 
-/// A directory of this process. `tests/fuzz/run` sees to it that it is in memory, and goes.
+/// A directory of this process; `tests/fuzz/run` puts it in memory and removes it.
 fn directory(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!("wildcat-fuzz-{}-{name}", std::process::id()))
 }
@@ -42,7 +41,7 @@ fn new_store(directory: &std::path::Path) -> Store {
     store
 }
 
-/// Bytes of a connection: heads, bodies, whatever follows.
+/// Bytes of a client's connection: requests with heads and bodies.
 pub fn request(data: &[u8]) {
     REQUESTS.with(|cell| cell.get_or_init(server).0.connection(data));
 }
@@ -71,13 +70,13 @@ fn server() -> (Requests, Server) {
     let started = Server::start(&loaded.settings, Arc::clone(&executor), Arc::default());
     let server = smol::block_on(executor.run(started)).unwrap_or_else(|e| panic!("{e}"));
     let mut context = server.context().clone();
-    // Whoever would wait for events is told at once that there are none.
+    // Requests that wait for events return at once.
     context.stopping = Shutdown::new();
     context.stopping.trigger();
     (Requests::new(context, executor), server)
 }
 
-/// How a message came, and the bytes of its protobuf.
+/// An incoming message: its envelope, and the bytes of its protobuf.
 pub fn inbound(data: &[u8]) {
     MESSAGES.with(|cell| {
         let messages = cell.get_or_init(|| Messages {
@@ -88,12 +87,12 @@ pub fn inbound(data: &[u8]) {
     });
 }
 
-/// What a server answers to a request of ours.
+/// A server's answer to an outgoing request.
 pub fn answer(data: &[u8]) {
     crate::net::http::fuzzing::read(data);
 }
 
-/// A file that is sent as a picture, or as one of the kinds whose heads are looked at.
+/// A file to send, as each kind whose content is parsed.
 pub fn picture(data: &[u8]) {
     SPOOL.with(|cell| {
         let spool = cell.get_or_init(|| {
@@ -111,15 +110,15 @@ pub fn picture(data: &[u8]) {
             if file.write_all(data).and_then(|()| file.rewind()).is_err() {
                 return;
             }
-            let wish = Wish {
+            let request = MediaRequest {
                 kind,
                 ptt: false,
                 mimetype: None,
                 came_with: None,
                 file_name: None,
             };
-            // That it is refused is fine.
-            let _ = prepare(&wish, spooled, spool);
+            // An error is fine.
+            let _ = prepare(&request, spooled, spool);
         }
     });
 }

@@ -1,10 +1,8 @@
-//! Recipients: JIDs, and phone numbers as people write them, read into one canonical form.
+//! Parses recipients, as JIDs, phone numbers and usernames, into one canonical form without a device:
+//! `491701234567@s.whatsapp.net`. Whether a number is on WhatsApp is checked elsewhere.
 //!
-//! Only the shapes of the contract are known here; whether a number is on WhatsApp is WhatsApp's to
-//! say. The canonical form never carries a device: `491701234567@s.whatsapp.net`.
-//!
-//! [`ChatJid::parse`] reads what WhatsApp and the store say, to the letter. [`ChatJid::typed`] reads what
-//! people type, paste and let spreadsheets make of it ([`written`]); [`Recipient::typed`] reads usernames, too.
+//! [`ChatJid::parse`] is strict, for JIDs of WhatsApp and the store. [`ChatJid::typed`] is lenient, for text that
+//! people type, copy or export from spreadsheets ([`written`]); [`Recipient::typed`] also takes usernames.
 
 mod username;
 mod written;
@@ -17,7 +15,7 @@ pub use written::{NotANumber, other_form, phone_digits};
 /// The user part of `status@broadcast`.
 const STATUS_USER: &str = "status";
 
-/// A JID without a device, checked and canonical.
+/// A valid, canonical JID without a device.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChatJid {
     user: String,
@@ -29,7 +27,7 @@ pub struct ChatJid {
 pub enum Server {
     /// A person, by phone number.
     Person,
-    /// A person, by WhatsApp's hidden id.
+    /// A person, by LID.
     Lid,
     Group,
     Broadcast,
@@ -48,15 +46,15 @@ impl Server {
     }
 }
 
-/// The text is no JID.
+/// The text is not a JID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a WhatsApp JID")]
 pub struct InvalidJid;
 
 impl ChatJid {
-    /// Reads a JID as WhatsApp writes it: `<digits>@s.whatsapp.net` (also as `@c.us`),
-    /// `<digits>[-<digits>]@g.us`, `<digits>@lid`, `<digits>@broadcast`, `status@broadcast`,
-    /// `<digits>@newsletter`. A device (`:3`) is cut off.
+    /// Parses a JID of WhatsApp: `<digits>@s.whatsapp.net` (also `@c.us`), `<digits>[-<digits>]@g.us`,
+    /// `<digits>@lid`, `<digits>@broadcast`, `status@broadcast`, `<digits>@newsletter`. A device (`:3`) is
+    /// removed.
     ///
     /// # Errors
     /// [`InvalidJid`] for anything else.
@@ -65,11 +63,11 @@ impl ChatJid {
         Self::from_parts(user, server)
     }
 
-    /// Reads a recipient as people write it: a JID, with whatever invisible characters were copied
-    /// along, or a phone number ([`phone_digits`]), which may also stand before `@s.whatsapp.net`.
+    /// Parses a recipient that a person wrote: a JID, or a phone number ([`phone_digits`]), which may also
+    /// precede `@s.whatsapp.net`. Invisible characters are ignored.
     ///
     /// # Errors
-    /// [`NotANumber`], with what is wrong as far as that shows.
+    /// [`NotANumber`], with the reason.
     pub fn typed(text: &str) -> Result<ChatJid, NotANumber> {
         let text = written::visible(text);
         let Some((user, server)) = text.split_once('@') else {
@@ -78,7 +76,8 @@ impl ChatJid {
         let server = server.to_ascii_lowercase();
         let jid = Self::from_parts(user, &server);
         match (jid, server.as_str()) {
-            // No number starts with a 0: all but `0`, which is WhatsApp's own account, was typed.
+            // International numbers do not start with 0, so this is a typed one; only WhatsApp's own
+            // account is `0`.
             (Ok(jid), "s.whatsapp.net" | "c.us")
                 if jid.user.len() > 1 && jid.user.starts_with('0') =>
             {
@@ -140,7 +139,7 @@ impl ChatJid {
         self.server
     }
 
-    /// Whether the chat is one person's.
+    /// Whether this is a person, not a group, broadcast or channel.
     pub fn is_person(&self) -> bool {
         matches!(self.server, Server::Person | Server::Lid)
     }
@@ -161,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_form_of_the_contract_is_read() {
+    fn every_form_of_the_contract_is_parsed() {
         for (text, jid) in [
             ("919876543210@s.whatsapp.net", "919876543210@s.whatsapp.net"),
             (
@@ -188,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_people_add_to_a_jid_is_read_over() {
+    fn typed_jids_may_have_spaces_and_invisible_characters() {
         for (text, jid) in [
             (
                 " 919876543210@s.whatsapp.net\n",
@@ -207,11 +206,7 @@ mod tests {
         ] {
             let read = ChatJid::typed(text).unwrap_or_else(|e| panic!("{text}: {e}"));
             assert_eq!(read.to_string(), jid, "{text}");
-            assert_eq!(
-                ChatJid::parse(text),
-                Err(InvalidJid),
-                "typed, not WhatsApp's"
-            );
+            assert_eq!(ChatJid::parse(text), Err(InvalidJid), "lenient only");
         }
         let read = ChatJid::typed("00491701234567@s.whatsapp.net").map(|jid| jid.to_string());
         assert_eq!(read.as_deref(), Ok("491701234567@s.whatsapp.net"));
@@ -222,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused() {
+    fn malformed_jids_are_refused() {
         for text in [
             "",
             "@",

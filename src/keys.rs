@@ -1,8 +1,8 @@
-//! The keys of the API: made by `wildcat key`, kept as hashes in a file of their own, read by the
-//! server whenever that file has changed.
+//! The keys of the API: created by `wildcat key`, stored as hashes in a file, which the server reads when
+//! it changes.
 //!
-//! A key is 256 random bits, so one round of SHA-256 is a sufficient hash: slow hashes are for
-//! passwords, which can be guessed; 2^256 keys cannot, at any speed.
+//! A key has 256 random bits, so one round of SHA-256 is enough: slow hashes protect passwords, which can be
+//! guessed.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -18,19 +18,19 @@ use subtle::ConstantTimeEq as _;
 
 use crate::clock::{Millis, iso8601};
 
-/// What every key begins with, so that people and scanners for leaked secrets know it.
+/// The prefix of every key, by which people and secret scanners recognise it.
 const PREFIX: &str = "wc_";
 
-/// The most keys that there can be.
+/// The most keys.
 pub const MOST: usize = 64;
 
-/// A file of keys larger than this is none, in bytes.
+/// The largest file of keys, in bytes.
 const MAX_FILE_BYTES: u64 = 64 << 10;
 
-/// The longest credential that is looked at, in bytes. Keys have 46.
+/// The longest credential that is compared, in bytes. Keys have 46.
 const MAX_PRESENTED: usize = 256;
 
-/// What stands above the keys.
+/// The first lines of the file.
 const HEADER: &str = "\
 # The keys of wildcat's API, as hashes. `wildcat key add`, `key list` and `key remove` keep this file;
 # the server follows every change at once.
@@ -41,7 +41,7 @@ const HEADER: &str = "\
 pub enum KeyError {
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
-    /// The file is not what this program writes.
+    /// The file is malformed.
     #[error("{}: {words}", path.display())]
     File { path: PathBuf, words: String },
     #[error("a key's name must be 1 to 64 of A-Z a-z 0-9 . _ -, not {0:?}")]
@@ -58,20 +58,20 @@ pub enum KeyError {
     Random(getrandom::Error),
 }
 
-/// A key as it is kept: all but itself.
+/// A stored key, as its hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
     pub name: String,
     pub sha256: [u8; 32],
-    /// The only account that it is for.
+    /// The only account that it gives access to; `None`: all.
     pub account: Option<String>,
-    /// Whether it may only read.
+    /// It gives read access only.
     pub read_only: bool,
     /// ISO 8601.
     pub created: String,
 }
 
-/// What a new key is to be.
+/// The properties of a new key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewKey {
     pub name: String,
@@ -79,7 +79,7 @@ pub struct NewKey {
     pub read_only: bool,
 }
 
-/// Finds the key that `presented` is. Takes the same time whichever it is, and for a wrong one.
+/// Finds the key that `presented` is, in constant time.
 pub fn find<'a>(keys: &'a [Key], presented: &str) -> Option<&'a Key> {
     if presented.len() > MAX_PRESENTED {
         return None;
@@ -98,19 +98,19 @@ fn hash(key: &str) -> [u8; 32] {
     Sha256::digest(key.as_bytes()).into()
 }
 
-/// All keys in the file, in the order of their making; none if there is no file.
+/// All keys in the file, in order of creation; none if there is no file.
 ///
 /// # Errors
-/// If it cannot be read or understood.
+/// If it cannot be read or parsed.
 pub fn read(path: &Path) -> Result<Vec<Key>, KeyError> {
     match File::open(path) {
-        Ok(file) => understand(path, &file),
+        Ok(file) => parse(path, &file),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(source) => Err(io_error(path, source)),
     }
 }
 
-fn understand(path: &Path, file: &File) -> Result<Vec<Key>, KeyError> {
+fn parse(path: &Path, file: &File) -> Result<Vec<Key>, KeyError> {
     let wrong = |words: String| KeyError::File {
         path: path.to_owned(),
         words,
@@ -142,7 +142,7 @@ fn understand(path: &Path, file: &File) -> Result<Vec<Key>, KeyError> {
         .collect()
 }
 
-/// The file's form. A field that is not known is an error: a misspelt limit must not be none.
+/// The file's content. Unknown fields are errors: a misspelt restriction must not be ignored.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Form {
@@ -165,8 +165,7 @@ struct Row {
 fn render(keys: &[Key]) -> String {
     let mut text = HEADER.to_owned();
     for key in keys {
-        // No text here needs escapes in TOML: names, ids and times are checked when they are made,
-        // and debug's form of a string is TOML's for everything printable.
+        // Names, ids and times are checked to be plain, for which Rust's string literals equal TOML's.
         text.push_str(&format!("\n[[key]]\nname = {:?}\n", key.name));
         if let Some(account) = &key.account {
             text.push_str(&format!("account = {account:?}\n"));
@@ -196,11 +195,11 @@ fn from_hex(text: &str) -> Option<[u8; 32]> {
     Some(hash)
 }
 
-/// Makes a key and stores its hash in the file, which is made, too, if it is not there. Returns the
-/// key itself, which is nowhere else.
+/// Creates a key and adds its hash to the file, which is created if needed. Returns the key, which is not
+/// stored.
 ///
 /// # Errors
-/// If the name or the account's id is none, the name is taken, or the file cannot be changed.
+/// If the name or the account's id is invalid, the name is taken, or the file cannot be written.
 pub fn add(path: &Path, new: NewKey, now: Millis) -> Result<String, KeyError> {
     if !is_name(&new.name, b"._-") {
         return Err(KeyError::Name(new.name));
@@ -262,8 +261,7 @@ fn io_error(path: &Path, source: io::Error) -> KeyError {
     }
 }
 
-/// Reads the file, changes what it says and puts it in its place again: whole or not at all, one
-/// change after another.
+/// Changes the file atomically, under a lock.
 fn change(
     path: &Path,
     job: impl FnOnce(&mut Vec<Key>) -> Result<(), KeyError>,
@@ -282,14 +280,14 @@ fn change(
         .create(directory)
         .map_err(at(directory))?;
     let folder = File::open(directory).map_err(at(directory))?;
-    // Two commands at once: the second waits here. Released with `folder`.
+    // A second command waits here. Released with `folder`.
     folder.lock().map_err(at(directory))?;
     let mut keys = read(path)?;
     job(&mut keys)?;
 
     let draft = path.with_extension("new");
     let write = || {
-        // Left over from a command that was cut off; nobody else is here now.
+        // Left by a command that was killed; this one has the lock.
         match fs::remove_file(&draft) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -300,7 +298,7 @@ fn change(
             .mode(0o600)
             .open(&draft)?;
         file.write_all(render(&keys).as_bytes())?;
-        // Made by root for a server that runs as somebody else: it is that one's, as its directory.
+        // Root may create it for a server of another user, which owns the directory.
         let owner = fs::metadata(path).or_else(|_| folder.metadata())?;
         if owner.uid() != file.metadata()?.uid() {
             std::os::unix::fs::fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
@@ -315,7 +313,7 @@ fn change(
     })
 }
 
-/// The keys as the file has them now, read again when it has changed.
+/// The keys of a file, which is read again when it changes.
 #[derive(Debug)]
 pub struct Watched {
     path: PathBuf,
@@ -324,7 +322,7 @@ pub struct Watched {
     keys: Arc<[Key]>,
 }
 
-/// What changes with every change of a file: each is a new one under the same name.
+/// Differs after every change of a file, which replaces it by a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     inode: u64,
@@ -353,11 +351,10 @@ impl Watched {
         }
     }
 
-    /// The keys of this moment. A look at the file's metadata, which the system has in memory, when
-    /// nothing has changed: some microseconds.
+    /// The current keys. Without a change this reads the file's metadata only, which takes some µs.
     ///
     /// # Errors
-    /// If the file is there but cannot be read or understood: then nobody can be let in.
+    /// If the file exists but cannot be read or parsed: then every request has to be refused.
     pub fn current(&mut self) -> Result<Arc<[Key]>, KeyError> {
         let stamp = match fs::metadata(&self.path) {
             Ok(metadata) => Some(Stamp::of(&metadata)),
@@ -365,7 +362,7 @@ impl Watched {
             Err(source) => return Err(io_error(&self.path, source)),
         };
         if stamp != self.seen {
-            // Noted only when it is understood: what is broken is looked at each time.
+            // Only after success: a malformed file is read again each time.
             self.keys = read(&self.path)?.into();
             self.seen = stamp;
         }
@@ -386,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_made_found_and_removed() {
+    fn keys_are_added_found_and_removed() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("data/keys.toml");
         let mut watched = Watched::new(path.clone());
@@ -430,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_plain_and_keys_are_bounded() {
+    fn names_are_checked_and_keys_are_bounded() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("keys.toml");
         for bad in ["", "a b", "ü", "a\"\n[[key]]", &"a".repeat(65)] {
@@ -449,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_wrong_lets_nobody_in() {
+    fn a_malformed_file_is_an_error_until_it_is_corrected() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("keys.toml");
         add(&path, new("a"), 0).unwrap();
@@ -474,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_at_once_are_one_after_the_other() {
+    fn concurrent_changes_are_serialized() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("keys.toml");
         std::thread::scope(|scope| {

@@ -5,53 +5,53 @@
 //! | Module | What it is |
 //! |---|---|
 //! | [`args`], [`settings`] | the command line; every setting and limit |
-//! | [`runtime`] | the one executor, the supervisor of its tasks, how it does, the signal to stop |
-//! | [`clock`] | the only caller of the system's clocks; the server's own time, which outlives their jumps |
-//! | [`text`] | text of strangers, as a log or a terminal can show it |
-//! | [`sync`] | a lock that survives a panic; a time limit around a future |
-//! | [`keys`] | the keys of the API, hashed, in their file |
-//! | [`jid`] | recipients, parsed and canonical |
+//! | [`runtime`] | the executor, the supervisor of its tasks, the timing of its steps, the shutdown signal |
+//! | [`clock`] | the only caller of the system's clocks; the server's time, which does not follow their jumps |
+//! | [`text`] | escapes untrusted text for logs and terminals |
+//! | [`sync`] | locks that survive a panic; a time limit for a future |
+//! | [`keys`] | the keys of the API, stored as hashes in a file |
+//! | [`jid`] | parses recipients into a canonical form |
 //! | [`message`] | one file a kind of message: its fields, how it is stored and shown |
-//! | [`event`] | what happened: the contract of the log, the webhooks and their readers |
-//! | [`store`] | LMDB: the only importer of heed; group commit on a thread of its own |
-//! | [`ledger`] | what happened to an account: its tables and its event, in one transaction |
-//! | [`net`] | TLS, the HTTP client, the WebSocket |
-//! | [`whatsapp`] | the only importer of whatsapp-rust: our runtime, transport and storage for it |
-//! | [`media`] | what a file is and what WhatsApp wants of it; where files are |
+//! | [`event`] | the events of the log, shared by webhooks and all other readers |
+//! | [`store`] | LMDB: the only importer of heed; group commit on its own thread |
+//! | [`ledger`] | records what happens to an account: its tables and its event, in one transaction |
+//! | [`net`] | outgoing connections: TLS, the HTTP client, the WebSocket |
+//! | [`whatsapp`] | the only importer of whatsapp-rust: its runtime, transport and storage traits on this crate |
+//! | [`media`] | detects and converts files for WhatsApp; the folders of files |
 //! | [`account`] | the registry, a pure state machine for each account, and its driver |
-//! | [`webhook`] | deliveries, each a reader of the event log with a cursor of its own |
+//! | [`webhook`] | deliveries, each a reader of the event log with its own cursor |
 //! | [`api`] | the only importer of tide: the REST API |
-//! | [`archive`] | copies of a data directory: backup, restore, export |
-//! | [`upkeep`] | what is too old or too much goes; a full disk and a wrong clock are looked at again |
-//! | [`systemd`] | what the service manager is told, and its watchdog |
-//! | [`qr`], [`console`] | pairing codes; what the terminal shows |
+//! | [`archive`] | backup, restore and export of a data directory |
+//! | [`maintenance`] | removes messages and files beyond the limits; probes a full disk; applies steps of the clock |
+//! | [`systemd`] | notifications to the service manager, and its watchdog |
+//! | [`qr`], [`console`] | pairing codes; the log and the terminal |
 //!
-//! Imports point one way: `main -> lib -> upkeep, archive -> api -> webhook, account, systemd -> whatsapp ->
+//! Imports point one way: `main -> lib -> maintenance, archive -> api -> webhook, account, systemd -> whatsapp ->
 //! ledger -> store, console -> event -> message -> net, media, jid, keys, settings, args, qr, runtime -> clock,
 //! text -> sync`.
 //!
 //! # Invariants
 //!
-//! - One thread runs everything that thinks, on one [`runtime::Executor`]. What blocks (a commit's
-//!   fsync, name resolution) leaves it and comes back as a future.
-//! - LMDB sees files of this system's word size only: others are read by `store::width`, and the old
-//!   file has its place until a new one, complete and on disk, takes it.
+//! - All logic runs on one thread, on one [`runtime::Executor`]. Blocking work (a commit's fsync, name
+//!   resolution) runs on other threads and is awaited as a future.
+//! - LMDB opens files of this system's word size only: `store::width` converts others to a new file, which
+//!   replaces the old one once it is complete and on disk.
 //! - No `.await` while an LMDB transaction is open: transactions are synchronous closures. One write
 //!   path, [`store::Store::write`].
 //! - A state change and the event that reports it are one transaction: [`ledger::Ledger::record`].
-//! - WhatsApp is told "received" after that transaction's commit; a caller is told "sent" after
-//!   WhatsApp's server said so.
-//! - Nothing leaves for WhatsApp, no receipt and no ciphertext, before everything that its session
-//!   has written until then is on disk (`whatsapp::backend::journal`).
-//! - A message that is to be sent is in the outbox until WhatsApp has acknowledged or refused it; it
-//!   is sent again under its own id alone.
-//! - What waits, waits by [`clock::ticks`]; what is stamped, by [`clock::now`]. Nothing is deleted for its
-//!   age before WhatsApp has told the time.
-//! - No request reaches the router past the gate of `api::auth`.
-//! - Every queue, body, cache and set of tasks has a bound; reaching it is an answer.
-//! - No panic reaches a user, and no task dies in silence: [`runtime::tasks`] spawns all of them, logs
-//!   and counts a panic, and starts again what lives long.
-//! - What others wrote is shown in logs and terminals by [`text`] alone.
+//! - A message is acknowledged to WhatsApp after that transaction's commit; a send is answered with success
+//!   after the ack of WhatsApp's server.
+//! - Receipts and ciphertext are sent only when everything that the session wrote before is on disk
+//!   (`whatsapp::backend::journal`).
+//! - A message to send is in the outbox until WhatsApp has acknowledged or refused it; it is repeated only
+//!   under its own id.
+//! - Durations are measured by [`clock::ticks`], timestamps made by [`clock::now`]. Nothing is deleted for its
+//!   age before WhatsApp has sent the time.
+//! - Every request passes the access check of `api::auth` before the router.
+//! - Every queue, body, cache and set of tasks has a bound; reaching it is an answer, not a crash.
+//! - No panic reaches a user or stays unnoticed: [`runtime::tasks`] spawns all tasks, logs and counts panics,
+//!   and restarts long-lived tasks.
+//! - Untrusted text is shown in logs and terminals only through [`text`].
 //! - A build without the `sandbox` feature has no code path that skips a certificate check; one with
 //!   it talks to loopback only.
 
@@ -68,6 +68,7 @@ pub mod fuzzing;
 pub mod jid;
 pub mod keys;
 pub mod ledger;
+pub mod maintenance;
 pub mod media;
 pub mod message;
 pub mod net;
@@ -81,7 +82,6 @@ pub mod store;
 pub mod sync;
 pub mod systemd;
 pub mod text;
-pub mod upkeep;
 pub mod webhook;
 pub mod whatsapp;
 

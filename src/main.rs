@@ -1,4 +1,4 @@
-//! Arguments, configuration, run, exit code. The only place that exits.
+//! Parses arguments, loads the configuration, runs the command, sets the exit code.
 
 use std::io::{BufWriter, ErrorKind, IsTerminal as _};
 use std::path::Path;
@@ -16,9 +16,9 @@ use wildcat::store::{Reader, accounts};
 use wildcat::whatsapp::{NOISY, TELLING};
 use wildcat::{RunError, clock, console, text};
 
-/// What the shell sees when arguments or settings are wrong.
+/// The exit code for wrong arguments or settings.
 const USAGE: u8 = 2;
-/// What the shell sees after a second signal.
+/// The exit code after a second signal.
 const INTERRUPTED: i32 = 130;
 
 fn main() -> ExitCode {
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }),
         Command::Key(command, overrides) => {
-            with_config(&at_rest(overrides), |loaded| match key(command, &loaded) {
+            with_config(&offline(overrides), |loaded| match key(command, &loaded) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
                     console::complain(&error);
@@ -52,13 +52,13 @@ fn main() -> ExitCode {
                 }
             })
         }
-        Command::Backup(file, overrides) => with_config(&at_rest(overrides), |loaded| {
+        Command::Backup(file, overrides) => with_config(&offline(overrides), |loaded| {
             copying(backup(&loaded.settings.storage.path, &file))
         }),
-        Command::Restore(file, overrides) => with_config(&at_rest(overrides), |loaded| {
+        Command::Restore(file, overrides) => with_config(&offline(overrides), |loaded| {
             copying(restore(&file, &loaded.settings.storage.path))
         }),
-        Command::Export(account, overrides) => with_config(&at_rest(overrides), |loaded| {
+        Command::Export(account, overrides) => with_config(&offline(overrides), |loaded| {
             copying(export(&loaded.settings.storage.path, &account))
         }),
         Command::Run(overrides) => with_config(&overrides, |loaded| {
@@ -81,8 +81,8 @@ fn with_config(overrides: &Overrides, then: impl FnOnce(Loaded) -> ExitCode) -> 
     }
 }
 
-/// The settings for a command that does not reach WhatsApp: a sandbox build has nothing to refuse.
-fn at_rest(mut overrides: Overrides) -> Overrides {
+/// Settings of a command that does not connect to WhatsApp: a sandbox build need not refuse the address.
+fn offline(mut overrides: Overrides) -> Overrides {
     if cfg!(feature = "sandbox") {
         overrides.values.push(settings::Override {
             key: "whatsapp.url",
@@ -95,7 +95,7 @@ fn at_rest(mut overrides: Overrides) -> Overrides {
 
 fn copying(result: Result<(), ArchiveError>) -> ExitCode {
     match result {
-        // Whoever read it has enough, as `head` does.
+        // The reader has closed the pipe, as `head` does.
         Err(ArchiveError::Output(error)) if error.kind() == ErrorKind::BrokenPipe => {
             ExitCode::SUCCESS
         }
@@ -149,12 +149,12 @@ fn export(data: &Path, account: &str) -> Result<(), ArchiveError> {
     archive::export(data, account, &mut output).map(drop)
 }
 
-/// `wildcat key …`. The key itself is all that goes to standard output, for scripts.
+/// `wildcat key …`. Only the key is printed to standard output, for scripts.
 fn key(command: KeyCommand, loaded: &Loaded) -> Result<(), Box<dyn std::error::Error>> {
     let file = loaded.settings.keys_file();
     match command {
         KeyCommand::Add(new) => {
-            guard_against_nowhere(loaded)?;
+            check_data_directory(loaded)?;
             let name = new.name.clone();
             if let Some(account) = &new.account {
                 warn_of_unknown(account, &loaded.settings.storage.path);
@@ -201,10 +201,9 @@ or as \"Authorization: Bearer\", or as the password of Basic authentication.",
     Ok(())
 }
 
-/// A service has its data elsewhere than the shell in which a key for it is made: a key in a directory
-/// that no server has used would open nothing. Only a file of keys that the settings name may be made
-/// without one.
-fn guard_against_nowhere(loaded: &Loaded) -> Result<(), String> {
+/// Refuses to create a data directory for a key: a service has its data elsewhere than this shell, and the
+/// key would have no effect. A file of keys named by the settings may be created.
+fn check_data_directory(loaded: &Loaded) -> Result<(), String> {
     let Settings { storage, auth, .. } = &loaded.settings;
     if auth.keys.is_some() || storage.path.exists() {
         return Ok(());
@@ -215,11 +214,11 @@ fn guard_against_nowhere(loaded: &Loaded) -> Result<(), String> {
     ))
 }
 
-/// Says it if a key is for an account that is not there: it may be a mistake, or be made later.
+/// Warns if a key's account does not exist: it may be a mistake, or be created later.
 fn warn_of_unknown(account: &str, data: &Path) {
     let found =
         Reader::open(data).and_then(|reader| reader.read(|tx| accounts::number(tx, account)));
-    // A database that cannot be read says nothing of it, and a new directory has none.
+    // A database that cannot be read is no evidence; a new directory has none.
     let is_unknown = match found {
         Ok(number) => number.is_none(),
         Err(_) => !data.join("db").exists(),
@@ -253,8 +252,8 @@ fn finish(result: Result<(), RunError>) -> ExitCode {
     }
 }
 
-/// The first SIGTERM, SIGINT or SIGHUP asks for a clean stop, a second one exits at once. Under nohup a
-/// terminal that hangs up stops nothing.
+/// The first SIGTERM, SIGINT or SIGHUP stops the server cleanly, a second one exits at once. Under nohup
+/// SIGHUP is ignored.
 fn listen_to_signals() -> Result<impl Future<Output = ()>, RunError> {
     let seen = Arc::new(AtomicBool::new(false));
     let mut signals = vec![SIGTERM, SIGINT];
@@ -262,7 +261,7 @@ fn listen_to_signals() -> Result<impl Future<Output = ()>, RunError> {
         signals.push(SIGHUP);
     }
     for &signal in &signals {
-        // The order counts: on the first signal the flag is still down here.
+        // In this order: on the first signal the flag is not set yet.
         signal_hook::flag::register_conditional_shutdown(signal, INTERRUPTED, Arc::clone(&seen))
             .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&seen)))
             .map_err(RunError::Signals)?;
@@ -271,7 +270,7 @@ fn listen_to_signals() -> Result<impl Future<Output = ()>, RunError> {
     Ok(signals.wait())
 }
 
-/// Whether who started this process wants it to ignore a signal, as far as the system tells.
+/// Whether the parent process had set a signal to be ignored, as far as the system tells.
 fn is_ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

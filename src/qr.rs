@@ -1,21 +1,20 @@
-//! Pairing codes, drawn: for a terminal, as PNG and as SVG. Pure.
+//! QR codes for a terminal, as PNG and as SVG. Pure.
 //!
-//! All forms carry the quiet zone of four modules that ISO/IEC 18004 asks for, so that a phone
-//! finds the code whatever surrounds it. The error correction is the lowest: a screen has no
-//! stains, and a smaller code fits more terminals.
+//! All forms have the quiet zone of four modules that ISO/IEC 18004 requires. Error correction is the lowest:
+//! a screen has no damage, and a smaller code fits more terminals.
 
 use std::fmt::Write as _;
 
 use qrcode::{Color, EcLevel, QrCode};
 
-/// Modules of light around the code, on each side.
+/// The width of the quiet zone, in modules.
 const QUIET: usize = 4;
 
-/// Pixels a module, in a PNG.
+/// Pixels per module in a PNG.
 const SCALE: usize = 8;
 
-/// Black on white by number of the 256-colour palette: themes change the 16 named colours, these
-/// not, so the code has the right polarity on dark and on light terminals.
+/// Black on white of the 256-colour palette: themes change only the 16 named colours, so the polarity is
+/// right on dark and light terminals.
 const BLACK_ON_WHITE: &str = "\x1b[38;5;16;48;5;231m";
 const RESET: &str = "\x1b[0m";
 
@@ -42,17 +41,16 @@ impl Modules {
         Ok(Modules { width, dark })
     }
 
-    /// Whether the module is dark; beyond the edge it is light.
+    /// Whether the module is dark; outside of the code it is light.
     fn is_dark(&self, x: usize, y: usize) -> bool {
         x < self.width && self.dark.get(y * self.width + x).copied().unwrap_or(false)
     }
 }
 
-/// The code in half blocks, two modules a character, with the colours set for every line: it can
-/// be scanned from dark and light terminals. Ends with a newline.
+/// The code in half blocks, two modules per character. Ends with a newline.
 ///
 /// # Errors
-/// [`TooLong`]; no pairing code is.
+/// [`TooLong`], which no pairing code is.
 pub fn terminal_qr(text: &str) -> Result<String, TooLong> {
     let code = Modules::of(text)?;
     let mut out = String::with_capacity(code.width * code.width * 2);
@@ -72,7 +70,7 @@ pub fn terminal_qr(text: &str) -> Result<String, TooLong> {
     Ok(out)
 }
 
-/// Columns that a line of [`terminal_qr`] takes.
+/// The columns of a line of [`terminal_qr`].
 pub fn shown_width(line: &str) -> usize {
     let line = line.strip_prefix(BLACK_ON_WHITE).unwrap_or(line);
     line.strip_suffix(RESET).unwrap_or(line).chars().count()
@@ -106,14 +104,14 @@ pub fn svg_qr(text: &str) -> Result<String, TooLong> {
     Ok(out)
 }
 
-/// The code as a PNG image of one bit a pixel, [`SCALE`] pixels a module.
+/// The code as a PNG image of one bit per pixel, [`SCALE`] pixels per module.
 ///
 /// # Errors
 /// [`TooLong`]; no pairing code is.
 pub fn png_qr(text: &str) -> Result<Vec<u8>, TooLong> {
     let code = Modules::of(text)?;
     let side = (code.width * SCALE) as u32;
-    // A module is SCALE = 8 pixels wide, which is one byte; a set bit is white.
+    // A module is SCALE = 8 pixels wide: one byte. A set bit is white.
     let pixels: Vec<u8> = code
         .dark
         .chunks(code.width)
@@ -125,7 +123,7 @@ pub fn png_qr(text: &str) -> Result<Vec<u8>, TooLong> {
     encoder.set_color(png::ColorType::Grayscale);
     encoder.set_depth(png::BitDepth::One);
     encoder.set_compression(png::Compression::Fastest);
-    // Writing to a vector cannot fail, and there are as many pixels as the header says.
+    // Never fails: the writer is a vector, and the number of pixels is that of the header.
     encoder
         .write_header()
         .and_then(|mut writer| writer.write_image_data(&pixels))
@@ -137,7 +135,7 @@ pub fn png_qr(text: &str) -> Result<Vec<u8>, TooLong> {
 mod tests {
     use super::*;
 
-    /// As long as a real one: reference, Noise key, identity key, ADV secret.
+    /// As long as a real code: reference, Noise key, identity key, ADV secret.
     const PAIRING: &str = "2@AbCdEfGhIjKlMnOpQrStUvWxYz0123456789AbCdEfGhIjKlMnOpQrStUvWxYz0123456789\
         AbCdEfGhIjKlMnOpQrStUvWxYz==,q8Pp3kq4m0y7bYq2m4o0h5f4k2bq2n9p6m4Zx9a3c1M=,\
         Kq8Pp3kq4m0y7bYq2m4o0h5f4k2bq2n9p6m4Zx9a3cE=,9Pp3kq4m0y7bYq2m4o0h5f4k2bq2n9p6m4Zx9a3c1Mk=";
@@ -213,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_code_holds_is_an_error() {
+    fn text_longer_than_any_code_is_an_error() {
         assert_eq!(terminal_qr(&"x".repeat(3000)), Err(TooLong));
     }
 }

@@ -1,4 +1,4 @@
-//! The one executor, what supervises its tasks, how it does, and the signal to stop.
+//! The executor, the supervisor of its tasks, the measurement of its steps, and the shutdown signal.
 
 mod pulse;
 pub mod tasks;
@@ -12,7 +12,7 @@ pub use pulse::{Beat, Pulse, STALL, Stall};
 /// The executor that every task of the server runs on; one thread drives it.
 pub type Executor = smol::Executor<'static>;
 
-/// Steps of tasks between two looks at what drives them.
+/// Steps of tasks between two polls of the main future.
 const BATCH: usize = 200;
 
 /// Runs the executor's tasks on this thread until `main` resolves, and counts each step in `pulse`.
@@ -28,23 +28,23 @@ pub async fn drive<T>(executor: &Executor, pulse: &Pulse, main: impl Future<Outp
     main.or(work).await
 }
 
-/// Does work on a thread of its own, for which everything else goes first, and which ends with it.
+/// Does work on a new thread of the lowest priority, which ends with the work.
 ///
 /// # Errors
-/// If there can be no thread.
+/// If the thread cannot be started, or panics.
 pub async fn at_low_priority<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> std::io::Result<T> {
-    /// Of 0 to 19, which is the last.
+    /// The lowest priority.
     const NICE: i32 = 19;
 
     let (done, result) = async_channel::bounded(1);
     std::thread::Builder::new()
         .name("wildcat-convert".to_owned())
         .spawn(move || {
-            // Linux counts this for each thread. Where it is forbidden, the work is done all the same.
+            // On Linux per thread. An error does not matter.
             let _ = rustix::process::setpriority_process(None, NICE);
-            // The caller may have gone.
+            // Fails if the caller was dropped.
             let _ = done.try_send(work());
         })?;
     result
@@ -53,7 +53,7 @@ pub async fn at_low_priority<T: Send + 'static>(
         .map_err(|_| std::io::Error::other("the work came to no end"))
 }
 
-/// Says "stop" once, to everyone, for good: a late listener hears it too.
+/// A signal that is given once and stays given. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Shutdown {
     /// Never carries a value; closing it is the signal.
@@ -73,7 +73,7 @@ impl Shutdown {
         Shutdown::default()
     }
 
-    /// Gives the signal. Again is harmless.
+    /// Gives the signal; no-op the second time.
     pub fn trigger(&self) {
         self.sender.close();
     }
@@ -102,7 +102,7 @@ impl Shutdown {
     }
 }
 
-/// Hears signals as a future.
+/// Unix signals as a future.
 pub struct Signals {
     stream: smol::Async<UnixStream>,
 }
@@ -123,7 +123,7 @@ impl Signals {
     /// Resolves when one of them arrives.
     pub async fn wait(mut self) {
         let mut byte = [0; 1];
-        // An error means that signals cannot be heard any more: stopping is the safe end.
+        // After an error no signal would arrive: treat it as one, so that the server stops.
         let _ = self.stream.read(&mut byte).await;
     }
 }
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_signal_is_sticky_and_reaches_everyone() {
+    fn the_signal_is_sticky_and_reaches_all_listeners() {
         smol::block_on(async {
             let shutdown = Shutdown::new();
             let early = shutdown.wait();

@@ -1,4 +1,4 @@
-//! `wildcat sandbox`: the server and a simulated WhatsApp in one process, an account paired, and the
+//! `wildcat sandbox`: runs the server and a simulated WhatsApp in one process, pairs an account, and prints
 //! `curl` lines to try. Only in builds with the `sandbox` feature.
 
 use std::path::Path;
@@ -14,22 +14,22 @@ use crate::{RunError, Server, console, net};
 
 /// The account that is paired at the start.
 const ACCOUNT: &str = "demo";
-/// Where it listens unless told otherwise.
+/// The default address of the API.
 const LISTEN: &str = "127.0.0.1:3000";
 /// The number of its phone.
 const OWN: &str = "491700000001";
 /// A person to write to.
 const FRIEND: &str = "491700000002";
 const FRIEND_NAME: &str = "Robin";
-/// The version of WhatsApp Web that the simulator is told.
+/// The version of WhatsApp Web that the client sends.
 const VERSION: &str = "2.3000.1";
 /// How long the pairing may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Runs until `stop` resolves. Everything is in a directory of its own that goes with the process.
+/// Runs until `stop` resolves. All data are in a temporary directory, which is removed at the end.
 ///
 /// # Errors
-/// What keeps the server, the simulator or the pairing from working.
+/// If the server or the simulator cannot start, or the pairing fails.
 pub fn run(overrides: &Overrides, stop: impl Future<Output = ()>) -> Result<(), RunError> {
     let directory = Directory::new()?;
     let simulator = Simulator::start().map_err(|e| failed(&e))?;
@@ -37,13 +37,13 @@ pub fn run(overrides: &Overrides, stop: impl Future<Output = ()>) -> Result<(), 
     std::fs::write(&ca, simulator.ca_pem()).map_err(|e| failed(&e))?;
     let mut settings = settings(overrides, &simulator, &directory.0, &ca);
     let mut loaded = settings::load(&settings, std::env::vars_os())?;
-    let is_told = match loaded.origin("server.listen") {
+    let is_set = match loaded.origin("server.listen") {
         None | Some(Origin::BuiltIn) => false,
-        // One that was not asked for is a real server's.
+        // A file found by default is that of a real server.
         Some(Origin::File { .. }) => overrides.file.is_some(),
         Some(_) => true,
     };
-    if !is_told {
+    if !is_set {
         settings
             .values
             .push(set("server.listen", LISTEN.to_owned()));
@@ -61,7 +61,7 @@ pub fn run(overrides: &Overrides, stop: impl Future<Output = ()>) -> Result<(), 
     smol::block_on(drive(&executor, &pulse, async {
         let server =
             Server::start(&loaded.settings, Arc::clone(&executor), Arc::clone(&pulse)).await?;
-        let hands = Hands {
+        let pairing = Pairing {
             http: net::http::client(
                 net::http::Limits {
                     timeout: PATIENCE,
@@ -75,20 +75,20 @@ pub fn run(overrides: &Overrides, stop: impl Future<Output = ()>) -> Result<(), 
             api: server.local_url(),
             phones: format!("{}/admin", simulator.https_url()),
         };
-        let paired = within(PATIENCE, hands.pair()).await;
+        let paired = within(PATIENCE, pairing.pair()).await;
         let too_long = || Err(RunError::Sandbox("the pairing took too long".into()));
         if let Err(error) = paired.unwrap_or_else(too_long) {
             server.stop().await;
             return Err(error);
         }
-        print!("{}", guide(&hands.api, &hands.phones, &ca));
+        print!("{}", guide(&pairing.api, &pairing.phones, &ca));
         stop.await;
         server.stop().await;
         Ok(())
     }))
 }
 
-/// What the command line says, with what the sandbox needs on top.
+/// The settings of the command line, with those that the sandbox needs.
 fn settings(
     overrides: &Overrides,
     simulator: &Simulator,
@@ -121,14 +121,14 @@ fn failed(error: &dyn std::fmt::Display) -> RunError {
     RunError::Sandbox(error.to_string())
 }
 
-/// A new directory below the system's one for temporary files, removed when dropped.
+/// A temporary directory, removed when dropped.
 struct Directory(std::path::PathBuf);
 
 impl Directory {
     fn new() -> Result<Directory, RunError> {
         use std::os::unix::fs::DirBuilderExt as _;
         let path = std::env::temp_dir().join(format!("wildcat-sandbox-{}", std::process::id()));
-        // Mode 0700 and no reuse: nobody else's directory of that name is taken for ours.
+        // Mode 0700, and an existing directory is an error: it could be another user's.
         std::fs::DirBuilder::new()
             .mode(0o700)
             .create(&path)
@@ -139,19 +139,19 @@ impl Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        // What cannot be removed is left to the system's own tidying.
+        // The system clears its temporary files in any case.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
-/// The hands of the user and of his phone.
-struct Hands {
+/// Requests to the API and to the simulated phones.
+struct Pairing {
     http: surf::Client,
     api: String,
     phones: String,
 }
 
-impl Hands {
+impl Pairing {
     /// Creates the account, waits for its code, scans it, and waits until it is connected.
     async fn pair(&self) -> Result<(), RunError> {
         let id = serde_json::json!({"id": ACCOUNT, "name": "Sandbox"});
@@ -173,7 +173,7 @@ impl Hands {
                 self.post(&url, code).await?;
                 scanned = true;
             }
-            // Two looks at a status that only a person would wait for.
+            // The API has no way to wait for a status.
             smol::Timer::after(Duration::from_millis(50)).await;
         }
     }
@@ -194,7 +194,7 @@ impl Hands {
     }
 }
 
-/// What to try, word for word.
+/// The text with the commands to try.
 fn guide(api: &str, phones: &str, ca: &Path) -> String {
     let ca = ca.display();
     format!(

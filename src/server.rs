@@ -1,4 +1,4 @@
-//! The server as a whole: its parts put together, run, and taken apart in order.
+//! Starts the parts of the server, runs them, and stops them in order.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -12,6 +12,7 @@ use smol::net::TcpListener;
 use crate::account::{Accounts, Manner, OutgoingText, SendingLimits};
 use crate::api::{self, ApiConfig, ApiContext, AuthSettings, Gate, ServerLimits};
 use crate::jid::ChatJid;
+use crate::maintenance::{self, Policy};
 use crate::media::{Files, Space, Spool};
 use crate::net;
 use crate::runtime::tasks::{self, Kind};
@@ -22,21 +23,20 @@ use crate::store::outbox::Bounds;
 use crate::store::{self, Store, StoreError};
 use crate::sync::within;
 use crate::systemd::Manager;
-use crate::upkeep::{self, Policy};
 use crate::webhook::{Deliveries, DeliverySettings, Retry};
 use crate::whatsapp::{
     self, MediaPolicy, Patience, Presence, SurfHttpClient, Versions, Wiring, WsTransportFactory,
 };
 use crate::{clock, console};
 
-/// How long requests in flight may take after the signal to stop.
+/// How long requests in flight may take after the shutdown signal.
 const FINISH_REQUESTS: Duration = Duration::from_millis(1_500);
-/// How long of that they have for their answers, before each is told that the server stops.
+/// The part of it after which requests without an answer get "the server stops".
 const LAST_REQUESTS: Duration = Duration::from_millis(1_000);
-/// How long the sessions may take to write down what is under way, after that.
+/// After that, how long the sessions may take to store their state.
 const FINISH_SESSIONS: Duration = Duration::from_millis(2_500);
 
-/// How long the last commits may take, after that.
+/// After that, how long the last commits may take.
 const CLOSE_STORE: Duration = Duration::from_millis(800);
 
 /// Why the server does not run.
@@ -55,7 +55,7 @@ pub enum RunError {
         address: SocketAddr,
         source: std::io::Error,
     },
-    /// The disk has failed; a new start may find it well.
+    /// The disk has failed; a restart may help.
     #[error("{0}; start again (systemd does by itself)")]
     Broken(StoreError),
     #[error("signals: {0}")]
@@ -65,6 +65,7 @@ pub enum RunError {
     Sandbox(String),
 }
 
+/// An error of the disk as the store describes it.
 fn in_words(error: &std::io::Error) -> String {
     StoreError::of_disk(error).map_or_else(|| error.to_string(), |refusal| refusal.to_string())
 }
@@ -72,7 +73,7 @@ fn in_words(error: &std::io::Error) -> String {
 /// Runs the server on this thread until `stop` resolves, then stops it cleanly.
 ///
 /// # Errors
-/// What keeps the server from starting.
+/// If the server cannot start, or the disk fails.
 pub fn run(config: &Settings, stop: impl Future<Output = ()>) -> Result<(), RunError> {
     let executor = Arc::new(Executor::new());
     let pulse = Arc::new(Pulse::default());
@@ -113,22 +114,22 @@ pub fn run(config: &Settings, stop: impl Future<Output = ()>) -> Result<(), RunE
     }))
 }
 
-/// A server that listens.
+/// A running server.
 pub struct Server {
     address: SocketAddr,
     accounts: Accounts,
     store: Store,
     shutdown: Shutdown,
     api: smol::Task<()>,
-    /// They end with the server.
-    _upkeep: [smol::Task<()>; 2],
+    /// Dropped, and so cancelled, with the server.
+    _maintenance: [smol::Task<()>; 2],
     deliveries: Deliveries,
     #[cfg(feature = "fuzzing")]
     context: ApiContext,
 }
 
 impl Server {
-    /// Opens the store, listens, and starts what is to be connected.
+    /// Opens the store, listens, and connects accounts.
     ///
     /// # Errors
     /// See [`RunError`].
@@ -247,7 +248,7 @@ impl Server {
             net::http::Clients::new(
                 net::http::Limits {
                     timeout: config.webhooks.timeout,
-                    // A longer answer is no failure: its rest is not read.
+                    // The rest of a longer answer is not read.
                     max_body: usize::MAX,
                     max_idle: config.webhooks.max_hooks.min(64) + config.webhooks.max_concurrent,
                     idle_timeout: IDLE_CONNECTION,
@@ -319,11 +320,11 @@ impl Server {
         };
         let kept = store.clone();
         let time = tasks::keep(&executor, Kind::Time, "the time", move || {
-            upkeep::keep_time(kept.clone())
+            maintenance::keep_time(kept.clone())
         });
         let kept = (store.clone(), files, space);
-        let upkeep = tasks::keep(&executor, Kind::Upkeep, "the upkeep", move || {
-            upkeep::run(kept.0.clone(), kept.1.clone(), policy, kept.2.clone())
+        let maintenance = tasks::keep(&executor, Kind::Maintenance, "maintenance", move || {
+            maintenance::run(kept.0.clone(), kept.1.clone(), policy, kept.2.clone())
         });
         Ok(Server {
             address,
@@ -332,30 +333,30 @@ impl Server {
             shutdown,
             api,
             deliveries,
-            _upkeep: [upkeep, time],
+            _maintenance: [maintenance, time],
             #[cfg(feature = "fuzzing")]
             context,
         })
     }
 
-    /// The API's URL for who is on this machine.
+    /// The API's URL from this machine.
     pub fn local_url(&self) -> String {
         local_url(self.address)
     }
 
-    /// Where the API listens.
+    /// The address that the API listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What the API works with, for requests that come on no socket.
+    /// The context of the API, for requests without a socket.
     #[cfg(feature = "fuzzing")]
     pub(crate) fn context(&self) -> &ApiContext {
         &self.context
     }
 
-    /// No new requests, those in flight to their end, sessions flushed, the store closed. Takes at
-    /// most some 5 s.
+    /// Takes no new requests, finishes those in flight, flushes sessions and closes the store. Takes at most
+    /// some 5 s.
     pub async fn stop(self) {
         self.shutdown.trigger();
         let sessions = async {
@@ -376,26 +377,26 @@ impl Server {
     }
 }
 
-/// How long a connection to a webhook's receiver is kept for the next delivery.
+/// How long idle outgoing connections are kept.
 const IDLE_CONNECTION: Duration = Duration::from_secs(30);
 
-/// How long it may take until it is stored that a webhook was delivered: what a power cut repeats.
+/// How long progress of webhooks is collected before it is stored; a power cut repeats these deliveries.
 const MARK_DELAY: Duration = Duration::from_secs(1);
 
-/// Events that are deleted in one transaction.
+/// Events deleted per transaction.
 const TRIM_STEP: usize = 256;
 
-/// WhatsApp's own answers (its version, small files) are at most this long, in bytes.
+/// The longest answer of WhatsApp other than media (its version, small files), in bytes.
 const MAX_WHATSAPP_ANSWER: usize = 8 << 20;
 
-/// How long one file may take to or from WhatsApp, as long as it moves.
+/// The time limit of a transfer of media to or from WhatsApp.
 const MEDIA_TRANSFER: Duration = Duration::from_secs(30 * 60);
 
-/// The largest file that is fetched from WhatsApp, in bytes: its own limit for documents is 2 GB, which
-/// no small board wants to hold.
+/// The largest file that is fetched from WhatsApp, in bytes. WhatsApp's limit, 2 GB, is too much for small
+/// boards.
 const MAX_MEDIUM: usize = 512 << 20;
 
-/// The API's URL for who is on this machine.
+/// The API's URL from this machine.
 fn local_url(address: SocketAddr) -> String {
     match address.ip().is_unspecified() {
         true => format!("http://localhost:{}", address.port()),
@@ -403,7 +404,7 @@ fn local_url(address: SocketAddr) -> String {
     }
 }
 
-/// Where the server is to be found, and its data.
+/// The log line with the server's URLs and its data directory.
 fn whereabouts(address: SocketAddr, data: &Path) -> String {
     let mut urls = vec![local_url(address)];
     if address.ip().is_unspecified() {
@@ -421,7 +422,7 @@ fn whereabouts(address: SocketAddr, data: &Path) -> String {
     )
 }
 
-/// What to do with a server that has no account.
+/// How to create the first account.
 fn first_steps(address: SocketAddr) -> String {
     format!(
         "curl {}/accounts -H 'Content-Type: application/json' -d '{{\"id\":\"mybot\"}}' makes one \
@@ -467,8 +468,8 @@ fn api_config(config: &Settings) -> ApiConfig {
     }
 }
 
-/// Brings the event log within its bounds, which may be narrower than at the last start. After that
-/// each new event pushes out old ones.
+/// Trims the event log to its limits, which may be lower than at the last start. Later each new event trims
+/// it.
 async fn trim_events(store: Store) {
     loop {
         match store
@@ -482,7 +483,7 @@ async fn trim_events(store: Store) {
     }
 }
 
-/// Tells the administrator, once a start, that the first account is connected.
+/// Messages the administrator when the first account is connected, once per start.
 async fn greet(accounts: Accounts, admin: ChatJid) {
     let Some(account) = accounts.first_connected().await else {
         return;
@@ -501,6 +502,6 @@ async fn greet(accounts: Accounts, admin: ChatJid) {
         )
         .await;
     if let Err(error) = sent {
-        log::warn!("the administrator could not be told that the server runs: {error}");
+        log::warn!("the message to the administrator was not sent: {error}");
     }
 }

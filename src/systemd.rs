@@ -1,9 +1,9 @@
-//! What systemd is told (`Type=notify`): that the server is ready, that it stops, and that it is
-//! alive. Without `NOTIFY_SOCKET` in the environment nobody is told anything.
+//! Notifies systemd (`Type=notify`): ready, stopping, and the watchdog's pings. Does nothing without
+//! `NOTIFY_SOCKET` in the environment.
 //!
-//! The watchdog is fed from the event thread, so that one that hangs is not, and only while storage
-//! works: a commit that takes longer than half the watchdog's time stops it. A refusal (a full
-//! disk) does not: starting again would not mend it, and reading goes on.
+//! The event thread sends the pings, so that they stop when it hangs. They also stop while a commit takes
+//! longer than half the watchdog's time, but not while storage refuses writes (a full disk): a restart
+//! would not help, and reads still work.
 
 use std::ffi::OsStr;
 use std::io;
@@ -18,12 +18,12 @@ use crate::store::{Condition, Store};
 pub struct Manager {
     socket: UnixDatagram,
     address: SocketAddr,
-    /// How long it waits for a sign of life before it kills; `None` if it does not.
+    /// The watchdog's timeout; `None` if it is off.
     watchdog: Option<Duration>,
 }
 
 impl Manager {
-    /// The one that the environment names.
+    /// The manager that the environment names.
     pub fn of_this_process() -> Option<Manager> {
         let name = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty())?;
         let text = |name| std::env::var(name).ok();
@@ -35,10 +35,7 @@ impl Manager {
         match Manager::at(&name, watchdog) {
             Ok(manager) => Some(manager),
             Err(error) => {
-                log::warn!(
-                    "systemd cannot be told anything: {}: {error}",
-                    name.display()
-                );
+                log::warn!("systemd cannot be notified: {}: {error}", name.display());
                 None
             }
         }
@@ -46,7 +43,7 @@ impl Manager {
 
     fn at(name: &OsStr, watchdog: Option<Duration>) -> io::Result<Manager> {
         let socket = UnixDatagram::unbound()?;
-        // A manager that does not read must not hold up the event thread.
+        // A manager that does not read must not block the event thread.
         socket.set_nonblocking(true)?;
         Ok(Manager {
             socket,
@@ -55,31 +52,31 @@ impl Manager {
         })
     }
 
-    /// The server does what it is for.
+    /// Reports that the server is ready.
     pub fn ready(&self, status: &str) {
         self.say(&format!("READY=1\nSTATUS={status}"));
     }
 
-    /// The server ends.
+    /// Reports that the server stops.
     pub fn stopping(&self) {
         self.say("STOPPING=1\nSTATUS=stopping");
     }
 
-    /// Feeds the watchdog for ever, as long as the server is alive.
+    /// Sends the watchdog's pings for ever, while storage works.
     pub async fn feed(&self, store: &Store) {
         let Some(limit) = self.watchdog else {
             return;
         };
-        let mut hungry = false;
+        let mut starved = false;
         loop {
             let condition = store.condition();
             if works(&condition, limit / 2) {
                 self.say("WATCHDOG=1");
-                hungry = false;
-            } else if !std::mem::replace(&mut hungry, true) {
+                starved = false;
+            } else if !std::mem::replace(&mut starved, true) {
                 let busy = condition.busy_for.unwrap_or_default();
                 log::error!(
-                    "storage has been stuck for {} s: systemd is no longer told that all is well",
+                    "storage has been stuck for {} s: the systemd watchdog gets no more pings",
                     busy.as_secs()
                 );
             }
@@ -89,17 +86,17 @@ impl Manager {
 
     fn say(&self, state: &str) {
         if let Err(error) = self.socket.send_to_addr(state.as_bytes(), &self.address) {
-            log::warn!("systemd was not told {state:?}: {error}");
+            log::warn!("systemd was not notified of {state:?}: {error}");
         }
     }
 }
 
-/// Whether storage does what it is told, be it by refusing it.
+/// Whether storage answers within `patience`; a refusal is an answer.
 fn works(condition: &Condition, patience: Duration) -> bool {
     condition.busy_for.is_none_or(|busy| busy < patience)
 }
 
-/// What `WATCHDOG_USEC` says, if it is meant for the process `own`.
+/// Parses `WATCHDOG_USEC`; `None` if `WATCHDOG_PID` names another process than `own`.
 fn watchdog(usec: Option<&str>, pid: Option<&str>, own: u32) -> Option<Duration> {
     if pid.is_some_and(|pid| pid.trim().parse() != Ok(own)) {
         return None;
@@ -108,7 +105,7 @@ fn watchdog(usec: Option<&str>, pid: Option<&str>, own: u32) -> Option<Duration>
     Some(Duration::from_micros(usec)).filter(|limit| !limit.is_zero())
 }
 
-/// A path, or behind an `@` a name in Linux's abstract namespace.
+/// Parses `NOTIFY_SOCKET`: a path, or after `@` a name in Linux's abstract namespace.
 fn address(name: &OsStr) -> io::Result<SocketAddr> {
     match name.as_bytes().strip_prefix(b"@") {
         None => SocketAddr::from_pathname(Path::new(name)),
@@ -128,7 +125,7 @@ mod tests {
     use crate::store::{Failing, Room, StoreError};
 
     #[test]
-    fn the_watchdog_is_meant_for_this_process() {
+    fn the_watchdog_of_another_process_is_ignored() {
         let two = Some(Duration::from_secs(2));
         assert_eq!(watchdog(Some("2000000"), None, 7), two);
         assert_eq!(watchdog(Some("2000000"), Some("7"), 7), two);
@@ -139,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_no_hang() {
+    fn a_refusing_storage_is_not_stuck() {
         let patience = Duration::from_secs(30);
         let full = Condition {
             failing: Some(Failing {

@@ -1,27 +1,26 @@
-//! Text of strangers, as a log or a terminal can show it. Pure.
+//! Escapes untrusted text for logs and terminals. Pure.
 //!
-//! A name or a message may hold line ends, which would look like lines of this program, escape sequences,
-//! which terminals obey, and marks that turn what follows around.
+//! A name or a message may contain line ends, which forge log lines, escape sequences, which terminals
+//! execute, and marks that reverse the direction of text.
 
 use std::borrow::Cow;
 use std::fmt::{Display, Write as _};
 
-/// Whether a character could make a line look like something else.
+/// Whether a character could make a line look like another one.
 fn is_deceiving(c: char) -> bool {
     matches!(
         c,
         // C0, DEL, C1.
         '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}'
-        // Marks of direction, and line ends of Unicode's own.
+        // Marks of direction, and Unicode's line ends.
         | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}'
-        // What shows as nothing at all; joiners stay, for emoji are made with them.
+        // Invisible characters; not joiners, which emoji need.
         | '\u{ad}' | '\u{180e}' | '\u{200b}' | '\u{2060}'..='\u{2065}' | '\u{feff}'
         | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
     )
 }
 
-/// `text` on one line and without what a terminal would obey: each such character as Rust writes it in a
-/// literal, `\n` or `\u{1b}`.
+/// `text` on one line, with control characters and the like escaped as in Rust (`\n`, `\u{1b}`).
 pub fn plain(text: &str) -> Cow<'_, str> {
     if !text.contains(is_deceiving) {
         return Cow::Borrowed(text);
@@ -36,15 +35,15 @@ pub fn plain(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// [`plain`] of what `value` shows.
+/// [`plain`] of a value's display.
 pub fn plain_of(value: &dyn Display) -> String {
     let mut text = String::new();
-    // Writing to a string fails only if `value` does; what it has said until then counts.
+    // Fails only if `value` does; then the text so far is used.
     let _ = write!(text, "{value}");
     plain(&text).into_owned()
 }
 
-/// One value's JSON, without such characters: they are escaped as JSON does, and mean the same.
+/// The same for a JSON value: these characters are escaped as in JSON, so that its value does not change.
 pub fn plain_json(json: &str) -> Cow<'_, str> {
     if !json.contains(is_deceiving) {
         return Cow::Borrowed(json);
@@ -69,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_text_is_a_line_or_an_order_to_a_terminal() {
+    fn line_ends_and_escape_sequences_are_escaped() {
         for (text, shown) in [
             ("Zoë 👩‍👧 ok\\n", "Zoë 👩‍👧 ok\\n"),
             ("a\n2026-01-01 ERROR forged", "a\\n2026-01-01 ERROR forged"),
@@ -87,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn json_means_the_same() {
+    fn json_keeps_its_value() {
         let text = "\u{9b}31m\u{7f}\u{202e}\u{e0041} é\n";
         let json = serde_json::to_string(text).unwrap();
         let plain = plain_json(&json);

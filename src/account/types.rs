@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::clock::{self, Millis};
 use crate::jid::{ChatJid, Recipient};
-use crate::media::{MediaError, Spooled, Wish};
+use crate::media::{MediaError, MediaRequest, Spooled};
 use crate::message::DeliveryStatus;
 use crate::store::StoreError;
 use crate::store::outbox::Bounds;
@@ -153,7 +153,7 @@ pub struct OutgoingText {
 pub struct OutgoingMedia {
     pub to: ChatJid,
     /// What it is to be, and what the caller says of it.
-    pub wish: Wish,
+    pub wish: MediaRequest,
     pub file: Spooled,
     pub caption: Option<String>,
     /// Shows a video as a looping clip.

@@ -13,7 +13,7 @@ use super::manner::{self, Begun};
 use super::upload::{Received, Room, Upload};
 use crate::account::{AccountError, Accounts, Outcome, OutgoingMedia, OutgoingText, Sent};
 use crate::jid::ChatJid;
-use crate::media::{MediaKind, Wish};
+use crate::media::{MediaKind, MediaRequest};
 use crate::net::reach::Reach;
 
 /// A file is sent as what the endpoint says.
@@ -194,7 +194,7 @@ async fn file(mut req: Req, endpoint: FileEndpoint) -> Result<Answer, ApiError> 
     } = received;
     let out = OutgoingMedia {
         to,
-        wish: Wish {
+        wish: MediaRequest {
             kind: endpoint.kind,
             ptt,
             mimetype,

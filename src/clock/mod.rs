@@ -1,8 +1,7 @@
-//! The only caller of the system's clocks. Everything else is told what time it is.
+//! The only caller of the system's clocks.
 //!
-//! - [`now`] is the server's time, for what is stamped, shown and stored. See [`timeline`] for how it
-//!   lives with clocks that jump.
-//! - [`ticks`] only ever goes forward, at its own pace: for pauses, paces and patience within this run.
+//! - [`now`] is the server's time, for timestamps. See [`timeline`] for how it handles clocks that jump.
+//! - [`ticks`] is monotonic, for pauses, rates and timeouts within this run.
 
 #[cfg(feature = "sandbox")]
 pub mod moved;
@@ -26,15 +25,14 @@ pub type Millis = u64;
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 static TIME: LazyLock<Mutex<Timeline>> =
     LazyLock::new(|| Mutex::new(Timeline::new(system(), ticks())));
-/// How many steps were taken, and the last one.
+/// The number of steps taken, and the last one.
 static TAKEN: Mutex<(u64, Option<Step>)> = Mutex::new((0, None));
 /// Notified when a step is due or taken, and when the clock is doubted.
 static NEWS: Event = Event::new();
-/// A certificate was out of its time.
+/// A certificate was outside of its validity.
 static DOUBTED: AtomicBool = AtomicBool::new(false);
 
-/// The server's time in Unix milliseconds; near 0 while a board without a battery believes that it is
-/// 1970.
+/// The server's time in Unix milliseconds; near 0 (1970) on a board without a battery whose clock is not set.
 pub fn now() -> Millis {
     let (wall, ticks) = (system(), ticks());
     let mut time = time();
@@ -47,7 +45,7 @@ pub fn now() -> Millis {
     now
 }
 
-/// Milliseconds since this was first asked for. Nobody sets it.
+/// Milliseconds since the first call; monotonic.
 pub fn ticks() -> Millis {
     let ticks = Millis::try_from(START.elapsed().as_millis()).unwrap_or(Millis::MAX);
     #[cfg(feature = "sandbox")]
@@ -55,7 +53,7 @@ pub fn ticks() -> Millis {
     ticks
 }
 
-/// Resolves after that time, by [`ticks`]: for pauses of seconds and more, which tests do not wait for.
+/// Resolves after `length`, by [`ticks`], which tests can move: for pauses of seconds and more.
 pub async fn sleep(length: Duration) {
     #[cfg(feature = "sandbox")]
     moved::sleep(length, Duration::ZERO).await;
@@ -63,7 +61,8 @@ pub async fn sleep(length: Duration) {
     smol::Timer::after(length).await;
 }
 
-/// The same for what may wait for an answer of WhatsApp's: however time is moved, there is a second for that.
+/// As [`sleep`], for waits for an answer of WhatsApp: takes at least one real second, however a test moves
+/// the clock.
 pub async fn sleep_on_line(length: Duration) {
     #[cfg(feature = "sandbox")]
     moved::sleep(length, Duration::from_secs(1)).await;
@@ -71,37 +70,37 @@ pub async fn sleep_on_line(length: Duration) {
     sleep(length).await;
 }
 
-/// The server's time, if WhatsApp has told it in this run: what is deleted for its age is deleted by no
-/// other.
+/// The server's time, if WhatsApp has verified it in this run. Only by this time is anything deleted for its
+/// age.
 pub fn certain() -> Option<Millis> {
     let now = now();
     time().is_certain().then_some(now)
 }
 
-/// Whether the clock can be right at all.
+/// Whether `now` is a plausible time: not before [`EARLIEST`].
 pub fn is_set(now: Millis) -> bool {
     now >= EARLIEST
 }
 
-/// WhatsApp has told the time.
-pub fn hear(told: Millis) {
-    if !is_set(told) {
+/// Takes the time that WhatsApp sent.
+pub fn hear(theirs: Millis) {
+    if !is_set(theirs) {
         return;
     }
     DOUBTED.store(false, Ordering::Relaxed);
-    if time().hear(told, ticks()) {
+    if time().hear(theirs, ticks()) {
         NEWS.notify(usize::MAX);
     }
 }
 
-/// A certificate was out of its time: the clock may be wrong, and is looked at until it is set.
+/// Notes that a certificate was outside of its validity: the clock may be wrong, and is polled until it is set.
 pub fn doubt() {
     if !DOUBTED.swap(true, Ordering::Relaxed) {
         NEWS.notify(usize::MAX);
     }
 }
 
-/// A certificate of WhatsApp's own was out of its time; see [`Timeline::distrust`].
+/// Notes that a certificate of WhatsApp was outside of its validity; see [`Timeline::distrust`].
 pub fn distrust() {
     let _ = now();
     if time().distrust() {
@@ -109,19 +108,19 @@ pub fn distrust() {
     }
 }
 
-/// Whether somebody waits for the clock to be set.
+/// Whether a connection failed because the clock may be wrong.
 pub fn is_doubted() -> bool {
     DOUBTED.load(Ordering::Relaxed)
 }
 
-/// The step that is due: the system's clock was set, or WhatsApp told another time. It waits until it is
+/// The step that is due, because the system's clock was set or WhatsApp sent another time, until it is
 /// [taken](adopt).
 pub fn pending() -> Option<Step> {
     let _ = now();
     time().pending(ticks())
 }
 
-/// Takes a step that was due, and tells everybody.
+/// Takes a step that was due, and notifies all listeners.
 pub fn adopt(step: Step) {
     time().adopt(step, ticks());
     {
@@ -132,12 +131,12 @@ pub fn adopt(step: Step) {
     NEWS.notify(usize::MAX);
 }
 
-/// How many steps were taken in this run, and the last one.
+/// The number of steps taken in this run, and the last one.
 pub fn taken() -> (u64, Option<Step>) {
     *locked(&TAKEN)
 }
 
-/// Resolves with the next step after the first `seen`, and counts it there.
+/// Resolves with the next step after `seen` steps, and updates `seen`.
 pub async fn set(seen: &mut u64) -> Step {
     loop {
         let news = news();
@@ -150,13 +149,13 @@ pub async fn set(seen: &mut u64) -> Step {
     }
 }
 
-/// What the system's clock says, if WhatsApp's word is believed rather.
+/// The time of the system's clock, if WhatsApp's is used instead.
 pub fn disbelieved() -> Option<Millis> {
     let _ = now();
     time().disbelieved(ticks())
 }
 
-/// Resolves at the next step that is due or taken, and when the clock is doubted.
+/// Resolves when a step is due or taken, and when the clock is doubted.
 pub fn news() -> EventListener {
     NEWS.listen()
 }
@@ -165,7 +164,7 @@ fn time() -> MutexGuard<'static, Timeline> {
     locked(&TIME)
 }
 
-/// What the system's clock says; 0 before 1970.
+/// The time of the system's clock; 0 before 1970.
 fn system() -> Millis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let since =
@@ -175,8 +174,7 @@ fn system() -> Millis {
     since
 }
 
-/// `now` as ISO 8601 in UTC with milliseconds, the form of `createdAt` and its kind:
-/// `2026-11-22T21:26:31.042Z`.
+/// ISO 8601 in UTC with milliseconds, as in `createdAt`: `2026-11-22T21:26:31.042Z`.
 pub fn iso8601(at: Millis) -> String {
     let days = at / 86_400_000;
     let ms_of_day = at % 86_400_000;

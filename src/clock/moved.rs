@@ -1,48 +1,45 @@
-//! How a test lets hours pass at once: a datagram with a number of milliseconds in decimal digits, sent to the
-//! socket that `WILDCAT_TEST_CLOCK` names, and answered when it has. [`ticks`](super::ticks) and the system's clock go forward by that,
-//! and every [`sleep`](super::sleep) counts it as time that has passed. Timers of sockets and of requests do not.
-//! No build without the `sandbox` feature has any of this.
+//! Lets tests move the clocks: a datagram with a number of milliseconds (decimal), sent to the socket in
+//! `WILDCAT_TEST_CLOCK`, moves [`ticks`](super::ticks), the system's clock and every
+//! [`sleep`](super::sleep) forward; then it is answered. Timers of sockets and requests stay real.
+//! Only in builds with the `sandbox` feature.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use event_listener::Event;
-use futures_lite::FutureExt as _;
 use smol::net::unix::UnixDatagram;
 
 use super::Millis;
+use crate::sync::within;
 
 static MOVED: AtomicU64 = AtomicU64::new(0);
 static NEWS: Event = Event::new();
 
-/// By how much the clocks were moved in this run.
+/// The total by which the clocks were moved.
 pub(super) fn by() -> Millis {
     MOVED.load(Ordering::Relaxed)
 }
 
-/// Resolves when `length` has passed on the moved clock, and of it at least `grace` in truth.
+/// Resolves after `length` on the moved clock, of which at least `grace` is real time.
 pub(super) async fn sleep(length: Duration, grace: Duration) {
     let (began, moved) = (Instant::now(), by());
     loop {
         let news = NEWS.listen();
-        let truly = began.elapsed();
-        let passed = truly + Duration::from_millis(by() - moved);
-        let at_least = grace.min(length).saturating_sub(truly);
+        let real = began.elapsed();
+        let passed = real + Duration::from_millis(by() - moved);
+        let at_least = grace.min(length).saturating_sub(real);
         let left = length.saturating_sub(passed).max(at_least);
         if left.is_zero() {
             return;
         }
-        let timer = async {
-            smol::Timer::after(left).await;
-        };
-        news.or(timer).await;
+        within(left, news).await;
     }
 }
 
-/// Hears what the socket says for as long as it is polled; nothing if the environment names none.
+/// Serves the socket while polled; ends at once if the environment names none.
 pub fn hear() -> impl Future<Output = ()> + Send {
-    // Bound at once: a test may send as soon as the server listens.
+    // Bound before the first poll: a test may send as soon as the server listens.
     let path = std::env::var_os("WILDCAT_TEST_CLOCK");
     let socket = path.map(|path| UnixDatagram::bind(Path::new(&path)));
     async move {

@@ -1,29 +1,28 @@
-//! The server's own time, pure.
+//! The server's time. Pure.
 //!
-//! A board without a battery wakes up in 1970, or at the moment of its last stop, and is set right
-//! some time later, by years and in one step. So the server keeps a time of its own. It begins as
-//! what the system says, and goes on by the monotonic clock, which nobody sets. When the system's
-//! clock is set, the server's follows, but not unnoticed: first what was stamped by the wrong time is
-//! moved along ([`Timeline::pending`], [`Timeline::adopt`]).
+//! A board without a battery boots in 1970 or at the time of its last stop, and is set later, by years in
+//! one step. So the server keeps its own time: it starts at the system's and advances by the monotonic
+//! clock. When the system's clock is set, the server's follows, but first timestamps made by the wrong time
+//! are moved ([`Timeline::pending`], [`Timeline::adopt`]).
 //!
-//! Once WhatsApp has told the time, at each login, the server's own is certain, and the system's clock
-//! is followed only while it says nearly the same: it may jump to 2040 and back, and nothing here does.
+//! WhatsApp sends the time at each login. From then on the server's time is certain, and follows the
+//! system's clock only while that is near: it may jump to 2040 and back without effect.
 
 use super::Millis;
 
-/// How far the system's clock may be from WhatsApp's word and be taken for the better one, in
-/// milliseconds: WhatsApp tells whole seconds, some time later.
+/// The system's clock is used while it is within this distance of WhatsApp's time, in ms: WhatsApp's has
+/// a resolution of seconds, and arrives late.
 const NEAR: i64 = 60_000;
-/// A difference up to this is no step: clocks are read one after the other, and slewed.
+/// A difference up to this, in ms, is no step: the clocks are read one after the other, and slewed.
 const SLIP: i64 = 1_000;
 
-/// A moment before which no clock is right: this program did not exist (2026-11-01).
+/// Any earlier time (2026-11-01) is wrong: this program did not exist.
 pub const EARLIEST: Millis = 1_793_491_200_000;
 
-/// A step of the server's time: what was stamped from `from` to `to` happened `by` later.
+/// A step of the server's time: timestamps between `from` and `to` are to be moved by `by`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Step {
-    /// When the server began to count by the time that proved wrong.
+    /// The first moment of the wrong time.
     pub from: Millis,
     pub to: Millis,
     /// Milliseconds.
@@ -31,7 +30,7 @@ pub struct Step {
 }
 
 impl Step {
-    /// Where a stamp is moved to; it stays if it is from another time.
+    /// A timestamp after the step; unchanged outside of `from` to `to`.
     pub fn moved(&self, at: Millis) -> Millis {
         match (self.from..=self.to).contains(&at) {
             true => shift(at, self.by),
@@ -40,31 +39,31 @@ impl Step {
     }
 }
 
-/// See the module's page. Times of the monotonic clock are `ticks`.
+/// See the module's documentation. `ticks` are times of the monotonic clock.
 #[derive(Debug, Clone)]
 pub struct Timeline {
-    /// From ticks to the server's time.
+    /// The server's time minus ticks.
     offset: i64,
-    /// From ticks to what the system's clock said last.
+    /// The last time of the system's clock minus ticks.
     system: i64,
-    /// From ticks to what WhatsApp said last, in this run.
-    told: Option<i64>,
-    /// Whether the system's clock is far from WhatsApp's word.
+    /// The last time that WhatsApp sent in this run, minus ticks.
+    theirs: Option<i64>,
+    /// The system's clock is far from WhatsApp's time.
     strange: bool,
-    /// The offset that is to become the server's.
+    /// The server's next offset.
     pending: Option<i64>,
-    /// Since when the server counts by this offset.
+    /// When the current offset began.
     since: Millis,
 }
 
 impl Timeline {
-    /// Begins at what the system's clock says.
+    /// Starts at the system's time.
     pub fn new(wall: Millis, ticks: Millis) -> Timeline {
         let offset = difference(wall, ticks);
         Timeline {
             offset,
             system: offset,
-            told: None,
+            theirs: None,
             strange: false,
             pending: None,
             since: wall,
@@ -76,36 +75,36 @@ impl Timeline {
         shift(ticks, self.offset)
     }
 
-    /// Takes in what the system's clock says. Whether that is news: a step has become due, or the
-    /// system's clock is believed no more, or again.
+    /// Takes the system's time. Returns true if a step becomes due, or the system's clock becomes trusted or
+    /// distrusted.
     pub fn see(&mut self, wall: Millis, ticks: Millis) -> bool {
         self.system = difference(wall, ticks);
         self.choose()
     }
 
-    /// WhatsApp has told the time. Whether that is news, as for [`Timeline::see`]: the first time it is.
-    pub fn hear(&mut self, told: Millis, ticks: Millis) -> bool {
-        let first = self.told.replace(difference(told, ticks)).is_none();
+    /// Takes WhatsApp's time. Returns true as [`Timeline::see`] does, and the first time.
+    pub fn hear(&mut self, theirs: Millis, ticks: Millis) -> bool {
+        let first = self.theirs.replace(difference(theirs, ticks)).is_none();
         self.choose() || first
     }
 
-    /// By what WhatsApp told and the time since, its own certificates are not good: more time has passed
-    /// than was counted, as in a machine that slept. The system's clock is believed again, if it says
-    /// otherwise. Whether that is news.
+    /// Drops WhatsApp's time, because by it WhatsApp's certificates are not valid: the monotonic clock has
+    /// missed time, as in a machine that slept. Does nothing unless the system's clock differs. Returns
+    /// true as [`Timeline::see`] does.
     pub fn distrust(&mut self) -> bool {
         if !self.strange {
             return false;
         }
-        self.told = None;
+        self.theirs = None;
         self.choose()
     }
 
-    /// Whether WhatsApp has told the time in this run.
+    /// Whether the time is WhatsApp's, and no step is due.
     pub fn is_certain(&self) -> bool {
-        self.told.is_some() && self.pending.is_none()
+        self.theirs.is_some() && self.pending.is_none()
     }
 
-    /// What the system's clock says, if the server does not believe it.
+    /// The system's time, if it is not trusted.
     pub fn disbelieved(&self, ticks: Millis) -> Option<Millis> {
         self.strange.then(|| shift(ticks, self.system))
     }
@@ -120,7 +119,7 @@ impl Timeline {
         })
     }
 
-    /// Takes a step that was due. If the clock was set again meanwhile, the rest is due next.
+    /// Takes a step. If the clock was set again since it was due, the rest is due next.
     pub fn adopt(&mut self, step: Step, ticks: Millis) {
         self.offset = self.offset.saturating_add(step.by);
         self.since = self.at(ticks);
@@ -129,12 +128,12 @@ impl Timeline {
     }
 
     fn choose(&mut self) -> bool {
-        let strange = self.told.is_some_and(|told| far(self.system, told));
+        let strange = self.theirs.is_some_and(|theirs| far(self.system, theirs));
         let turned = std::mem::replace(&mut self.strange, strange) != strange;
-        let target = match self.told {
-            Some(told) if strange => match far(self.offset, told) {
-                true => told,
-                // What was near before is better than whole seconds.
+        let target = match self.theirs {
+            Some(theirs) if strange => match far(self.offset, theirs) {
+                true => theirs,
+                // Nearer than WhatsApp's resolution of a second.
                 false => self.offset,
             },
             Some(_) | None => self.system,
@@ -178,7 +177,7 @@ mod tests {
     const NOW: Millis = EARLIEST + YEAR;
 
     #[test]
-    fn it_goes_on_by_the_monotonic_clock_and_follows_a_slow_one() {
+    fn it_advances_by_the_monotonic_clock_and_follows_slewing() {
         let mut time = Timeline::new(NOW, 5);
         assert_eq!(time.at(1_005), NOW + SECOND);
         assert!(!time.see(NOW + SECOND + 400, 1_005));
@@ -188,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_is_followed_after_the_stamps() {
+    fn a_step_is_taken_after_the_timestamps_are_moved() {
         let mut time = Timeline::new(10 * SECOND, 0);
         assert!(time.see(NOW, 20 * SECOND), "news once");
         assert!(!time.see(NOW + SECOND, 21 * SECOND), "and once only");
@@ -203,7 +202,7 @@ mod tests {
         time.adopt(step, 21 * SECOND);
         assert_eq!(time.at(21 * SECOND), NOW + SECOND);
         assert_eq!(time.pending(22 * SECOND), None);
-        // Back again: only what was stamped since.
+        // Set back: only timestamps since then move.
         assert!(time.see(60 * SECOND, 50 * SECOND));
         let step = time.pending(50 * SECOND).expect("a step");
         assert_eq!((step.from, step.to), (NOW + SECOND, NOW + 30 * SECOND));
@@ -211,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_that_is_taken_back_in_time_is_none() {
+    fn a_step_that_is_reverted_before_it_is_taken_is_dropped() {
         let mut time = Timeline::new(NOW, 0);
         assert!(time.see(NOW + YEAR, 0));
         assert!(!time.see(NOW + SECOND, SECOND));
@@ -219,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_whatsapp_said_holds_against_every_jump() {
+    fn whatsapps_time_withstands_jumps_of_the_system() {
         let mut time = Timeline::new(NOW, 0);
         assert!(time.hear(NOW - 3 * SECOND, 0), "from now on it is certain");
         assert!(!time.hear(NOW - 2 * SECOND, 0), "the system's is near");
@@ -232,7 +231,7 @@ mod tests {
             assert_eq!(time.at(60 * SECOND), NOW + 60 * SECOND);
             assert_eq!(time.disbelieved(60 * SECOND), Some(jump));
         }
-        // Set right again, within what is near.
+        // Set right again: near WhatsApp's time.
         assert!(time.see(NOW + 90 * SECOND, 60 * SECOND));
         let step = time.pending(60 * SECOND).expect("a step");
         time.adopt(step, 60 * SECOND);
@@ -241,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_again_while_stamps_are_moved_is_followed_in_two_steps() {
+    fn a_clock_that_is_set_again_while_timestamps_are_moved_takes_two_steps() {
         let mut time = Timeline::new(NOW, 0);
         time.see(NOW + 14 * YEAR, 0);
         let step = time.pending(0).expect("a step");
@@ -253,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn many_small_steps_lead_nowhere_far() {
+    fn many_small_steps_stay_near_whatsapps_time() {
         let mut time = Timeline::new(NOW, 0);
         time.hear(NOW, 0);
         for n in 1..100 {
@@ -266,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn whatsapps_word_sets_a_clock_that_is_wrong() {
+    fn whatsapps_time_corrects_a_wrong_clock() {
         let mut time = Timeline::new(NOW + YEAR / 12, 0);
         assert!(time.hear(NOW, 0));
         assert!(!time.is_certain(), "not before the stamps are moved");
@@ -278,12 +277,12 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_slept_believes_its_clock_once_certificates_say_so() {
+    fn after_sleep_invalid_certificates_restore_the_systems_clock() {
         let mut time = Timeline::new(NOW, 0);
         time.hear(NOW, 0);
         assert!(!time.distrust(), "there is nothing else to believe");
         assert!(time.is_certain());
-        // A year that no tick has counted.
+        // A year that the monotonic clock has missed.
         time.see(NOW + YEAR, SECOND);
         assert_eq!(time.at(SECOND), NOW + SECOND);
         assert!(time.distrust());
@@ -294,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn no_clock_overflows_it() {
+    fn extreme_times_do_not_overflow() {
         for wall in [0, 1, u64::MAX] {
             let mut time = Timeline::new(wall, u64::MAX);
             time.see(u64::MAX, 0);

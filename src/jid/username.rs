@@ -1,17 +1,17 @@
-//! Usernames: what a person can be written to by who shows no phone number.
+//! Usernames, by which people without a visible phone number can be addressed.
 //!
-//! The rules are those that WhatsApp Web has before it asks: 3 to 35 of `A-Z a-z 0-9 _ .`, one of them a
-//! letter, no dot at either end and no two together. A username is the same in capitals and small letters.
+//! The rules are WhatsApp Web's: 3 to 35 of `A-Z a-z 0-9 _ .`, at least one letter, no dot at either end and
+//! no two in a row. Usernames are case-insensitive.
 
 use std::fmt;
 
 use super::{ChatJid, NotANumber, written};
 
-/// Characters of a username.
+/// The number of characters.
 const LENGTH: std::ops::RangeInclusive<usize> = 3..=35;
-/// Digits of a username key; WhatsApp has 4 today and lets its server change that.
+/// Digits of a username key. WhatsApp's have 4; its server can change that.
 const KEY_LENGTH: std::ops::RangeInclusive<usize> = 4..=8;
-/// What stands behind the `@` of a JID: before it the user is missing, as where a template had none.
+/// Servers of JIDs: `@lid` is a JID without its user, as from an empty template field, not a username.
 const SERVERS: [&str; 6] = [
     "s.whatsapp.net",
     "c.us",
@@ -21,12 +21,12 @@ const SERVERS: [&str; 6] = [
     "newsletter",
 ];
 
-/// A username, checked, in small letters, without the `@` that it is shown with.
+/// A valid username in lower case, without its `@`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Username(String);
 
 impl Username {
-    /// Reads a username without its `@`; `None` if WhatsApp has no such.
+    /// Parses a username without its `@`; `None` if it is invalid.
     pub fn parse(text: &str) -> Option<Username> {
         let valid = LENGTH.contains(&text.len())
             && text
@@ -51,19 +51,19 @@ impl fmt::Display for Username {
     }
 }
 
-/// Whom a request names.
+/// The recipient in a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Recipient {
     Chat(ChatJid),
-    /// A person by username; whose JID that is, WhatsApp or the store says.
+    /// A person by username, to be resolved by the store or WhatsApp.
     Name {
         name: Username,
-        /// The username key, which some people ask of those who write to them first.
+        /// The username key, which some people require for a first message.
         key: Option<String>,
     },
 }
 
-/// Without a username key: it is a secret.
+/// Without the username key, which is secret.
 impl fmt::Display for Recipient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -73,7 +73,7 @@ impl fmt::Display for Recipient {
     }
 }
 
-/// Why a text names no recipient.
+/// Why a text is not a recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotARecipient {
     #[error(transparent)]
@@ -85,11 +85,11 @@ pub enum NotARecipient {
 }
 
 impl Recipient {
-    /// Reads a recipient as people write it: what [`ChatJid::typed`] reads, or `@username`, where there is
-    /// a username key `@username:1234`.
+    /// Parses a recipient that a person wrote: as [`ChatJid::typed`], or `@username`, or with a username key
+    /// `@username:1234`.
     ///
     /// # Errors
-    /// [`NotARecipient`], with what is wrong as far as that shows.
+    /// [`NotARecipient`], with the reason.
     pub fn typed(text: &str) -> Result<Recipient, NotARecipient> {
         let text = written::visible(text);
         let Some(name) = text.strip_prefix(['@', '\u{fe6b}', '\u{ff20}']) else {
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn usernames_are_read_however_they_are_written() {
+    fn usernames_are_parsed_in_every_notation() {
         let longest = format!("@{}", "a".repeat(35));
         for (text, read) in [
             ("@bob", "@bob"),
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_whatsapp_takes_for_no_username_is_refused() {
+    fn invalid_usernames_are_refused() {
         for text in [
             "@ab",
             &format!("@{}", "a".repeat(36)),
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_jid_without_its_user_is_no_username() {
+    fn a_jid_without_its_user_is_not_a_username() {
         for text in [
             "@",
             "@s.whatsapp.net",

@@ -1,27 +1,27 @@
-//! Phone numbers as people write them, and as phones, keyboards and text processors do.
+//! Parses phone numbers in the notations of people, phones and text processors.
 
-/// The digits of E.164: the shortest and the longest number.
+/// The number of digits of a phone number (E.164).
 const LENGTH: std::ops::RangeInclusive<usize> = 7..=15;
 
-/// Why a text is no phone number.
+/// Why a text is not a phone number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotANumber {
     #[error("neither a WhatsApp JID nor a phone number with its country code")]
     Malformed,
-    /// A number as it is dialled within a country: which one is not known.
+    /// A national number: the country is not known.
     #[error("a phone number without its country code")]
     LeadingZero,
 }
 
-/// A phone number with its country code, reduced to its 7 to 15 digits.
+/// The 7 to 15 digits of a phone number with its country code.
 ///
-/// In front of it: nothing, `+`, `00`, `tel:`, `whatsapp:` or a `wa.me` link. Between its digits,
-/// which may be those of any script: spaces, dashes, dots and brackets of any kind, and whatever
-/// [`visible`] takes out. `(0)` behind the country code is dropped.
+/// Allowed before it: `+`, `00`, `tel:`, `whatsapp:`, a `wa.me` link. Allowed between its digits, which may be
+/// those of any script: spaces, dashes, dots, brackets, and characters that [`visible`] removes. `(0)` after
+/// the country code is dropped.
 ///
 /// # Errors
-/// [`NotANumber::LeadingZero`] for one that starts with a single 0; [`NotANumber::Malformed`] for other
-/// characters or another length.
+/// [`NotANumber::LeadingZero`] if it starts with a single 0; [`NotANumber::Malformed`] for other characters or
+/// another length.
 pub fn phone_digits(text: &str) -> Result<String, NotANumber> {
     let text = visible(text);
     let number = whole(without_scheme(&text).ok_or(NotANumber::Malformed)?);
@@ -56,8 +56,8 @@ pub fn phone_digits(text: &str) -> Result<String, NotANumber> {
     }
 }
 
-/// A number that a spreadsheet or a template took for a decimal one, `491701234567.0`, without what it
-/// added: dots between digits are read over, and it would become another number.
+/// Removes the `.0` that spreadsheets and templates append, as in `491701234567.0`: dots between digits are
+/// ignored, so that a zero would be added to the number.
 fn whole(number: &str) -> &str {
     match number.strip_suffix(".0") {
         Some(whole) if whole.bytes().all(|b| b.is_ascii_digit() || b == b'+') => whole,
@@ -65,7 +65,7 @@ fn whole(number: &str) -> &str {
     }
 }
 
-/// What follows `0)`, if that is how `rest` begins: the zero that is dialled within a country only.
+/// The text after `0)`, if `rest` begins so: the trunk prefix, which is dialled within a country only.
 fn trunk_zero(rest: &str) -> Option<&str> {
     let mut chars = rest.chars();
     let mut skip = |wanted: &dyn Fn(char) -> bool| {
@@ -84,11 +84,10 @@ fn trunk_zero(rest: &str) -> Option<&str> {
     Some(chars.as_str())
 }
 
-/// The number of a `tel:` or `whatsapp:` URI or a `wa.me` link, or the text itself.
+/// The number in a `tel:` or `whatsapp:` URI or a `wa.me` link; of other text, the text.
 fn without_scheme(text: &str) -> Option<&str> {
     if let Some(number) = strip_word(text, "tel:") {
-        // RFC 3966: parameters follow. An extension does not matter to WhatsApp; a number that is local to
-        // a context lacks its country code.
+        // RFC 3966: parameters follow. An extension is ignored; a local number lacks its country code.
         let mut parts = number.split(';');
         let number = parts.next().unwrap_or_default();
         let is_local = parts.any(|part| strip_word(part, "phone-context=").is_some());
@@ -106,20 +105,20 @@ fn without_scheme(text: &str) -> Option<&str> {
     }
 }
 
-/// What follows a word, in whatever case it is written.
+/// `strip_prefix`, ignoring ASCII case.
 fn strip_word<'a>(text: &'a str, word: &str) -> Option<&'a str> {
     let (front, rest) = text.split_at_checked(word.len())?;
     front.eq_ignore_ascii_case(word).then_some(rest)
 }
 
-/// The text without what cannot be seen, and without spaces around it.
+/// The text without invisible characters, trimmed.
 pub fn visible(text: &str) -> String {
     let seen: String = text.chars().filter(|c| !is_invisible(*c)).collect();
     seen.trim().to_owned()
 }
 
-/// What Unicode calls ignorable: marks of direction, joiners, hints where a line may break. Contacts
-/// copied from phones and from WhatsApp Web come with some of them.
+/// Unicode's ignorable characters: marks of direction, joiners, hints for line breaks. Contacts copied from
+/// phones and WhatsApp Web contain some.
 fn is_invisible(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
@@ -134,9 +133,9 @@ fn is_invisible(c: char) -> bool {
         | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// The digit, if it is one of a script that is in use.
+/// The ASCII form of a digit of any script in use.
 fn digit(c: char) -> Option<char> {
-    /// The zero of each; nine more follow it.
+    /// The zero of each script; nine digits follow.
     const ZEROS: [u32; 19] = [
         0x30,   // ASCII
         0x660,  // Arabic-Indic
@@ -175,7 +174,7 @@ fn is_closing(c: char) -> bool {
     matches!(c, ')' | ']' | '\u{ff09}' | '\u{ff3d}')
 }
 
-/// What stands between digits. Not what ends a line or separates a list: two numbers would become one.
+/// Separators of digits; not line ends and list separators, which would join two numbers.
 fn is_between(c: char) -> bool {
     let is_dash = matches!(
         c,
@@ -202,11 +201,10 @@ fn is_between(c: char) -> bool {
     is_dash || is_dot || is_closing(c) || (c.is_whitespace() && !ends_a_line)
 }
 
-/// The same subscriber's number in the other form that is in use: Brazil's mobile numbers with and
-/// without their ninth digit, Mexico's with and without the old 1, Argentina's with and without the 9.
-/// WhatsApp registers either, and only WhatsApp knows which.
+/// The other form of a subscriber's number: Brazil's mobile numbers with and without the ninth digit, Mexico's
+/// with and without the old 1, Argentina's with and without the 9. WhatsApp registers one of the two.
 pub fn other_form(number: &str) -> Option<String> {
-    /// Country code, digits before the one that comes and goes, that digit, digits behind it.
+    /// Country code, digits before the optional one, the optional digit, digits after it.
     const PLANS: [(&str, usize, char, usize); 3] =
         [("55", 2, '9', 8), ("52", 0, '1', 10), ("54", 0, '9', 10)];
     PLANS
@@ -229,7 +227,7 @@ mod tests {
     const NUMBER: &str = "491701234567";
 
     #[test]
-    fn numbers_are_read_however_they_are_written() {
+    fn numbers_are_parsed_in_every_notation() {
         for text in [
             "491701234567",
             "+49 (170) 123-4567",
@@ -268,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_national_number_is_told_what_is_missing() {
+    fn a_national_number_lacks_its_country_code() {
         for text in [
             "01701234567",
             "(0170) 1234567",
@@ -284,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_or_two_is_refused() {
+    fn other_text_and_two_numbers_are_refused() {
         for text in [
             "",
             "+",
@@ -313,10 +311,10 @@ mod tests {
         }
     }
 
-    /// Numbers, dressed up at random in whatever may stand around and between digits, are read as what
-    /// they were; and with anything else in it nothing is read.
+    /// Random numbers with random allowed characters around and between the digits; with any other character
+    /// they are refused.
     #[test]
-    fn however_a_number_is_dressed_up_it_stays_the_same() {
+    fn random_notations_of_a_number_parse_to_it() {
         const BETWEEN: &[&str] = &[
             " ", "\u{a0}", "\u{2009}", "\u{3000}", "\t", "-", "–", "‑", "−", ".", "·", "(", ")",
             "[", "]", "\u{200b}", "\u{200e}", "\u{202a}", "\u{202c}", "\u{2060}", "\u{2069}",
@@ -350,7 +348,7 @@ mod tests {
                     text.push_str(random.choice(BETWEEN).unwrap_or(&" "));
                 }
             }
-            // A bracket, a zero and a bracket are no part of the number.
+            // `(0)` is not part of the number.
             let zero_in_brackets = "([".chars().any(|open| text.contains(open));
             let read = phone_digits(&text);
             if !zero_in_brackets || !number.contains('0') {
@@ -365,7 +363,7 @@ mod tests {
             }
             text.push_str(random.choice(WRONG).unwrap_or(&"a"));
             text.push('1');
-            // What follows a number in these is not of the number.
+            // In these notations text may follow the number.
             let ends_before = text.contains("wa.me/") || text.starts_with("tel:");
             if !ends_before {
                 assert!(phone_digits(&text).is_err(), "{text:?}");
@@ -374,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_with_two_forms_have_them_both_ways() {
+    fn the_other_form_is_found_in_both_directions() {
         for (one, other) in [
             ("5511987654321", "551187654321"),
             ("5215512345678", "525512345678"),

@@ -59,7 +59,7 @@ pub enum MediaKind {
 
 /// What a caller wants a file to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wish {
+pub struct MediaRequest {
     pub kind: MediaKind,
     /// Audio as a voice note.
     pub ptt: bool,
@@ -117,7 +117,7 @@ pub enum MediaError {
 /// Says what a file is, and makes of it what WhatsApp takes, in steps.
 #[derive(Debug)]
 pub struct Work {
-    wish: Wish,
+    request: MediaRequest,
     spool: Spool,
     state: State,
 }
@@ -130,9 +130,9 @@ enum State {
 }
 
 impl Work {
-    pub fn new(wish: Wish, file: Spooled, spool: Spool) -> Work {
+    pub fn new(request: MediaRequest, file: Spooled, spool: Spool) -> Work {
         Work {
-            wish,
+            request,
             spool,
             state: State::New(file),
         }
@@ -140,7 +140,7 @@ impl Work {
 
     /// Whether it may take many steps: sound is decoded from end to end.
     pub fn is_long(&self) -> bool {
-        self.wish.kind == MediaKind::Audio
+        self.request.kind == MediaKind::Audio
     }
 
     /// Works on for about `time`, and with what is not long to the end. `None`: there is more to do. Blocks.
@@ -158,10 +158,10 @@ impl Work {
             State::New(file) if self.is_long() => {
                 let mut source = File::open(file.path())?;
                 let (content, start) = Content::of(&mut source)?;
-                let ptt = self.wish.ptt;
+                let ptt = self.request.ptt;
                 audio::begin(ptt, content, start, source, file, &self.spool)?
             }
-            State::New(file) => return prepare(&self.wish, file).map(Some),
+            State::New(file) => return prepare(&self.request, file).map(Some),
             State::Sound(work) => audio::Progress::More(work),
             State::Over => return Err(MediaError::Broken("it cannot be decoded".to_owned())),
         };
@@ -185,15 +185,15 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, MediaError>) -> Result<T, MediaEr
 }
 
 /// What is not sound.
-fn prepare(wish: &Wish, file: Spooled) -> Result<Prepared, MediaError> {
+fn prepare(request: &MediaRequest, file: Spooled) -> Result<Prepared, MediaError> {
     let mut source = File::open(file.path())?;
     let (content, _) = Content::of(&mut source)?;
-    match wish.kind {
+    match request.kind {
         MediaKind::Image => image(content, source, file),
         MediaKind::Video => video(content, source, file),
         MediaKind::Sticker => sticker(content, source, file),
         MediaKind::Audio | MediaKind::Document => {
-            let mimetype = document::mimetype(&mut source, content, wish)?;
+            let mimetype = document::mimetype(&mut source, content, request)?;
             Prepared::plain(file, &mimetype)
         }
     }

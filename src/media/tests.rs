@@ -26,14 +26,14 @@ impl Place {
     }
 
     fn prepare(&self, kind: MediaKind, ptt: bool, bytes: &[u8]) -> Result<Prepared, MediaError> {
-        let wish = Wish {
+        let request = MediaRequest {
             kind,
             ptt,
             mimetype: None,
             came_with: None,
             file_name: None,
         };
-        let mut work = Work::new(wish, self.file(bytes), self.spool.clone());
+        let mut work = Work::new(request, self.file(bytes), self.spool.clone());
         // Without the guard, so that a panic is seen.
         loop {
             if let Some(prepared) = work.step_unguarded(Duration::from_millis(10))? {

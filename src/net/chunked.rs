@@ -1,15 +1,15 @@
-//! The chunked transfer coding (RFC 9112, 7.1), decoded. Pure.
+//! Decodes the chunked transfer coding (RFC 9112, 7.1). Pure.
 
 use std::io;
 
-/// The longest line of a chunk's size with its extensions, and of all trailers together, in bytes.
+/// The longest chunk-size line with extensions, and the longest trailers as a whole, in bytes.
 const MAX_LINE: usize = 4 * 1024;
 
-/// How far a chunked body has been read.
+/// The state of decoding one body.
 #[derive(Debug, Default)]
 pub struct Chunked {
     at: At,
-    /// Bytes of the current line so far; of all lines, within the trailers.
+    /// Bytes of the current line, or of all trailers, so far.
     line: usize,
 }
 
@@ -29,7 +29,7 @@ enum At {
     },
     /// At the line end behind a chunk's data.
     DataEnd,
-    /// In the trailers, which are read over. `empty`: nothing on this line yet.
+    /// In the trailers, which are ignored. `empty`: the line has no byte yet.
     Trailers {
         empty: bool,
     },
@@ -56,10 +56,10 @@ pub struct Step {
 }
 
 impl Chunked {
-    /// Decodes from `input` to `out`, until one is used up or the body ends.
+    /// Decodes from `input` to `out`, until either is exhausted or the body ends.
     ///
     /// # Errors
-    /// `InvalidData` if this is not the chunked coding.
+    /// `InvalidData` for malformed input.
     pub fn decode(&mut self, input: &[u8], out: &mut [u8]) -> io::Result<Step> {
         let (mut used, mut written) = (0, 0);
         while used < input.len() {
@@ -102,7 +102,7 @@ impl Chunked {
         })
     }
 
-    /// Where a byte outside of the data leads; `None` is the end of the body.
+    /// The state after a byte of framing; `None` at the end of the body.
     fn framing(&mut self, byte: u8) -> io::Result<Option<At>> {
         Ok(Some(match (self.at, byte) {
             (At::Size { digits: true, size } | At::Extension { size }, b'\n') => {
@@ -147,7 +147,7 @@ fn malformed() -> io::Error {
 mod tests {
     use super::*;
 
-    /// Decodes `input` in pieces; the body, and what is left behind it.
+    /// Decodes `input` in pieces; returns the body and the number of bytes behind it.
     fn decode(input: &[u8], piece: usize) -> io::Result<(Vec<u8>, usize)> {
         let mut chunked = Chunked::default();
         let (mut body, mut at) = (Vec::new(), 0);
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn every_cut_reads_the_same() {
+    fn pieces_of_any_size_decode_to_the_same() {
         let input =
             b"5;name=\"x\"\r\nhello\r\n00B \r\n wide world\r\n0\r\nA: b\r\nC: d\r\n\r\nGET /";
         for piece in 1..input.len() {
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused() {
+    fn malformed_input_is_refused() {
         for input in [
             "\r\n0\r\n\r\n",
             "x\r\n",

@@ -1,4 +1,4 @@
-//! Connections: a name becomes addresses, an address a TCP stream, and that a TLS stream.
+//! Resolves a host's name, connects to one of its addresses, and starts TLS.
 
 use std::fmt;
 use std::io;
@@ -8,13 +8,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use futures_lite::{AsyncRead, AsyncWrite, future};
+use futures_lite::{AsyncRead, AsyncWrite};
 use futures_rustls::TlsConnector;
 use futures_rustls::client::TlsStream;
 use futures_rustls::pki_types::ServerName;
 use futures_rustls::rustls::ClientConfig;
 use http_types::Url;
-use smol::Timer;
 use smol::net::TcpStream;
 
 use super::reach::Reach;
@@ -22,8 +21,8 @@ use super::tls;
 use crate::clock;
 use crate::sync::within;
 
-/// Each address gets at least this long where there is time left, so that one that swallows packets
-/// (a broken IPv6 route, most often) does not use up the time of all.
+/// The shortest time that each address gets: one that drops packets (often a broken IPv6 route) must not
+/// use up the time of the others.
 const MIN_PER_ADDRESS: Duration = Duration::from_secs(2);
 
 /// Where to connect to.
@@ -71,13 +70,13 @@ pub enum DialError {
     Resolve { target: Target, source: io::Error },
     #[error("{target}: the name has no address")]
     NoAddress { target: Target },
-    /// All addresses that were left are out of [`Reach`]; this is about the last one.
+    /// No address could be tried because of [`Reach`]; this is the last one.
     #[error(
         "{target}: {address} is this machine's own, link-local or reserved, which keys of one account do \
          not reach (auth.local_urls)"
     )]
     OutOfReach { target: Target, address: IpAddr },
-    /// No address could be reached; this is about the last one.
+    /// No connection to any address; this is the last one's error.
     #[error("{target}: cannot connect to {address}: {source}")]
     Connect {
         target: Target,
@@ -90,7 +89,7 @@ pub enum DialError {
     Tls {
         target: Target,
         words: String,
-        /// Whether the clock may be to blame.
+        /// A wrong clock may be the cause.
         clock: bool,
     },
     #[error("{target}: no connection within {after:?}")]
@@ -105,28 +104,28 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// What comes next is acknowledged at once, not up to 40 ms later. Peers that write an answer in
-    /// two pieces, as many small servers do, wait with the second one for that.
+    /// Sets TCP_QUICKACK: the next segment is acknowledged at once instead of after up to 40 ms. Small
+    /// servers often write an answer in two pieces, and the second waits for the first one's ACK.
     pub fn acknowledge_at_once(&self) {
         let tcp = match self {
             Stream::Plain(stream) => stream,
             Stream::Tls(stream) => stream.get_ref().0,
         };
         #[cfg(any(target_os = "linux", target_os = "android"))]
-        // It is a hint: without it all works, only later.
+        // A hint: an error only costs time.
         let _ = rustix::net::sockopt::set_tcp_quickack(tcp, true);
         #[cfg(not(any(target_os = "linux", target_os = "android")))]
         let _ = tcp;
     }
 }
 
-/// Connects, within `timeout` for all of it, to an address within `reach`: that is looked at here, after
-/// the name is resolved, so that a name which changes its address between two look-ups gains nothing.
+/// Connects to an address that `reach` allows; `timeout` covers resolution, TCP and TLS. The resolved
+/// address is checked, not the name: a name whose address changes between two look-ups gains nothing.
 ///
-/// There is no TCP keep-alive: WhatsApp's sessions ping by themselves, and requests have a timeout.
+/// There is no TCP keep-alive: WhatsApp's sessions send pings, and requests have a timeout.
 ///
 /// # Errors
-/// [`DialError`], which names the target and what to look at.
+/// [`DialError`], which names the target and the cause.
 pub async fn connect(
     target: &Target,
     tls: &Arc<ClientConfig>,
@@ -134,44 +133,47 @@ pub async fn connect(
     timeout: Duration,
 ) -> Result<Stream, DialError> {
     let deadline = Instant::now() + timeout;
-    future::or(
-        async {
-            let stream = connect_tcp(target, reach, deadline).await?;
-            if !target.tls {
-                return Ok(Stream::Plain(stream));
-            }
-            let name =
-                ServerName::try_from(target.host.clone()).map_err(|_| DialError::BadName {
-                    target: target.clone(),
-                })?;
-            match TlsConnector::from(tls.clone()).connect(name, stream).await {
-                Ok(stream) => Ok(Stream::Tls(Box::new(stream))),
-                Err(error) => {
-                    let now = clock::now();
-                    let blamed = tls::blames_clock(&error, now);
-                    if blamed {
-                        clock::doubt();
-                    }
-                    Err(DialError::Tls {
-                        target: target.clone(),
-                        words: tls::explain(&error, now),
-                        clock: blamed,
-                    })
-                }
-            }
-        },
-        async {
-            Timer::at(deadline).await;
-            Err(DialError::Timeout {
-                target: target.clone(),
-                after: timeout,
-            })
-        },
-    )
-    .await
+    let connected = within(timeout, async {
+        let stream = connect_tcp(target, reach, deadline).await?;
+        match target.tls {
+            true => start_tls(target, tls, stream).await,
+            false => Ok(Stream::Plain(stream)),
+        }
+    });
+    connected.await.unwrap_or_else(|| {
+        Err(DialError::Timeout {
+            target: target.clone(),
+            after: timeout,
+        })
+    })
 }
 
-/// Tries the addresses in the resolver's order, one after the other.
+async fn start_tls(
+    target: &Target,
+    tls: &Arc<ClientConfig>,
+    stream: TcpStream,
+) -> Result<Stream, DialError> {
+    let name = ServerName::try_from(target.host.clone()).map_err(|_| DialError::BadName {
+        target: target.clone(),
+    })?;
+    match TlsConnector::from(tls.clone()).connect(name, stream).await {
+        Ok(stream) => Ok(Stream::Tls(Box::new(stream))),
+        Err(error) => {
+            let now = clock::now();
+            let clock = tls::blames_clock(&error, now);
+            if clock {
+                clock::doubt();
+            }
+            Err(DialError::Tls {
+                target: target.clone(),
+                words: tls::explain(&error, now),
+                clock,
+            })
+        }
+    }
+}
+
+/// Tries the addresses one after the other, in the resolver's order.
 async fn connect_tcp(
     target: &Target,
     reach: Reach,
@@ -196,7 +198,7 @@ async fn connect_tcp(
             continue;
         }
         let left = deadline.saturating_duration_since(Instant::now());
-        // Fits: nobody's name has four billion addresses.
+        // Fits: a resolver's answer has fewer than 2^32 addresses.
         let share = left / (addresses.len() - index) as u32;
         let share = share.max(MIN_PER_ADDRESS);
         let attempt = within(share, TcpStream::connect(address)).await;
@@ -258,20 +260,21 @@ impl AsyncWrite for Stream {
     }
 }
 
-/// The addresses of this machine that others on its networks know, as far as the system tells: those from
-/// which it would send. Nothing is sent, and nothing waits. With `v6` also that of IPv6.
+/// This machine's address on its network, as the source address of its default route; with `v6` also
+/// that of IPv6. Sends nothing and does not block.
 pub fn own_addresses(v6: bool) -> Vec<IpAddr> {
-    // Of documentation (RFC 5737, RFC 3849): the route to them is that to the world.
-    let mut ways = vec![("0.0.0.0:0", "192.0.2.1:9")];
+    // Addresses for documentation (RFC 5737, RFC 3849): the default route leads to them.
+    let mut routes = vec![("0.0.0.0:0", "192.0.2.1:9")];
     if v6 {
-        ways.push(("[::]:0", "[2001:db8::1]:9"));
+        routes.push(("[::]:0", "[2001:db8::1]:9"));
     }
     let address = |(own, other): (&str, &str)| {
         let socket = std::net::UdpSocket::bind(own).ok()?;
         socket.connect(other).ok()?;
         Some(socket.local_addr().ok()?.ip())
     };
-    ways.into_iter()
+    routes
+        .into_iter()
         .filter_map(address)
         .filter(|ip| !ip.is_loopback() && !ip.is_unspecified())
         .collect()

@@ -1,10 +1,10 @@
-//! Answers that come packed: gzip (RFC 1952) and deflate (RFC 1950, or RFC 1951 as some servers read that word).
+//! `Content-Encoding`: gzip (RFC 1952) and deflate (RFC 1950; some servers send RFC 1951).
 
 use std::io::{self, Write as _};
 
 use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 
-/// How a body is packed.
+/// How a body is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Coding {
     Gzip,
@@ -12,10 +12,10 @@ pub enum Coding {
 }
 
 impl Coding {
-    /// Reads the header `Content-Encoding`, in lower case; `None` for what is not packed.
+    /// The coding in a `Content-Encoding` (lower case); `None` if there is none.
     ///
     /// # Errors
-    /// For what is not known here.
+    /// For unknown codings and combinations.
     pub fn of(header: &str, mimetype: Option<&str>) -> Result<Option<Coding>, ()> {
         let mut codings = header
             .split(',')
@@ -23,7 +23,7 @@ impl Coding {
             .filter(|coding| !matches!(*coding, "" | "identity" | "none"));
         match (codings.next(), codings.next()) {
             (None, _) => Ok(None),
-            // Servers say so of files that are packed, and packed they are wanted.
+            // Servers label `.gz` files this way; such a file is wanted as it is.
             (Some("gzip" | "x-gzip"), None) if mimetype.is_some_and(is_packed) => Ok(None),
             (Some("gzip" | "x-gzip"), None) => Ok(Some(Coding::Gzip)),
             (Some("deflate"), None) => Ok(Some(Coding::Deflate)),
@@ -32,7 +32,7 @@ impl Coding {
     }
 }
 
-/// Whether that is the type of files that gzip makes.
+/// Whether files of that type are gzip files.
 fn is_packed(mimetype: &str) -> bool {
     let essence = mimetype.split(';').next().unwrap_or_default().trim();
     [
@@ -47,17 +47,17 @@ fn is_packed(mimetype: &str) -> bool {
     .any(|packed| essence.eq_ignore_ascii_case(packed))
 }
 
-/// Unpacks a body piece by piece.
+/// Decompresses a body piece by piece.
 pub enum Inflater {
     Gzip(MultiGzDecoder<Vec<u8>>),
     Zlib(ZlibDecoder<Vec<u8>>),
     Deflate(DeflateDecoder<Vec<u8>>),
-    /// Which of the two "deflate" is shows in its first two bytes.
+    /// The first two bytes of "deflate" tell RFC 1950 from RFC 1951.
     Unknown(Vec<u8>),
 }
 
 impl Inflater {
-    /// How much is to be unpacked at once, in bytes: 256 become at most some 264,000.
+    /// The largest input of [`Inflater::push`] in bytes; 256 become at most some 264,000.
     pub const PIECE: usize = 256;
 
     pub fn new(coding: Coding) -> Inflater {
@@ -67,10 +67,10 @@ impl Inflater {
         }
     }
 
-    /// Unpacks `packed`, which should not be longer than [`Inflater::PIECE`].
+    /// Decompresses `packed`, at most [`Inflater::PIECE`] bytes.
     ///
     /// # Errors
-    /// If it is not packed so.
+    /// If the data is malformed.
     pub fn push(&mut self, packed: &[u8]) -> io::Result<Vec<u8>> {
         if let Inflater::Unknown(first) = self {
             first.extend_from_slice(packed);
@@ -108,10 +108,10 @@ impl Inflater {
         Ok(std::mem::take(out))
     }
 
-    /// What is left.
+    /// The last decompressed bytes.
     ///
     /// # Errors
-    /// If the end is missing.
+    /// If the data is incomplete.
     pub fn finish(self) -> io::Result<Vec<u8>> {
         match self {
             Inflater::Gzip(decoder) => decoder.finish(),
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_comes_out_as_it_went_in() {
+    fn compressed_bodies_are_decompressed() {
         let content = b"a text, and a text again".repeat(1_000);
         let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
         gzip.write_all(&content).unwrap();
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_piece_of_a_bomb_is_small() {
+    fn one_piece_of_a_bomb_stays_small() {
         let mut bomb = GzEncoder::new(Vec::new(), Compression::best());
         let zeros = vec![0; 1 << 20];
         for _ in 0..20 {

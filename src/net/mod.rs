@@ -1,6 +1,6 @@
-//! The way out: TLS, TCP, HTTP requests and the WebSocket, all on smol and rustls.
+//! Outgoing connections: TCP, TLS, HTTP requests and the WebSocket, on smol and rustls.
 //!
-//! Nothing here knows WhatsApp. Certificates are always checked: there is no way around it.
+//! Nothing here depends on WhatsApp. Every TLS connection checks the server's certificate.
 
 pub mod chunked;
 pub mod dial;

@@ -1,20 +1,20 @@
-//! How far a connection may go: a request with a key of one account must not speak, from this machine, to
-//! what listens on it.
+//! Which addresses a connection may go to: a request with a key of one account must not reach services
+//! on this machine through the server (SSRF).
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
-/// How far connections may go.
+/// Which addresses connections may go to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reach {
     Everywhere,
-    /// To other hosts, those of the own network as well: not to this machine under any of its addresses,
-    /// and not to addresses that are link-local, of no single host, or of a cloud's metadata service.
+    /// Other hosts, also on the local network. Not: any address of this machine, link-local, multicast
+    /// and reserved addresses, the metadata services of clouds.
     OtherHosts,
 }
 
 impl Reach {
-    /// Whether a connection may go to `address`. Looks at the addresses that this machine has now.
+    /// Whether a connection may go to `address`, by the addresses that this machine has now.
     pub fn allows(self, address: IpAddr) -> bool {
         match self {
             Reach::Everywhere => true,
@@ -23,8 +23,8 @@ impl Reach {
     }
 }
 
-/// Where clouds have services for the machine that asks, besides link-local addresses: Alibaba, Tailscale's
-/// own, Azure; AWS, Google, Oracle, Scaleway.
+/// Metadata services of clouds outside of the link-local range: Alibaba, Tailscale, Azure; AWS, Google,
+/// Oracle, Scaleway.
 const SERVICES_V4: &[Ipv4Addr] = &[
     Ipv4Addr::new(100, 100, 100, 200),
     Ipv4Addr::new(100, 100, 100, 100),
@@ -37,7 +37,7 @@ const SERVICES_V6: &[Ipv6Addr] = &[
     Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42),
 ];
 
-/// The address, and the IPv4 addresses that an IPv6 one stands for. Pure.
+/// The address, and the IPv4 addresses embedded in an IPv6 one. Pure.
 fn spellings(address: IpAddr) -> impl Iterator<Item = IpAddr> {
     let embedded = match address {
         IpAddr::V4(_) => [None; 2],
@@ -56,7 +56,7 @@ fn embedded(address: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
         | [0x64, 0xff9b, 0, 0, 0, 0, a, b] => [Some(v4(a, b)), None],
         // 6to4.
         [0x2002, a, b, ..] => [Some(v4(a, b)), None],
-        // Teredo: its server, and the client, whose bits are turned.
+        // Teredo: its server, and the client with inverted bits.
         [0x2001, 0, a, b, _, _, c, d] => [Some(v4(a, b)), Some(v4(!c, !d))],
         // ISATAP.
         [_, _, _, _, 0 | 0x200, 0x5efe, a, b] => [Some(v4(a, b)), None],
@@ -64,12 +64,12 @@ fn embedded(address: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
     }
 }
 
-/// Whether an address is never that of another host which one may mean. Pure.
+/// Whether an address can never be that of a single other host. Pure.
 fn is_never_another(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
             let [a, b, c, _] = v4.octets();
-            // "This network", multicast and what is reserved, the broadcast among it.
+            // "This network"; multicast, reserved, broadcast.
             a == 0
                 || a >= 224
                 || v4.is_loopback()
@@ -83,15 +83,14 @@ fn is_never_another(address: IpAddr) -> bool {
                 || v6.is_loopback()
                 || v6.is_multicast()
                 || first & 0xffc0 == 0xfe80
-                // A NAT64 of the own network (RFC 8215): where it keeps the IPv4 address only it knows.
+                // A local NAT64 (RFC 8215): only it knows where its addresses embed IPv4.
                 || v6.segments()[..3] == [0x64, 0xff9b, 1]
                 || SERVICES_V6.contains(&v6)
         }
     }
 }
 
-/// Whether this machine has that address: then, and only then, a socket can be bound to it. What cannot be
-/// found out counts as its own.
+/// Whether this machine has that address: only then can a socket be bound to it. Errors count as yes.
 fn is_own(address: IpAddr) -> bool {
     let binds = |address: IpAddr| match UdpSocket::bind((address, 0)) {
         Ok(_) => true,
@@ -100,16 +99,17 @@ fn is_own(address: IpAddr) -> bool {
     if !binds(address) {
         return false;
     }
-    // An address that is kept for documentation is no machine's. Where it can be bound, all can
-    // (`ip_nonlocal_bind`), and the way there tells: to itself it begins at its end.
+    // No machine has an address for documentation. Where one can be bound, every address can
+    // (`ip_nonlocal_bind`); then the route decides: to itself, source and destination are the same.
     let example: IpAddr = match address {
         IpAddr::V4(_) => Ipv4Addr::new(192, 0, 2, 1).into(),
         IpAddr::V6(_) => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(),
     };
-    !binds(example) || begins_at_its_end(address).unwrap_or(true)
+    !binds(example) || is_own_source(address).unwrap_or(true)
 }
 
-fn begins_at_its_end(address: IpAddr) -> io::Result<bool> {
+/// Whether packets to `address` would have it as their source.
+fn is_own_source(address: IpAddr) -> io::Result<bool> {
     let any: IpAddr = match address {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
@@ -118,7 +118,7 @@ fn begins_at_its_end(address: IpAddr) -> io::Result<bool> {
     // Sends nothing.
     match socket.connect((address, 9)) {
         Ok(()) => Ok(socket.local_addr()?.ip() == address),
-        // No way leads there.
+        // No route.
         Err(_) => Ok(false),
     }
 }
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_and_its_link_are_out_of_reach_however_they_are_written() {
+    fn this_machine_and_its_link_are_refused_in_every_notation() {
         for address in [
             "0.0.0.0",
             "0.1.2.3",
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn other_hosts_are_within_reach_those_of_the_own_network_too() {
+    fn other_hosts_are_allowed_also_on_the_local_network() {
         for address in [
             "1.1.1.1",
             "192.0.2.7",
@@ -198,13 +198,13 @@ mod tests {
         assert!(is_own(IpAddr::from([127, 0, 0, 1])));
         assert!(is_own(IpAddr::from([127, 1, 2, 3])));
         assert!(!is_own(IpAddr::from([192, 0, 2, 1])));
-        assert!(begins_at_its_end(IpAddr::from([127, 0, 0, 1])).unwrap());
-        // That from which it would speak to others, where there are others.
+        assert!(is_own_source(IpAddr::from([127, 0, 0, 1])).unwrap());
+        // The source address of the default route, where there is one.
         let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
         if socket.connect("192.0.2.1:9").is_ok() {
             let own = socket.local_addr().unwrap().ip();
             assert!(is_own(own) && !Reach::OtherHosts.allows(own), "{own}");
-            assert!(begins_at_its_end(own).unwrap());
+            assert!(is_own_source(own).unwrap());
         }
     }
 }

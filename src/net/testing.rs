@@ -1,4 +1,4 @@
-//! Servers on loopback for the tests of this folder and of the transport.
+//! Servers on loopback for the tests of `net` and of the WhatsApp transport.
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -1,7 +1,4 @@
-//! A WebSocket client that carries binary messages.
-//!
-//! Sized for a hundred of them in one small process: what it holds on to while idle is a few
-//! kilobytes each, beside the TLS session.
+//! A WebSocket client for binary messages. An idle one holds a few kB beside its TLS session.
 
 use std::fmt;
 use std::io;
@@ -19,7 +16,6 @@ use bytes::Bytes;
 use futures_lite::{StreamExt, future};
 use futures_rustls::rustls::ClientConfig;
 use http_types::Url;
-use smol::Timer;
 use smol::lock::Mutex;
 
 use super::dial::{self, DialError, Stream, Target};
@@ -27,14 +23,14 @@ use super::reach::Reach;
 use crate::runtime::Shutdown;
 use crate::sync::within;
 
-/// The largest message taken in, and sent: WhatsApp's own frames have a length of 24 bits, and one
-/// message is one frame.
+/// The largest message, in both directions: one message is one of WhatsApp's frames, whose length has
+/// 24 bits.
 pub const MAX_MESSAGE: usize = (1 << 24) + 3;
 
-/// Bytes asked for at once. Allocated for each connection; a longer message grows it for its time.
+/// Bytes per read. Allocated for each connection; grows while a longer message comes in.
 const READ_BUFFER: usize = 4 << 10;
 
-/// How long a goodbye may take.
+/// How long sending the close frame may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why there is no WebSocket.
@@ -55,7 +51,7 @@ pub enum WsError {
     Closed,
     #[error("sending failed: {0}")]
     Send(Box<Error>),
-    /// The connection counts as lost.
+    /// The connection is treated as lost.
     #[error("the connection took nothing for {after:?}")]
     Stuck { after: Duration },
 }
@@ -63,13 +59,13 @@ pub enum WsError {
 /// Why a WebSocket ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Closed {
-    /// The server said goodbye.
+    /// The server sent a close frame.
     Server { code: Option<u16>, reason: String },
-    /// The connection ended without a goodbye.
+    /// The connection ended without a close frame.
     Ended,
     /// The connection broke, or the server broke the protocol.
     Failed(String),
-    /// This side wanted it so, or could not write any more.
+    /// This side closed it, or could not write.
     Here,
 }
 
@@ -87,25 +83,24 @@ impl fmt::Display for Closed {
     }
 }
 
-/// The half that sends. When it is dropped, [`Receiver::next`] ends, and with it the connection.
+/// The sending half. Dropping it ends [`Receiver::next`], and so the connection.
 pub struct Sender {
     half: Mutex<Option<WebSocketSender<Stream>>>,
     stop: Shutdown,
     timeout: Duration,
 }
 
-/// The half that receives. It has to be polled for pings to be answered.
+/// The receiving half. Pings are answered only while it is polled.
 pub struct Receiver {
     half: WebSocketReceiver<Stream>,
     stop: Shutdown,
 }
 
-/// Opens the WebSocket at `url`, a wss address, as a page of `origin` would.
-///
-/// `timeout` is for all of it, and later for each message that is sent.
+/// Opens the WebSocket at `url` (wss), with `origin` as its `Origin`. `timeout` is for connecting as a
+/// whole, and later for each message sent.
 ///
 /// # Errors
-/// [`WsError`], which says what to look at.
+/// [`WsError`], which names the cause.
 pub async fn connect(
     url: &Url,
     origin: &'static str,
@@ -125,9 +120,9 @@ pub async fn connect(
         .insert(ORIGIN, HeaderValue::from_static(origin));
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
-        // Messages go out at once; there is nothing to gather.
+        // Each message is written at once.
         .write_buffer_size(0)
-        // One message, what is left of the one before, and a pong.
+        // One message, the rest of the one before, and a pong.
         .max_write_buffer_size(2 * MAX_MESSAGE)
         .max_message_size(Some(MAX_MESSAGE))
         .max_frame_size(Some(MAX_MESSAGE));
@@ -141,11 +136,9 @@ pub async fn connect(
                 error => WsError::Handshake(Box::new(error)),
             })
     };
-    let (socket, _) = future::or(handshake, async {
-        Timer::at(deadline).await;
-        Err(WsError::Timeout { after: timeout })
-    })
-    .await?;
+    let left = deadline.saturating_duration_since(Instant::now());
+    let opened = within(left, handshake).await;
+    let (socket, _) = opened.unwrap_or(Err(WsError::Timeout { after: timeout }))?;
     let (sender, receiver) = socket.split();
     let stop = Shutdown::new();
     Ok((
@@ -162,7 +155,7 @@ pub async fn connect(
 }
 
 impl Sender {
-    /// Sends one binary message; returns when the socket has taken all of it.
+    /// Sends one binary message; returns when all of it is in the socket's buffer.
     ///
     /// # Errors
     /// After any error the connection is closed.
@@ -187,19 +180,19 @@ impl Sender {
         result
     }
 
-    /// Says goodbye and closes the connection. Harmless when it is closed already.
+    /// Sends a close frame and closes the connection; no-op on a closed one.
     pub async fn close(&self) {
-        let goodbye = async {
+        let farewell = async {
             if let Some(mut socket) = self.half.lock().await.take() {
                 let frame = CloseFrame {
                     code: CloseCode::Normal,
                     reason: "".into(),
                 };
-                // A peer that has closed already gets no close frame.
+                // Fails if the peer has closed.
                 let _ = socket.close(Some(frame)).await;
             }
         };
-        within(CLOSE_TIMEOUT, goodbye).await;
+        within(CLOSE_TIMEOUT, farewell).await;
         self.stop.trigger();
     }
 }
@@ -214,7 +207,7 @@ impl Receiver {
     /// The next binary message.
     ///
     /// # Errors
-    /// Why there are no more; then the connection is closed as soon as both halves are dropped.
+    /// Why there are no more. The connection closes when both halves are dropped.
     pub async fn next(&mut self) -> Result<Bytes, Closed> {
         let stop = self.stop.clone();
         loop {
@@ -222,7 +215,7 @@ impl Receiver {
             match next.ok_or(Closed::Here)? {
                 Some(Ok(Message::Binary(bytes))) => return Ok(bytes),
                 Some(Ok(Message::Close(frame))) => {
-                    // tungstenite has the answer ready, and writes it when it is polled again.
+                    // Lets tungstenite write its answer to the close frame.
                     future::poll_once(self.half.next()).await;
                     return Err(match frame {
                         Some(frame) => Closed::Server {
@@ -235,12 +228,12 @@ impl Receiver {
                         },
                     });
                 }
-                // Pings are answered by tungstenite; WhatsApp sends no texts.
+                // tungstenite answers pings; WhatsApp sends no text frames.
                 Some(Ok(_)) => {}
                 None | Some(Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => {
                     return Err(Closed::Ended);
                 }
-                // TLS without its own goodbye: nothing is lost, for messages have lengths.
+                // TLS without close_notify: messages have lengths, so nothing is cut off unnoticed.
                 Some(Err(Error::Io(error))) if error.kind() == io::ErrorKind::UnexpectedEof => {
                     return Err(Closed::Ended);
                 }

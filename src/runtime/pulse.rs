@@ -1,6 +1,6 @@
-//! How long the steps on the event thread take: everything there waits for the longest of them.
+//! A histogram of the steps (polls of tasks) on the event thread: a long step delays every other task.
 //!
-//! Each step of each task is timed, always: two looks at the clock and one addition.
+//! Every step is timed; that costs two reads of the clock and an addition.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -11,31 +11,31 @@ use std::time::{Duration, Instant};
 use crate::clock::{self, Millis};
 use crate::sync::locked;
 
-/// A step that takes longer is said in the log, and is the last [`Stall`].
+/// A longer step is logged, and becomes the last [`Stall`].
 pub const STALL: Duration = Duration::from_secs(1);
 
-/// Four for each doubling of the length, from 1 µs to some 9 h.
+/// Four buckets for each doubling of the length, from 1 µs to some 9 h.
 const BUCKETS: usize = 4 * 34;
 
-/// A step that kept everybody waiting.
+/// A step longer than [`STALL`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stall {
-    /// When it ended.
+    /// The end of the step.
     pub at: Millis,
     /// The same, by [`clock::ticks`].
     pub ticks: Millis,
     pub length: Duration,
 }
 
-/// A record of the steps since the start. One thread writes, any reads.
+/// The steps since the start. The event thread writes, any thread reads.
 pub struct Pulse {
-    /// Steps, by their length.
+    /// The number of steps in each bucket.
     counts: [AtomicU64; BUCKETS],
     longest_us: AtomicU64,
     stall: Mutex<Option<Stall>>,
 }
 
-/// The lengths of the steps since the start. The quantiles are rounded up, by a quarter at most.
+/// A summary of the steps since the start. Quantiles are rounded up, by at most a quarter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Beat {
     pub steps: u64,
@@ -43,7 +43,6 @@ pub struct Beat {
     pub p99: Duration,
     pub p999: Duration,
     pub longest: Duration,
-    /// The last step that was longer than [`STALL`].
     pub stall: Option<Stall>,
 }
 
@@ -58,8 +57,8 @@ impl Default for Pulse {
 }
 
 impl Pulse {
-    /// Polls `step` and counts the poll that completes it: an executor's tick, which runs one step
-    /// of one task and is complete then. One that found nothing to do is no step.
+    /// Awaits `step`, an executor's tick, and times its completing poll, which runs one step of one task.
+    /// Polls that find no runnable task are not counted.
     pub async fn count<F: Future>(&self, step: F) -> F::Output {
         let mut step = pin!(step);
         poll_fn(|cx| {
@@ -98,7 +97,10 @@ impl Pulse {
         }
         self.longest_us.fetch_max(micros, Ordering::Relaxed);
         if length > STALL {
-            log::warn!("everything had to wait for {} ms", length.as_millis());
+            log::warn!(
+                "a step blocked the event thread for {} ms",
+                length.as_millis()
+            );
             let mut stall = locked(&self.stall);
             *stall = Some(Stall {
                 at: clock::now(),
@@ -109,7 +111,7 @@ impl Pulse {
     }
 }
 
-/// Where a length is counted: exact below 4 µs, then a quarter of its doubling.
+/// The bucket of a length: exact below 4 µs, then a quarter of its doubling.
 fn bucket(micros: u64) -> usize {
     let Some(doublings) = micros.checked_ilog2().filter(|log| *log >= 2) else {
         return micros as usize;
@@ -119,7 +121,7 @@ fn bucket(micros: u64) -> usize {
     at.min(BUCKETS - 1)
 }
 
-/// The first length above what is counted at `at`, in µs.
+/// The upper bound of a bucket, exclusive, in µs.
 fn above(at: usize) -> u64 {
     match at {
         0..4 => at as u64 + 1,
@@ -127,7 +129,7 @@ fn above(at: usize) -> u64 {
     }
 }
 
-/// A length that `thousandths` of the steps do not exceed, in µs; 0 without any steps.
+/// The quantile `thousandths` of the steps, in µs; 0 without any steps.
 fn quantile(counts: &[u64], thousandths: u64) -> u64 {
     let total: u64 = counts.iter().sum();
     let rank = (total.saturating_mul(thousandths)).div_ceil(1000).max(1);
@@ -146,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_length_is_counted_below_the_bound_of_its_bucket() {
+    fn lengths_are_below_the_bound_of_their_bucket() {
         let mut last = 0;
         for micros in (0..5_000).chain((13..40).map(|n| (1 << n) - 1)) {
             let at = bucket(micros);
@@ -163,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn quantiles_are_of_all_steps() {
+    fn quantiles_cover_all_steps() {
         let pulse = Pulse::default();
         assert_eq!(pulse.beat().p999, Duration::ZERO);
         for _ in 0..998 {

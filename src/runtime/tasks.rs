@@ -1,12 +1,10 @@
-//! Every task of the server under one supervisor, so that nothing dies in silence.
+//! The supervisor of all tasks: no panic of a task stays unnoticed.
 //!
-//! - A task that lives as long as what it serves is [kept](keep): after a panic it is made anew, from
-//!   what is stored, once a pause is over.
-//! - A task that does one thing is [guarded](guard): who waits for it learns that it panicked.
+//! - A long-lived task is [kept](keep): after a panic and a pause it starts again, from stored state.
+//! - A task that does one thing is [guarded](guard): its awaiter gets `None` after a panic.
 //!
-//! Each panic is logged with the task's name, and counted for `/health`. Nothing outside of this folder
-//! spawns on the executor. In a build with the `sandbox` feature a test can make any of them panic
-//! (`provoke`).
+//! Each panic is logged with the task's name, and counted for `/health`. Only this folder spawns on the
+//! executor. In a build with the `sandbox` feature a test can make any task panic (`provoke`).
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -30,7 +28,6 @@ macro_rules! kinds {
         }
 
         impl Kind {
-            /// All there are.
             pub const ALL: &[Kind] = &[$(Kind::$kind,)*];
 
             pub fn name(self) -> &'static str {
@@ -45,65 +42,65 @@ macro_rules! kinds {
 kinds! {
     /// Accepts the API's connections. Kept.
     Api = "api",
-    /// One of them, with the streams of events. Guarded: the client connects again.
+    /// One connection of the API, also an event stream. Guarded: the client connects again.
     Connection = "connection",
-    /// A request within it. Guarded: the answer is 500.
+    /// A request on a connection. Guarded: the answer is 500.
     Request = "request",
-    /// The driver of an account. Kept, by itself.
+    /// The driver of an account. Keeps itself.
     Account = "account",
-    /// A run of its session. Guarded: the account connects again.
+    /// A run of an account's session. Guarded: the account connects again.
     Session = "session",
-    /// A task of its WhatsApp client. Guarded: the session is made anew.
+    /// A task of an account's WhatsApp client. Guarded: a new session is opened.
     Client = "client",
-    /// Reads its WebSocket. Guarded: the session ends, and the account connects again.
+    /// Reads an account's WebSocket. Guarded: the session ends, and the account connects again.
     Transport = "transport",
-    /// Brings to disk what its session writes. Guarded: the session is made anew, from the store.
+    /// Writes a session's state to disk. Guarded: a new session is opened from the store.
     Journal = "journal",
-    /// Empties its outbox. Kept.
+    /// Sends an account's outbox. Kept.
     Outbox = "outbox",
-    /// Fetches its media. Kept.
+    /// Schedules an account's downloads of media. Kept.
     Fetcher = "fetcher",
-    /// Fetches one of them. Guarded: it is tried again later.
+    /// One download. Guarded: it is tried again later.
     Fetch = "fetch",
-    /// Stores what is said of its chats. Kept.
+    /// Stores changes of an account's chats. Kept.
     Chats = "chats",
-    /// Reads its phone's past. Kept.
+    /// Reads the history that an account's phone sends. Kept.
     History = "history",
-    /// Delivers for a webhook. Kept.
+    /// The worker of a webhook. Kept.
     Webhook = "webhook",
-    /// One delivery. Guarded: it is an attempt that failed.
+    /// One delivery. Guarded: a panic is a failed attempt.
     Delivery = "delivery",
-    /// Stores how far the webhooks are. Kept.
+    /// Stores the progress of the webhooks. Kept.
     Marks = "marks",
-    /// Removes what is too old or too much. Kept.
-    Upkeep = "upkeep",
-    /// Sets the server's time. Kept.
+    /// Removes messages and files beyond the limits. Kept.
+    Maintenance = "maintenance",
+    /// Applies steps of the clock. Kept.
     Time = "time",
-    /// Closes connections that were kept for a next request. Kept.
+    /// Closes idle outgoing connections. Kept.
     Pool = "pool",
-    /// Tells systemd that the server is alive. Kept.
+    /// Sends keep-alive pings to systemd. Kept.
     Watchdog = "watchdog",
-    /// Does one thing and ends. Guarded.
+    /// Any other task that does one thing. Guarded.
     Errand = "errand",
 }
 
-/// The pause after the first panic; each further one in a row takes twice as long.
+/// The pause after the first panic; it doubles with each further one in a row.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5 * 60);
-/// A run that lasted so long has nothing to do with the panic before it.
+/// A run of this length, in ms, ends a row of panics.
 const GOOD_RUN: Millis = 10 * 60 * 1_000;
-/// So many panics in a row are a problem that `/health` names.
+/// Panics in a row from which `/health` reports a problem.
 const MANY: u32 = 4;
-/// Names of tasks that are remembered as panicking.
+/// The most names of panicking tasks in memory.
 const REMEMBERED: usize = 64;
 
-/// How often a task has panicked in a row. Pure.
+/// The number of a task's panics in a row. Pure.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct InARow(u32);
 
 impl InARow {
-    /// The task has panicked after a run of `lasted` ms: how long to wait before it starts again.
+    /// Counts a panic after a run of `lasted` ms; returns the pause before the next start.
     pub fn panicked(&mut self, lasted: Millis) -> Duration {
         self.0 = match lasted >= GOOD_RUN {
             true => 1,
@@ -116,15 +113,15 @@ impl InARow {
     }
 }
 
-/// What `/health` says of the tasks.
+/// The tasks in `/health`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Panics since the start.
     pub panics: u64,
-    /// How often a task was started again after one.
+    /// Restarts after panics.
     pub restarted: u64,
     pub last: Option<Panic>,
-    /// A task that does nothing but panic.
+    /// The problem of a task that panics again and again.
     pub stuck: Option<String>,
 }
 
@@ -132,10 +129,10 @@ pub struct Tally {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Panic {
     pub kind: Kind,
-    /// The task's.
+    /// The task's name.
     pub name: String,
     pub at: Millis,
-    /// File and line, where that is known.
+    /// File and line, if known.
     pub place: String,
 }
 
@@ -148,7 +145,7 @@ struct State {
     panicking: BTreeMap<String, (u32, Millis)>,
 }
 
-/// Of the whole process, as its log is.
+/// Global, like the log.
 static STATE: Mutex<State> = Mutex::new(State {
     panics: 0,
     restarted: 0,
@@ -156,20 +153,19 @@ static STATE: Mutex<State> = Mutex::new(State {
     panicking: BTreeMap::new(),
 });
 
-/// Where the last panic was that is not told yet. Its thread may be another than that which tells of it.
+/// The place of the last panic, from the panic hook, until [`note`] takes it, maybe on another thread.
 static PLACE: Mutex<Option<String>> = Mutex::new(None);
 
 fn state() -> MutexGuard<'static, State> {
-    // No code that can panic runs under the lock.
     locked(&STATE)
 }
 
-/// To be called by the process's hook for panics, with file and line.
+/// Called by the panic hook, with file and line.
 pub fn note_place(place: String) {
     *locked(&PLACE) = Some(place);
 }
 
-/// What has happened so far.
+/// The counts so far.
 pub fn tally() -> Tally {
     let state = state();
     let now = clock::ticks();
@@ -182,15 +178,15 @@ pub fn tally() -> Tally {
         panics: state.panics,
         restarted: state.restarted,
         last: state.last.clone(),
-        // Not its name, which may be of an account that is not the caller's.
+        // Without the name: it may contain another account's id.
         stuck: stuck.map(|(_, (times, _))| {
             format!("a task has panicked {times} times in a row; the log names it")
         }),
     }
 }
 
-/// Spawns a task that lives on: `make` makes its future, now and after each panic. It ends when that
-/// future does, or when the task is dropped.
+/// Spawns a task that survives panics: `make` creates its future, now and after each panic. It ends with
+/// that future, or when the task is dropped.
 pub fn keep<F>(
     executor: &Arc<Executor>,
     kind: Kind,
@@ -212,7 +208,7 @@ pub async fn kept<F: Future<Output = ()>>(
     let mut row = InARow::default();
     loop {
         let began = clock::ticks();
-        // In a box: each layer around a future holds it whole, and again where it hands it on.
+        // Boxed: each async layer would hold the future twice, as argument and as awaitee.
         let run = Box::pin(async { make().await });
         if caught(kind, &name, run).await.is_some() {
             return;
@@ -221,7 +217,7 @@ pub async fn kept<F: Future<Output = ()>>(
     }
 }
 
-/// Waits after a panic of the task `name`, which ran since `began`, until it may start again.
+/// Waits before the task `name`, which ran since `began` and panicked, starts again.
 pub async fn rest(name: &str, row: &mut InARow, began: Millis) {
     let now = clock::ticks();
     let pause = row.panicked(now.saturating_sub(began));
@@ -237,7 +233,7 @@ pub async fn rest(name: &str, row: &mut InARow, began: Millis) {
     state().restarted += 1;
 }
 
-/// Spawns a task that does one thing; `None` from it is a panic.
+/// Spawns a task that does one thing; it yields `None` after a panic.
 pub fn guard<T: Send + 'static>(
     executor: &Arc<Executor>,
     kind: Kind,
@@ -248,7 +244,7 @@ pub fn guard<T: Send + 'static>(
     executor.spawn(async move { caught(kind, &name, future).await })
 }
 
-/// As [`guard`]; `otherwise` is called behind a panic.
+/// As [`guard`]; calls `otherwise` after a panic.
 pub fn guard_or<T: Send + 'static>(
     executor: &Arc<Executor>,
     kind: Kind,
@@ -266,7 +262,7 @@ pub fn guard_or<T: Send + 'static>(
     })
 }
 
-/// Spawns a task that looks after its own panics, by [`caught`].
+/// Spawns a task that handles its own panics, by [`caught`].
 pub fn own<T: Send + 'static>(
     executor: &Arc<Executor>,
     future: impl Future<Output = T> + Send + 'static,
@@ -274,7 +270,7 @@ pub fn own<T: Send + 'static>(
     executor.spawn(future)
 }
 
-/// Awaits `future`; `None` if it panicked, which is logged and counted.
+/// Awaits `future`; `None` if it panics, which is logged and counted.
 pub async fn caught<T>(kind: Kind, name: &str, future: impl Future<Output = T>) -> Option<T> {
     #[cfg(feature = "sandbox")]
     let future = provoke::burning(kind, future);
@@ -285,7 +281,7 @@ pub async fn caught<T>(kind: Kind, name: &str, future: impl Future<Output = T>) 
     outcome.ok()
 }
 
-/// Logs and counts a panic that was just caught.
+/// Logs and counts a panic that was caught.
 pub fn note(kind: Kind, name: &str) {
     let place = locked(&PLACE).take();
     let place = place.unwrap_or_else(|| "a place that is not known".to_owned());
@@ -300,9 +296,9 @@ pub fn note(kind: Kind, name: &str) {
     });
 }
 
-/// How a test makes a task panic where it stands: a datagram with a kind's name, sent to the socket that
-/// `WILDCAT_TEST_PANIC` names. One task of that kind panics: one that runs, or else the next one.
-/// No build without the `sandbox` feature has any of this.
+/// Lets tests make a task panic: a datagram with the name of a kind, sent to the socket in
+/// `WILDCAT_TEST_PANIC`, makes one task of that kind panic, a running one or else the next. Only in builds with
+/// the `sandbox` feature.
 #[cfg(feature = "sandbox")]
 pub mod provoke {
     use std::sync::atomic::{AtomicU32, Ordering};
@@ -313,7 +309,7 @@ pub mod provoke {
     static DUE: [AtomicU32; Kind::ALL.len()] = [const { AtomicU32::new(0) }; Kind::ALL.len()];
     static LIT: event_listener::Event = event_listener::Event::new();
 
-    /// Hears what the socket says, if the environment names one.
+    /// Reads the socket, if the environment names one.
     pub fn listen(executor: &Arc<Executor>) {
         let Some(path) = std::env::var_os("WILDCAT_TEST_PANIC") else {
             return;
@@ -337,7 +333,7 @@ pub mod provoke {
         executor.spawn(heard).detach();
     }
 
-    /// `future`, until a panic of its kind is due.
+    /// Awaits `future`; panics when a panic of its kind is due.
     pub(super) async fn burning<T>(kind: Kind, future: impl Future<Output = T>) -> T {
         let fuse = async {
             loop {
@@ -346,7 +342,7 @@ pub mod provoke {
                 let taken = due.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |due| {
                     due.checked_sub(1)
                 });
-                assert!(taken.is_err(), "a test wants this");
+                assert!(taken.is_err(), "requested by a test");
                 lit.await;
             }
         };
@@ -359,7 +355,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_grow_and_a_good_run_ends_the_row() {
+    fn pauses_grow_until_a_long_run() {
         let mut row = InARow::default();
         let pauses: Vec<u128> = (0..12).map(|_| row.panicked(10).as_millis()).collect();
         assert_eq!(pauses[..4], [500, 1_000, 2_000, 4_000]);
@@ -391,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_a_task_learns_that_it_panicked() {
+    fn the_awaiter_of_a_panicking_task_gets_none() {
         let executor = Arc::new(Executor::new());
         let good = guard(&executor, Kind::Errand, "good", async { 7 });
         let bad = guard(&executor, Kind::Errand, "bad", async {

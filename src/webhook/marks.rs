@@ -1,14 +1,13 @@
-//! How far the hooks are, stored a moment later and for all hooks at once: a commit for each delivery
-//! would wear the memory card out. What a crash loses of it is delivered a second time, with the same
-//! id.
+//! Stores the progress of all hooks together, after a delay: one commit per delivery would wear out the
+//! memory card. What a crash loses is delivered a second time, under the same id.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
-use futures_lite::FutureExt;
 
+use crate::runtime::Shutdown;
 use crate::store::webhooks::{self, Progress};
 use crate::store::{Store, StoreError};
 use crate::sync::locked;
@@ -16,7 +15,7 @@ use crate::sync::locked;
 /// How long to wait after the storage failed.
 const STORAGE_PAUSE: Duration = Duration::from_secs(5);
 
-/// What waits to be stored.
+/// The progress that is not stored yet.
 pub struct Marks {
     /// By hook id.
     waiting: Mutex<BTreeMap<String, Progress>>,
@@ -38,31 +37,26 @@ impl Marks {
         locked(&self.waiting)
     }
 
-    /// Has it stored soon.
+    /// Queues the progress of a hook.
     pub fn put(&self, hook_id: &str, progress: Progress) {
         self.waiting().insert(hook_id.to_owned(), progress);
-        // If the channel is full, it is known already.
+        // A full channel has woken `run` already.
         let _ = self.news.try_send(());
     }
 
-    /// What waits for this hook is out of date.
+    /// Drops the queued progress of a hook.
     pub fn drop_of(&self, hook_id: &str) {
         self.waiting().remove(hook_id);
     }
 
-    /// Stores what comes, `delay` after the first of it, until `stopping` is closed.
-    pub async fn run(&self, store: &Store, delay: Duration, stopping: &Receiver<()>) {
+    /// Stores queued progress, `delay` after the first of it, until `stop` is triggered.
+    pub async fn run(&self, store: &Store, delay: Duration, stop: &Shutdown) {
         loop {
-            let stopped = async {
-                let _ = stopping.recv().await;
-                true
-            };
             let due = async {
                 let _ = self.arrived.recv().await;
                 smol::Timer::after(delay).await;
-                false
             };
-            if stopped.or(due).await {
+            if stop.run_until_triggered(due).await.is_none() {
                 return;
             }
             match self.flush(store).await {
@@ -77,10 +71,10 @@ impl Marks {
         }
     }
 
-    /// Stores all that waits.
+    /// Stores all queued progress.
     ///
     /// # Errors
-    /// If it cannot be stored; it goes on waiting.
+    /// If it cannot be stored; it stays queued.
     pub async fn flush(&self, store: &Store) -> Result<(), StoreError> {
         let mut taken = Taken {
             marks: self,
@@ -105,7 +99,7 @@ impl Marks {
     }
 }
 
-/// What is being stored; goes on waiting if this is dropped before it is.
+/// Progress that is being stored; queued again if this is dropped before that.
 struct Taken<'a> {
     marks: &'a Marks,
     progress: BTreeMap<String, Progress>,

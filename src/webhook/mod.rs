@@ -1,10 +1,10 @@
-//! Webhooks: what happens is POSTed to whoever registered for it.
+//! Webhooks: events are POSTed to registered URLs.
 //!
-//! Each hook is a reader of the event log with a cursor of its own, and one task delivers for it: at
-//! least once, in order within each chat, some chats at a time. Any 2xx is success; everything else
-//! is tried again, after 5 s and then ever more rarely, for three days; then the event is a dead
-//! letter of that hook, kept to be replayed. What left the log before it was read is counted. A slow
-//! or dead receiver holds up nobody but itself. Nothing polls: a worker sleeps until the log grows.
+//! Each hook reads the event log with its own cursor; one task delivers for it: at least once, in order
+//! within each chat, several chats in parallel. Any 2xx is success. Everything else is tried again after
+//! 5 s, then with growing pauses, for three days; then the event becomes a dead letter of that hook, which
+//! can be replayed. Events that left the log unread are counted. A slow or dead receiver delays only its
+//! own hook. A worker sleeps until the log grows; it does not poll.
 
 mod marks;
 mod policy;
@@ -28,6 +28,7 @@ use smol::{Executor, Task};
 use crate::clock;
 use crate::event::EventKind;
 use crate::net::http::Clients;
+use crate::runtime::Shutdown;
 use crate::runtime::tasks::{self, Kind};
 pub use crate::store::dead_letters::DeadLetter;
 use crate::store::dead_letters::{self, Replay};
@@ -41,10 +42,10 @@ pub use policy::Retry;
 use send::{Failure, Parcel, send};
 use worker::{Live, Position, Shared};
 
-/// Up to how many events behind its cursor a hook's pending ones are counted exactly.
+/// Pending events are counted exactly up to this distance from the cursor.
 const MAX_COUNTED: u64 = 256;
 
-/// How much of a receiver's answer to a test is shown, in characters.
+/// Characters of a receiver's answer to a test that are shown.
 const MAX_SHOWN: usize = 1000;
 
 /// The settings of the deliveries.
@@ -52,20 +53,20 @@ const MAX_SHOWN: usize = 1000;
 pub struct DeliverySettings {
     /// How long a receiver may take to answer.
     pub timeout: Duration,
-    /// Whether hooks that keys of one account registered reach this machine, too.
+    /// Hooks registered with a key of one account may reach this machine, too.
     pub local_urls: bool,
-    /// How many hooks there may be.
+    /// The number of hooks.
     pub max_hooks: usize,
-    /// How many chats a hook may be sent events of at a time.
+    /// Chats of one hook that are delivered in parallel.
     pub max_parallel: usize,
-    /// How many deliveries may be under way at a time, over all hooks, beyond one for each.
+    /// Deliveries in flight over all hooks, besides one for each hook.
     pub max_concurrent: usize,
-    /// How much of a receiver's answer is read, in bytes.
+    /// Bytes of a receiver's answer that are read.
     pub max_response: usize,
     pub retry: Retry,
-    /// How many dead letters a hook may have.
+    /// Dead letters of one hook.
     pub max_dead: u64,
-    /// How long after a delivery it is stored that it was made, with those that follow.
+    /// How long progress is collected before it is stored.
     pub mark_delay: Duration,
 }
 
@@ -92,7 +93,7 @@ impl Default for DeliverySettings {
 /// Why a hook was not registered.
 #[derive(Debug, thiserror::Error)]
 pub enum HookError {
-    /// The URL is none, in the contract's words.
+    /// Not a valid URL, in the contract's words.
     #[error("{0}")]
     Url(&'static str),
     #[error("\"{field}\" must be {expected}")]
@@ -115,7 +116,7 @@ pub enum TestError {
     Store(#[from] StoreError),
 }
 
-/// Why nothing is replayed, or shown of a hook.
+/// Why dead letters are not listed or replayed.
 #[derive(Debug, thiserror::Error)]
 pub enum DeadError {
     #[error("Webhook not found")]
@@ -128,14 +129,13 @@ pub enum DeadError {
     Store(#[from] StoreError),
 }
 
-/// A hook is registered.
+/// The result of a registration.
 #[derive(Debug, Clone)]
 pub struct Registered {
-    /// As it counts now.
     pub hook: HookView,
     /// False if it was registered before.
     pub created: bool,
-    /// Whether it was registered before, with other settings.
+    /// It was registered before, with other settings.
     pub updated: bool,
 }
 
@@ -148,7 +148,7 @@ pub struct HookView {
     pub url: String,
     pub account_id: Option<String>,
     pub events: Vec<EventKind>,
-    /// The names of its own headers; their values may be secret.
+    /// The names of its own headers, without values, which may be secret.
     pub header_names: Vec<String>,
     /// Whether its deliveries are signed.
     pub has_secret: bool,
@@ -156,15 +156,15 @@ pub struct HookView {
     pub last_delivery: Option<DeliveryView>,
     /// Failed attempts since the last success.
     pub failures: u32,
-    /// When a hook that fails is tried again.
+    /// When a failing hook is tried again.
     pub next_attempt: Option<String>,
-    /// Events that are still to be delivered; an upper bound when there are many.
+    /// Events not delivered yet; an upper bound when there are many.
     pub pending: u64,
-    /// Events that were given up and are kept to be replayed.
+    /// Dead letters.
     pub dead: u64,
-    /// Events that it will never get; an upper bound.
+    /// Events that were lost for this hook; an upper bound.
     pub missed: u64,
-    /// When the receiver said that it wants no more.
+    /// When the receiver answered 410 Gone.
     pub disabled_at: Option<String>,
 }
 
@@ -178,11 +178,11 @@ pub struct DeliveryView {
     pub error: Option<String>,
 }
 
-/// What came of a test.
+/// The result of a test.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TestOutcome {
-    /// Whether the receiver took it: it answered with a 2xx.
+    /// The receiver answered with a 2xx.
     pub delivered: bool,
     pub status: Option<u16>,
     /// The beginning of the receiver's answer.
@@ -192,7 +192,7 @@ pub struct TestOutcome {
     pub duration_ms: u64,
 }
 
-/// The running deliveries, and the hooks that they are for. Clones share them.
+/// The hooks and their running workers. Clones share them.
 #[derive(Clone)]
 pub struct Deliveries(Arc<Inner>);
 
@@ -200,10 +200,8 @@ struct Inner {
     shared: Shared,
     /// By hook id.
     workers: Mutex<HashMap<String, Running>>,
-    /// Stores how far the hooks are.
+    /// Stores the progress of the hooks.
     marking: Mutex<Option<Task<()>>>,
-    /// Nothing is ever sent; closed when the server stops.
-    stop: Sender<()>,
 }
 
 struct Running {
@@ -223,7 +221,6 @@ impl Deliveries {
         executor: Arc<Executor<'static>>,
         settings: DeliverySettings,
     ) -> Result<Deliveries, StoreError> {
-        let (stop, stopping) = async_channel::bounded(1);
         let hooks = store.read(webhooks::list)?;
         let shared = Shared {
             store,
@@ -232,22 +229,20 @@ impl Deliveries {
             slots: Arc::new(Semaphore::new(settings.max_concurrent)),
             settings,
             marks: Arc::new(Marks::new()),
-            stopping,
+            stop: Shutdown::new(),
         };
         let marker = shared.clone();
         let marking = tasks::keep(&shared.executor, Kind::Marks, "webhooks", move || {
             let marker = marker.clone();
             async move {
                 let delay = marker.settings.mark_delay;
-                let (marks, stopping) = (&marker.marks, &marker.stopping);
-                marks.run(&marker.store, delay, stopping).await;
+                marker.marks.run(&marker.store, delay, &marker.stop).await;
             }
         });
         let deliveries = Deliveries(Arc::new(Inner {
             shared,
             workers: Mutex::new(HashMap::new()),
             marking: Mutex::new(Some(marking)),
-            stop,
         }));
         for hook in hooks {
             deliveries.0.start_worker(hook);
@@ -255,10 +250,10 @@ impl Deliveries {
         Ok(deliveries)
     }
 
-    /// Ends all workers: those that are sending may finish within `grace`, then they are cut off.
-    /// What they were sending is sent again after the next start.
+    /// Ends all workers. Deliveries in flight may finish within `grace`, then they are cancelled, and
+    /// repeated after the next start.
     pub async fn stop(&self, grace: Duration) {
-        self.0.stop.close();
+        self.0.shared.stop.trigger();
         let workers: Vec<Task<()>> = {
             let mut workers = self.0.workers();
             workers.drain().map(|(_, worker)| worker.task).collect()
@@ -268,7 +263,7 @@ impl Deliveries {
                 task.await;
             }
         };
-        // Dropping the tasks that are left cancels them.
+        // Dropping the remaining tasks cancels them.
         within(grace, all).await;
         let marking = locked(&self.0.marking).take();
         if let Some(marking) = marking {
@@ -280,8 +275,8 @@ impl Deliveries {
         }
     }
 
-    /// How many hooks are delivered for, and how many events the one that is furthest behind has still
-    /// to look at or to deliver. Looks at memory only.
+    /// The number of hooks with a running worker, and the largest number of events that one of them has
+    /// left to read or deliver. Reads memory only.
     pub fn backlog(&self) -> (usize, u64) {
         let last = self.0.shared.store.last_event();
         let workers = self.0.workers();
@@ -293,7 +288,7 @@ impl Deliveries {
         (running().count(), behind.max().unwrap_or(0))
     }
 
-    /// Registers a hook for what happens from now on.
+    /// Registers a hook for events from now on.
     ///
     /// # Errors
     /// If the URL, a header or the secret is not acceptable, or there are too many hooks.
@@ -344,7 +339,7 @@ impl Deliveries {
         })
     }
 
-    /// All hooks, in the order of their creation.
+    /// All hooks, in order of creation.
     ///
     /// # Errors
     /// If they cannot be read.
@@ -353,7 +348,7 @@ impl Deliveries {
         hooks.into_iter().map(|hook| self.0.view(hook)).collect()
     }
 
-    /// Removes a hook; whether there was one of that id.
+    /// Removes a hook; false if there is none of that id.
     ///
     /// # Errors
     /// If that cannot be stored.
@@ -371,7 +366,7 @@ impl Deliveries {
         Ok(removed.is_some())
     }
 
-    /// Removes every hook with that URL, of one account `only` or of all; whether there was one.
+    /// Removes every hook with that URL, of the account `only` or of all; false if there is none.
     ///
     /// # Errors
     /// If that cannot be stored.
@@ -397,8 +392,7 @@ impl Deliveries {
         Ok(!removed.is_empty())
     }
 
-    /// A page of a hook's dead letters, the oldest events first, and how many there are. After `bytes`
-    /// of bodies it has no more.
+    /// A page of a hook's dead letters (oldest events first), whether more follow, and the total number.
     ///
     /// # Errors
     /// If there is no such hook.
@@ -417,8 +411,8 @@ impl Deliveries {
         found.ok_or(DeadError::NotFound)
     }
 
-    /// Has dead letters delivered again, those of these event ids or all, and says how many. They stay
-    /// dead letters until they are delivered.
+    /// Delivers dead letters again, those of the event `ids` or all; returns their number. They stay dead
+    /// letters until they are delivered.
     ///
     /// # Errors
     /// If there is no such hook or dead letter, or the hook is disabled.
@@ -447,11 +441,11 @@ impl Deliveries {
         }
     }
 
-    /// Sends a `ping` event, out of turn and once, and says what the receiver answered; the answer's body
-    /// only if it is `shown`.
+    /// Sends a `ping` event once, outside of the queue, and returns the receiver's answer; its body only
+    /// if `shown`.
     ///
     /// # Errors
-    /// If there is no such hook. That the receiver failed is an outcome.
+    /// If there is no such hook. A failing receiver is no error.
     pub async fn test(&self, id: &str, shown: bool) -> Result<TestOutcome, TestError> {
         #[derive(Serialize)]
         #[serde(rename_all = "camelCase")]
@@ -486,7 +480,7 @@ impl Deliveries {
         let client = shared.client_for(&hook);
         let sent = send(client, &hook, parcel, now, &shared.settings).await;
         if sent.as_ref().is_ok_and(send::Received::is_success) {
-            // It is there: what waits for it need not wait longer.
+            // The receiver is up: try its waiting events now.
             self.0.poke(id);
         }
         let duration_ms = clock::ticks().saturating_sub(began);
@@ -526,7 +520,7 @@ impl Inner {
         let (pokes, poked) = async_channel::bounded(1);
         let supervised = {
             let (shared, id, position) = (self.shared.clone(), id.clone(), position.clone());
-            // The first one knows its hook; those behind a panic read it anew.
+            // The first run has the hook; those after a panic read it from the store.
             let mut first = Some(hook);
             move || {
                 let (shared, id, first) = (shared.clone(), id.clone(), first.take());
@@ -535,7 +529,7 @@ impl Inner {
         };
         let name = format!("webhook {id}");
         let mut workers = self.workers();
-        // Workers of hooks that went with their account, or are disabled, have ended by themselves.
+        // The workers of removed accounts' hooks and of disabled ones have ended.
         workers.retain(|_, worker| !worker.task.is_finished());
         let running = Running {
             task: tasks::keep(&self.shared.executor, Kind::Webhook, name, supervised),
@@ -546,13 +540,13 @@ impl Inner {
     }
 
     fn end_worker(&self, id: &str) {
-        // Dropping the task cancels it, in the middle of a delivery if need be.
+        // Dropping the task cancels it, also within a delivery.
         let ended = self.workers().remove(id);
         drop(ended);
         self.shared.marks.drop_of(id);
     }
 
-    /// A hook's settings are others: its worker takes them before it does anything else.
+    /// Has a hook's worker read the changed settings before its next step.
     fn reload(&self, id: &str) {
         if let Some(worker) = self.workers().get(id) {
             worker.position.outdate();
@@ -560,10 +554,10 @@ impl Inner {
         }
     }
 
-    /// Has a hook tried now, and its replays looked for.
+    /// Has a hook's worker try at once, and look for replays.
     fn poke(&self, id: &str) {
         if let Some(worker) = self.workers().get(id) {
-            // If the channel is full, it is going to.
+            // A full channel has woken it already.
             let _ = worker.pokes.try_send(());
         }
     }
@@ -611,7 +605,7 @@ impl Inner {
         })
     }
 
-    /// How many events behind `cursor` are for the hook; an upper bound where there are many.
+    /// The number of events behind `cursor` that the hook wants; an upper bound if there are many.
     fn behind(&self, hook: &WebhookRecord, cursor: u64) -> Result<u64, StoreError> {
         let store = &self.shared.store;
         let behind = store.last_event().saturating_sub(cursor);
@@ -630,12 +624,12 @@ impl Inner {
     }
 }
 
-/// The kinds that a hook receives.
+/// The kinds of events that a hook receives.
 fn wanted_events(hook: &WebhookRecord) -> &[EventKind] {
     hook.events.as_deref().unwrap_or(DEFAULT_EVENTS)
 }
 
-/// Whether an event is for a hook.
+/// Whether a hook receives an event.
 fn wants(hook: &WebhookRecord, kind: EventKind, account_id: &str) -> bool {
     wanted_events(hook).contains(&kind)
         && hook.account_id.as_deref().is_none_or(|id| id == account_id)

@@ -1,30 +1,29 @@
-//! When to try again. Pure.
+//! The pauses between attempts. Pure.
 
 use std::time::Duration;
 
-/// How failed deliveries are tried again.
+/// How failed deliveries are repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retry {
-    /// The pause behind the first failure; it doubles with each.
+    /// The pause after the first failure; it doubles with each.
     pub first: Duration,
     /// The longest pause, before its jitter.
     pub longest: Duration,
-    /// How long an event is tried, from its first failure on.
+    /// How long an event is repeated, from its first failure.
     pub give_up_after: Duration,
 }
 
-/// The shortest and the longest pause that a receiver can ask for.
+/// The shortest and the longest `Retry-After` that is honoured.
 const ASKED_LEAST: Duration = Duration::from_secs(1);
 const ASKED_MOST: Duration = Duration::from_secs(60 * 60);
 
-/// How many times in a row a receiver can ask for less than the usual pause.
+/// How many times in a row a `Retry-After` below the usual pause is honoured.
 const ASKED_SHORT: u32 = 10;
 
-/// How long to wait after `failures` failed attempts in a row (at least 1): by default 5 s, doubling
-/// up to 15 min, each stretched or shrunk by up to a tenth so that receivers which come back are not
-/// met by all hooks at once. `random` is any number; it decides the jitter.
+/// The pause after `failures` failed attempts in a row (at least 1): by default 5 s, doubling up to
+/// 15 min, with a jitter of 10 % from `random`, so that hooks do not all try at the same time.
 ///
-/// `asked` is what the receiver's `Retry-After` says; it counts up to an hour.
+/// `asked` is the receiver's `Retry-After`, honoured up to an hour.
 pub fn pause(retry: &Retry, failures: u32, asked: Option<Duration>, random: u32) -> Duration {
     let doublings = failures.saturating_sub(1).min(31);
     let base = retry
@@ -39,8 +38,8 @@ pub fn pause(retry: &Retry, failures: u32, asked: Option<Duration>, random: u32)
     }
 }
 
-/// The pause that a `Retry-After` asks for: seconds. Its other form, a date, is not read: the clocks
-/// of two small machines seldom agree.
+/// Parses a `Retry-After` in seconds. Its other form, a date, is ignored: the clocks of two small machines
+/// seldom agree.
 pub fn retry_after(value: &str) -> Option<Duration> {
     value.trim().parse().ok().map(Duration::from_secs)
 }
@@ -79,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receiver_can_ask_for_a_pause_within_reason() {
+    fn retry_after_is_honoured_within_its_bounds() {
         let asked = |failures, seconds: &str| {
             pause(&RETRY, failures, retry_after(seconds), MIDDLE)
                 .as_secs_f64()

@@ -1,14 +1,14 @@
-//! What one hook is to be sent, in which order, and when: a state machine, pure.
+//! The order and times of one hook's deliveries: a state machine, pure.
 //!
-//! The events of one chat go one after the other; some chats go at the same time. When an attempt
-//! fails, the hook counts as down: nothing is sent until a pause is over, and then one event, the
-//! probe. It is the first one of a chat, of those the one that was tried least often: so one event
-//! that its receiver cannot digest holds up its own chat, not the others. A success ends it.
+//! The events of one chat are sent one after the other, several chats in parallel. After a failed attempt
+//! the hook is down: after a pause one event is sent as a probe. Of the first events of all chats it is the
+//! one with the fewest attempts, so that an event which its receiver always refuses delays only its own
+//! chat. A success ends the state.
 //!
-//! An event is given up when an attempt of it fails and it has been failing for long enough. The time
-//! that it waited because the hook was down counts; so all events get the same time, however many
-//! wait. Each has an attempt of its own, unless the hook has taken nothing for so long, and two events
-//! were given up meanwhile: then it is dead, and the others go without.
+//! An event is given up when an attempt fails and it has been failing for `give_up_after`. Time spent
+//! waiting for a hook that is down counts, so that all events get the same time. Each event gets an
+//! attempt, unless the hook has been down for that long and two events were given up since: then the hook
+//! is dead, and the rest expires without an attempt.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
@@ -18,28 +18,28 @@ use crate::clock::Millis;
 use crate::store::events::Header;
 use crate::store::webhooks::{OpenEvent, Progress};
 
-/// Events that are read ahead of what is delivered.
+/// Events in the queue, read ahead of the deliveries.
 pub const MOST_OPEN: usize = 64;
 
-/// Events that were given up before the hook counts as dead.
+/// Events that are given up before the hook is treated as dead.
 const SIGNS_OF_DEATH: u32 = 2;
 
-/// A moment by both clocks: that of the wall outlasts the program, the other one is never set.
+/// A moment by two clocks: wall time survives a restart, the monotonic clock is never set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
     pub wall: Millis,
     pub instant: Instant,
-    /// Whether that of the wall is WhatsApp's.
+    /// The wall time is verified by WhatsApp.
     pub certain: bool,
 }
 
-/// Since when something is so.
+/// The start of a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Since {
     wall: Millis,
-    /// If it began while this program ran.
+    /// Set if the state began in this run.
     instant: Option<Instant>,
-    /// Since when it is known here.
+    /// When this run learnt of it.
     known: Instant,
 }
 
@@ -61,8 +61,8 @@ impl Since {
         }
     }
 
-    /// As it is stored: what began in this run by the time of now, for the clock may have been set
-    /// since then, on a board that has none of its own by years.
+    /// The wall time to store. A start in this run is computed from now: the clock may have been set
+    /// since, by years on a board without a battery.
     fn to_store(self, now: Now) -> Millis {
         match self.instant {
             Some(_) => Since::ago(now, self.age(now)).wall,
@@ -70,7 +70,7 @@ impl Since {
         }
     }
 
-    /// By a clock that may be wrong nothing is older than it is known.
+    /// The age; with an unverified clock at most the time that this run has known of it.
     fn age(self, now: Now) -> Duration {
         match self.instant {
             None if now.certain => Duration::from_millis(now.wall.saturating_sub(self.wall)),
@@ -81,19 +81,20 @@ impl Since {
     }
 }
 
-/// What keeps its order: a chat of an account, or what of an account is in no chat.
+/// Events of one lane are delivered in order: an account's chat, or `None` for its events outside of
+/// chats.
 type Lane = (String, Option<String>);
 
 #[derive(Debug)]
 struct Entry {
     lane: Lane,
-    /// When it happened, or was taken up again.
+    /// When it happened, or its replay began.
     at: Millis,
     attempts: u32,
     first_failed: Option<Since>,
     not_before: Instant,
     sending: bool,
-    /// It was sent to see whether the hook is up again.
+    /// This attempt is the probe of a hook that is down.
     probe: bool,
 }
 
@@ -106,17 +107,17 @@ enum Health {
         since: Since,
         /// When the next attempt is made.
         probe_at: Instant,
-        /// Events that were given up since.
+        /// Events given up since.
         given_up: u32,
     },
 }
 
-/// What to do about a failed attempt.
+/// What follows a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failed {
     /// It will be tried again.
     Later,
-    /// It has had its time. It stays in the queue until it is [removed](Queue::remove).
+    /// Its time is over. It stays in the queue until it is [removed](Queue::remove).
     GiveUp,
 }
 
@@ -125,19 +126,19 @@ pub struct Queue {
     open: BTreeMap<u64, Entry>,
     health: Health,
     retry: Retry,
-    /// How many events may be under way at a time.
+    /// The most events in flight.
     parallel: usize,
 }
 
 impl Queue {
-    /// As it was stored; its events follow by [`restore`](Queue::restore).
+    /// A queue with stored `progress`; [`restore`](Queue::restore) adds its events.
     pub fn new(progress: &Progress, retry: Retry, parallel: usize, now: Now) -> Queue {
         let health = match (progress.failures, progress.failing_since) {
             (0, _) | (_, None) => Health::Up,
             (failures, Some(since)) => Health::Down {
                 failures,
                 since: Since::stored(since, now),
-                // A start is an occasion to see whether the receiver is there again.
+                // Probe at each start.
                 probe_at: now.instant,
                 given_up: progress.given_up,
             },
@@ -150,7 +151,7 @@ impl Queue {
         }
     }
 
-    /// Takes in an event that was in it before the program's start.
+    /// Adds an event that was in the queue before the restart.
     pub fn restore(&mut self, event: OpenEvent, header: &Header, now: Now) {
         self.take_in(event.number, header, header.at, now);
         if let Some(entry) = self.open.get_mut(&event.number) {
@@ -159,7 +160,7 @@ impl Queue {
         }
     }
 
-    /// Takes in an event that happened at `at`. One that is in it already stays as it is.
+    /// Adds an event of time `at`, unless the queue has it.
     pub fn take_in(&mut self, number: u64, header: &Header, at: Millis, now: Now) {
         self.open.entry(number).or_insert_with(|| Entry {
             lane: (header.account.clone(), header.chat.clone()),
@@ -172,7 +173,7 @@ impl Queue {
         });
     }
 
-    /// How many more events it takes.
+    /// The number of free places.
     pub fn room(&self) -> usize {
         MOST_OPEN.saturating_sub(self.open.len())
     }
@@ -181,7 +182,7 @@ impl Queue {
         self.open.values().filter(|entry| entry.sending).count()
     }
 
-    /// Copies its state to where it is stored and shown.
+    /// Writes the state into `progress`, which is stored and shown.
     pub fn show(&self, progress: &mut Progress, now: Now) {
         progress.open = self
             .open
@@ -203,7 +204,7 @@ impl Queue {
         };
     }
 
-    /// The first event of each chat of which none is under way.
+    /// The first event of each lane that has none in flight.
     fn heads(&self) -> impl Iterator<Item = (u64, &Entry)> {
         let mut taken: HashSet<&Lane> = self
             .open
@@ -217,7 +218,7 @@ impl Queue {
             .map(|(number, entry)| (*number, entry))
     }
 
-    /// What is to be sent now, if anything; it is then under way.
+    /// The event to send now, if any; it is in flight from then on.
     pub fn next(&mut self, now: Now) -> Option<u64> {
         let in_flight = self.in_flight();
         let (number, probe) = match &self.health {
@@ -242,7 +243,7 @@ impl Queue {
         Some(number)
     }
 
-    /// When [`next`](Queue::next) is to be asked again, if nothing else happens before.
+    /// When to call [`next`](Queue::next) again, if nothing else happens before.
     pub fn wake(&self) -> Option<Instant> {
         match &self.health {
             Health::Up if self.in_flight() >= self.parallel => None,
@@ -253,7 +254,7 @@ impl Queue {
         }
     }
 
-    /// The event was delivered, or does not exist any more. A delivery proves that the hook is up.
+    /// Removes an event that was delivered, which shows that the hook is up, or that no longer exists.
     pub fn done(&mut self, number: u64, delivered: bool) {
         self.open.remove(&number);
         if delivered {
@@ -261,7 +262,7 @@ impl Queue {
         }
     }
 
-    /// It could not even be read: it is not under way any more, and nothing is known of the hook.
+    /// Undoes [`next`](Queue::next) for an event that could not be read.
     pub fn put_back(&mut self, number: u64) {
         if let Some(entry) = self.open.get_mut(&number) {
             entry.sending = false;
@@ -299,7 +300,7 @@ impl Queue {
                     given_up: 0,
                 };
             }
-            // Those that were under way together count once.
+            // Parallel attempts that fail count once.
             Health::Down { .. } if !probe => {}
             Health::Down {
                 failures, probe_at, ..
@@ -314,7 +315,7 @@ impl Queue {
         }
     }
 
-    /// An event was given up, and its dead letter is stored.
+    /// Removes an event whose dead letter is stored.
     pub fn remove(&mut self, number: u64, now: Now) {
         self.open.remove(&number);
         if let Health::Down {
@@ -323,13 +324,13 @@ impl Queue {
         {
             *given_up = given_up.saturating_add(1);
             if *given_up < SIGNS_OF_DEATH {
-                // Was it the event, or is it the hook? The next one tells.
+                // Probe with the next event: the failures may have been this event's fault.
                 *probe_at = now.instant;
             }
         }
     }
 
-    /// What goes without an attempt of its own, for the hook is dead.
+    /// The events (number, attempts) to give up without an attempt, because the hook is dead.
     pub fn expired(&self, now: Now) -> Vec<(u64, u32)> {
         let give_up_after = self.retry.give_up_after;
         let down_for = self.down_for(now);
@@ -347,7 +348,7 @@ impl Queue {
         self.open.iter().filter_map(expired).collect()
     }
 
-    /// Somebody says that the receiver is there again: the next attempt is now.
+    /// Ends all pauses.
     pub fn try_now(&mut self, now: Now) {
         if let Health::Down { probe_at, .. } = &mut self.health {
             *probe_at = now.instant;
@@ -361,7 +362,7 @@ impl Queue {
         self.open.get(&number).map_or(0, |entry| entry.attempts)
     }
 
-    /// When the next attempt of a hook that is down is made.
+    /// When a hook that is down is probed next.
     pub fn next_attempt(&self) -> Option<Instant> {
         match &self.health {
             Health::Up => None,
@@ -377,7 +378,7 @@ impl Queue {
     }
 }
 
-/// How long an event has been failing, or would have been had it been its turn.
+/// How long an event has been failing, or waiting for a hook that is down.
 fn failing_for(entry: &Entry, down_for: Option<Duration>, now: Now) -> Duration {
     let waiting = match down_for {
         Some(down) => down.min(Duration::from_millis(now.wall.saturating_sub(entry.at))),
@@ -400,7 +401,7 @@ mod tests {
         longest: SECOND.saturating_mul(900),
         give_up_after: SECOND.saturating_mul(1000),
     };
-    /// No jitter.
+    /// The random number of no jitter.
     const MIDDLE: u32 = u32::MAX / 2;
 
     struct Clock(Now);
@@ -440,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn chats_go_side_by_side_and_each_in_order() {
+    fn chats_are_parallel_and_each_is_in_order() {
         let now = Clock::new().0;
         let mut queue = queue(2, now);
         for (number, chat) in [(1, "a"), (2, "a"), (3, "b"), (4, "c"), (5, "b")] {
@@ -474,7 +475,7 @@ mod tests {
         for number in together {
             assert_eq!(fails(&mut queue, number, clock.0), Failed::Later);
         }
-        // One attempt an interval, each of another event, at ever longer intervals.
+        // One attempt per interval, each of another event, at growing intervals.
         let mut tried = Vec::new();
         for interval in [5, 10, 20, 40, 80, 160] {
             clock.pass(interval - 1);
@@ -489,7 +490,7 @@ mod tests {
         let mut progress = Progress::default();
         queue.show(&mut progress, clock.0);
         assert_eq!((progress.failures, progress.open.len()), (7, 10));
-        // It is back: everything goes.
+        // The receiver is up again: the rest is sent.
         clock.pass(320);
         let probe = queue.next(clock.0).expect("a probe");
         assert_eq!(probe, 1);
@@ -500,7 +501,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_nobody_digests_holds_up_its_chat_alone() {
+    fn an_event_that_always_fails_delays_only_its_chat() {
         let mut clock = Clock::new();
         let mut queue = queue(4, clock.0);
         happens(&mut queue, 1, "poison", clock.0);
@@ -511,7 +512,7 @@ mod tests {
         clock.pass(5);
         assert_eq!(queue.next(clock.0), Some(3));
         queue.done(3, true);
-        // It is up, and the event's own pause is over: it is tried again, before 2.
+        // The hook is up, and the pause of event 1 is over: it precedes 2.
         assert_eq!(queue.next(clock.0), Some(1));
         fails(&mut queue, 1, clock.0);
         happens(&mut queue, 4, "fine", clock.0);
@@ -525,7 +526,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_given_up_and_those_behind_it_have_their_own_time() {
+    fn events_behind_one_that_is_given_up_get_their_own_time() {
         let mut clock = Clock::new();
         let mut queue = queue(1, clock.0);
         happens(&mut queue, 1, "a", clock.0);
@@ -539,7 +540,7 @@ mod tests {
         assert_eq!(queue.next(clock.0), Some(1));
         assert_eq!(fails(&mut queue, 1, clock.0), Failed::GiveUp);
         queue.remove(1, clock.0);
-        // At once, to see whether it was the event.
+        // The next event is sent at once.
         assert_eq!(queue.next(clock.0), Some(2));
         assert_eq!(fails(&mut queue, 2, clock.0), Failed::Later);
         clock.pass(890);
@@ -551,7 +552,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_hook_gets_no_attempt_for_each_event() {
+    fn events_of_a_dead_hook_expire_without_an_attempt() {
         let mut clock = Clock::new();
         let mut queue = queue(1, clock.0);
         for number in 1..=50 {
@@ -578,7 +579,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_stored_goes_on_also_when_the_clock_is_set() {
+    fn a_restored_queue_survives_a_clock_that_is_set() {
         let mut clock = Clock::new();
         let mut before = queue(1, clock.0);
         happens(&mut before, 7, "a", clock.0);
@@ -595,8 +596,8 @@ mod tests {
         };
         let mut after = Queue::new(&progress, RETRY, 1, clock.0);
         after.restore(progress.open[0], &header, clock.0);
-        assert_eq!(after.next(clock.0), Some(7), "a start is an occasion");
-        // A clock that says 2040, and nobody to ask.
+        assert_eq!(after.next(clock.0), Some(7), "a start probes");
+        // An unverified clock that says 2040.
         let wrong = Now {
             wall: clock.0.wall * 3,
             certain: false,
@@ -607,7 +608,7 @@ mod tests {
         after.try_now(clock.0);
         assert_eq!(after.next(clock.0), Some(7));
         assert_eq!(fails(&mut after, 7, clock.0), Failed::GiveUp);
-        // The clock of the wall jumps by years while it fails.
+        // Wall time jumps by years while it fails.
         happens(&mut after, 8, "b", clock.0);
         after.done(7, true);
         after.next(clock.0);
@@ -616,14 +617,14 @@ mod tests {
         clock.pass(10);
         after.next(clock.0);
         assert_eq!(fails(&mut after, 8, clock.0), Failed::Later);
-        // And is stored by the time of now.
+        // It is stored relative to the new wall time.
         after.show(&mut progress, clock.0);
         let since = progress.open[0].first_failed.unwrap();
         assert!((9_000..12_000).contains(&(clock.0.wall - since)), "{since}");
     }
 
     #[test]
-    fn the_receiver_may_ask_for_another_pause() {
+    fn retry_after_sets_the_pause() {
         let mut clock = Clock::new();
         let mut queue = queue(1, clock.0);
         happens(&mut queue, 1, "a", clock.0);

@@ -1,14 +1,12 @@
 //! One delivery over HTTP.
 
-use std::io;
 use std::str::FromStr as _;
 use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use futures_lite::{AsyncReadExt, FutureExt};
+use futures_lite::AsyncReadExt;
 use percent_encoding::percent_decode_str;
-use smol::Timer;
 use surf::http::headers::{HeaderName, HeaderValue};
 use surf::http::{Body, Method};
 use surf::{Client, Request, Url};
@@ -19,16 +17,17 @@ use super::sign::signature;
 use crate::clock::Millis;
 use crate::net::http::{self, HttpError};
 use crate::store::webhooks::WebhookRecord;
+use crate::sync::within;
 
-/// How many kept connections are tried.
+/// How many kept connections are tried before a new one.
 const MAX_STALE: usize = 3;
 
-/// How long a failure's words may be, in characters: they are stored.
+/// Characters of a failure's text, which is stored.
 const MAX_WORDS: usize = 300;
 
 const USER_AGENT: &str = concat!("wildcat/", env!("CARGO_PKG_VERSION"));
 
-/// What is sent.
+/// One event to deliver.
 #[derive(Debug, Clone, Copy)]
 pub struct Parcel<'a> {
     /// The event's id, the same in every attempt.
@@ -36,22 +35,22 @@ pub struct Parcel<'a> {
     pub body: &'a str,
 }
 
-/// Why there is no answer, in words.
+/// Why there is no answer, as text for the log and the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure(pub String);
 
-/// What the receiver answered.
+/// The receiver's answer.
 #[derive(Debug)]
 pub struct Received {
     pub status: u16,
-    /// The pause that it asks for.
+    /// Its `Retry-After`.
     pub retry_after: Option<Duration>,
-    /// Its beginning, if it is longer than the limit.
+    /// Truncated to `max_response`.
     pub body: Vec<u8>,
 }
 
 impl Received {
-    /// Whether the receiver took the event: any 2xx. Redirects are not followed.
+    /// Any 2xx. Redirects are not followed.
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
@@ -72,8 +71,8 @@ pub async fn send(
     let exchange = async {
         for _ in 0..MAX_STALE {
             match client.send(request(hook, parcel, now)?).await {
-                // The receiver closed a connection that was kept for it, just as it was used. It will
-                // know the event by its id, should it have taken it.
+                // The receiver closed a kept connection as it was used. If it did get the event, it
+                // recognises the id.
                 Err(error) if is_stale(&error) => {}
                 answer => return answer.map_err(|e| failure(&e.to_string())),
             }
@@ -81,26 +80,23 @@ pub async fn send(
         let answer = client.send(request(hook, parcel, now)?).await;
         answer.map_err(|e| failure(&e.to_string()))
     };
-    let late = async {
-        Timer::at(deadline).await;
+    let response = within(settings.timeout, exchange).await;
+    let mut response = response.unwrap_or_else(|| {
         let seconds = settings.timeout.as_secs();
         Err(failure(&format!("no answer within {seconds} s")))
-    };
-    let mut response = exchange.or(late).await?;
+    })?;
     let status = http::status(&response);
     let retry_after = http::header(&response, "retry-after")
         .and_then(|value| std::str::from_utf8(value).ok())
         .and_then(retry_after);
-    // The status is the answer. What goes wrong with the body does not undo that the event was taken.
+    // The status is the answer: errors of the body do not change it.
     let mut body = Vec::new();
     let mut rest = response.take_body().take(settings.max_response as u64);
-    let read = async { rest.read_to_end(&mut body).await.map(drop) };
-    let late = async {
-        Timer::at(deadline).await;
-        Err(io::ErrorKind::TimedOut.into())
-    };
-    if let Err(error) = read.or(late).await {
-        log::debug!("the body of a webhook's answer broke off: {error}");
+    let left = deadline.saturating_duration_since(Instant::now());
+    match within(left, rest.read_to_end(&mut body)).await {
+        Some(Ok(_)) => {}
+        Some(Err(error)) => log::debug!("the body of a webhook's answer is incomplete: {error}"),
+        None => log::debug!("the body of a webhook's answer is incomplete: timeout"),
     }
     Ok(Received {
         status,
@@ -123,7 +119,7 @@ fn request(hook: &WebhookRecord, parcel: Parcel<'_>, now: Millis) -> Result<Requ
         request.insert_header("Authorization", authorization);
     }
     for (name, value) in &hook.headers {
-        // Inserted as text, one that is not ASCII would be a panic.
+        // `insert_header` panics over text that is not ASCII.
         let parsed = (HeaderName::from_str(name), HeaderValue::from_str(value));
         let (Ok(name), Ok(value)) = parsed else {
             return Err(failure(&format!("the header {name:?} is not ASCII")));
@@ -143,7 +139,7 @@ fn request(hook: &WebhookRecord, parcel: Parcel<'_>, now: Millis) -> Result<Requ
     Ok(request)
 }
 
-/// Takes user and password out of the URL, as the header that they stand for.
+/// Moves user and password from the URL to an `Authorization` header.
 fn basic(url: &mut Url) -> Option<String> {
     if url.username().is_empty() && url.password().is_none() {
         return None;
@@ -169,7 +165,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     #[test]
-    fn a_request_is_complete() {
+    fn a_request_has_its_headers_and_body() {
         let hook = WebhookRecord {
             id: "wh_1".to_owned(),
             url: "http://me:p%40w@example.org/hook".to_owned(),

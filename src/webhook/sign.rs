@@ -1,12 +1,11 @@
-//! The signature of a delivery, as Standard Webhooks 1.0 has it
-//! (<https://www.standardwebhooks.com>). Pure.
+//! The signature of a delivery, by Standard Webhooks 1.0 (<https://www.standardwebhooks.com>). Pure.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-/// What marks a secret as base64.
+/// The prefix of a secret in base64.
 const PREFIX: &str = "whsec_";
 
 /// The secret begins with `whsec_`, but base64 does not follow.
@@ -14,7 +13,7 @@ const PREFIX: &str = "whsec_";
 #[error("the secret is not base64")]
 pub struct BadSecret;
 
-/// The key of a secret: what follows `whsec_`, decoded; of any other secret, its own bytes.
+/// The key of a secret: after `whsec_` decoded base64, otherwise its bytes.
 ///
 /// # Errors
 /// [`BadSecret`]
@@ -30,7 +29,7 @@ pub fn key(secret: &str) -> Result<Vec<u8>, BadSecret> {
 /// # Errors
 /// [`BadSecret`]
 pub fn signature(secret: &str, id: &str, seconds: u64, body: &str) -> Result<String, BadSecret> {
-    // HMAC takes keys of any length; the error exists for other MACs.
+    // Never fails: HMAC takes keys of any length.
     let mut mac = Hmac::<Sha256>::new_from_slice(&key(secret)?).map_err(|_| BadSecret)?;
     for part in [id, ".", &seconds.to_string(), ".", body] {
         mac.update(part.as_bytes());
@@ -43,13 +42,13 @@ pub fn signature(secret: &str, id: &str, seconds: u64, body: &str) -> Result<Str
 mod tests {
     use super::*;
 
-    /// The vector that the reference libraries test with.
+    /// The test vector of the reference libraries.
     const ID: &str = "msg_p5jXN8AQM9LWM0D4loKWxJek";
     const SECONDS: u64 = 1_614_265_330;
     const BODY: &str = "{\"test\": 2432232314}";
 
     #[test]
-    fn it_is_the_standard_one() {
+    fn the_test_vector_matches() {
         assert_eq!(
             signature("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", ID, SECONDS, BODY).unwrap(),
             "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
@@ -57,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_secrets_are_keys_as_they_are() {
+    fn secrets_without_the_prefix_are_raw_keys() {
         let plain = signature("secret", ID, SECONDS, BODY).unwrap();
         assert_eq!(
             signature("whsec_c2VjcmV0", ID, SECONDS, BODY).unwrap(),

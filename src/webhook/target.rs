@@ -1,18 +1,19 @@
-//! Where a hook sends: its URL and its own headers, checked when it is registered, and shown
-//! without what they keep secret. Pure.
+//! A hook's URL and headers: checks at registration, and the URL without credentials. Pure.
 
 use std::collections::BTreeMap;
 
 use surf::Url;
 
+use crate::net::http::is_token;
+
 /// The longest URL, in bytes.
 const MAX_URL: usize = 2048;
 
-/// The most headers of a hook's own, and their longest value in bytes.
+/// The most headers of a hook, and the longest value in bytes.
 const MAX_HEADERS: usize = 20;
 const MAX_HEADER: usize = 4096;
 
-/// Headers that every delivery sets itself, or that would break its framing.
+/// Headers that deliveries set, or that would break the framing.
 const RESERVED: &[&str] = &[
     "connection",
     "content-length",
@@ -26,7 +27,7 @@ const RESERVED: &[&str] = &[
     "upgrade",
 ];
 
-/// Query parameters whose values are not shown have one of these in their name.
+/// A query parameter with one of these in its name is shown without its value.
 const SECRET_WORDS: &[&str] = &["token", "key", "secret", "pass", "auth", "sig", "code"];
 
 const HIDDEN: &str = "***";
@@ -34,7 +35,7 @@ const HIDDEN: &str = "***";
 /// Checks a hook's URL.
 ///
 /// # Errors
-/// What is wrong, in the contract's words.
+/// The error in the contract's words.
 pub fn check_url(url: &str) -> Result<Url, &'static str> {
     if url.len() > MAX_URL {
         return Err("invalid URL");
@@ -49,15 +50,13 @@ pub fn check_url(url: &str) -> Result<Url, &'static str> {
     Ok(url)
 }
 
-/// Whether a hook may send these headers: names and values are well-formed, and none is one that
-/// deliveries set themselves.
+/// Whether a hook may have these headers: well-formed, and none that deliveries set.
 pub fn headers_are_allowed(headers: &BTreeMap<String, String>) -> bool {
     headers.len() <= MAX_HEADERS
         && headers.iter().all(|(name, value)| {
             let name = name.to_ascii_lowercase();
-            !name.is_empty()
-                && name.len() <= 128
-                && name.bytes().all(is_token)
+            name.len() <= 128
+                && is_token(name.as_bytes())
                 && !RESERVED.contains(&name.as_str())
                 && !name.starts_with("webhook-")
                 && value.len() <= MAX_HEADER
@@ -65,18 +64,13 @@ pub fn headers_are_allowed(headers: &BTreeMap<String, String>) -> bool {
         })
 }
 
-/// A character of a header's name (RFC 9110, 5.6.2).
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
-
 /// The URL without user, password and the values of query parameters that look like credentials.
 pub fn redacted(url: &str) -> String {
     let Ok(mut url) = Url::parse(url) else {
-        // Cannot be: it was checked when it was registered.
+        // Unreachable: checked at registration.
         return HIDDEN.to_owned();
     };
-    // Setting these fails for URLs without a host, which have none to hide.
+    // Fails only for URLs without a host, which have no credentials.
     if url.password().is_some() {
         let _ = url.set_password(Some(HIDDEN));
     }
@@ -107,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_are_refused_in_the_contracts_words() {
+    fn bad_urls_are_refused_in_the_contracts_words() {
         assert!(check_url("https://user:pw@example.org/hook?x=1").is_ok());
         assert!(check_url("http://192.168.1.7:1880/hook").is_ok());
         for (url, words) in [

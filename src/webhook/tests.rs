@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
-use futures_lite::{FutureExt, future};
+use futures_lite::future;
 use serde_json::{Value, json};
 use smol::Executor;
 use surf::http::{Error, Request, Response};
@@ -17,14 +17,14 @@ use crate::message::{Message, MessageKind};
 use crate::store::Options;
 use crate::store::messages::Part;
 
-/// Longer than any of these tests should take; short enough to fail in one's own lifetime.
+/// The time limit of a test.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Every receiver on the network: answers by path, and tells what it got.
+/// All receivers: answers by path, and reports requests.
 #[derive(Debug)]
 struct Network {
     got: Sender<Got>,
-    /// What a path answers: the codes in this order, then 200.
+    /// The statuses that a path answers in this order; then 200.
     answers: Mutex<HashMap<String, Vec<u16>>>,
 }
 
@@ -139,11 +139,8 @@ fn with_settings<T: Future<Output = ()>>(
         got,
         network,
     };
-    let late = async {
-        smol::Timer::after(PATIENCE).await;
-        panic!("the test hangs");
-    };
-    smol::block_on(executor.run(test(world).or(late)));
+    let finished = smol::block_on(executor.run(within(PATIENCE, test(world))));
+    finished.expect("the test hangs");
 }
 
 impl World {
@@ -178,7 +175,7 @@ impl World {
         self.deliveries.list().unwrap().remove(0)
     }
 
-    /// Waits until it is stored that all hooks are done with everything up to `number`.
+    /// Waits until the stored progress of all hooks is at `number`, with nothing open.
     async fn stored(&self, number: u64) {
         loop {
             let hooks = self.store.read(webhooks::list).unwrap();
@@ -292,7 +289,7 @@ fn nothing_is_lost_or_repeated_over_a_restart() {
 }
 
 #[test]
-fn a_dead_receiver_holds_up_nobody_else_nor_the_stop() {
+fn a_dead_receiver_delays_neither_other_hooks_nor_the_stop() {
     with_world(|world| async move {
         world.hook("http://a/hangs").await;
         world.happens("alice", "one").await;
@@ -361,7 +358,7 @@ fn a_removed_hook_receives_nothing_more() {
 }
 
 #[test]
-fn what_cannot_be_a_hook_is_refused() {
+fn invalid_hooks_are_refused() {
     with_world(|world| async move {
         let refusal = async |new: NewWebhook| match world.deliveries.register(new).await {
             Err(error) => error.to_string(),
@@ -388,7 +385,7 @@ fn what_cannot_be_a_hook_is_refused() {
 }
 
 #[test]
-fn a_test_says_what_the_receiver_answered() {
+fn a_test_returns_the_receivers_answer() {
     with_world(|world| async move {
         world.answers("/in", &[418]);
         let hook = world.hook("http://me:pw@a/in?token=t").await;
@@ -426,7 +423,7 @@ fn chats_do_not_wait_for_each_other() {
 }
 
 #[test]
-fn what_is_given_up_is_kept_and_replayed() {
+fn events_that_are_given_up_are_kept_and_replayed() {
     let mut settings = SETTINGS;
     settings.retry.give_up_after = Duration::ZERO;
     with_settings(settings, |world| async move {
@@ -483,7 +480,7 @@ fn what_is_given_up_is_kept_and_replayed() {
 }
 
 #[test]
-fn a_dead_hook_is_given_up_without_an_attempt_for_each() {
+fn most_events_of_a_dead_hook_expire_without_an_attempt() {
     let mut settings = SETTINGS;
     settings.retry.give_up_after = Duration::from_millis(200);
     settings.max_dead = 100;
@@ -511,7 +508,7 @@ fn a_dead_hook_is_given_up_without_an_attempt_for_each() {
         assert_eq!((dead.len(), total), (90, 90));
         let without = dead.iter().filter(|letter| letter.header.attempts == 0);
         assert!(without.count() > 50);
-        // How far the hook is shows a moment after it is stored.
+        // The view follows the stored progress after a moment.
         while world.view().pending > 0 {
             future::yield_now().await;
         }
@@ -522,7 +519,7 @@ fn a_dead_hook_is_given_up_without_an_attempt_for_each() {
 }
 
 #[test]
-fn a_receiver_that_wants_no_more_gets_no_more_until_it_asks() {
+fn a_receiver_that_answers_410_gets_no_more_until_it_registers() {
     with_world(|world| async move {
         let hook = world.hook("http://a/in").await;
         world.answers("/in", &[410]);

@@ -1,5 +1,5 @@
-//! One hook's deliveries: reads the log behind the hook's cursor, sends what the hook wants as its
-//! [queue](super::queue) says, and notes how far it is.
+//! One hook's deliveries: reads the log from the hook's cursor, sends events in the order and at the times
+//! of its [queue](super::queue), and stores the progress.
 
 mod outcomes;
 
@@ -20,41 +20,42 @@ use super::{DeliverySettings, wants};
 use crate::clock;
 use crate::net::http::Clients;
 use crate::net::reach::Reach;
+use crate::runtime::Shutdown;
 use crate::runtime::tasks::{self, Kind};
 use crate::store::dead_letters;
 use crate::store::events::{self, StoredEvent};
 use crate::store::webhooks::{self, Progress, WebhookRecord};
 use crate::store::{Store, StoreError};
-use crate::sync::locked;
+use crate::sync::{locked, within};
 
-/// Events that are looked at in one go.
+/// Events read per transaction.
 const LOOKS: usize = 256;
 
-/// How many unwanted events may pass before the cursor is stored behind them: reading over them
-/// again after a restart is cheaper than a commit for each.
+/// Unwanted events that may pass before the cursor is stored: skipping them again after a restart is
+/// cheaper than a commit for each.
 const MAX_UNSAVED: u64 = 1000;
 
 /// How long to wait after the storage failed.
 const STORAGE_PAUSE: Duration = Duration::from_secs(5);
 
-/// How far a hook is, for whoever lists them.
+/// A worker's state, shared with lists of hooks.
 #[derive(Debug, Clone, Default)]
 pub struct Position {
     live: Arc<Mutex<Live>>,
-    /// The stored hook has other settings than its worker's.
+    /// The stored hook has newer settings than its worker.
     outdated: Arc<AtomicBool>,
 }
 
-/// What a worker knows of its hook.
+/// A hook's progress in memory.
 #[derive(Debug, Clone, Default)]
 pub struct Live {
     pub progress: Progress,
-    /// When a hook that is down is tried again.
+    /// When a hook that is down is probed next.
     pub next_attempt: Option<Instant>,
 }
 
 impl Shared {
-    /// The client that reaches as far as a hook's deliveries may.
+    /// The client for a hook, by the addresses that it may reach.
     pub fn client_for(&self, hook: &WebhookRecord) -> &surf::Client {
         let everywhere = hook.local_urls || self.settings.local_urls;
         self.clients.of(match everywhere {
@@ -69,7 +70,7 @@ impl Position {
         locked(&self.live).clone()
     }
 
-    /// The worker reads its hook's settings anew before its next step.
+    /// Has the worker read its hook's settings before its next step.
     pub fn outdate(&self) {
         self.outdated.store(true, Ordering::Relaxed);
     }
@@ -79,12 +80,12 @@ impl Position {
     }
 }
 
-/// Why a worker ends by itself.
+/// Why a worker ends.
 #[derive(Debug)]
 enum End {
-    /// The hook is gone, or the storage closed.
+    /// The hook was removed, or the storage closed.
     Gone,
-    /// The receiver wants no more.
+    /// The receiver answered 410 Gone.
     Disabled,
     /// The server stops.
     Stopped,
@@ -100,28 +101,27 @@ pub struct Shared {
     /// One for each delivery beyond the first of a hook.
     pub slots: Arc<Semaphore>,
     pub marks: Arc<Marks>,
-    /// Closed when the server stops.
-    pub stopping: Receiver<()>,
+    pub stop: Shutdown,
 }
 
 type Outcome = Result<Received, Failure>;
 
-/// An attempt that is over: the event's number, and what came of it.
+/// A finished attempt: the event's number and the result.
 type Over = (u64, Outcome);
 
-/// What a worker waits for.
+/// What wakes a worker.
 enum News {
-    /// An attempt is over.
+    /// A finished attempt.
     Outcome(u64, Outcome),
     /// The log has grown, or it is time for the next attempt.
     Work,
-    /// Somebody says that it is worth trying now, or wants a replay.
+    /// A request to try now, or to replay.
     Poked,
     Stop,
 }
 
-/// Delivers for a hook until it is removed or disabled, or the server stops. Without a `known` hook,
-/// which an earlier worker had, it begins with what is stored.
+/// Delivers for a hook until it is removed or disabled, or the server stops. Without a `known` hook
+/// (after a panic) it reads the stored one.
 pub async fn run(
     shared: Shared,
     id: String,
@@ -139,11 +139,11 @@ pub async fn run(
     Worker::new(shared, hook, position, pokes).run().await;
 }
 
-/// A hook as it was left by its last worker, whose panic cost nothing but what was under way. `None` if it
-/// is gone or disabled, or the storage closed.
+/// The stored hook, with the progress of the worker that panicked. `None` if it was removed or disabled,
+/// or the storage is closed.
 async fn stored(shared: &Shared, id: &str) -> Option<WebhookRecord> {
     loop {
-        // Else what was delivered in the last second would be delivered again.
+        // Without this, deliveries of the last second would be repeated.
         let found = match shared.marks.flush(&shared.store).await {
             Ok(()) => shared.store.read(|tx| webhooks::get(tx, id)),
             Err(error) => Err(error),
@@ -164,13 +164,13 @@ struct Worker {
     pokes: Receiver<()>,
     queue: Queue,
     progress: Progress,
-    /// The cursor that is stored, or about to be.
+    /// The cursor that is stored, or queued to be.
     saved: u64,
-    /// The end of the log as far as this worker has seen it.
+    /// The end of the log at the last read.
     seen: u64,
-    /// Dead letters after this number may be marked for a replay.
+    /// Dead letters after this number may be marked for replay; `None`: none is.
     replay_after: Option<u64>,
-    /// Those of `queue` that are dead letters.
+    /// The events in `queue` that are dead letters.
     replayed: Vec<u64>,
     in_flight: HashMap<u64, Task<()>>,
     over: Sender<Over>,
@@ -186,7 +186,7 @@ impl Worker {
             progress: progress.clone(),
             next_attempt: None,
         });
-        // As many as can be under way.
+        // One place for each attempt in flight.
         let (over, outcomes) = async_channel::bounded(settings.max_parallel.max(1));
         Worker {
             queue,
@@ -249,7 +249,7 @@ impl Worker {
         }
     }
 
-    /// Takes up what was open before the start.
+    /// Queues the events that were open before the restart.
     fn restore(&mut self) -> Result<(), StoreError> {
         let (id, now) = (&self.hook.id, now());
         for open in std::mem::take(&mut self.progress.open) {
@@ -260,7 +260,7 @@ impl Worker {
             match found {
                 Ok((Some(event), _)) => self.queue.restore(open, &event.header, now),
                 Ok((None, log)) if open.number <= log.trimmed => self.progress.missed += 1,
-                // It went with its account.
+                // Removed with its account.
                 Ok((None, _)) => {}
                 Err(error) => {
                     self.progress.open.push(open);
@@ -271,16 +271,16 @@ impl Worker {
         Ok(())
     }
 
-    /// Reads ahead and starts what is to be started.
+    /// Fills the queue and starts the attempts that are due.
     ///
     /// # Errors
-    /// What the storage says; `None` if the hook is gone.
+    /// The storage's; `None` if the hook was removed.
     fn work(&mut self) -> Result<(), Option<StoreError>> {
         self.take_settings()?;
         self.take_in_replays()?;
         self.take_in()?;
-        while !self.shared.stopping.is_closed() {
-            // The first one is a hook's right; others would have to wait for slow hooks else.
+        while !self.shared.stop.is_triggered() {
+            // A hook's first attempt needs no slot, so that slow hooks cannot block others.
             let slot = match self.in_flight.is_empty() {
                 true => None,
                 false => match self.shared.slots.try_acquire_arc() {
@@ -297,8 +297,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Takes over settings that have changed: they count for what it has not read yet, and for the next
-    /// attempt of what it has.
+    /// Reads changed settings. They apply to events not read yet, and to every next attempt.
     fn take_settings(&mut self) -> Result<(), Option<StoreError>> {
         if !self.position.outdated.swap(false, Ordering::Relaxed) {
             return Ok(());
@@ -329,7 +328,7 @@ impl Worker {
             .store
             .read(|tx| dead_letters::to_replay(tx, id, after, room))
             .map_err(Some)?;
-        // If there was no room, the search goes on when there is.
+        // A full queue: continue when it has room.
         self.replay_after = (found.len() >= room).then(|| found.last().map_or(after, |it| it.0));
         let now = now();
         for (number, letter) in found {
@@ -429,12 +428,12 @@ impl Worker {
             };
             let sent = send(&client, &hook, parcel, clock::now(), &settings);
             let sent = tasks::caught(Kind::Delivery, &name, sent).await;
-            // An attempt that failed, so that it is tried again; else the hook would wait for its outcome.
+            // A panic is a failed attempt: without an outcome the hook would wait for ever.
             sent.unwrap_or_else(|| Err(Failure("internal error".to_owned())))
         };
         let task = tasks::own(&self.shared.executor, async move {
             let outcome = delivering.await;
-            // Nobody listens any more if the hook is gone.
+            // The channel is closed if the hook was removed.
             let _ = over.send((number, outcome)).await;
         });
         self.in_flight.insert(number, task);
@@ -443,7 +442,7 @@ impl Worker {
 
     async fn news(&self) -> News {
         let stopped = async {
-            let _ = self.shared.stopping.recv().await;
+            self.shared.stop.wait().await;
             News::Stop
         };
         let outcome = async {
@@ -462,13 +461,13 @@ impl Worker {
             if self.queue.room() == 0 {
                 std::future::pending::<()>().await;
             }
-            // An error means that the storage is closed: reading it will tell.
+            // An error means a closed storage: the next read returns it.
             let _ = self.shared.store.events_committed(self.seen).await;
             News::Work
         };
         let due = async {
             match self.queue.wake() {
-                // Others hold all the slots: one of ours that ends wakes us.
+                // No free slot: the end of an own attempt wakes this worker.
                 Some(at) if at <= Instant::now() && !self.in_flight.is_empty() => {
                     std::future::pending::<()>().await;
                 }
@@ -482,7 +481,7 @@ impl Worker {
         stopped.or(outcome).or(poked).or(grown).or(due).await
     }
 
-    /// The server stops: what is under way may end.
+    /// Waits for the attempts in flight, when the server stops.
     async fn finish(&mut self) {
         while !self.in_flight.is_empty() {
             let Ok((number, outcome)) = self.outcomes.recv().await else {
@@ -495,7 +494,7 @@ impl Worker {
         self.mark();
     }
 
-    /// Has stored how far it is.
+    /// Queues the progress to be stored.
     fn mark(&mut self) {
         self.saved = self.progress.cursor;
         self.show();
@@ -510,21 +509,16 @@ impl Worker {
         });
     }
 
-    /// Logs it and waits a while; a closed store is the end.
+    /// Logs the error and waits; an `Err` ends the worker.
     async fn storage_failed(&self, error: &StoreError) -> Result<(), End> {
         if matches!(error, StoreError::Closed) {
             return Err(End::Gone);
         }
         log::error!("webhook {}: {error}", self.hook.id);
-        let stopped = async {
-            let _ = self.shared.stopping.recv().await;
-            Err(End::Stopped)
-        };
-        let slept = async {
-            smol::Timer::after(STORAGE_PAUSE).await;
-            Ok(())
-        };
-        stopped.or(slept).await
+        match within(STORAGE_PAUSE, self.shared.stop.wait()).await {
+            Some(()) => Err(End::Stopped),
+            None => Ok(()),
+        }
     }
 }
 

@@ -125,7 +125,7 @@ fn modules_depend_one_way() {
     // Each may import what stands further down.
     const ORDER: &[&[&str]] = &[
         &["main", "lib", "server", "sandbox", "fuzzing"],
-        &["upkeep", "archive"],
+        &["maintenance", "archive"],
         &["api"],
         &["webhook", "account", "systemd"],
         &["whatsapp"],

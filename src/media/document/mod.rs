@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 
-use super::Wish;
+use super::MediaRequest;
 use super::content::{Content, Ogg};
 
 /// For files that say nothing of themselves.
@@ -79,12 +79,16 @@ enum Bytes {
 ///
 /// # Errors
 /// What the disk says.
-pub(super) fn mimetype(file: &mut File, content: Content, wish: &Wish) -> io::Result<String> {
+pub(super) fn mimetype(
+    file: &mut File,
+    content: Content,
+    request: &MediaRequest,
+) -> io::Result<String> {
     file.seek(SeekFrom::Start(0))?;
     let mut head = Vec::new();
     file.take(HEAD).read_to_end(&mut head)?;
     let bytes = look(&head, file, content)?;
-    Ok(decide(&bytes, wish).into_owned())
+    Ok(decide(&bytes, request).into_owned())
 }
 
 fn look(head: &[u8], file: &mut File, content: Content) -> io::Result<Bytes> {
@@ -253,7 +257,7 @@ fn has(text: &[u8], word: &[u8]) -> bool {
 }
 
 /// Pure.
-fn decide<'w>(bytes: &Bytes, wish: &'w Wish) -> Cow<'w, str> {
+fn decide<'w>(bytes: &Bytes, request: &'w MediaRequest) -> Cow<'w, str> {
     let said = |words: &'w Option<String>| {
         words
             .as_deref()
@@ -266,12 +270,16 @@ fn decide<'w>(bytes: &Bytes, wish: &'w Wish) -> Cow<'w, str> {
         Bytes::Container(_) => may_be_held(mimetype),
         Bytes::Text(_) | Bytes::Perhaps(_) | Bytes::Nothing => true,
     };
-    let own_word = said(&wish.mimetype).filter(|said| fits(said));
-    let by_name = wish.file_name.as_deref().and_then(by_name).filter(|known| {
-        // TypeScript is no video.
-        fits(known) && (!matches!(bytes, Bytes::Text(_)) || may_be_text(known))
-    });
-    let came_with = said(&wish.came_with).filter(|said| {
+    let own_word = said(&request.mimetype).filter(|said| fits(said));
+    let by_name = request
+        .file_name
+        .as_deref()
+        .and_then(by_name)
+        .filter(|known| {
+            // TypeScript is no video.
+            fits(known) && (!matches!(bytes, Bytes::Text(_)) || may_be_text(known))
+        });
+    let came_with = said(&request.came_with).filter(|said| {
         let binary = !matches!(bytes, Bytes::Text(_) | Bytes::Perhaps(_));
         fits(said) && !(binary && essence(said) == "text/plain")
     });

@@ -3,8 +3,8 @@ use std::io::Write as _;
 use super::super::MediaKind;
 use super::*;
 
-fn wish(own_word: Option<&str>, came_with: Option<&str>, name: Option<&str>) -> Wish {
-    Wish {
+fn request(own_word: Option<&str>, came_with: Option<&str>, name: Option<&str>) -> MediaRequest {
+    MediaRequest {
         kind: MediaKind::Document,
         ptt: false,
         mimetype: own_word.map(str::to_owned),
@@ -14,19 +14,19 @@ fn wish(own_word: Option<&str>, came_with: Option<&str>, name: Option<&str>) -> 
 }
 
 /// What a file of these bytes is taken for.
-fn of(bytes: &[u8], wish: &Wish) -> String {
+fn of(bytes: &[u8], request: &MediaRequest) -> String {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(bytes).unwrap();
     let (content, _) = Content::of(&mut file).unwrap();
-    mimetype(&mut file, content, wish).unwrap()
+    mimetype(&mut file, content, request).unwrap()
 }
 
 fn named(bytes: &[u8], name: &str) -> String {
-    of(bytes, &wish(None, None, Some(name)))
+    of(bytes, &request(None, None, Some(name)))
 }
 
 fn nameless(bytes: &[u8]) -> String {
-    of(bytes, &wish(None, None, None))
+    of(bytes, &request(None, None, None))
 }
 
 /// A ZIP of entries that are not packed; what a checker would look at is zero.
@@ -121,7 +121,7 @@ fn office_files_are_what_they_are_in_whatever_order() {
             assert_eq!(&named(&bytes, name), expected, "{turn}");
             // Callers who say less than the bytes do, and servers that say the same of all.
             for said in ["application/octet-stream", "application/zip", "text/plain"] {
-                let by_caller = wish(Some(said), Some(said), Some(name));
+                let by_caller = request(Some(said), Some(said), Some(name));
                 assert_eq!(&of(&bytes, &by_caller), expected, "{said}");
             }
             // Behind much else, and behind something that is no ZIP.
@@ -205,7 +205,7 @@ fn other_zips_say_it_in_their_first_entry_or_by_their_name() {
         let entries: Vec<_> = entries.iter().map(|name| (*name, "x")).collect();
         assert_eq!(named(&zip(&entries), name), expected, "{name}");
     }
-    let custom = wish(Some("application/x-thing"), None, Some("a.zip"));
+    let custom = request(Some("application/x-thing"), None, Some("a.zip"));
     assert_eq!(of(&zip(&[("a", "b")]), &custom), "application/x-thing");
 }
 
@@ -363,9 +363,9 @@ fn a_text_is_what_its_name_says_whatever_it_begins_with() {
             latin,
         ] {
             assert_eq!(named(&bytes, "a.csv"), "text/csv", "{text:?}");
-            let by_caller = wish(Some("text/csv"), None, Some("a.zzz"));
+            let by_caller = request(Some("text/csv"), None, Some("a.zzz"));
             assert_eq!(of(&bytes, &by_caller), "text/csv", "{text:?}");
-            let by_part = wish(None, Some("text/csv"), None);
+            let by_part = request(None, Some("text/csv"), None);
             assert_eq!(of(&bytes, &by_part), "text/csv", "{text:?}");
         }
         let kind = nameless(text.as_bytes());
@@ -437,16 +437,16 @@ fn the_callers_own_word_then_what_came_with_it_then_the_name() {
         (None, None, None, UNKNOWN),
     ] {
         assert_eq!(
-            of(binary, &wish(own, with, name)),
+            of(binary, &request(own, with, name)),
             expected,
             "{own:?} {with:?} {name:?}"
         );
     }
     // What browsers under Windows say of a CSV.
-    let windows = wish(None, Some("application/vnd.ms-excel"), Some("a.csv"));
+    let windows = request(None, Some("application/vnd.ms-excel"), Some("a.csv"));
     assert_eq!(of(b"a;b", &windows), "text/csv");
     assert_eq!(
-        of(b"a,b", &wish(Some("text/plain"), None, Some("a.csv"))),
+        of(b"a,b", &request(Some("text/plain"), None, Some("a.csv"))),
         "text/plain"
     );
 }

@@ -1,5 +1,4 @@
-//! An answer's body: at most so many bytes, not after the deadline, and the connection goes back to
-//! the pool when it is read to its end.
+//! An answer's body, with a limit in bytes and a deadline. At its end the connection returns to the pool.
 
 use std::future::Future;
 use std::io;
@@ -24,7 +23,7 @@ const BUFFER: usize = 2 << 10;
 /// Where a body comes from.
 pub(super) type Reader = Box<dyn AsyncRead + Send + Sync + Unpin>;
 
-/// What comes in the chunked coding, decoded.
+/// Decodes the chunked coding.
 pub(super) struct Chunks {
     input: BufReader<Chain<Cursor<Vec<u8>>, Shared>>,
     connection: Shared,
@@ -33,7 +32,7 @@ pub(super) struct Chunks {
 }
 
 impl Chunks {
-    /// `rest` came already.
+    /// `rest`: the bytes of the body that were read with the head.
     pub(super) fn new(rest: Vec<u8>, connection: Shared) -> Chunks {
         let input = Cursor::new(rest).chain(connection.clone());
         Chunks {
@@ -66,7 +65,7 @@ impl AsyncRead for Chunks {
             Pin::new(&mut this.input).consume(step.used);
             this.done = step.done;
             if step.done && step.used < behind {
-                // What follows unasked is nothing that a next request should find.
+                // Bytes behind the body must not be read as the next answer.
                 this.connection.spoil();
             }
             if step.written > 0 {
@@ -85,7 +84,7 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    /// Puts the connection into the pool. Nobody else may hold it any more.
+    /// Puts the connection into the pool, unless it has another holder.
     pub(super) fn give_back(self) {
         if let Some(stream) = self.stream.into_inner() {
             self.pool.put(self.target, stream);
@@ -93,14 +92,14 @@ impl Lease {
     }
 }
 
-/// A body that is still coming.
+/// A body that is being received.
 pub(super) struct LimitedBody {
     /// `None` at the end, and after an error.
     reader: Option<Reader>,
     limit: usize,
-    /// Bytes that may still come.
+    /// Bytes left below the limit.
     left: usize,
-    /// Bytes that must still come, where that is known.
+    /// Bytes left of the declared length.
     expected: Option<u64>,
     started: Instant,
     deadline: Timer,
@@ -128,7 +127,7 @@ impl LimitedBody {
 
     pub(super) fn into_body(mut self) -> Body {
         if self.expected == Some(0) {
-            // Nobody reads a body that is known to be empty.
+            // Readers do not poll an empty body: finish it here.
             let _ = self.finish();
             return Body::empty();
         }
@@ -185,7 +184,7 @@ impl AsyncRead for LimitedBody {
                 if let Some(expected) = &mut this.expected {
                     *expected = expected.saturating_sub(count as u64);
                     if *expected == 0 {
-                        // Who knows the length does not read on to see the end.
+                        // Readers that know the length do not poll for the end.
                         let _ = this.finish();
                     }
                 }

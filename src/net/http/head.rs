@@ -1,7 +1,7 @@
-//! The head of an answer, read as bytes: where it ends, how its body ends, and what it says.
+//! Parses the head of an HTTP/1 answer: status, headers, and the framing of the body.
 //!
-//! A peer may send any byte in a reason phrase or a header's value (UTF-8 and Latin-1 are usual), fold
-//! lines, repeat headers. None of that is an error unless it leaves open where the body ends.
+//! A reason phrase or a header's value may hold any byte (UTF-8 and Latin-1 occur), lines may be folded,
+//! headers repeated. Only an ambiguous end of the body is an error.
 
 use futures_lite::io::{AsyncRead, AsyncReadExt};
 use http_types::headers::{HeaderName, HeaderValue};
@@ -9,7 +9,7 @@ use http_types::{Method, Response, StatusCode};
 
 use super::HttpError;
 
-/// Bytes of a head: some sites send dozens of cookies and policies.
+/// The longest head, in bytes: some sites send dozens of cookies and policies.
 const MAX_HEAD: usize = 64 << 10;
 
 /// Bytes asked for at once.
@@ -21,35 +21,35 @@ const MAX_INTERIM: usize = 8;
 /// How a body ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Framing {
-    /// After so many bytes; 0 where there is no body.
+    /// After that many bytes; 0 without a body.
     Length(u64),
     Chunked,
-    /// With the connection.
+    /// When the peer closes the connection.
     UntilClose,
 }
 
-/// What an answer's head says, as it came.
+/// The status and headers of an answer, unchanged.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Said {
+pub struct RawHead {
     /// 100 to 599.
     pub status: u16,
-    /// Names in lower case, values without the spaces around them, in the order in which they came.
+    /// In the order received; names in lower case, values trimmed.
     pub headers: Vec<(String, Vec<u8>)>,
 }
 
-impl Said {
-    /// The value of the last header of that name, which is in lower case.
+impl RawHead {
+    /// The value of the last header called `name` (lower case).
     pub fn header(&self, name: &str) -> Option<&[u8]> {
         let found = self.headers.iter().rfind(|(known, _)| known == name);
         found.map(|(_, value)| value.as_slice())
     }
 
-    /// An answer without a body. It has the headers that [`http_types`] can hold, which panics over
-    /// others, and all of them as [`Said`] in its extensions.
+    /// A response without a body. [`http_types`] panics over some headers: these are left out. All are
+    /// in the response's extensions, as [`RawHead`].
     pub(super) fn into_response(self) -> Response {
         let mut response = Response::new(class_of(self.status));
         for (name, value) in &self.headers {
-            // `content_type()` panics over one that is not well-formed.
+            // `content_type()` panics over a malformed one.
             if name == "content-type" && !is_plain_type(value) {
                 continue;
             }
@@ -64,7 +64,7 @@ impl Said {
     }
 }
 
-/// A status that http-types knows. An unknown one counts as the first of its class (RFC 9110, 15).
+/// The status for http-types: an unknown one is treated as the first of its class (RFC 9110, 15).
 fn class_of(status: u16) -> StatusCode {
     StatusCode::try_from(status).unwrap_or(match status {
         ..200 => StatusCode::Continue,
@@ -75,14 +75,14 @@ fn class_of(status: u16) -> StatusCode {
     })
 }
 
-/// Whether that is `type/subtype`, with nothing but plain parameters.
+/// Whether `value` is `type/subtype`, with parameters that are tokens.
 fn is_plain_type(value: &[u8]) -> bool {
     let parameters = value.split(|&byte| byte == b';').skip(1);
     essence(value).is_some()
         && parameters.into_iter().all(|part| {
             let part = part.trim_ascii();
             let at = part.iter().position(|&byte| byte == b'=');
-            at.is_some_and(|at| is_name(&part[..at]) && is_name(&part[at + 1..]))
+            at.is_some_and(|at| is_token(&part[..at]) && is_token(&part[at + 1..]))
         })
 }
 
@@ -90,21 +90,21 @@ fn is_plain_type(value: &[u8]) -> bool {
 fn essence(value: &[u8]) -> Option<&str> {
     let essence = value.split(|&byte| byte == b';').next()?.trim_ascii();
     let at = essence.iter().position(|&byte| byte == b'/')?;
-    let is_good = is_name(&essence[..at]) && is_name(&essence[at + 1..]);
+    let is_good = is_token(&essence[..at]) && is_token(&essence[at + 1..]);
     std::str::from_utf8(essence).ok().filter(|_| is_good)
 }
 
-/// Whether that is a header's name (RFC 9110, 5.6.2).
-fn is_name(name: &[u8]) -> bool {
-    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
-    !name.is_empty() && name.iter().all(is_token)
+/// Whether `name` is a token (RFC 9110, 5.6.2), as headers' names are.
+pub fn is_token(name: &[u8]) -> bool {
+    let is_allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    !name.is_empty() && name.iter().all(is_allowed)
 }
 
 /// An answer's head.
 #[derive(Debug)]
 pub(super) struct Head {
-    pub(super) said: Said,
-    /// What came behind it.
+    pub(super) raw: RawHead,
+    /// Bytes received behind the head.
     pub(super) rest: Vec<u8>,
     pub(super) framing: Framing,
     /// Whether the connection can serve again after the body.
@@ -121,9 +121,9 @@ pub(super) async fn read(
         let end = fill(stream, &mut buffer).await?;
         let rest = buffer.split_off(end);
         let bytes = std::mem::replace(&mut buffer, rest);
-        if let Some((said, framing, keep_alive)) = parse(&bytes, method)? {
+        if let Some((raw, framing, keep_alive)) = parse(&bytes, method)? {
             return Ok(Head {
-                said,
+                raw,
                 rest: buffer,
                 framing,
                 keep_alive,
@@ -133,7 +133,7 @@ pub(super) async fn read(
     Err(HttpError::BadAnswer("interim answers only".to_owned()))
 }
 
-/// Reads until `buffer` holds a whole head; tells its length.
+/// Reads until `buffer` holds a whole head; returns the head's length.
 async fn fill(
     stream: &mut (impl AsyncRead + Unpin),
     buffer: &mut Vec<u8>,
@@ -177,8 +177,8 @@ fn end_of_head(buffer: &[u8], from: usize) -> Option<usize> {
     })
 }
 
-/// What a head says, how the body ends, and whether the connection stays; `None` for an interim answer.
-fn parse(head: &[u8], method: Method) -> Result<Option<(Said, Framing, bool)>, HttpError> {
+/// The head, the body's framing, and whether the connection stays open; `None` for an interim answer.
+fn parse(head: &[u8], method: Method) -> Result<Option<(RawHead, Framing, bool)>, HttpError> {
     let mut lines = head
         .split(|&byte| byte == b'\n')
         .map(|line| line.strip_suffix(b"\r").unwrap_or(line));
@@ -187,7 +187,7 @@ fn parse(head: &[u8], method: Method) -> Result<Option<(Said, Framing, bool)>, H
         return Ok(None);
     }
     let mut headers: Vec<(String, Vec<u8>)> = Vec::new();
-    // Whether the last line was a header's: one that begins with a space goes on with it.
+    // The last line was a header: a line that begins with a space continues it.
     let mut is_open = false;
     for line in lines {
         if matches!(line.first(), Some(b' ' | b'\t')) {
@@ -199,19 +199,19 @@ fn parse(head: &[u8], method: Method) -> Result<Option<(Said, Framing, bool)>, H
         }
         let colon = line.iter().position(|&byte| byte == b':');
         let name = colon.map(|at| line[..at].trim_ascii());
-        // What is no header is read over, as browsers do.
-        is_open = name.is_some_and(is_name);
+        // Lines that are no headers are skipped, as browsers do.
+        is_open = name.is_some_and(is_token);
         if let (Some(at), Some(name), true) = (colon, name, is_open) {
-            // A name is ASCII.
+            // `is_token`: ASCII.
             let name = String::from_utf8_lossy(name).to_ascii_lowercase();
             headers.push((name, plain(&line[at + 1..]).collect()));
         }
     }
     let (framing, keep_alive) = framing(&headers, minor, status, method)?;
-    Ok(Some((Said { status, headers }, framing, keep_alive)))
+    Ok(Some((RawHead { status, headers }, framing, keep_alive)))
 }
 
-/// HTTP's minor version and the status. What follows that is for people, in whatever bytes.
+/// HTTP's minor version and the status. The reason phrase is ignored.
 fn status_line(line: &[u8]) -> Result<(u8, u16), HttpError> {
     let parts = line
         .strip_prefix(b"HTTP/1.")
@@ -235,7 +235,7 @@ fn status_line(line: &[u8]) -> Result<(u8, u16), HttpError> {
     }
 }
 
-/// A header's value without the spaces around it, and without what could end a line elsewhere.
+/// A header's value, trimmed; NUL and CR, which could end a line elsewhere, become spaces.
 fn plain(value: &[u8]) -> impl Iterator<Item = u8> {
     let is_end = |byte: u8| matches!(byte, b'\0' | b'\r');
     let value = value.trim_ascii().iter();
@@ -255,7 +255,7 @@ fn framing(
     for (name, value) in headers {
         let tokens = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
         match name.as_str() {
-            // A list of the same number is what a proxy makes of two headers.
+            // Proxies join repeated headers to a list.
             "content-length" => {
                 for token in tokens {
                     let value = number(token).ok_or_else(|| bad("its length is no number"))?;
@@ -282,7 +282,7 @@ fn framing(
         [one] if one == b"chunked" => true,
         _ => return Err(bad("it has an unknown transfer encoding")),
     };
-    // Two ways to end the body: what comes behind it may be another request's.
+    // With both framings, what follows the body could be a smuggled answer: close.
     keep_alive &= !(chunked && length.is_some()) && status != 101;
     let framing = if method == Method::Head || status == 204 || status == 304 {
         Framing::Length(0)
@@ -294,7 +294,7 @@ fn framing(
     Ok((framing, keep_alive && framing != Framing::UntilClose))
 }
 
-/// Digits and nothing else.
+/// A number of digits only: `parse` alone allows a sign.
 fn number(text: &[u8]) -> Option<u64> {
     let is_digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
     std::str::from_utf8(text)
@@ -309,8 +309,8 @@ mod tests {
     use super::*;
 
     fn framing(head: &str) -> (u16, Framing, bool) {
-        let (said, framing, keep_alive) = parse(head.as_bytes(), Method::Get).unwrap().unwrap();
-        (said.status, framing, keep_alive)
+        let (raw, framing, keep_alive) = parse(head.as_bytes(), Method::Get).unwrap().unwrap();
+        (raw.status, framing, keep_alive)
     }
 
     #[test]
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused() {
+    fn malformed_heads_are_refused() {
         for head in [
             "SSH-2.0-x\r\n\r\n",
             "HTTP/2 200\r\n\r\n",
@@ -367,23 +367,23 @@ mod tests {
     fn interim_answers_are_skipped() {
         let text = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.0 201 Created\r\n\r\nbody";
         let head = smol::block_on(read(&mut &text[..], Method::Post)).unwrap();
-        assert_eq!(head.said.status, 201);
+        assert_eq!(head.raw.status, 201);
         assert_eq!(head.rest, b"body");
     }
 
     #[test]
-    fn a_head_without_end_is_cut_off() {
+    fn a_head_without_end_fails_at_the_limit() {
         let text = vec![b'a'; 3 * MAX_HEAD];
         let error = smol::block_on(read(&mut &text[..], Method::Get)).unwrap_err();
         assert!(error.to_string().contains("64 KiB"), "{error}");
     }
 
     #[test]
-    fn any_byte_may_stand_in_an_answer() {
+    fn any_byte_is_accepted_in_values_and_reasons() {
         let head = b"HTTP/1.1 200 \xff Tr\xc3\xa8s \x1b[2J\r\nX-Name: Caf\xc3\xa9\r\nX-Latin: Caf\xe9 \r\n\
             X-Folded: one\r\n\t two\r\nX-Spaced : 3\r\nno header\r\n of that\r\nX-Nul: a\0b\rc\r\n\
             Content-Type: caf\xc3\xa9\r\nX-Name: Th\xc3\xa9\r\nContent-Length: 2, 2\r\n\r\n";
-        let (said, framing, keep_alive) = parse(head, Method::Get).unwrap().unwrap();
+        let (raw, framing, keep_alive) = parse(head, Method::Get).unwrap().unwrap();
         assert_eq!((framing, keep_alive), (Framing::Length(2), true));
         for (name, value) in [
             ("x-name", Some("Th\u{e9}".as_bytes())),
@@ -393,21 +393,21 @@ mod tests {
             ("x-nul", Some(b"a b c")),
             ("no header", None),
         ] {
-            assert_eq!(said.header(name), value, "{name}");
+            assert_eq!(raw.header(name), value, "{name}");
         }
-        let response = said.into_response();
+        let response = raw.into_response();
         assert!(
             response.header("x-name").is_none(),
             "http-types cannot hold it"
         );
         assert_eq!(response.header("x-folded").unwrap().as_str(), "one two");
         assert_eq!(response.content_type(), None);
-        let said = response.ext().get::<Said>().unwrap();
-        assert_eq!(said.header("content-type"), Some("caf\u{e9}".as_bytes()));
+        let raw = response.ext().get::<RawHead>().unwrap();
+        assert_eq!(raw.header("content-type"), Some("caf\u{e9}".as_bytes()));
     }
 
     #[test]
-    fn a_status_that_nobody_knows_counts_as_its_class() {
+    fn an_unknown_status_is_treated_as_its_class() {
         for (status, class) in [
             (101, 101),
             (200, 200),
@@ -417,9 +417,9 @@ mod tests {
             (599, 500),
         ] {
             let head = format!("HTTP/1.1 {status}\r\n\r\n");
-            let (said, ..) = parse(head.as_bytes(), Method::Get).unwrap().unwrap();
-            assert_eq!(said.status, status);
-            assert_eq!(u16::from(said.into_response().status()), class);
+            let (raw, ..) = parse(head.as_bytes(), Method::Get).unwrap().unwrap();
+            assert_eq!(raw.status, status);
+            assert_eq!(u16::from(raw.into_response().status()), class);
         }
     }
 
@@ -447,7 +447,7 @@ mod tests {
         ] {
             let head = smol::block_on(read(&mut head.as_bytes(), Method::Get)).unwrap();
             assert_eq!(
-                (head.said.header("a"), &head.rest[..]),
+                (head.raw.header("a"), &head.rest[..]),
                 (Some(&b"b"[..]), &b"x"[..])
             );
         }

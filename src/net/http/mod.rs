@@ -1,11 +1,10 @@
-//! surf's back end: HTTP/1.1 over our own connections.
+//! surf's back end: HTTP/1.1 over this crate's connections.
 //!
-//! One request has one deadline, from the name's resolution to the last byte of the answer's body.
-//! Bodies of known length go out with `Content-Length`, never chunked. Redirects are not followed:
-//! who registered an address meant that one. async-h1 writes requests; answers are read here, because
-//! receivers of webhooks are often a few lines over a standard library (HTTP/1.0, bodies that end
-//! with the connection, interim answers), and because async-h1 and http-types panic over headers
-//! that are not ASCII.
+//! One deadline covers a request, from resolution to the last byte of the answer's body. Bodies of known
+//! length are sent with `Content-Length`, never chunked. Redirects are not followed: the registered
+//! address is the one that is meant. async-h1 encodes requests; answers are parsed here, because receivers of
+//! webhooks are often minimal servers (HTTP/1.0, bodies until close, interim answers), and because
+//! async-h1 and http-types panic over headers that are not ASCII.
 
 mod body;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -18,29 +17,29 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_h1::client::Encoder;
-use futures_lite::future;
 use futures_lite::io::{AsyncReadExt, AsyncWriteExt, Cursor};
 use futures_rustls::rustls::ClientConfig;
 use http_types::headers::USER_AGENT;
 use http_types::{Method, Request, Response, StatusCode};
-use smol::{Executor, Timer};
+use smol::Executor;
 
 use self::body::{Chunks, Lease, LimitedBody};
-pub use self::head::Said;
 use self::head::{Framing, Head};
+pub use self::head::{RawHead, is_token};
 use self::pool::{Pool, Shared};
 use super::dial::{self, DialError, Stream, Target};
 use super::reach::Reach;
+use crate::sync::within;
 
-/// How much of a request is written at once, in bytes.
+/// Bytes of a request per write.
 const WRITE: usize = 8 << 10;
 
 /// What a client may use.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// For a whole exchange.
+    /// For a whole exchange, with the body.
     pub timeout: Duration,
-    /// Bytes of an answer's body, as they are without transfer encoding.
+    /// Bytes of an answer's body, after the transfer coding.
     pub max_body: usize,
     /// Connections kept open for the next request, over all hosts.
     pub max_idle: usize,
@@ -48,8 +47,8 @@ pub struct Limits {
     pub idle_timeout: Duration,
 }
 
-/// Why a request got no answer. Found in a [`surf::Error`] by `downcast_ref`, and inside of the
-/// [`io::Error`] that reading a body gives.
+/// Why a request failed. In a [`surf::Error`] (by `downcast_ref`), and in the [`io::Error`] of reading a
+/// body.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     #[error("the address is neither http nor https, or has no host")]
@@ -62,13 +61,12 @@ pub enum HttpError {
     Broken(#[from] io::Error),
     #[error("the connection was closed without an answer")]
     Closed,
-    /// Like that, on a connection that was kept from an earlier request: the peer may just have given
-    /// it up.
+    /// The same on a kept connection: the peer may have closed it as idle.
     #[error("a kept connection was closed without an answer")]
     Stale,
     #[error("the answer is not HTTP: {0}")]
     BadAnswer(String),
-    /// One that is not from 100 to 599.
+    /// Outside of 100 to 599.
     #[error("the answer has the unusual status {0}")]
     UnusualStatus(u32),
     #[error("the answer is larger than {limit} bytes")]
@@ -77,9 +75,8 @@ pub enum HttpError {
     Timeout { after: Duration },
 }
 
-/// A surf client over our own connections. Clones share the pool.
-///
-/// `executor` closes idle connections; nothing runs on it while there are none.
+/// A surf client; clones share its pool. `executor` runs the task that closes idle connections, while
+/// there are some.
 pub fn client(
     limits: Limits,
     tls: Arc<ClientConfig>,
@@ -102,7 +99,7 @@ fn within_reach(
     })
 }
 
-/// A client for each [`Reach`]. They share no connections: a kept one was dialled with its own reach.
+/// A client for each [`Reach`]. They share no connections: the reach is checked when dialling.
 #[derive(Debug, Clone)]
 pub struct Clients {
     everywhere: surf::Client,
@@ -116,14 +113,14 @@ impl Clients {
         tls: Arc<ClientConfig>,
         executor: Arc<Executor<'static>>,
     ) -> Clients {
-        let within = |reach| within_reach(limits, tls.clone(), executor.clone(), reach);
+        let client = |reach| within_reach(limits, tls.clone(), executor.clone(), reach);
         Clients {
-            everywhere: within(Reach::Everywhere),
-            other_hosts: within(Reach::OtherHosts),
+            everywhere: client(Reach::Everywhere),
+            other_hosts: client(Reach::OtherHosts),
         }
     }
 
-    /// That which goes so far and no further.
+    /// The client for `reach`.
     pub fn of(&self, reach: Reach) -> &surf::Client {
         match reach {
             Reach::Everywhere => &self.everywhere,
@@ -131,7 +128,7 @@ impl Clients {
         }
     }
 
-    /// Two that need not be told apart, for a network in memory.
+    /// One client for both, for a network in memory.
     #[cfg(test)]
     pub(crate) fn same(client: surf::Client) -> Clients {
         Clients {
@@ -154,12 +151,9 @@ impl surf::HttpClient for Backend {
     async fn send(&self, request: Request) -> Result<Response, http_types::Error> {
         let after = self.limits.timeout;
         let deadline = Instant::now() + after;
-        future::or(self.exchange(request, deadline), async {
-            Timer::at(deadline).await;
-            Err(HttpError::Timeout { after })
-        })
-        .await
-        .map_err(|error| {
+        let answer = within(after, self.exchange(request, deadline)).await;
+        let answer = answer.unwrap_or(Err(HttpError::Timeout { after }));
+        answer.map_err(|error| {
             let status = match error {
                 HttpError::Timeout { .. } => StatusCode::GatewayTimeout,
                 _ => StatusCode::BadGateway,
@@ -181,8 +175,8 @@ impl Backend {
             request.insert_header(USER_AGENT, concat!("wildcat/", env!("CARGO_PKG_VERSION")));
         }
         if let Some(stream) = self.pool.take(&target).await {
-            // The peer may close a kept connection just as we use it. What may be asked twice is
-            // asked again; the rest is for the caller to decide.
+            // The peer may close a kept connection as it is used. Idempotent requests are repeated; for
+            // others the caller decides.
             let again = can_repeat(&request).then(|| request.clone());
             match (
                 self.attempt(&target, stream, request, deadline).await,
@@ -212,7 +206,7 @@ impl Backend {
         write(request, &mut stream).await?;
         stream.acknowledge_at_once();
         let Head {
-            said,
+            raw,
             rest,
             framing,
             keep_alive,
@@ -225,7 +219,7 @@ impl Backend {
             pool: self.pool.clone(),
         });
         let limit = self.limits.max_body;
-        let mut response = said.into_response();
+        let mut response = raw.into_response();
         let mut length = None;
         let reader: body::Reader = match framing {
             Framing::Chunked => Box::new(Chunks::new(rest, shared)),
@@ -234,7 +228,7 @@ impl Backend {
                     return Err(HttpError::TooLarge { limit });
                 }
                 if rest.len() as u64 > bytes_to_come {
-                    // More than was announced is nothing that a next request should find.
+                    // Bytes behind the body must not be read as the next answer.
                     lease = None;
                 }
                 length = Some(bytes_to_come);
@@ -248,29 +242,29 @@ impl Backend {
     }
 }
 
-/// The status of an answer of [`client`]'s, also one that [`StatusCode`] does not know.
+/// The status of an answer to [`client`], also one that [`StatusCode`] has no name for.
 pub fn status(response: &surf::Response) -> u16 {
-    match response.ext::<Said>() {
-        Some(said) => said.status,
+    match response.ext::<RawHead>() {
+        Some(raw) => raw.status,
         None => response.status().into(),
     }
 }
 
-/// The value of an answer's last header of that name, which is in lower case, as it came.
+/// The raw value of an answer's last header called `name` (lower case).
 pub fn header<'r>(response: &'r surf::Response, name: &str) -> Option<&'r [u8]> {
-    match response.ext::<Said>() {
-        Some(said) => said.header(name),
+    match response.ext::<RawHead>() {
+        Some(raw) => raw.header(name),
         None => Some(response.header(name)?.last().as_str().as_bytes()),
     }
 }
 
-/// Writes a request; one that is small leaves in one packet.
+/// Writes a request; a small one in one packet.
 async fn write(request: Request, stream: &mut Stream) -> io::Result<()> {
     let mut encoder = Encoder::new(request);
     let mut buf = vec![0; WRITE];
     loop {
         let mut len = 0;
-        // The encoder puts no chunk into less than some bytes.
+        // The encoder writes no chunk into a very small buffer.
         while buf.len() - len >= WRITE / 8 {
             match encoder.read(&mut buf[len..]).await? {
                 0 => break,
@@ -284,28 +278,23 @@ async fn write(request: Request, stream: &mut Stream) -> io::Result<()> {
     }
 }
 
-/// http-types lets line ends pass, and they would start a header of somebody else's.
+/// Refuses line ends in headers, which http-types allows: they would inject further headers.
 fn check_headers(request: &Request) -> Result<(), HttpError> {
     for (name, values) in request.iter() {
-        let name_is_good = name
-            .as_str()
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
         let values_are_good = values.iter().all(|value| {
             value
                 .as_str()
                 .bytes()
                 .all(|b| b == b'\t' || (b >= b' ' && b != 0x7f))
         });
-        if !name_is_good || !values_are_good || name.as_str().is_empty() {
+        if !is_token(name.as_str().as_bytes()) || !values_are_good {
             return Err(HttpError::BadHeader(name.to_string()));
         }
     }
     Ok(())
 }
 
-/// Whether a request may be sent a second time: asking twice means asking once, and there is no
-/// body that the first time has used up.
+/// Whether a request may be sent again: it is idempotent, and has no body that was consumed.
 fn can_repeat(request: &Request) -> bool {
     let idempotent = matches!(
         request.method(),

@@ -1,4 +1,4 @@
-//! Connections kept for the next request: few, not for long, and only live ones are handed out.
+//! Connections kept for the next request, bounded by number and age.
 
 use std::io;
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use super::super::dial::{Stream, Target};
 use crate::runtime::tasks::{self, Kind};
 use crate::sync::locked;
 
-/// The connections that wait.
+/// Idle connections.
 #[derive(Debug)]
 pub(super) struct Pool {
     max_idle: usize,
@@ -26,9 +26,9 @@ pub(super) struct Pool {
 
 #[derive(Debug, Default)]
 struct State {
-    /// In the order of their return.
+    /// The oldest first.
     idle: Vec<Idle>,
-    /// Whether a task runs that closes what waited too long.
+    /// The task that closes old connections runs.
     swept: bool,
 }
 
@@ -54,11 +54,10 @@ impl Pool {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // No code that can panic runs under the lock.
         locked(&self.state)
     }
 
-    /// A live connection to `target`, the one that was used last.
+    /// The most recently used live connection to `target`.
     pub(super) async fn take(&self, target: &Target) -> Option<Stream> {
         loop {
             let mut idle = {
@@ -72,7 +71,7 @@ impl Pool {
         }
     }
 
-    /// Keeps a connection; the oldest makes room.
+    /// Keeps a connection; a full pool closes its oldest.
     pub(super) fn put(self: &Arc<Self>, target: Target, stream: Stream) {
         if self.max_idle == 0 {
             return;
@@ -97,7 +96,7 @@ impl Pool {
         }
     }
 
-    /// Closes what waited too long; tells whether anything is left.
+    /// Closes old connections; returns whether any is left.
     fn prune(&self) -> bool {
         let mut state = self.state();
         state
@@ -118,14 +117,14 @@ async fn sweep(pool: Weak<Pool>, every: Duration) {
     }
 }
 
-/// Whether the peer has neither closed the connection nor said anything unasked.
+/// Whether a connection has nothing to read: neither a close nor unexpected bytes.
 async fn is_quiet(stream: &mut Stream) -> bool {
     let mut byte = [0];
     let read = future::poll_once(stream.read(&mut byte)).await;
     read.is_none()
 }
 
-/// A connection that a body reads from and a lease gives back.
+/// A connection held by a body, which reads it, and by a lease, which returns it to the pool.
 #[derive(Debug, Clone)]
 pub(super) struct Shared(Arc<Held>);
 
@@ -143,12 +142,12 @@ impl Shared {
         }))
     }
 
-    /// It must not serve again.
+    /// Keeps the connection out of the pool.
     pub(super) fn spoil(&self) {
         self.0.is_spoilt.store(true, Ordering::Relaxed);
     }
 
-    /// The connection, if this is the last holder and it can serve again.
+    /// The connection, if this is the last holder and it is not spoilt.
     pub(super) fn into_inner(self) -> Option<Stream> {
         let held = Arc::into_inner(self.0)?;
         match held.is_spoilt.into_inner() {

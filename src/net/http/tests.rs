@@ -33,7 +33,7 @@ async fn answer_once(listener: &TcpListener, answer: &str) -> String {
     request
 }
 
-/// What a client with `limits` makes of `answer`.
+/// The result of a client with `limits` for `answer`.
 fn received(limits: Limits, answer: &str) -> Result<(u16, String), String> {
     run(async |executor| {
         let (listener, address) = listen().await;
@@ -92,7 +92,7 @@ fn an_unknown_authority_is_refused() {
 }
 
 #[test]
-fn a_certificate_of_tomorrow_makes_the_clock_suspect() {
+fn a_certificate_of_the_future_blames_the_clock() {
     run(async |executor| {
         let authority = Authority::valid_from(2900);
         let (listener, address) = listen().await;
@@ -128,7 +128,7 @@ fn every_kind_of_body_is_read() {
             "no",
         ),
         ("HTTP/1.1 204 No Content\r\n\r\n", 204, ""),
-        // What Cloudflare says.
+        // As Cloudflare answers.
         (
             "HTTP/1.1 522 \u{e9}\u{1b}[2J\r\nX-Name: Caf\u{e9}\r\nContent-Length: 0\r\n\r\n",
             522,
@@ -195,7 +195,7 @@ fn broken_answers_are_errors() {
 }
 
 #[test]
-fn a_silent_server_runs_into_the_timeout() {
+fn a_silent_server_times_out() {
     run(async |executor| {
         let short = Limits {
             timeout: Duration::from_millis(200),
@@ -269,14 +269,14 @@ fn headers_cannot_be_smuggled_in() {
 }
 
 #[test]
-fn a_connection_that_was_closed_meanwhile_is_not_used() {
+fn a_kept_connection_that_the_peer_closed_is_not_used() {
     run(async |executor| {
         let (listener, address) = listen().await;
         let client = plain(limits(), &executor);
         let (closed, is_closed) = async_channel::bounded(1);
         let server = async {
             for _ in 0..2 {
-                // It promised to keep the connection, and closes it.
+                // Closes the connection, though HTTP/1.1 keeps it open.
                 answer_once(&listener, OK).await;
                 closed.send(()).await.unwrap();
             }
@@ -334,14 +334,14 @@ fn an_answer_in_two_pieces_is_not_late() {
 }
 
 #[test]
-fn only_what_may_be_asked_twice_is_asked_again() {
+fn only_idempotent_requests_are_repeated() {
     for (method, expected) in [(Method::Get, Some("hello")), (Method::Post, None)] {
         run(async |executor| {
             let (listener, address) = listen().await;
             let client = plain(limits(), &executor);
             let url = format!("http://{address}/");
             let server = async {
-                // The first connection hears the second request, and dies of it.
+                // The first connection closes on the second request.
                 let (mut stream, _) = listener.accept().await.unwrap();
                 read_request(&mut stream).await.unwrap();
                 stream.write_all(OK.as_bytes()).await.unwrap();
@@ -357,7 +357,7 @@ fn only_what_may_be_asked_twice_is_asked_again() {
             };
             let (_, answer) = future::zip(server, ask).await;
             if let Err(error) = &answer {
-                // Whose request may be repeated knows by this that it is worth it.
+                // Tells callers that a repetition is worth a try.
                 let stale = error.downcast_ref::<HttpError>();
                 assert!(matches!(stale, Some(HttpError::Stale)), "{error:?}");
             }

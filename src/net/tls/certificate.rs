@@ -1,7 +1,6 @@
-//! What a certificate says (X.509, RFC 5280, in DER): as much as is needed to take one for what it is.
-//! Pure. It checks nothing: [`super::verifier`] does.
+//! Reads the fields of an X.509 certificate (RFC 5280, DER) that [`super::verifier`] checks. Pure.
 
-/// `subjectAltName` and `basicConstraints`, as they stand in a certificate.
+/// The DER of the identifiers of `subjectAltName` and `basicConstraints`.
 const ALT_NAME: &[u8] = &[0x55, 0x1D, 0x11];
 const CONSTRAINTS: &[u8] = &[0x55, 0x1D, 0x13];
 
@@ -17,7 +16,7 @@ const SEQUENCE: u8 = 0x30;
 const VERSION: u8 = 0xA0;
 const EXTENSIONS: u8 = 0xA3;
 
-/// A certificate's own words.
+/// The fields of a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Facts {
     /// Seconds since 1970.
@@ -25,18 +24,18 @@ pub(super) struct Facts {
     pub(super) not_after: u64,
     /// Issuer and subject are the same.
     pub(super) self_issued: bool,
-    /// May sign others: says so, or is of a version that cannot say it.
+    /// May sign others: `basicConstraints` says so, or it is of version 1, which has no extensions.
     pub(super) is_authority: bool,
-    /// Has alternative names, the only ones that count today.
+    /// Has a `subjectAltName`.
     pub(super) has_names: bool,
     /// The whole `SubjectPublicKeyInfo`.
     pub(super) key_info: Vec<u8>,
-    /// Of it, the content of the algorithm's identifier, and the key's bits.
+    /// The content of its algorithm identifier, and the key's bits.
     pub(super) key_algorithm: Vec<u8>,
     pub(super) key: Vec<u8>,
 }
 
-/// `None` for what is no certificate.
+/// Reads a certificate; `None` if it is malformed.
 pub(super) fn read(certificate: &[u8]) -> Option<Facts> {
     let mut whole = Der(certificate).inside(SEQUENCE)?;
     let mut body = whole.inside(SEQUENCE)?;
@@ -54,7 +53,7 @@ pub(super) fn read(certificate: &[u8]) -> Option<Facts> {
     let key_info = body.next(SEQUENCE)?;
     let mut key = Der(key_info.content);
     let key_algorithm = key.next(SEQUENCE)?.content.to_vec();
-    // The first byte of a bit string counts the bits that are left over: none, here.
+    // The first byte of a bit string is its number of unused bits: 0.
     let key = key.next(BIT_STRING)?.content.strip_prefix(&[0])?.to_vec();
     let mut facts = Facts {
         not_before,
@@ -95,7 +94,7 @@ fn extensions(content: &[u8], facts: &mut Facts) -> Option<()> {
     Some(())
 }
 
-/// What is left of a row of values.
+/// A sequence of DER values.
 struct Der<'a>(&'a [u8]);
 
 struct Value<'a> {
@@ -109,7 +108,7 @@ impl<'a> Der<'a> {
         self.0.first().copied()
     }
 
-    /// The next value, which must have that tag.
+    /// The next value; `None` if its tag is another one.
     fn next(&mut self, tag: u8) -> Option<Value<'a>> {
         let [found, length, rest @ ..] = self.0 else {
             return None;
@@ -166,14 +165,14 @@ impl<'a> Der<'a> {
             return None;
         }
         let seconds = part(4)? * 3600 + part(6)? * 60 + part(8)?;
-        // What was valid before 1970 is valid from its beginning on.
+        // Dates before 1970 become 1970.
         Some(days(year, month, day).map_or(0, |days| days * 86_400 + seconds))
     }
 }
 
-/// Days since 1970 of a day of the Gregorian calendar; `None` before it.
+/// Days from 1970-01-01 to a Gregorian date; `None` before it.
 fn days(year: u64, month: u64, day: u64) -> Option<u64> {
-    // Years that begin in March have their leap day at the end.
+    // In years that begin in March the leap day is the last day.
     let year = if month <= 2 {
         year.checked_sub(1)?
     } else {
@@ -198,13 +197,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_or_bent_is_no_certificate() {
+    fn truncated_and_changed_certificates_do_not_panic() {
         let key = rcgen::KeyPair::generate().unwrap();
         let params = rcgen::CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
         let good = params.self_signed(&key).unwrap().der().to_vec();
         let facts = read(&good).unwrap();
         assert!(facts.self_issued && facts.has_names && !facts.is_authority);
-        // Nothing in it makes the reader panic.
         for end in 0..good.len() {
             assert_eq!(read(&good[..end]), None);
         }

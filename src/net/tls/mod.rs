@@ -1,4 +1,5 @@
-//! Whom we trust: Mozilla's authorities, built in, and the authorities and servers of `tls.extra_ca`.
+//! TLS of outgoing connections. Trusted are Mozilla's authorities, built in, and the authorities and
+//! servers of `tls.extra_ca`.
 
 mod certificate;
 #[cfg(test)]
@@ -22,8 +23,7 @@ use futures_rustls::rustls::{
 use self::verifier::{Known, Verifier};
 use crate::clock::{self, Millis};
 
-/// Sessions kept for resumption. A handshake that is spared costs a small board some 10 ms; each
-/// session kept costs a few kilobytes.
+/// Sessions kept for resumption, a few kB each. A full handshake costs a small board some 10 ms.
 const SESSIONS: usize = 32;
 
 /// Why there is no TLS configuration.
@@ -35,10 +35,10 @@ pub enum TlsError {
     Setup(#[from] Error),
 }
 
-/// The one TLS configuration of the process, for requests and WebSockets alike. Reads the file.
+/// The TLS configuration of requests and WebSockets. Reads the PEM file `extra_ca`.
 ///
 /// # Errors
-/// The extra file cannot be read, holds no certificate, or a broken one.
+/// The file cannot be read, has no certificate, or a broken one.
 pub fn client_config(extra_ca: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
     let mut roots = RootCertStore {
         roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
@@ -55,17 +55,17 @@ pub fn client_config(extra_ca: Option<&Path>) -> Result<Arc<ClientConfig>, TlsEr
         .map_err(|error| Error::General(error.to_string()))?;
     let mut config = ClientConfig::builder_with_details(ring, Arc::new(ServerTime))
         .with_safe_default_protocol_versions()?
-        // "Dangerous" is what rustls calls any verifier but its own. Ours asks that one first.
+        // rustls calls every verifier but its own "dangerous". This one asks rustls' first.
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
     config.resumption = Resumption::in_memory_sessions(SESSIONS);
-    // A server that would rather speak HTTP/2 must not choose it.
+    // Keeps servers from choosing HTTP/2.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
 
-/// Certificates are checked by the server's time, which holds when the system's clock jumps.
+/// Checks certificates against [`clock::now`], which does not follow jumps of the system's clock.
 #[derive(Debug)]
 struct ServerTime;
 
@@ -76,7 +76,7 @@ impl TimeProvider for ServerTime {
     }
 }
 
-/// Adds the authorities of a file; all of its certificates stand for themselves besides.
+/// Adds the authorities of a file to `roots`. Every certificate in it is also trusted by itself.
 fn add_extra(roots: &mut RootCertStore, path: &Path) -> Result<Vec<Known>, String> {
     let certificates = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
@@ -90,8 +90,8 @@ fn add_extra(roots: &mut RootCertStore, path: &Path) -> Result<Vec<Known>, Strin
     let mut known = Vec::with_capacity(certificates.len());
     for certificate in certificates {
         let facts = certificate::read(&certificate);
-        // The key of a server may not vouch for others. Of an odd certificate, as old authorities have, not
-        // all can be read that would make it a server's.
+        // A server's key must not sign for others. A certificate that cannot be read is taken for an
+        // authority's: some old ones are not well-formed.
         if facts.as_ref().is_none_or(|facts| facts.is_authority) {
             roots
                 .add(certificate.clone())
@@ -107,7 +107,7 @@ fn add_extra(roots: &mut RootCertStore, path: &Path) -> Result<Vec<Known>, Strin
     Ok(known)
 }
 
-/// Whether a handshake failed for what may be the clock's fault.
+/// Whether a wrong clock may be the cause of a failed handshake.
 pub(super) fn blames_clock(error: &io::Error, now: Millis) -> bool {
     match refused_certificate(error) {
         Some(
@@ -128,7 +128,7 @@ fn refused_certificate(error: &io::Error) -> Option<&CertificateError> {
     }
 }
 
-/// Says why a handshake failed, in words that help to mend it.
+/// Why a handshake failed, and what the user can do.
 pub(super) fn explain(error: &io::Error, now: Millis) -> String {
     if let Some(refused) = refused_certificate(error) {
         return match clock::is_set(now) {
@@ -154,7 +154,7 @@ pub(super) fn explain(error: &io::Error, now: Millis) -> String {
     }
 }
 
-/// What a certificate lacks. `said` is what the clock says.
+/// Why a certificate was refused. `said` is the clock's time.
 fn lacks(refused: &CertificateError, said: &str) -> String {
     const TRUST: &str = "the file of tls.extra_ca";
     match refused {
@@ -172,7 +172,7 @@ fn lacks(refused: &CertificateError, said: &str) -> String {
         CertificateError::Expired => {
             format!("its certificate has expired, or the clock is wrong, which says {said}")
         }
-        // A bad signature is, most often, an authority that was made anew under its old name.
+        // Most bad signatures are those of an authority that was re-created under the same name.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
             "its certificate is from an unknown authority: put that authority's certificate into \
              {TRUST}, or the server's own if it is self-signed"
@@ -210,13 +210,13 @@ fn lacks(refused: &CertificateError, said: &str) -> String {
     }
 }
 
-/// The most names that are said.
+/// How many names an error lists.
 const NAMES: usize = 5;
-/// The longest name that is said, in characters.
+/// Characters of a name in an error.
 const NAME: usize = 64;
 
-/// The names of a certificate, out of webpki's `DnsName("a.example")` and `IpAddress(127.0.0.1)`. They are
-/// the server's own: shortened, and without what does harm in a log.
+/// The names of a certificate, from webpki's `DnsName("a.example")` and `IpAddress(127.0.0.1)`. The server
+/// chose them: they are shortened and reduced to printable ASCII.
 fn names(presented: &[String]) -> Option<String> {
     let name = |text: &String| {
         let inner = text.split_once('(').map_or(text.as_str(), |(_, rest)| rest);
@@ -231,7 +231,7 @@ fn names(presented: &[String]) -> Option<String> {
     (!said.is_empty()).then(|| said.join(", "))
 }
 
-/// A day.
+/// `2026-11-28`.
 fn date(time: UnixTime) -> String {
     let said = clock::iso8601(time.as_secs().saturating_mul(1000));
     said.get(..10).unwrap_or_default().to_owned()

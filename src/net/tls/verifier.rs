@@ -1,11 +1,10 @@
-//! Who a server is: one that an authority vouches for, or one whose very certificate is in the file of
+//! Verifies a server's certificate: it is signed by a trusted authority, or it is itself in the file of
 //! `tls.extra_ca`.
 //!
-//! Cameras, routers and receivers at home have certificates that they signed themselves; no authority
-//! knows them, and as an authority they may not be used. Such a certificate in that file means that one
-//! server: the bytes must be the same, its dates count, and its alternative names do where it has any.
-//! One without them (factories make such ones, and a common name is not looked at today) is known by its
-//! bytes alone. The server proves in each handshake that the certificate's key is its own.
+//! Cameras, routers and receivers at home have self-signed certificates, which must not act as authorities.
+//! One in that file is trusted for its own server only: the bytes must be equal, its dates apply, and its
+//! alternative names do if it has any (factory certificates often have only a common name, which
+//! is ignored). Each handshake proves that the server has the certificate's key.
 
 use std::sync::Arc;
 
@@ -24,7 +23,7 @@ use futures_rustls::rustls::{
 
 use super::certificate::{self, Facts};
 
-/// A certificate that stands for itself.
+/// A certificate of `tls.extra_ca`, trusted by its bytes.
 #[derive(Debug)]
 pub(super) struct Known {
     pub(super) der: CertificateDer<'static>,
@@ -94,7 +93,7 @@ impl ServerCertVerifier for Verifier {
                 .authorities
                 .verify_tls12_signature(message, certificate, signed);
         };
-        // Those that cannot be read as certificates of today have a key all the same.
+        // rustls cannot parse some of these certificates; their key was read by `certificate`.
         let fitting = self
             .algorithms
             .mapping
@@ -133,7 +132,7 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// Whether a known certificate counts now, and for this name.
+/// Checks the dates and names of a certificate of `tls.extra_ca`.
 fn check(
     known: &Known,
     server_name: &ServerName<'_>,
@@ -155,7 +154,7 @@ fn check(
     Ok(ServerCertVerified::assertion())
 }
 
-/// Why an unknown certificate is refused: of one that is signed by itself, that says most.
+/// The reason for refusing an unknown certificate: for a self-signed one, "unknown issuer" helps most.
 fn reason(refusal: Error, end_entity: &CertificateDer<'_>) -> Error {
     match refusal {
         Error::InvalidCertificate(CertificateError::Other(_) | CertificateError::BadEncoding)

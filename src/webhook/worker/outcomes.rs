@@ -1,4 +1,4 @@
-//! What becomes of an attempt: the event is done, is tried again, is given up, or ends the hook.
+//! Handles the result of an attempt: the event is done, repeated, or given up, or the hook is disabled.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use crate::clock;
 use crate::store::dead_letters::{self, Burial, Most};
 use crate::store::webhooks::Delivery;
 
-/// Bytes of a hook's dead letters.
+/// Bytes of all dead letters of a hook.
 const DEAD_BYTES: u64 = 4 << 20;
 
-/// The answer of a receiver that wants no more.
+/// The status of a receiver that unsubscribes.
 const GONE: u16 = 410;
 
 impl Worker {
-    /// An attempt is over.
+    /// Handles a finished attempt.
     pub(super) async fn outcome(&mut self, number: u64, outcome: Outcome) -> Result<(), End> {
         self.in_flight.remove(&number);
         let (delivery, asked) = delivery(&outcome, clock::now());
@@ -66,14 +66,14 @@ impl Worker {
             match stored {
                 Ok(true) => {}
                 Ok(false) => return Err(End::Gone),
-                // It stays a dead letter that is to be delivered: once more after the next start.
+                // Stays a dead letter marked for replay: delivered again after the next start.
                 Err(error) => self.storage_failed(&error).await?,
             }
         }
         Ok(())
     }
 
-    /// Makes dead letters of events. If that cannot be stored, they stay in the queue.
+    /// Turns events into dead letters. If that cannot be stored, they stay in the queue.
     async fn give_up(&mut self, events: Vec<(u64, u32)>, error: &str) -> Result<(), End> {
         let burials: Vec<Burial> = events
             .iter()
@@ -100,7 +100,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Whether it was stored.
+    /// Stores dead letters; false if the storage failed.
     async fn bury(&mut self, burials: Vec<Burial>) -> Result<bool, End> {
         let most = Most {
             count: self.shared.settings.max_dead,
@@ -109,7 +109,7 @@ impl Worker {
         self.shared.marks.drop_of(&self.hook.id);
         let (id, mut progress) = (self.hook.id.clone(), self.progress.clone());
         self.queue.show(&mut progress, super::now());
-        // They are dead letters from this transaction on.
+        // From this transaction on they are dead letters.
         progress
             .open
             .retain(|open| !burials.iter().any(|it| it.number == open.number));
@@ -132,14 +132,14 @@ impl Worker {
         }
     }
 
-    /// The receiver wants no more, until its URL is registered again.
+    /// Disables the hook until its URL is registered again.
     async fn disable(&mut self, number: u64, error: String) -> Result<(), End> {
-        // What else is under way ends here.
+        // Cancels the other attempts.
         self.in_flight.clear();
         let attempts = self.queue.attempts(number).saturating_add(1);
         self.progress.disabled_at = Some(clock::now());
         log::warn!(
-            "webhook {}: disabled, for its receiver answered 410 Gone; registering its URL again \
+            "webhook {}: disabled because its receiver answered 410 Gone; registering its URL again \
              enables it",
             self.hook.id
         );
@@ -158,7 +158,7 @@ impl Worker {
     }
 }
 
-/// What came of an attempt, and the pause that the receiver asks for.
+/// The record of an attempt, and the receiver's `Retry-After`.
 fn delivery(outcome: &Outcome, at: clock::Millis) -> (Delivery, Option<Duration>) {
     match outcome {
         Ok(received) => {

@@ -1,23 +1,22 @@
-//! The one who sets the server's time: moves along what was stamped by the wrong one, and tells.
+//! Applies steps of the server's time: moves timestamps made by the wrong time, and logs the step.
 
 use std::time::Duration;
 
-use futures_lite::FutureExt as _;
-
 use crate::clock::{self, Step};
 use crate::store::{Store, StoreError, accounts, idempotency, outbox, strangers};
+use crate::sync::within;
 
-/// Between two looks at a clock that is not set.
+/// The interval of polling a clock that is not set.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// Keeps the time until it is dropped.
+/// Runs until it is dropped.
 pub async fn keep(store: Store) {
     let mut disbelieved = false;
-    let said = clock::now();
-    if !clock::is_set(said) {
+    let began = clock::now();
+    if !clock::is_set(began) {
         log::warn!(
             "the clock says {}: it is not set; nothing can connect before it is",
-            clock::iso8601(said)
+            clock::iso8601(began)
         );
     }
     loop {
@@ -35,24 +34,21 @@ pub async fn keep(store: Store) {
         }
         disbelieved = system.is_some();
         let waits = clock::is_doubted() || !clock::is_set(clock::now());
-        let look = async {
-            match waits {
-                true => drop(smol::Timer::after(LOOK).await),
-                false => std::future::pending().await,
-            }
-        };
-        news.or(look).await;
+        match waits {
+            true => drop(within(LOOK, news).await),
+            false => news.await,
+        }
     }
 }
 
 async fn take(store: &Store, step: Step) {
-    // Stamps of the future are never too old. So forwards they go ahead of the time, and backwards
-    // behind it.
+    // A timestamp in the future never expires. So for a step forwards timestamps are moved before the
+    // clock, and for one backwards after it.
     if step.by < 0 {
         clock::adopt(step);
     }
     if let Err(error) = restamp(store, step).await {
-        log::error!("what was stamped by the wrong clock stays so: {error}");
+        log::error!("timestamps made by the wrong clock remain: {error}");
     }
     if step.by >= 0 {
         clock::adopt(step);
@@ -64,7 +60,7 @@ async fn take(store: &Store, step: Step) {
     );
 }
 
-/// What expires, in one transaction: a step is taken as a whole.
+/// Moves the timestamps of everything that expires, in one transaction.
 async fn restamp(store: &Store, step: Step) -> Result<(), StoreError> {
     store
         .write(move |tx| {

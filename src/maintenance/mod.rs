@@ -1,46 +1,45 @@
-//! What keeps a server well that is left alone for years: it stays within the space that it may take,
-//! and notices when a full disk has room again, and when the clock is set.
+//! Maintenance of an unattended server: removes messages and files beyond their limits, probes a storage that
+//! refuses writes, and applies steps of the clock.
 
-mod time;
+mod clock_steps;
 
 use std::time::Duration;
 
 use futures_lite::FutureExt as _;
 
-pub use time::keep as keep_time;
+pub use clock_steps::keep as keep_time;
 
 use crate::clock::{self, Millis};
 use crate::media::{Files, Space, SpaceNews};
 use crate::store::{Store, StoreError, media, messages, probe};
 
-/// Between two looks at what is to go.
+/// The interval between two rounds of removal.
 const ROUND: Duration = Duration::from_secs(60);
-/// Rounds that are left out at most while nothing is stored.
+/// The most rounds that are skipped while nothing is stored.
 const RESTS: u32 = 60;
-/// Between two tries to write while the storage refuses.
+/// The interval between probes while the storage refuses writes.
 const PROBE: Duration = Duration::from_secs(5);
-/// Messages that one transaction removes: a few milliseconds of the storage's thread.
+/// Messages removed per transaction, which takes a few ms of the storage thread.
 const STEP: usize = 64;
-/// Between two such transactions, for those who wait to write.
+/// The pause between two such transactions, for other writers.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Of the size that the database can grow to at all, how much messages may take, in quarters: what
-/// else it holds must go on.
+/// The share of the database's maximum size that messages may take, in quarters; the rest is for other data.
 const QUARTERS: u64 = 3;
 
-/// What is kept.
+/// The limits of messages and files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
     /// How long messages are kept.
     pub age: Option<Duration>,
     /// Bytes that messages may take in the database.
     pub bytes: Option<u64>,
-    /// Bytes that files may take; `None`: as many as leave some of the disk free.
+    /// Bytes that files may take; `None`: until the disk's free reserve.
     pub media_bytes: Option<u64>,
 }
 
 impl Policy {
-    /// Which messages stay in a database that can grow to `limit` bytes at time `now`, which is `None`
-    /// as long as it is not certain: nothing is too old by a clock that may be wrong.
+    /// The messages to keep in a database of at most `limit` bytes. `now` is `None` while the clock is not
+    /// verified: then age removes nothing.
     fn keep(&self, now: Option<Millis>, limit: u64) -> messages::Keep {
         let most = limit / 4 * QUARTERS;
         messages::Keep {
@@ -53,16 +52,16 @@ impl Policy {
     }
 }
 
-/// Works until it is dropped, or the storage is closed. `space` is told how full the disk is.
+/// Runs until it is dropped or the storage is closed. Updates `space` with the state of the disk.
 pub async fn run(store: Store, files: Files, policy: Policy, space: Space) {
     let mut seen = None;
     let mut rests = 0;
     loop {
         let certain = clock::certain().is_some();
         let mut grown = space.files();
-        // Others fill the disk, too: it is looked at also while nothing is stored.
+        // Checked also while nothing is stored: other programs fill the disk, too.
         make_room(&store, &files, policy, &space).await;
-        // Even to look writes a page: that of LMDB's table of readers.
+        // A round writes LMDB's lock file, so idle rounds are skipped.
         if seen != Some(store.stats().commits) || rests >= RESTS {
             if let Err(error) = round(&store, &files, policy).await {
                 if matches!(error, StoreError::Closed) {
@@ -82,18 +81,15 @@ pub async fn run(store: Store, files: Files, policy: Policy, space: Space) {
         while !left().is_zero() {
             let news = clock::news();
             if !certain && clock::certain().is_some() {
-                // What is too old is known from now on.
+                // Age applies from now on.
                 seen = None;
                 break;
             }
             let failing = store.condition().failing.is_some();
-            let rest = async {
-                clock::sleep(match failing {
-                    true => PROBE,
-                    false => left(),
-                })
-                .await;
-            };
+            let rest = clock::sleep(match failing {
+                true => PROBE,
+                false => left(),
+            });
             let refused = async {
                 match failing {
                     true => std::future::pending().await,
@@ -126,7 +122,7 @@ pub async fn run(store: Store, files: Files, policy: Policy, space: Space) {
 async fn round(store: &Store, files: &Files, policy: Policy) -> Result<(), StoreError> {
     let cleared = store.clear_stale_readers()?;
     if cleared > 0 {
-        log::info!("storage: {cleared} readers of a program that died are gone");
+        log::info!("storage: {cleared} reader slots of a dead process cleared");
     }
     let mut total = 0;
     loop {
@@ -150,7 +146,7 @@ async fn round(store: &Store, files: &Files, policy: Policy) -> Result<(), Store
     Ok(())
 }
 
-/// Removes the oldest files beyond so many bytes.
+/// Removes the oldest files until at most `bytes` remain.
 async fn shrink_media(store: &Store, files: &Files, bytes: u64) -> Result<(), StoreError> {
     let looking = files.clone();
     let doomed = match smol::unblock(move || looking.oldest_over(bytes)).await {
@@ -167,7 +163,7 @@ async fn shrink_media(store: &Store, files: &Files, bytes: u64) -> Result<(), St
     Ok(())
 }
 
-/// Removes the oldest files while the disk has too little room, unless a number of bytes bounds them.
+/// Removes the oldest files while the disk has too little free space, unless `media_bytes` bounds them.
 async fn make_room(store: &Store, files: &Files, policy: Policy, space: &Space) {
     if policy.media_bytes.is_some() {
         return;
@@ -205,8 +201,7 @@ async fn make_room(store: &Store, files: &Files, policy: Policy, space: &Space) 
     }
 }
 
-/// Removes files. Their messages stay, and a file is fetched again for a client that asks for it, as long as
-/// WhatsApp has it.
+/// Removes files. Their messages stay; a file is fetched again on request while WhatsApp has it.
 async fn remove_oldest(
     store: &Store,
     files: &Files,
@@ -228,7 +223,7 @@ async fn remove_oldest(
     Ok(())
 }
 
-/// What cannot be removed is nobody's, and goes at the next start.
+/// Removes files from disk. Those that remain are removed as orphans at the next start.
 async fn remove_files(files: &Files, media: Vec<(u32, u64)>) {
     if media.is_empty() {
         return;
@@ -249,7 +244,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_never_fill_the_database_to_its_limit() {
+    fn messages_leave_a_quarter_of_the_database_free() {
         let none = Policy {
             age: None,
             bytes: None,
@@ -267,6 +262,10 @@ mod tests {
         assert_eq!((keep.since, keep.bytes), (Some(3_000), Some(1 << 20)));
         assert_eq!(some.keep(Some(1_000), 1 << 10).bytes, Some(768));
         assert_eq!(some.keep(Some(1_000), 1 << 10).since, Some(0));
-        assert_eq!(some.keep(None, 1 << 10).since, None, "who knows the time?");
+        assert_eq!(
+            some.keep(None, 1 << 10).since,
+            None,
+            "the clock is not verified"
+        );
     }
 }

@@ -226,7 +226,7 @@ fn a_message_to_nobody_is_refused() {
 /// Takes the offline delivery of a login: what `<offline_preview>` promised, and the message ids.
 async fn offline_delivery(raw: &mut Raw, ack: bool) -> (usize, Vec<String>) {
     raw.ask(active()).await;
-    let mut promised = 0;
+    let (mut promised, mut delivered) = (0, 0);
     let mut ids = Vec::new();
     loop {
         let node = raw.next().await;
@@ -246,7 +246,8 @@ async fn offline_delivery(raw: &mut Raw, ack: bool) -> (usize, Vec<String>) {
                 }
             }
             "message" | "notification" => {
-                assert_eq!(text(&node, "offline"), "0");
+                assert_eq!(text(&node, "offline"), delivered.to_string());
+                delivered += 1;
                 if node.tag == "message" {
                     ids.push(text(&node, "id"));
                 }

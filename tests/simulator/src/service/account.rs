@@ -54,6 +54,8 @@ pub struct Account {
     pub chats_with: BTreeSet<String>,
     /// Its limits on writing to others.
     pub limits: Limits,
+    /// When one of its devices was available last, seconds.
+    pub last_seen: Option<u64>,
     /// Who subscribed to its presence.
     pub watched_by: BTreeSet<(String, u16)>,
     /// Privacy settings, by category.
@@ -98,6 +100,7 @@ impl Account {
                 .collect(),
             blocked: BTreeSet::new(),
             app_state: BTreeMap::new(),
+            last_seen: None,
             devices_changed: now_secs,
             pushes: 0,
             retries: 0,

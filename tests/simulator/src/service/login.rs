@@ -167,7 +167,7 @@ impl Service {
 
     fn refuse_login(&mut self, id: ConnId, failure: &LoginFailure) {
         self.put(id, failure.to_node());
-        self.end(id);
+        self.end_later(id);
     }
 
     fn begin_session(&mut self, id: ConnId, addr: DeviceAddr, passive: bool) {
@@ -310,7 +310,10 @@ impl Service {
             builder = builder.children([conflict]);
         }
         self.put(id, builder.build());
-        self.end(id);
+        match code {
+            515 => self.end_later(id),
+            _ => self.end(id),
+        }
     }
 
     /// How long a registration's references live, all together.

@@ -68,6 +68,8 @@ pub type ConnId = u64;
 
 /// How many (sender, id, recipient) are remembered, so that a message sent twice arrives once.
 const MAX_SEEN: usize = 200_000;
+/// How long a client has to close a connection by itself.
+const CLOSING: Duration = Duration::from_secs(1);
 /// Work items that one call may cause. Far beyond any real cascade: it bounds a loop between two
 /// phones that keep answering each other.
 const MAX_CASCADE: usize = 1_000_000;
@@ -91,8 +93,10 @@ enum Work {
 enum Timer {
     /// The references of a registration have run out.
     RefsSpent(ConnId),
-    /// A stanza whose time has come.
+    /// A stanza that a fault has delayed.
     Send(ConnId, Node),
+    /// A connection that its client has not closed in [`CLOSING`].
+    Close(ConnId),
 }
 
 /// WhatsApp's service. See the module.
@@ -197,6 +201,7 @@ impl Service {
             match entry.remove() {
                 Timer::RefsSpent(conn) => self.refs_spent(conn),
                 Timer::Send(conn, node) => self.put(conn, node),
+                Timer::Close(conn) => self.end(conn),
             }
         }
     }
@@ -401,8 +406,8 @@ impl Service {
             match item {
                 Deliver::Stanza(mut node, offline) => {
                     self.note_delivery(to, &node, conn);
-                    if offline {
-                        node.attrs.insert("offline", "0");
+                    if let Some(place) = offline {
+                        node.attrs.insert("offline", place.to_string());
                     }
                     self.send(conn, node);
                 }
@@ -503,10 +508,23 @@ impl Service {
 
     /// Closes a connection after what is already queued for it.
     fn end(&mut self, conn: ConnId) {
+        if let Some(open) = self.conns.get(&conn) {
+            open.out.close();
+        }
+        self.dismiss(conn);
+    }
+
+    /// Leaves the closing to the client for [`CLOSING`], as after `515` and `<failure>`.
+    fn end_later(&mut self, conn: ConnId) {
+        self.dismiss(conn);
+        self.later(CLOSING, Timer::Close(conn));
+    }
+
+    /// Ends what a connection was; what its client still sends is ignored.
+    fn dismiss(&mut self, conn: ConnId) {
         let Some(open) = self.conns.get_mut(&conn) else {
             return;
         };
-        open.out.close();
         if let Stage::Online(session) = std::mem::replace(&mut open.stage, Stage::Ending)
             && self.online.get(&session.addr) == Some(&conn)
         {

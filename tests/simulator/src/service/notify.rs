@@ -1,5 +1,6 @@
 //! Notifications: what the service tells devices by itself.
 
+use wacore::messages::MessageUtils;
 use wacore_binary::Node;
 use wacore_binary::builder::NodeBuilder;
 
@@ -38,8 +39,18 @@ impl Service {
         }
         let children = [device.build(), index.build()];
         let tag = if added { "add" } else { "remove" };
+        let hashes: Vec<(&str, String)> =
+            [("device_hash", Form::Pn), ("device_lid_hash", Form::Lid)]
+                .into_iter()
+                .filter_map(|(name, form)| Some((name, self.device_hash(&number, form)?)))
+                .collect();
         for other in known_by.iter().filter(|other| **other != number) {
-            let operation = NodeBuilder::new(tag).children(children.clone()).build();
+            let operation = hashes
+                .iter()
+                .fold(NodeBuilder::new(tag), |node, (name, hash)| {
+                    node.attr(name, hash.as_str())
+                });
+            let operation = operation.children(children.clone()).build();
             let node = self
                 .notification("devices", &number)
                 .attr("lid", self.user_jid(&number, Form::Lid))
@@ -83,12 +94,23 @@ impl Service {
             index = index.bytes(list);
         }
         children.push(index.build());
-        let devices = NodeBuilder::new("devices").children(children).build();
+        let mut devices = NodeBuilder::new("devices");
+        if let Some(hash) = self.device_hash(number, Form::Pn) {
+            devices = devices.attr("dhash", hash);
+        }
+        let devices = devices.children(children).build();
         let node = self
             .notification("account_sync", number)
             .children([devices])
             .build();
         self.notify_account(number, &node);
+    }
+
+    /// The hash over all devices of a number, its phone too, as they are after a change.
+    fn device_hash(&self, number: &str, form: Form) -> Option<String> {
+        let devices = self.all_devices(number);
+        let jids: Vec<_> = devices.iter().map(|it| self.device_jid(it, form)).collect();
+        MessageUtils::participant_list_hash(&jids).ok()
     }
 
     /// A notification from a person, with a fresh id.

@@ -46,6 +46,8 @@ struct Drain {
     batch: usize,
     /// Delivered in this drain and not yet acknowledged.
     in_flight: usize,
+    /// Delivered in this drain.
+    given: usize,
 }
 
 /// What a login finds waiting, by tag.
@@ -64,8 +66,8 @@ pub struct Preview {
 /// Something to put on the wire now.
 #[derive(Debug, PartialEq)]
 pub enum Deliver {
-    /// A stanza; `true` if it waited offline.
-    Stanza(Node, bool),
+    /// A stanza; of one that waited offline its place in the delivery, from 0.
+    Stanza(Node, Option<usize>),
     /// All that waited has been delivered: so many.
     Complete(usize),
 }
@@ -118,6 +120,7 @@ impl Outbox {
             left: preview.count,
             batch: 0,
             in_flight: 0,
+            given: 0,
         });
         preview
     }
@@ -137,11 +140,11 @@ impl Outbox {
         }
     }
 
-    /// How much may be delivered unasked: the next batch, once the client has acknowledged the one
-    /// it asked for. Some clients ask only once, however much waits.
+    /// How much may be delivered unasked: the next batch, once the client has acknowledged the last
+    /// one. Some clients ask only once, however much waits, and some never ask.
     pub fn next_batch(&self) -> usize {
         match &self.draining {
-            Some(drain) if drain.in_flight == 0 => drain.batch,
+            Some(drain) if drain.in_flight == 0 => drain.batch.max(PRIMER),
             _ => 0,
         }
     }
@@ -161,7 +164,8 @@ impl Outbox {
                     budget -= 1;
                     drain.left -= 1;
                     drain.in_flight += 1;
-                    out.push(Deliver::Stanza(entry.node.clone(), true));
+                    out.push(Deliver::Stanza(entry.node.clone(), Some(drain.given)));
+                    drain.given += 1;
                 }
             }
             if drain.left > 0 {
@@ -170,12 +174,12 @@ impl Outbox {
             out.push(Deliver::Complete(drain.total));
             self.draining = None;
         }
-        // Behind an entry that was sent, only newer ones can be unsent: look from the back.
+        // After an entry that was sent, only newer ones can be unsent: look from the back.
         let fresh = self.queue.iter().rev().take_while(|q| !q.sent).count();
         let start = self.queue.len() - fresh;
         for entry in self.queue.iter_mut().skip(start) {
             entry.sent = true;
-            out.push(Deliver::Stanza(entry.node.clone(), entry.offline));
+            out.push(Deliver::Stanza(entry.node.clone(), None));
         }
         out
     }
@@ -276,8 +280,32 @@ mod tests {
         assert!(outbox.acknowledge(&key("1")));
         assert_eq!(outbox.next_batch(), 0);
         assert!(outbox.acknowledge(&key("2")));
-        assert_eq!(outbox.next_batch(), 2);
-        assert_eq!(ids(&outbox.take(2)), ["3", "complete 3"]);
+        let more = outbox.next_batch();
+        assert_eq!(ids(&outbox.take(more)), ["3", "complete 3"]);
+    }
+
+    #[test]
+    fn a_client_that_never_asks_gets_everything_as_it_acknowledges() {
+        let mut outbox = Outbox::default();
+        let all: Vec<String> = (0..PRIMER + 2).map(|n| n.to_string()).collect();
+        for id in &all {
+            push(&mut outbox, id);
+        }
+        outbox.login();
+        let first = outbox.take(PRIMER);
+        assert_eq!(ids(&first), all[..PRIMER]);
+        let places = first.iter().map(|it| match it {
+            Deliver::Stanza(_, place) => *place,
+            Deliver::Complete(_) => None,
+        });
+        assert!(places.eq((0..PRIMER).map(Some)));
+        for id in &all[..PRIMER] {
+            assert_eq!(outbox.next_batch(), 0);
+            assert!(outbox.acknowledge(&key(id)));
+        }
+        let more = outbox.next_batch();
+        let rest = outbox.take(more);
+        assert_eq!(ids(&rest), [&all[PRIMER], &all[PRIMER + 1], "complete 7"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use wacore_binary::{JidExt as _, Node};
 
 use super::login::Stage;
 use super::node::{attr, jid_attr};
-use super::{Form, Service};
+use super::{Form, Service, now_secs};
 use crate::directory::DeviceAddr;
 
 /// Subscribers to one person's presence.
@@ -52,7 +52,7 @@ impl Service {
                 .insert((from.number.clone(), from.device));
         }
         let available = self.is_available(&number);
-        let stanza = self.presence_of(&number, available);
+        let stanza = self.presence_of(&number, available, &from.number);
         self.tell(from, stanza);
     }
 
@@ -83,9 +83,12 @@ impl Service {
                 device: *device,
             })
             .collect();
-        let stanza = self.presence_of(&from.number, available);
+        if let Some(account) = self.accounts.get_mut(&from.number) {
+            account.last_seen = Some(now_secs());
+        }
         for watcher in watchers {
-            self.tell(&watcher, stanza.clone());
+            let stanza = self.presence_of(&from.number, available, &watcher.number);
+            self.tell(&watcher, stanza);
         }
     }
 
@@ -103,26 +106,67 @@ impl Service {
 
     pub(super) fn is_available(&self, number: &str) -> bool {
         self.online
-            .iter()
-            .filter(|(addr, _)| addr.number == number)
-            .any(|(_, conn)| {
-                matches!(
-                    self.conns.get(conn).map(|open| &open.stage),
-                    Some(Stage::Online(session)) if session.available
-                )
-            })
+            .keys()
+            .any(|addr| addr.number == number && self.device_is_available(addr))
     }
 
-    fn presence_of(&self, number: &str, available: bool) -> Node {
+    /// What `watcher` learns of a number's presence. Privacy decides, the watcher's own too: people who hide when
+    /// they were online last do not see it of others.
+    fn presence_of(&self, number: &str, available: bool, watcher: &str) -> Node {
+        let shows_last =
+            self.shows_last_seen(number, watcher) && self.shows_last_seen(watcher, number);
+        let shows_online = shows_last || self.privacy_of(number, "online") != "match_last_seen";
         let builder = NodeBuilder::new("presence").attr("from", self.user_jid(number, Form::Pn));
-        if available {
-            builder.build()
-        } else {
-            builder
-                .attr("type", "unavailable")
-                .attr("last", "deny")
-                .build()
+        if available && shows_online {
+            return builder.build();
         }
+        let last = self
+            .accounts
+            .get(number)
+            .and_then(|account| account.last_seen);
+        let last = match last {
+            _ if !shows_last => "deny".to_owned(),
+            Some(seconds) => seconds.to_string(),
+            None => "none".to_owned(),
+        };
+        builder
+            .attr("type", "unavailable")
+            .attr("last", last)
+            .build()
+    }
+
+    fn shows_last_seen(&self, number: &str, watcher: &str) -> bool {
+        match self.privacy_of(number, "last") {
+            "all" => true,
+            // The service knows no address books: people who have written to each other are contacts.
+            "contacts" => self
+                .accounts
+                .get(number)
+                .is_some_and(|account| account.chats_with.contains(watcher)),
+            _ => false,
+        }
+    }
+
+    fn privacy_of(&self, number: &str, category: &str) -> &str {
+        let account = self.accounts.get(number);
+        account
+            .and_then(|account| account.privacy.get(category))
+            .map_or("", String::as_str)
+    }
+
+    /// Tells a phone, and a linked device whose presence is `available`: others get no chat states.
+    pub(super) fn tell_available(&mut self, to: &DeviceAddr, stanza: Node) {
+        if to.device == 0 || self.device_is_available(to) {
+            self.tell(to, stanza);
+        }
+    }
+
+    fn device_is_available(&self, addr: &DeviceAddr) -> bool {
+        let open = self.online.get(addr).and_then(|conn| self.conns.get(conn));
+        matches!(
+            open.map(|open| &open.stage),
+            Some(Stage::Online(session)) if session.available
+        )
     }
 
     /// `<chatstate to><composing/></chatstate>`, for the devices of the other side.
@@ -142,7 +186,7 @@ impl Service {
             .apply_content(node.content.clone())
             .build();
         for device in self.all_devices(&number) {
-            self.tell(&device, stanza.clone());
+            self.tell_available(&device, stanza.clone());
         }
     }
 }

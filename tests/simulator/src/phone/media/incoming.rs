@@ -72,7 +72,6 @@ struct Fields<'a> {
     sha256: Option<&'a [u8]>,
     enc_sha256: Option<&'a [u8]>,
     len: Option<u64>,
-    key_time: Option<i64>,
 }
 
 macro_rules! fields {
@@ -84,7 +83,6 @@ macro_rules! fields {
             sha256: $message.file_sha256.as_deref(),
             enc_sha256: $message.file_enc_sha256.as_deref(),
             len: $message.file_length,
-            key_time: $message.media_key_timestamp,
         }
     };
 }
@@ -244,9 +242,6 @@ fn download(
 }
 
 fn check_file(fields: &Fields<'_>, file: MediaFile, media: &mut Media, problems: &mut Vec<String>) {
-    if fields.key_time.is_none() {
-        problems.push("mediaKeyTimestamp is missing".to_owned());
-    }
     match fields.enc_sha256 {
         None => problems.push("fileEncSha256 is missing".to_owned()),
         Some(hash) if hash != file.blob.sha256() => {

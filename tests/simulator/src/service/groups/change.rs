@@ -178,7 +178,7 @@ impl Service {
             .into_iter()
             .filter(|number| !added.contains(number))
             .collect();
-        let mut action = NodeBuilder::new("add");
+        let mut action = self.members_change(id, "add");
         if let Some(reason) = reason {
             action = action.attr("reason", reason);
         }
@@ -220,7 +220,7 @@ impl Service {
         }
         if !removed.is_empty() {
             let children = self.participants(&removed, form);
-            let action = NodeBuilder::new("remove").children(children).build();
+            let action = self.members_change(id, "remove").children(children).build();
             self.tell_members(id, by, &everyone, action);
         }
         outcome
@@ -241,12 +241,15 @@ impl Service {
             heir = Some(first.number.clone());
         }
         let children = self.participants(&[by.to_owned()], form);
-        let action = NodeBuilder::new("remove").children(children).build();
+        let action = self.members_change(id, "remove").children(children).build();
         self.tell_members(id, by, &everyone, action);
         if let Some(heir) = heir {
             let rest: Vec<String> = everyone.into_iter().filter(|n| n != by).collect();
             let children = self.participants(&[heir], form);
-            let action = NodeBuilder::new("promote").children(children).build();
+            let action = self
+                .members_change(id, "promote")
+                .children(children)
+                .build();
             self.tell_members(id, by, &rest, action);
         }
     }
@@ -282,7 +285,7 @@ impl Service {
                 "demote"
             };
             let children = self.participants(&changed, form);
-            let action = NodeBuilder::new(tag).children(children).build();
+            let action = self.members_change(id, tag).children(children).build();
             self.tell_members(id, by, &everyone, action);
         }
         outcome

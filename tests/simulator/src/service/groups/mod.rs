@@ -125,6 +125,10 @@ pub(super) struct Group {
     description: Option<Description>,
     /// In the order in which they came.
     members: Vec<Member>,
+    /// Names the list of members; rises with each change of a member.
+    members_version: u64,
+    /// Names the list of admins.
+    admins_version: u64,
     /// Only admins write.
     announcement: bool,
     /// Only admins change subject and description.
@@ -220,6 +224,8 @@ impl Service {
             creator: creator.to_owned(),
             description: None,
             members: all,
+            members_version: now * 1_000_000,
+            admins_version: now * 1_000_000,
             announcement: false,
             locked: false,
             ephemeral: None,

@@ -104,7 +104,7 @@ impl Service {
         let devices = self.group_devices(group);
         for device in devices {
             if device.number != from.number {
-                self.tell(&device, stanza.clone());
+                self.tell_available(&device, stanza.clone());
             }
         }
     }

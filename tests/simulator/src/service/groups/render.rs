@@ -23,6 +23,8 @@ impl Service {
             .attr("creation", group.created)
             .attr("creator", self.user_jid(creator, group.form))
             .attr("addressing_mode", group.form.as_str())
+            .attr("p_v_id", group.members_version)
+            .attr("a_v_id", group.admins_version)
             .attr("size", group.members.len());
         if group.form == Form::Lid {
             builder = builder
@@ -81,6 +83,23 @@ impl Service {
             builder = builder.attr("username", name);
         }
         builder
+    }
+
+    /// `<add>`, `<remove>`, `<promote>` or `<demote>` with the version that the list of members gets by it, and
+    /// the one before. Clients that miss a version in between fetch the group.
+    pub(super) fn members_change(&mut self, id: &str, tag: &'static str) -> NodeBuilder {
+        let Some(group) = self.groups.get_mut(id) else {
+            return NodeBuilder::new(tag);
+        };
+        let before = group.members_version;
+        // Microseconds on WhatsApp, so that versions rise.
+        group.members_version = (now_secs() * 1_000_000).max(before + 1);
+        if matches!(tag, "promote" | "demote") {
+            group.admins_version = group.members_version;
+        }
+        NodeBuilder::new(tag)
+            .attr("v_id", group.members_version)
+            .attr("prev_v_id", before)
     }
 
     /// `<notification type="w:gp2">` about what `by` did.

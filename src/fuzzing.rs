@@ -114,7 +114,7 @@ pub fn picture(data: &[u8]) {
                 kind,
                 ptt: false,
                 mimetype: None,
-                came_with: None,
+                declared: None,
                 file_name: None,
             };
             // An error is fine.

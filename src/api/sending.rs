@@ -198,7 +198,7 @@ async fn file(mut req: Req, endpoint: FileEndpoint) -> Result<Answer, ApiError> 
             kind: endpoint.kind,
             ptt,
             mimetype,
-            came_with,
+            declared: came_with,
             file_name: named.or(name),
         },
         file,

@@ -1,4 +1,4 @@
-//! Audio: everything goes out as OGG/Opus, the one kind that every WhatsApp client plays as a voice note.
+//! Audio is sent as OGG/Opus, which every WhatsApp client plays as a voice note.
 
 use std::fs::File;
 use std::time::Instant;
@@ -10,28 +10,28 @@ use super::{MediaError, Prepared, Spool, Spooled, ogg, seconds};
 #[cfg(feature = "voice")]
 use super::voice;
 
-/// WhatsApp's own name for it.
+/// WhatsApp's MIME type of OGG/Opus.
 const OGG_OPUS: &str = "audio/ogg; codecs=opus";
 
-/// How far a sound is.
+/// The progress of preparing audio.
 #[derive(Debug)]
 pub(super) enum Progress {
     Done(Prepared),
     More(Work),
 }
 
-/// What a sound should be, said to those whose file cannot be read.
+/// The supported formats, in the error for a file in another one.
 const READ: &str = "audio that can be converted (MP3, MP2, AAC, M4A, ALAC, WAV, AIFF, CAF, FLAC, OGG or WebM); \
     convert it to MP3, M4A, OGG or WAV, or send it as a document";
 
-/// What is done in steps: until a moment, or to the end without one.
+/// Work that is done in steps, each until a deadline or to the end.
 #[cfg(feature = "voice")]
 #[derive(Debug)]
 pub(super) enum Work {
-    /// With where it begins, and what is needed to begin anew.
+    /// With the opened file, to convert it if copying is not possible.
     Copy(Box<voice::Copy>, Opened),
     Convert(bool, Box<voice::Conversion>),
-    /// OGG/Opus goes as it is; only its waveform is missing.
+    /// OGG/Opus, sent unchanged: only its waveform is computed.
     Listen(Prepared, Box<voice::Listening>),
 }
 
@@ -39,7 +39,7 @@ pub(super) enum Work {
 #[derive(Debug)]
 pub(super) enum Work {}
 
-/// A file that was found to be sound.
+/// An audio file.
 #[derive(Debug)]
 #[cfg_attr(
     not(feature = "voice"),
@@ -53,7 +53,7 @@ pub(super) struct Opened {
     spool: Spool,
 }
 
-/// Takes mono OGG/Opus as it is, and converts the rest.
+/// Keeps mono OGG/Opus, and converts the rest.
 pub(super) fn begin(
     ptt: bool,
     content: Content,

@@ -1,19 +1,19 @@
-//! What a file is, by its first bytes. Names and headers of the caller do not count here.
+//! Detects the type of a file by its first bytes only.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 
-/// What is read of a file to say what it is.
+/// Bytes that are read to detect the type.
 const HEAD: usize = 8 * 1024;
 
-/// What the files that WhatsApp knows are, and a MIME type for the others.
+/// The formats that WhatsApp has kinds of messages for, and a MIME type for others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Content {
     Jpeg,
     Png,
     Gif,
     WebP,
-    /// ISO media files: films, sounds or both; only their tracks tell.
+    /// ISO media files; their tracks tell video from audio.
     Iso(Iso),
     Mp3,
     /// AAC in ADTS frames.
@@ -21,7 +21,7 @@ pub(super) enum Content {
     Flac,
     Wav,
     Ogg(Ogg),
-    /// Known, and none of these.
+    /// Another known format, by MIME type.
     Other(&'static str),
     Unknown,
 }
@@ -31,7 +31,7 @@ pub(super) enum Iso {
     Mp4,
     QuickTime,
     ThreeGp,
-    /// Says itself that it is sound only.
+    /// Its brand declares audio only.
     M4a,
 }
 
@@ -44,21 +44,21 @@ pub(super) enum Ogg {
 }
 
 impl Content {
-    /// Reads the beginning of the file, and says where the content begins: behind ID3 tags, which
-    /// can be in front of MP3, AAC and FLAC.
+    /// Reads the beginning of the file; returns the content and its offset behind ID3 tags, which may precede
+    /// MP3, AAC and FLAC.
     pub(super) fn of(file: &mut File) -> io::Result<(Content, u64)> {
         let mut start = 0;
         loop {
             let head = head(file, start)?;
             match id3_size(&head) {
-                // Tags in a row are legal; each is at least as long as its head, so this ends.
+                // Several tags are legal. Each has at least the length of its header, so this ends.
                 Some(size) if start < u64::from(u32::MAX) => start += size,
                 Some(_) => return Ok((Content::Unknown, 0)),
                 None if start == 0 => return Ok((Content::of_bytes(&head), 0)),
                 None => {
                     return Ok(match Content::of_bytes(&head) {
                         content @ (Content::Flac | Content::Adts) => (content, start),
-                        // Zeros between the tag and the first frame are usual.
+                        // Zeros often follow the tag.
                         Content::Mp3 | Content::Unknown => (Content::Mp3, start),
                         _ => (Content::Unknown, 0),
                     });
@@ -105,7 +105,7 @@ impl Content {
             [b'f', b'L', b'a', b'C', ..] => Content::Flac,
             [b'O', b'g', b'g', b'S', ..] => Content::Ogg(ogg(head)),
             [_, _, _, _, b'f', b't', b'y', b'p', brand @ ..] => iso(brand),
-            // QuickTime before it had brands.
+            // QuickTime files without a brand.
             [_, _, _, _, b'm', b'o', b'o', b'v', ..] | [_, _, _, _, b'm', b'd', b'a', b't', ..] => {
                 Content::Iso(Iso::QuickTime)
             }
@@ -114,7 +114,7 @@ impl Content {
         }
     }
 
-    /// The MIME type, if the bytes tell one.
+    /// The MIME type, if the bytes determine it.
     pub(super) fn mimetype(self) -> Option<&'static str> {
         Some(match self {
             Content::Jpeg => "image/jpeg",
@@ -153,13 +153,13 @@ fn head(file: &mut File, start: u64) -> io::Result<Vec<u8>> {
     Ok(head)
 }
 
-/// The length of an ID3v2 tag with its head and foot (id3.org, "ID3 tag version 2.4.0", 3.1).
+/// The length of an ID3v2 tag with header and footer (id3.org, "ID3 tag version 2.4.0", 3.1).
 fn id3_size(head: &[u8]) -> Option<u64> {
     let [b'I', b'D', b'3', major, _, flags, size @ ..] = head else {
         return None;
     };
     let size = size.first_chunk::<4>()?;
-    // Of the three versions there are; else it is a text that begins with these letters.
+    // Other versions do not exist: text that begins with these letters.
     if !(2..=4).contains(major) || size.iter().any(|byte| byte & 0x80 != 0) {
         return None;
     }
@@ -168,7 +168,7 @@ fn id3_size(head: &[u8]) -> Option<u64> {
     Some(10 + size + foot)
 }
 
-/// Brands: the first is the file's own, those behind the version what it is compatible with.
+/// Detects by brands: the major one first, compatible ones after the version.
 fn iso(brands: &[u8]) -> Content {
     let Some(major) = brands.first_chunk::<4>() else {
         return Content::Unknown;
@@ -201,7 +201,7 @@ fn ogg(head: &[u8]) -> Ogg {
     }
 }
 
-/// The head of a frame of MPEG audio: layer 0 is AAC (ISO 13818-7, ADTS), 1 is layer III.
+/// Detects by the header of an MPEG audio frame: layer 0 is AAC (ISO 13818-7, ADTS), 1 is layer III.
 fn mpeg_audio(second: u8, third: u8) -> Content {
     let version = second >> 3 & 3;
     let layer = second >> 1 & 3;
@@ -219,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_tell_what_it_is() {
+    fn formats_are_detected_by_their_bytes() {
         for (bytes, content) in [
             (&b"\xFF\xD8\xFF\xE0"[..], Content::Jpeg),
             (b"\x89PNG\r\n\x1A\n", Content::Png),
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_are_stepped_over() {
+    fn tags_are_skipped() {
         let of = |bytes: &[u8]| {
             let mut file = tempfile::tempfile().unwrap();
             io::Write::write_all(&mut file, bytes).unwrap();

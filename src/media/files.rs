@@ -1,11 +1,11 @@
-//! Where files stay: the media of messages, and history that waits to be read.
+//! The folders of stored files.
 //!
-//! - `<data>/media/<account number>/<medium number>`: a medium, as it was sent.
-//! - `<data>/outbox/<account number>/<message id>`: the file of a message that waits to be sent.
-//! - `<data>/history/<account number>/<number that grows>`: a piece of the phone's history.
+//! - `<data>/media/<account number>/<medium number>`: the media of messages.
+//! - `<data>/outbox/<account number>/<message id>`: files of messages in the outbox.
+//! - `<data>/history/<account number>/<increasing number>`: chunks of the phone's history to be read.
 //!
-//! Directories are 0700 and files 0600. What a file is stands in the store; a file that the store
-//! does not know is nobody's and goes with [`Files::sweep`]. All of this blocks.
+//! Directories are 0700 and files 0600. The store has the metadata; [`Files::sweep`] removes files that the
+//! store does not have. All of this blocks.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -17,65 +17,65 @@ use super::{Disk, Spooled};
 use crate::clock;
 use crate::sync::locked;
 
-/// Held from the choice of a name in `history` until a file has it.
+/// Held from choosing a name in `history` until the file exists.
 static NAMING: Mutex<()> = Mutex::new(());
 
-/// The folders of a data directory. Clones share nothing but its path.
+/// The folders of a data directory.
 #[derive(Debug, Clone)]
 pub struct Files {
     data: Arc<Path>,
 }
 
 impl Files {
-    /// In the data directory `data`, which exists.
+    /// The folders in `data`, which exists.
     pub fn new(data: &Path) -> Files {
         Files { data: data.into() }
     }
 
-    /// Where a medium is, or would be.
+    /// The path of a medium.
     pub fn medium(&self, account: u32, number: u64) -> PathBuf {
         self.media_folder(account).join(number.to_string())
     }
 
-    /// Puts a file where its medium is to be.
+    /// Stores a medium's file.
     ///
     /// # Errors
-    /// What the disk says; the file is gone then.
+    /// I/O errors; the file is removed then.
     pub fn keep(&self, file: Spooled, account: u32, number: u64) -> io::Result<()> {
         private_folder(&self.media_folder(account))?;
         file.persist(&self.medium(account, number))
     }
 
-    /// Removes a medium's file, if it is there.
+    /// Removes a medium's file, if it exists.
     ///
     /// # Errors
-    /// What the disk says.
+    /// I/O errors.
     pub fn remove(&self, account: u32, number: u64) -> io::Result<()> {
         if_there(fs::remove_file(self.medium(account, number)))
     }
 
-    /// Where the file of a message that waits is; `message_id` is one of this server's own.
+    /// The path of an outbox message's file; `message_id` was made by this server.
     pub fn waiting(&self, account: u32, message_id: &str) -> PathBuf {
         self.outbox_folder(account).join(message_id)
     }
 
-    /// Keeps the file of a message that is to wait.
+    /// Stores the file of an outbox message.
     ///
     /// # Errors
-    /// What the disk says; the file is gone then.
+    /// I/O errors; the file is removed then.
     pub fn keep_waiting(&self, file: Spooled, account: u32, message_id: &str) -> io::Result<()> {
         private_folder(&self.outbox_folder(account))?;
         file.persist(&self.waiting(account, message_id))
     }
 
-    /// Puts a file that waited where its medium is to be.
+    /// Moves the file of an outbox message to that of its medium.
     ///
     /// # Errors
-    /// What the disk says; the file stays where it was then.
+    /// I/O errors; the file is not moved then.
     pub fn keep_waited(&self, account: u32, message_id: &str, number: u64) -> io::Result<()> {
         let folder = self.media_folder(account);
         private_folder(&folder)?;
-        // Its content is on the disk since it began to wait.
+        // Its content was synced when it was stored.
         fs::rename(
             self.waiting(account, message_id),
             self.medium(account, number),
@@ -83,19 +83,19 @@ impl Files {
         fs::File::open(folder)?.sync_all()
     }
 
-    /// Removes the file of a message that waits no more, if there is one.
+    /// Removes the file of an outbox message, if it exists.
     ///
     /// # Errors
-    /// What the disk says.
+    /// I/O errors.
     pub fn remove_waiting(&self, account: u32, message_id: &str) -> io::Result<()> {
         if_there(fs::remove_file(self.waiting(account, message_id)))
     }
 
-    /// Removes waiting files that `is_known` knows nothing of, and returns how many that were. Not
-    /// while new ones may come: a file is there before its message is.
+    /// Removes outbox files that `is_known` denies, and returns their number. Not while messages are being
+    /// sent: a file is stored before its message.
     ///
     /// # Errors
-    /// What the disk says.
+    /// I/O errors.
     pub fn sweep_waiting(&self, is_known: impl Fn(u32, &str) -> bool) -> io::Result<usize> {
         let mut removed = 0;
         for account in numbered::<u32>(&self.data.join("outbox"))? {
@@ -112,17 +112,17 @@ impl Files {
     /// Removes all files of an account.
     ///
     /// # Errors
-    /// What the disk says.
+    /// I/O errors.
     pub fn remove_account(&self, account: u32) -> io::Result<()> {
         if_there(fs::remove_dir_all(self.media_folder(account)))?;
         if_there(fs::remove_dir_all(self.outbox_folder(account)))?;
         if_there(fs::remove_dir_all(self.history_folder(account)))
     }
 
-    /// Removes media that `is_known` knows nothing of, and returns how many that were.
+    /// Removes media that `is_known` denies, and returns their number.
     ///
     /// # Errors
-    /// What the disk says.
+    /// I/O errors.
     pub fn sweep(&self, is_known: impl Fn(u32, u64) -> bool) -> io::Result<usize> {
         let mut removed = 0;
         for account in numbered::<u32>(&self.data.join("media"))? {
@@ -136,10 +136,10 @@ impl Files {
         Ok(removed)
     }
 
-    /// How full the disk is that all of this lies on.
+    /// The free and total space of the disk.
     ///
     /// # Errors
-    /// What the disk says.
+    /// I/O errors.
     pub fn disk(&self) -> io::Result<Disk> {
         let stat = rustix::fs::statvfs(&*self.data)?;
         Ok(Disk {
@@ -148,31 +148,29 @@ impl Files {
         })
     }
 
-    /// The media (account and number) that have to go, those first that were stored first, so that
-    /// the rest take at most `bytes`.
+    /// The media (account, number) to remove so that the rest take at most `bytes`, oldest first.
     ///
     /// # Errors
-    /// What the disk says.
+    /// I/O errors.
     pub fn oldest_over(&self, bytes: u64) -> io::Result<Vec<(u32, u64)>> {
         self.oldest(|total| total.saturating_sub(bytes))
     }
 
-    /// The media that have to go, those first that were stored first, so that `bytes` become free; all, if
-    /// they have less.
+    /// The media to remove to free `bytes`, oldest first; all, if they have less.
     ///
     /// # Errors
-    /// What the disk says.
+    /// I/O errors.
     pub fn oldest_worth(&self, bytes: u64) -> io::Result<Vec<(u32, u64)>> {
         self.oldest(|_| bytes)
     }
 
-    /// The media that were stored first and together have as many bytes as `much` says of all.
+    /// The oldest media with as many bytes as `much` returns for the total.
     fn oldest(&self, much: impl FnOnce(u64) -> u64) -> io::Result<Vec<(u32, u64)>> {
         let mut found = Vec::new();
         let mut total: u64 = 0;
         for account in numbered::<u32>(&self.data.join("media"))? {
             for number in numbered::<u64>(&self.media_folder(account))? {
-                // One that goes meanwhile takes nothing.
+                // Removed in between.
                 let Ok(metadata) = fs::metadata(self.medium(account, number)) else {
                     continue;
                 };
@@ -194,22 +192,22 @@ impl Files {
         Ok(doomed)
     }
 
-    /// Keeps a piece of an account's history, which sorts behind the earlier ones.
+    /// Stores a chunk of an account's history; its name sorts after those of earlier ones.
     ///
     /// # Errors
-    /// What the disk says.
+    /// I/O errors.
     pub fn keep_history(&self, account: u32, piece: Spooled) -> io::Result<()> {
-        // Pieces that come together would find the same name free, and one replace the other.
+        // Concurrent chunks would choose the same name.
         let _one_by_one = locked(&NAMING);
         piece.persist(&self.new_history(account)?)
     }
 
-    /// A path for the next piece, free until [`NAMING`] is.
+    /// The path of the next chunk, valid while [`NAMING`] is held.
     fn new_history(&self, account: u32) -> io::Result<PathBuf> {
         let folder = self.history_folder(account);
         private_folder(&folder)?;
         let mut stamp = u128::from(clock::now()) * 1_000_000;
-        // A clock that was set back must not put it before the others.
+        // The order must survive a clock that is set back.
         if let Some(last) = numbered::<u128>(&folder)?.into_iter().max() {
             stamp = stamp.max(last + 1);
         }
@@ -222,7 +220,7 @@ impl Files {
         }
     }
 
-    /// Where an account's history waits.
+    /// The folder of an account's history.
     pub fn history_folder(&self, account: u32) -> PathBuf {
         self.data.join("history").join(account.to_string())
     }
@@ -247,7 +245,7 @@ fn if_there(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// The entries of a folder whose names read as an `N`; none if there is no folder.
+/// The entries of a folder whose names parse as `N`; none if there is no folder.
 fn numbered<N: std::str::FromStr>(folder: &Path) -> io::Result<Vec<N>> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -268,7 +266,7 @@ mod tests {
     use crate::media::Spool;
 
     #[test]
-    fn what_the_store_does_not_know_goes_and_the_rest_stays() {
+    fn sweep_removes_files_that_the_store_does_not_have() {
         let dir = tempfile::tempdir().unwrap();
         let files = Files::new(dir.path());
         assert_eq!(files.sweep(|_, _| false).unwrap(), 0);
@@ -288,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn the_files_that_were_stored_first_go_first() {
+    fn the_oldest_files_are_removed_first() {
         let dir = tempfile::tempdir().unwrap();
         let files = Files::new(dir.path());
         assert_eq!(files.oldest_over(0).unwrap(), []);
@@ -312,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_of_history_sort_by_age() {
+    fn chunks_of_history_sort_by_age() {
         let dir = tempfile::tempdir().unwrap();
         let files = Files::new(dir.path());
         let mut last = files.new_history(1).unwrap();
@@ -325,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_of_history_that_come_together_are_all_kept() {
+    fn concurrent_chunks_of_history_are_all_kept() {
         let dir = tempfile::tempdir().unwrap();
         let (files, spool) = (
             Files::new(dir.path()),

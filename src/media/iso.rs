@@ -1,8 +1,7 @@
-//! The head of MP4, MOV and 3GP files (ISO 14496-12; QuickTime File Format): which tracks there are,
-//! how big the picture is and how long it lasts.
+//! Reads MP4, MOV and 3GP files (ISO 14496-12; QuickTime File Format): tracks, picture size and duration.
 //!
-//! Only the boxes that say so are read, one at a time: memory does not grow with the file, and a box
-//! that promises more than its parent holds ends the reading of that parent.
+//! Only the boxes with these fields are read, one at a time: memory does not grow with the file. A box larger
+//! than its parent ends the reading of that parent.
 
 mod fragments;
 
@@ -11,30 +10,29 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use super::MediaError;
 use fragments::Clocks;
 
-/// Boxes looked at in one file: a hundred tracks have some thousand.
+/// The most boxes read per file; a hundred tracks have some thousand.
 const BOXES: u32 = 20_000;
-/// Those of fragments besides: some ten in each, of which there may be one a second.
+/// The most boxes in fragments; each has some ten, and there may be one per second.
 const IN_FRAGMENTS: u32 = 400_000;
 
-/// What a film's head says.
+/// The properties of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Film {
-    /// Pixels, as shown: turned, if the file says so.
+    /// Width and height in pixels, after rotation.
     pub(super) picture: Option<(u32, u32)>,
     pub(super) has_sound: bool,
     /// Milliseconds.
     pub(super) length: Option<u64>,
-    /// What of the first track of sound is to be heard: microseconds left out at its start, which are
-    /// its encoder's delay, and how many follow.
+    /// The edit of the first audio track: microseconds to skip (the encoder's delay), and to play.
     pub(super) heard: Option<(u64, u64)>,
-    /// Bytes of the index, which players keep in memory.
+    /// Bytes of the index, which demultiplexers keep in memory.
     pub(super) index: u64,
 }
 
-/// Reads a film's head.
+/// Reads a file.
 ///
 /// # Errors
-/// [`MediaError::Broken`] if there is none; what the disk says.
+/// [`MediaError::Broken`] if it has no `moov` box; I/O errors.
 pub(super) fn read<R: Read + Seek>(source: R) -> Result<Film, MediaError> {
     let mut boxes = Boxes {
         source: BufReader::with_capacity(512, source),
@@ -59,7 +57,7 @@ pub(super) fn read<R: Read + Seek>(source: R) -> Result<Film, MediaError> {
         }
         Ok(())
     })?;
-    // What is counted is true, whatever the head says.
+    // The counted duration is right, whatever the header says.
     if has_fragments && let Some(length) = clocks.length() {
         film.length = Some(length);
     }
@@ -82,11 +80,11 @@ struct Track {
     id: u32,
     kind: [u8; 4],
     size: (u32, u32),
-    /// Units a second; milliseconds, and those units.
+    /// Units per second; ms and units.
     scale: u32,
     length: Option<u64>,
     units: u64,
-    /// Its only edit: length in the film's units, start in its own.
+    /// Its only edit: duration in the movie's units, start in its own.
     edit: Option<(u64, u64)>,
 }
 
@@ -96,7 +94,7 @@ struct Boxes<R: Read + Seek> {
 }
 
 impl<R: Read + Seek> Boxes<R> {
-    /// Calls `see` for each box from `start` to `end`, with what is inside it.
+    /// Calls `see` with the content of each box from `start` to `end`.
     fn each(
         &mut self,
         start: u64,
@@ -117,7 +115,7 @@ impl<R: Read + Seek> Boxes<R> {
                 size => (8, u64::from(size)),
             };
             if size < head || size > left {
-                // What is cut off may still be the data behind the head of the film.
+                // A truncated file may lack only media data.
                 return Ok(());
             }
             see(
@@ -135,14 +133,14 @@ impl<R: Read + Seek> Boxes<R> {
 
     fn bytes<const N: usize>(&mut self, at: u64) -> io::Result<[u8; N]> {
         let now = self.source.stream_position()?;
-        // Neither is over i64::MAX, being places in a file.
+        // Offsets in a file are at most i64::MAX.
         self.source.seek_relative(at.wrapping_sub(now) as i64)?;
         let mut bytes = [0; N];
         self.source.read_exact(&mut bytes)?;
         Ok(bytes)
     }
 
-    /// The first bytes of a box, if it has as many.
+    /// The first bytes of a box; `None` if it is shorter.
     fn fields<const N: usize>(&mut self, part: Part) -> io::Result<Option<[u8; N]>> {
         if part.end - part.start < N as u64 {
             return Ok(None);
@@ -150,13 +148,13 @@ impl<R: Read + Seek> Boxes<R> {
         self.bytes(part.start).map(Some)
     }
 
-    /// The length in milliseconds out of `mvhd` or `mdhd`, which begin alike.
+    /// The duration in ms from `mvhd` or `mdhd`, which have the same first fields.
     fn length(&mut self, part: Part) -> io::Result<Option<u64>> {
         let units = self.units(part)?;
         Ok(units.and_then(|(scale, length)| milliseconds(scale, length)))
     }
 
-    /// Units a second, and the length in them.
+    /// Units per second, and the duration in units.
     fn units(&mut self, part: Part) -> io::Result<Option<(u32, u64)>> {
         let (scale, length) = match self.fields::<4>(part)? {
             Some([1, ..]) => {
@@ -180,7 +178,7 @@ impl<R: Read + Seek> Boxes<R> {
     }
 }
 
-/// `None` for what is not said, and for what no film is.
+/// `None` for an unknown or impossible duration.
 fn milliseconds(scale: u32, length: u64) -> Option<u64> {
     if length == 0 {
         return None;
@@ -247,7 +245,7 @@ fn movie<R: Read + Seek>(
         }
         Ok(())
     })?;
-    // The tracks that they are about can come behind them.
+    // Their tracks may follow them.
     let is_fragmented = !defaults.is_empty();
     for part in defaults {
         clocks.defaults(boxes, part)?;
@@ -259,7 +257,7 @@ fn movie<R: Read + Seek>(
     film.heard = sound.and_then(|track| {
         let (length, start) = track.edit?;
         let skipped = microseconds(track.scale, start).unwrap_or(0);
-        // In fragments nothing was known of the length; in others nothing is nonsense.
+        // 0 is normal in fragmented files, and invalid in others.
         match length {
             0 if is_fragmented => Some((skipped, u64::MAX)),
             0 => None,
@@ -312,7 +310,7 @@ fn track<R: Read + Seek>(boxes: &mut Boxes<R>, part: Part) -> io::Result<Track> 
     Ok(track)
 }
 
-/// Length and start out of an edit list of one entry that is not empty.
+/// Duration and start from an edit list with one non-empty entry.
 fn only_edit<R: Read + Seek>(boxes: &mut Boxes<R>, part: Part) -> io::Result<Option<(u64, u64)>> {
     let edit = match boxes.fields::<8>(part)? {
         Some([0, _, _, _, 0, 0, 0, 1]) => boxes.fields::<16>(part)?.map(|fields| {
@@ -328,7 +326,7 @@ fn only_edit<R: Read + Seek>(boxes: &mut Boxes<R>, part: Part) -> io::Result<Opt
     Ok(edit.and_then(|(length, start)| Some((length, u64::try_from(start).ok()?))))
 }
 
-/// Width and height out of `tkhd`, exchanged if its matrix turns the picture by a quarter.
+/// Width and height from `tkhd`, swapped if its matrix rotates the picture by 90°.
 fn shown_size<R: Read + Seek>(boxes: &mut Boxes<R>, part: Part) -> io::Result<(u32, u32)> {
     // Version 1 has three fields of 8 bytes where version 0 has 4.
     let skip = match boxes.fields::<4>(part)? {
@@ -347,7 +345,7 @@ fn shown_size<R: Read + Seek>(boxes: &mut Boxes<R>, part: Part) -> io::Result<(u
         return Ok((0, 0));
     };
     let (width, height) = (be32(&fields, 76) >> 16, be32(&fields, 80) >> 16);
-    // The matrix a b u c d v x y w: a quarter turn has nothing in a and d.
+    // The matrix a b u c d v x y w: a and d are 0 in a rotation by 90°.
     if be32(&fields, 40) == 0 && be32(&fields, 56) == 0 && be32(&fields, 44) != 0 {
         Ok((height, width))
     } else {
@@ -355,7 +353,7 @@ fn shown_size<R: Read + Seek>(boxes: &mut Boxes<R>, part: Part) -> io::Result<(u
     }
 }
 
-/// At a place that is inside `bytes`.
+/// `at` must be within `bytes`.
 fn be32(bytes: &[u8], at: usize) -> u32 {
     bytes[at..]
         .first_chunk()

@@ -1,9 +1,8 @@
-//! Media: what a file is, what WhatsApp wants to know of it, and where files are.
+//! Media: detects the type of files, converts them for WhatsApp, and manages the folders of files.
 //!
-//! [`Work`] turns a file that a caller gave into one that WhatsApp takes. It knows nothing of
-//! WhatsApp's protocol, and nothing above it.
+//! [`Work`] turns a file of a request into one to upload. It does not depend on WhatsApp's protocol.
 //!
-//! | Sent as | What comes in | What goes out |
+//! | Sent as | Input | Output |
 //! |---|---|---|
 //! | image | JPEG, PNG, WebP, GIF | the same, with size and thumbnail |
 //! | video | MP4, MOV, 3GP | the same, with size and seconds |
@@ -11,10 +10,10 @@
 //! | sticker | WebP | the same, with size |
 //! | document | anything | the same |
 //!
-//! What a file is, is said by its bytes ([`content`]), of a document also by others where its bytes leave it
-//! open ([`document`]); what a decoder cannot make anything of is an
-//! answer. No decoder keeps a whole file: memory stays under 24 MB for the worst image and under
-//! 4 MB for sounds of any length.
+//! The type of a file comes from its bytes ([`content`]); that of a document also from its name and declared
+//! type where the bytes are ambiguous ([`document`]). A file that cannot be decoded is an error of the
+//! request. No decoder keeps a whole file: memory stays under 24 MB for the worst image and under 4 MB for
+//! audio of any length.
 
 mod audio;
 mod content;
@@ -47,7 +46,7 @@ use sha2::{Digest as _, Sha256};
 
 use content::Content;
 
-/// What a file is sent as.
+/// The kind of message that a file is sent as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MediaKind {
     Image,
@@ -57,20 +56,20 @@ pub enum MediaKind {
     Sticker,
 }
 
-/// What a caller wants a file to be.
+/// How a caller wants a file to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MediaRequest {
     pub kind: MediaKind,
     /// Audio as a voice note.
     pub ptt: bool,
-    /// What the caller says of it; counts only where the bytes leave it open.
+    /// The MIME type in the request; used only where the bytes are ambiguous.
     pub mimetype: Option<String>,
-    /// What came with the file: the type of a form's part, of an answer, of a `data:` URI. Counts less.
-    pub came_with: Option<String>,
+    /// The MIME type of the form's part, the HTTP answer or the `data:` URI; has a lower priority.
+    pub declared: Option<String>,
     pub file_name: Option<String>,
 }
 
-/// A file as it is sent.
+/// A file to upload, with its properties.
 #[derive(Debug)]
 pub struct Prepared {
     /// The given file, or the converted one.
@@ -83,7 +82,7 @@ pub struct Prepared {
     pub width: Option<u32>,
     pub height: Option<u32>,
     pub seconds: Option<u32>,
-    /// JPEG, some KB at most.
+    /// A JPEG of a few kB.
     pub thumbnail: Option<Vec<u8>>,
     /// 64 values of 0 to 100; voice notes only.
     pub waveform: Option<Vec<u8>>,
@@ -91,7 +90,7 @@ pub struct Prepared {
     pub animated: bool,
 }
 
-/// Why a file cannot be sent as what it was meant to be. Its `Display` is for the caller.
+/// Why a file cannot be sent as the requested kind. Its `Display` is part of the API's answer.
 #[derive(Debug, thiserror::Error)]
 pub enum MediaError {
     #[error("the file is {found}, not {expected}")]
@@ -103,7 +102,7 @@ pub enum MediaError {
     Empty,
     #[error("the file is damaged: {0}")]
     Broken(String),
-    /// It is what it was meant to be, but of a kind that cannot be converted.
+    /// The right kind of file, in a format that cannot be converted.
     #[error(
         "the file cannot be converted: {0}; convert it to MP3, M4A, OGG or WAV, or send it as a document"
     )]
@@ -114,7 +113,7 @@ pub enum MediaError {
     Io(#[from] io::Error),
 }
 
-/// Says what a file is, and makes of it what WhatsApp takes, in steps.
+/// Detects the type of a file and converts it for WhatsApp, in steps.
 #[derive(Debug)]
 pub struct Work {
     request: MediaRequest,
@@ -138,15 +137,15 @@ impl Work {
         }
     }
 
-    /// Whether it may take many steps: sound is decoded from end to end.
+    /// Whether it may take many steps: audio is decoded as a whole.
     pub fn is_long(&self) -> bool {
         self.request.kind == MediaKind::Audio
     }
 
-    /// Works on for about `time`, and with what is not long to the end. `None`: there is more to do. Blocks.
+    /// Works for about `time`; what is not [long](Work::is_long) in one step. `None`: call it again. Blocks.
     ///
     /// # Errors
-    /// See [`MediaError`]; it is over then.
+    /// See [`MediaError`]; the work has failed then.
     pub fn step(&mut self, time: Duration) -> Result<Option<Prepared>, MediaError> {
         guarded(|| self.step_unguarded(time))
     }
@@ -178,13 +177,13 @@ impl Work {
     }
 }
 
-/// Decoders are not to panic; one that does on some file is that file's trouble only.
+/// Turns a decoder's panic into an error of the file.
 fn guarded<T>(work: impl FnOnce() -> Result<T, MediaError>) -> Result<T, MediaError> {
     catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|_| Err(MediaError::Broken("it cannot be decoded".to_owned())))
 }
 
-/// What is not sound.
+/// Prepares any file but audio.
 fn prepare(request: &MediaRequest, file: Spooled) -> Result<Prepared, MediaError> {
     let mut source = File::open(file.path())?;
     let (content, _) = Content::of(&mut source)?;
@@ -232,7 +231,7 @@ fn video(content: Content, source: File, file: Spooled) -> Result<Prepared, Medi
     let Some((width, height)) = film.picture else {
         return Err(not_video("sound without a picture".to_owned()));
     };
-    // A size of nothing is one that the file does not say.
+    // 0 means unknown.
     let some = |side| (side > 0).then_some(side);
     Ok(Prepared {
         width: some(width),
@@ -259,7 +258,7 @@ fn sticker(content: Content, source: File, file: Spooled) -> Result<Prepared, Me
 }
 
 impl Prepared {
-    /// A file that goes as it is.
+    /// A file that is sent unchanged.
     fn plain(file: Spooled, mimetype: &str) -> Result<Prepared, MediaError> {
         Ok(Prepared {
             size: file.size()?,
@@ -275,8 +274,7 @@ impl Prepared {
     }
 }
 
-/// Rounded to whole seconds; what is shorter than one is one, as clients show it. `None` for
-/// lengths that do not fit.
+/// Rounded to seconds, at least 1, as clients show it. `None` if the length overflows.
 fn seconds(milliseconds: u64) -> Option<u32> {
     u32::try_from((milliseconds.saturating_add(500) / 1000).max(1)).ok()
 }
@@ -284,7 +282,7 @@ fn seconds(milliseconds: u64) -> Option<u32> {
 /// The SHA-256 of a file's content. Blocks.
 ///
 /// # Errors
-/// What the disk says.
+/// I/O errors.
 pub fn sha256_of(path: &Path) -> io::Result<[u8; 32]> {
     let mut hash = Sha256::new();
     let mut file = File::open(path)?;

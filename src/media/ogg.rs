@@ -1,17 +1,17 @@
-//! How long an OGG/Opus file lasts (RFC 3533, 6; RFC 7845, 4 and 5.1): the last granule position less
-//! what the decoder is to leave out at the start. Only the heads of pages are read.
+//! The duration of an OGG/Opus file (RFC 3533, 6; RFC 7845, 4 and 5.1): the last granule position minus the
+//! pre-skip. Reads only the headers of pages.
 
 use std::io::{BufReader, Read, Seek, SeekFrom};
 
 use super::MediaError;
 
-/// Samples a second of Opus's granule positions.
+/// Samples per second of Opus's granule positions.
 const RATE: u64 = 48_000;
 
-/// Milliseconds of an OGG/Opus file, counted from its first page's position.
+/// The duration of an OGG/Opus file in ms, from the position of its first page.
 ///
 /// # Errors
-/// [`MediaError::Broken`] if it is no OGG/Opus or has no sound; what the disk says.
+/// [`MediaError::Broken`] if it is not OGG/Opus or has no audio; I/O errors.
 pub(super) fn length<R: Read + Seek>(mut source: R) -> Result<u64, MediaError> {
     source.seek(SeekFrom::Start(0))?;
     let mut source = BufReader::with_capacity(512, source);
@@ -29,8 +29,7 @@ pub(super) fn length<R: Read + Seek>(mut source: R) -> Result<u64, MediaError> {
     source.seek_relative(sum(&segments) - 19)?;
 
     let mut last = None;
-    // Ends at the end, at another stream, and at what is no page: a file that is cut off is heard
-    // up to there.
+    // Up to the end, another stream, or bytes that are no page: players stop there, too.
     while source.read_exact(&mut head).is_ok() && head.starts_with(b"OggS") {
         let mut segments = [0; 255];
         let segments = &mut segments[..usize::from(head[26])];
@@ -52,17 +51,17 @@ pub(super) fn length<R: Read + Seek>(mut source: R) -> Result<u64, MediaError> {
     }
 }
 
-/// Whether an OGG/Opus file says that it has one channel.
+/// Whether an OGG/Opus file declares one channel.
 ///
 /// # Errors
-/// What the disk says.
+/// I/O errors.
 pub(super) fn is_mono<R: Read + Seek>(mut source: R) -> Result<bool, MediaError> {
     let mut head = Vec::new();
     source.seek(SeekFrom::Start(0))?;
     source.take(512).read_to_end(&mut head)?;
     let segments = head.get(26).copied().map_or(0, usize::from);
     let packet = head.get(27 + segments..).unwrap_or_default();
-    // Of those that say nothing sensible, `length` says so.
+    // `length` refuses malformed files.
     Ok(!packet.starts_with(b"OpusHead") || packet.get(9).is_none_or(|channels| *channels == 1))
 }
 

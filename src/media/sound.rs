@@ -1,17 +1,17 @@
-//! Which kind of sound a file is. What it is by its first bytes alone is [`super::content`]'s; this knows the
-//! containers of sound, and finds frames behind what is left of others.
+//! Detects the audio format of a file: containers that [`super::content`] does not know, and MPEG frames
+//! after other bytes at the start.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 
 use super::content::{Content, Ogg};
 
-/// How far the first frame is looked for, in bytes: behind half a frame, pieces of tags, a station's words.
+/// Bytes that are searched for the first frame, behind half a frame, parts of tags or a station's text.
 const SEARCH: usize = 64 * 1024;
-/// Frames in a row that are no accident.
+/// Frames in a row that are not accidental.
 const ROW: usize = 4;
 
-/// A kind of sound.
+/// An audio format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sound {
     Ogg(Ogg),
@@ -27,15 +27,15 @@ pub(super) enum Sound {
     Au,
     /// WebM and Matroska.
     WebM,
-    /// GSM 06.10, frame after frame.
+    /// Raw frames of GSM 06.10.
     Gsm,
 }
 
 impl Sound {
-    /// What a file with this content is, and where it begins; `None` for what is no sound.
+    /// The format of a file with this content, and its offset; `None` if it is not audio.
     ///
     /// # Errors
-    /// What the disk says.
+    /// I/O errors.
     pub(super) fn of(
         file: &mut File,
         content: Content,
@@ -62,7 +62,7 @@ impl Sound {
                     Content::Mp3 => Sound::Mpeg,
                     _ => Sound::Adts,
                 };
-                // A start that only looks like a frame is behind the true ones of a stream that was cut.
+                // In a truncated stream the first bytes may look like a frame by accident.
                 let (sound, at) = found.unwrap_or((usual, 0));
                 Some((sound, start + at as u64))
             }
@@ -78,7 +78,7 @@ impl Sound {
     }
 }
 
-/// Whether so few bytes say what a file is that a stream cut at any place can begin with them.
+/// Whether the type was detected by so few bytes that a truncated stream may begin with them.
 fn is_weak(content: Content) -> bool {
     match content {
         Content::Unknown => true,
@@ -98,7 +98,7 @@ fn is_weak(content: Content) -> bool {
     }
 }
 
-/// What begins with a mark of its own.
+/// Formats with a signature.
 fn container(head: &[u8]) -> Option<Sound> {
     Some(match head {
         [
@@ -138,7 +138,7 @@ fn container(head: &[u8]) -> Option<Sound> {
     })
 }
 
-/// Nothing but frames, each of which begins with the same four bits.
+/// Raw GSM frames: each begins with the same four bits.
 fn is_gsm(head: &[u8], length: u64) -> bool {
     const FRAME: usize = 33;
     length.is_multiple_of(FRAME as u64)
@@ -146,7 +146,7 @@ fn is_gsm(head: &[u8], length: u64) -> bool {
         && head.iter().step_by(FRAME).all(|byte| byte >> 4 == 0xD)
 }
 
-/// Where some frames of MPEG audio in a row begin.
+/// The offset of several MPEG audio frames in a row.
 fn frames(head: &[u8]) -> Option<(Sound, usize)> {
     (0..head.len()).find_map(|start| {
         let (sound, mut length) = frame(&head[start..])?;
@@ -155,11 +155,11 @@ fn frames(head: &[u8]) -> Option<(Sound, usize)> {
         for _ in 1..ROW {
             at += length;
             let Some(next) = head.get(at..).filter(|next| next.len() >= 6) else {
-                // Cut off: two in a row are enough for a short file, if they fill it.
+                // In a short file two frames are enough, if they fill it.
                 let is_short = head.len() < SEARCH && at > start + length;
                 return is_short.then_some((sound, start));
             };
-            // Version, layer and rate stay.
+            // Version, layer and rate do not change.
             if next[1] & 0xFE != first[1] & 0xFE || next[2] & 0x0C != first[2] & 0x0C {
                 return None;
             }
@@ -173,7 +173,7 @@ fn frames(head: &[u8]) -> Option<(Sound, usize)> {
     })
 }
 
-/// What begins here, and how long it is, in bytes (ISO 11172-3, 2.4.2.3; ISO 13818-7, ADTS).
+/// The frame at the start of `head`, and its length in bytes (ISO 11172-3, 2.4.2.3; ISO 13818-7, ADTS).
 fn frame(head: &[u8]) -> Option<(Sound, usize)> {
     /// kbit/s: MPEG-1's layers II and III, MPEG-2's II and III.
     const RATES: [[usize; 14]; 3] = [
@@ -213,7 +213,7 @@ fn frame(head: &[u8]) -> Option<(Sound, usize)> {
         2 => hertz / 2,
         _ => hertz / 4,
     };
-    // 1152 samples, and half of that in layer III of MPEG-2.
+    // 1152 samples; 576 in layer III of MPEG-2.
     let bytes = if layer == 1 && !is_first { 72 } else { 144 };
     let padding = usize::from(third >> 1 & 1);
     Some((Sound::Mpeg, bytes * kbits * 1000 / hertz + padding))
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_are_found_behind_anything() {
+    fn frames_are_found_after_other_bytes() {
         assert_eq!(of(&mp3(5)), Some((Sound::Mpeg, 0)));
         for garbage in [
             &b"half a frame"[..],
@@ -255,7 +255,7 @@ mod tests {
                 "{garbage:?}"
             );
         }
-        // Cut off within the last frame; too few to be sure.
+        // Truncated within the last frame: too few frames.
         assert_eq!(
             of(&[b"ab", &mp3(3)[..1_000]].concat()),
             Some((Sound::Mpeg, 2))
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_sound_is_none() {
+    fn other_files_are_not_audio() {
         for bytes in [
             &b"%PDF-1.7"[..],
             b"hello, this is text",
@@ -291,13 +291,13 @@ mod tests {
         ] {
             assert_eq!(of(bytes), None, "{bytes:?}");
         }
-        // A sound within a file of another kind does not make it one.
+        // Audio within another file does not count.
         let zip = [b"PK\x03\x04\x0A\0\0\0\0\0", &mp3(6)[..]].concat();
         assert_eq!(of(&zip), None);
     }
 
     #[test]
-    fn marks_tell() {
+    fn signatures_are_detected() {
         assert_eq!(of(b"FORM\0\0\0\x04AIFC"), Some((Sound::Aiff, 0)));
         assert_eq!(of(b"caff\0\x01\0\0desc"), Some((Sound::Caf, 0)));
         assert_eq!(of(b".snd\0\0\0\x18"), Some((Sound::Au, 0)));

@@ -1,4 +1,4 @@
-//! How full the disk may become by files. Pure, but for the handle that says how it is.
+//! The free space that files must leave on the disk. Pure, except for the shared state.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -7,30 +7,30 @@ use event_listener::{Event, EventListener};
 use crate::clock::Millis;
 use crate::sync::locked;
 
-/// How full a disk is, in bytes.
+/// The space of a disk, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Disk {
     pub total: u64,
-    /// What may be written yet.
+    /// Free for this process.
     pub free: u64,
 }
 
 impl Disk {
-    /// Of a large disk so many bytes stay free of files, of a smaller one a tenth.
+    /// The largest reserve, in bytes; that of a smaller disk is a tenth.
     const MOST: u64 = 1 << 30;
 
-    /// Bytes that files leave free.
+    /// Bytes that files must leave free.
     pub fn reserve(self) -> u64 {
         (self.total / 10).min(Disk::MOST)
     }
 
-    /// Bytes of files that are to go.
+    /// Bytes of files to remove.
     pub fn missing(self) -> u64 {
         self.reserve().saturating_sub(self.free)
     }
 }
 
-/// Whether files go because the disk has too little room. Clones share it.
+/// Whether files are being removed because the disk has too little free space. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Space(Arc<State>);
 
@@ -40,25 +40,25 @@ struct State {
     grown: Event,
 }
 
-/// What a look at the disk has changed.
+/// The change of the state at a check of the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SpaceNews {
-    /// From now on the oldest files go.
+    /// The oldest files are removed from now on.
     Began,
-    /// There is room again.
+    /// There is enough space again.
     Ended,
-    /// As before.
+    /// No change.
     Nothing,
 }
 
 impl Space {
-    /// Since when files go, if they do.
+    /// Since when files are being removed.
     pub fn short_since(&self) -> Option<Millis> {
         *self.lock()
     }
 
-    /// Takes note of how full the disk is. What goes makes just enough room: it is over when there is a quarter
-    /// more.
+    /// Updates the state. Removal restores the reserve exactly, so the state ends when free space exceeds it
+    /// by a quarter.
     pub fn look(&self, disk: Disk, now: Millis) -> SpaceNews {
         let mut since = self.lock();
         let enough = disk.reserve();
@@ -75,12 +75,12 @@ impl Space {
         }
     }
 
-    /// Says that a file was stored.
+    /// Notifies that a file was stored.
     pub fn file_came(&self) {
         self.0.grown.notify(usize::MAX);
     }
 
-    /// Resolves when a file was stored since this was called.
+    /// Resolves when the next file is stored.
     pub fn files(&self) -> EventListener {
         self.0.grown.listen()
     }
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_said_once_that_it_began() {
+    fn the_beginning_is_reported_once() {
         let space = Space::default();
         assert_eq!(space.look(disk(1_000, 100), 1), SpaceNews::Nothing);
         assert_eq!(space.look(disk(1_000, 99), 2), SpaceNews::Began);

@@ -1,8 +1,7 @@
-//! Files on their way: what comes in from clients, from WhatsApp, or is made for it, before it is
-//! where it belongs.
+//! Temporary files: uploads, downloads and converted files before they are stored.
 //!
-//! They lie in `<data>/tmp` (0700, files 0600) under names that count up. A [`Spooled`] removes its file
-//! when it is dropped; what a crash leaves is removed at the next start. All of this blocks.
+//! They are in `<data>/tmp` (0700, files 0600) under increasing numbers. A [`Spooled`] removes its file when
+//! it is dropped; files left by a crash are removed at the next start. All of this blocks.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
@@ -11,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The folder of files on their way. Clones share it.
+/// The folder of temporary files. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Spool(Arc<Folder>);
 
@@ -22,10 +21,10 @@ struct Folder {
 }
 
 impl Spool {
-    /// Opens the folder, makes it if it is not there, and empties it.
+    /// Opens the folder, creates it if needed, and empties it.
     ///
     /// # Errors
-    /// What the disk says.
+    /// I/O errors.
     pub fn open(folder: &Path) -> io::Result<Spool> {
         match fs::remove_dir_all(folder) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -44,7 +43,7 @@ impl Spool {
     /// A new, empty file, opened for reading and writing.
     ///
     /// # Errors
-    /// What the disk says.
+    /// I/O errors.
     pub fn create(&self) -> io::Result<(Spooled, File)> {
         let number = self.0.next.fetch_add(1, Ordering::Relaxed);
         let path = self.0.path.join(number.to_string());
@@ -58,10 +57,10 @@ impl Spool {
     }
 }
 
-/// A file on its way; gone when this is dropped.
+/// A temporary file, removed when this is dropped.
 #[derive(Debug)]
 pub struct Spooled {
-    /// Empty once the file is somewhere else.
+    /// Empty once the file was moved.
     path: PathBuf,
 }
 
@@ -73,16 +72,15 @@ impl Spooled {
     /// Bytes.
     ///
     /// # Errors
-    /// What the disk says.
+    /// I/O errors.
     pub fn size(&self) -> io::Result<u64> {
         Ok(fs::metadata(&self.path)?.len())
     }
 
-    /// Moves the file to where it stays, within the same file system, so that it is there as a whole
-    /// or not at all, also after a power cut.
+    /// Moves the file within the file system, atomically and durably.
     ///
     /// # Errors
-    /// What the disk says; the file is gone then.
+    /// I/O errors; the file is removed then.
     pub fn persist(mut self, to: &Path) -> io::Result<()> {
         File::open(&self.path)?.sync_all()?;
         fs::rename(&self.path, to)?;
@@ -97,7 +95,7 @@ impl Spooled {
 impl Drop for Spooled {
     fn drop(&mut self) {
         if !self.path.as_os_str().is_empty() {
-            // What cannot be removed now is removed at the next start.
+            // Left files are removed at the next start.
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -111,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_go_with_their_owner_or_to_where_they_belong() {
+    fn files_are_removed_on_drop_or_moved() {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("tmp");
         let spool = Spool::open(&folder).unwrap();
@@ -131,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_crash_left_goes_at_the_next_start() {
+    fn files_left_by_a_crash_are_removed_at_the_start() {
         let dir = tempfile::tempdir().unwrap();
         let spool = Spool::open(dir.path()).unwrap();
         let (left, _) = spool.create().unwrap();

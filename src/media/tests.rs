@@ -1,4 +1,4 @@
-//! What becomes of whole files, and of files that are damaged.
+//! Conversion of complete and damaged files.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -30,11 +30,11 @@ impl Place {
             kind,
             ptt,
             mimetype: None,
-            came_with: None,
+            declared: None,
             file_name: None,
         };
         let mut work = Work::new(request, self.file(bytes), self.spool.clone());
-        // Without the guard, so that a panic is seen.
+        // Without the guard, so that panics fail the test.
         loop {
             if let Some(prepared) = work.step_unguarded(Duration::from_millis(10))? {
                 return Ok(prepared);
@@ -44,7 +44,7 @@ impl Place {
 }
 
 fn fixtures() -> PathBuf {
-    // From the top of the sources, where tests run, and not where they were built: that can be elsewhere.
+    // Relative to the current directory: the build may have run elsewhere.
     PathBuf::from("tests/fixtures/media")
 }
 
@@ -57,7 +57,7 @@ const GREEN: [u8; 3] = [40, 200, 60];
 const BLUE: [u8; 3] = [40, 60, 220];
 const YELLOW: [u8; 3] = [240, 220, 40];
 
-/// Size of a thumbnail, and what is in the middle of its quarters, by rows.
+/// The size of a thumbnail, and the pixels in the middle of its quarters, by rows.
 fn quarters(jpeg: &[u8]) -> ((usize, usize), [[u8; 3]; 4]) {
     let mut decoder = zune_jpeg::JpegDecoder::new(std::io::Cursor::new(jpeg));
     let pixels = decoder.decode().unwrap();
@@ -160,12 +160,12 @@ fn films_have_size_and_seconds() {
     let fragments = place
         .prepare(MediaKind::Video, false, &fixture("fragmented.mp4"))
         .unwrap();
-    // Its head says nothing of a length.
+    // Its header has no duration.
     assert_eq!((fragments.width, fragments.seconds), (Some(64), Some(1)));
 }
 
 #[test]
-fn stickers_say_whether_they_move() {
+fn animated_stickers_are_detected() {
     let place = Place::new();
     let still = place
         .prepare(MediaKind::Sticker, false, &fixture("small.webp"))
@@ -188,7 +188,7 @@ fn stickers_say_whether_they_move() {
 }
 
 #[test]
-fn what_it_is_not_is_refused_by_name() {
+fn files_of_another_kind_are_refused_by_name() {
     let place = Place::new();
     for (kind, bytes, said) in [
         (
@@ -229,7 +229,7 @@ fn what_it_is_not_is_refused_by_name() {
 }
 
 #[test]
-fn documents_go_as_they_are() {
+fn documents_are_sent_unchanged() {
     let place = Place::new();
     let bytes = fixture("film.mp4");
     let document = place.prepare(MediaKind::Document, false, &bytes).unwrap();
@@ -247,7 +247,7 @@ fn crc(bytes: &[u8]) -> u32 {
 }
 
 #[test]
-fn bombs_are_not_unpacked() {
+fn bombs_are_not_decompressed() {
     let place = Place::new();
     let mut png = fixture("small.png");
     png[16..20].copy_from_slice(&30_000_u32.to_be_bytes());
@@ -271,7 +271,7 @@ fn bombs_are_not_unpacked() {
     }
 }
 
-/// Every kind that a fixture can be meant as.
+/// The kinds that a fixture can be sent as.
 fn kinds(name: &str) -> &'static [MediaKind] {
     match name.rsplit_once('.').unwrap().1 {
         "webp" => &[MediaKind::Image, MediaKind::Sticker],
@@ -284,14 +284,14 @@ fn kinds(name: &str) -> &'static [MediaKind] {
 }
 
 #[test]
-fn nothing_damaged_panics_or_hangs() {
+fn damaged_files_neither_panic_nor_hang() {
     let place = Place::new();
     let mut seen = 0;
     for entry in std::fs::read_dir(fixtures()).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         let bytes = fixture(&name);
         for kind in kinds(&name) {
-            // Conversions take their time; small files are tried byte by byte.
+            // Conversions are slow: only small files are tried at every byte.
             let times = match kind {
                 MediaKind::Audio => 5,
                 _ if bytes.len() < 450 => bytes.len(),
@@ -299,7 +299,7 @@ fn nothing_damaged_panics_or_hangs() {
             };
             let step = bytes.len().div_ceil(times);
             for cut in (0..bytes.len()).step_by(step) {
-                // A result of either kind is one.
+                // Success and error are both fine.
                 let began = std::time::Instant::now();
                 let _ = place.prepare(*kind, true, &bytes[..cut]);
                 let took = began.elapsed();
@@ -323,7 +323,7 @@ fn nothing_damaged_panics_or_hangs() {
 mod sounds {
     use super::*;
 
-    /// Samples of an OGG/Opus file at 48 kHz, as a player hears them.
+    /// Samples of an OGG/Opus file at 48 kHz, as a player decodes them.
     fn heard(path: &Path) -> Vec<f32> {
         let file = std::io::BufReader::new(File::open(path).unwrap());
         let mut reader = opus_pure::OggOpusReader::new(file).unwrap();
@@ -340,7 +340,7 @@ mod sounds {
         sound
     }
 
-    /// How much of a sound's energy is at a frequency (Goertzel), of 0 to 1.
+    /// The share of a signal's energy at a frequency (Goertzel), 0 to 1.
     fn share_at(sound: &[f32], hertz: f64) -> f64 {
         let coefficient = 2.0 * (2.0 * std::f64::consts::PI * hertz / 48_000.0).cos();
         let (mut one, mut two, mut energy) = (0.0, 0.0, 0.0);
@@ -446,7 +446,7 @@ mod sounds {
     #[test]
     fn the_length_is_exact_and_the_waveform_follows() {
         let place = Place::new();
-        // Half of it silent, then a tone.
+        // Silence, then a tone of the same duration.
         let samples = (0..66_150_i32).map(|n| {
             let tone = (f64::from(n) * 600.0 * std::f64::consts::TAU / 44_100.0).sin();
             if n < 33_075 {
@@ -477,7 +477,7 @@ mod sounds {
         );
     }
 
-    /// The packets of an OGG/Opus file, and how long it lasts, in milliseconds.
+    /// The packets of an OGG/Opus file, and its duration in ms.
     fn packets(path: &Path) -> (Vec<Vec<u8>>, u64) {
         let length = ogg::length(File::open(path).unwrap()).unwrap();
         let file = std::io::BufReader::new(File::open(path).unwrap());
@@ -489,7 +489,7 @@ mod sounds {
     #[test]
     fn what_browsers_and_phones_record_loses_nothing() {
         let place = Place::new();
-        // All of them were made of this one's packets.
+        // All of them contain the packets of this file.
         let (original, length) = packets(&fixtures().join("tone.opus"));
         for name in [
             "tone.webm",
@@ -503,13 +503,13 @@ mod sounds {
                 let audio = place.prepare(MediaKind::Audio, ptt, &bytes).unwrap();
                 let (packets, its) = packets(audio.file.path());
                 assert!(packets == original, "{name}");
-                // Not every container says how much of the last packet counts.
+                // Not every container has the duration of the last packet.
                 assert!((length..=length + 20).contains(&its), "{name}: {its}");
                 assert_eq!(audio.seconds, Some(1), "{name}");
                 assert_eq!(audio.waveform.is_some(), ptt, "{name}");
             }
         }
-        // A recording that broke off is heard up to there.
+        // A truncated recording is converted up to its end.
         let bytes = fixture("live.webm");
         let cut = place
             .prepare(MediaKind::Audio, true, &bytes[..2_000])
@@ -521,7 +521,7 @@ mod sounds {
     #[test]
     fn opus_of_several_channels_becomes_mono() {
         let place = Place::new();
-        // The one in the center is heard at its level, within 1.5 dB; before, it was 15.6 dB less.
+        // The center keeps its level within 1.5 dB.
         for (name, expected) in [
             ("stereo.opus", 0.0611),
             ("stereo.webm", 0.0611),
@@ -531,7 +531,7 @@ mod sounds {
             let note = place
                 .prepare(MediaKind::Audio, true, &fixture(name))
                 .unwrap();
-            // It says so itself, and each packet.
+            // The header and each packet are mono.
             let sound = heard(note.file.path());
             let (packets, _) = packets(note.file.path());
             assert!(packets.iter().all(|packet| packet[0] & 4 == 0), "{name}");
@@ -564,7 +564,7 @@ mod sounds {
                 .prepare(MediaKind::Audio, true, &fixture(name))
                 .unwrap_or_else(|error| panic!("{name}: {error}"));
             let sound = heard(note.file.path());
-            // Some are filled up to whole blocks.
+            // Some formats pad to whole blocks.
             assert!(
                 (47_900..50_400).contains(&sound.len()),
                 "{name}: {}",
@@ -588,7 +588,7 @@ mod sounds {
             let sound = heard(note.file.path());
             assert!(sound.len() > 25_000, "from {from}: {}", sound.len());
             let middle = &sound[12_000..sound.len() - 3_000];
-            // The first frames lack what they need of those before.
+            // The first frames lack the bit reservoir of earlier ones.
             assert!(share_at(middle, 440.0) > 0.8, "from {from}");
         }
     }
@@ -610,7 +610,7 @@ mod sounds {
         let mut long = plain.clone();
         long[..4].copy_from_slice(b"RF64");
         assert_eq!(length(&long).unwrap(), 48_000);
-        // No memory is taken for what a head says.
+        // No memory is allocated by the sizes in a header.
         for (at, lie) in [
             (22, [0xFF, 0xFF]),
             (32, [0xFF, 0xFF]),
@@ -621,7 +621,7 @@ mod sounds {
             odd[at..at + 2].copy_from_slice(&lie);
             let _ = length(&odd);
         }
-        // What is not read says what to do.
+        // The error for other formats says what to do.
         let mut unknown = plain;
         unknown[20..22].copy_from_slice(&[0x61, 1]);
         let words = length(&unknown).unwrap_err().to_string();
@@ -634,7 +634,7 @@ mod sounds {
 
 #[cfg(not(feature = "voice"))]
 #[test]
-fn without_voice_only_ogg_opus_is_sound() {
+fn without_the_voice_feature_only_ogg_opus_is_audio() {
     let place = Place::new();
     let bytes = fixture("tone.opus");
     let note = place.prepare(MediaKind::Audio, true, &bytes).unwrap();

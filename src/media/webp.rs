@@ -1,4 +1,4 @@
-//! The head of WebP files (RFC 9649): how big they are, and whether they move.
+//! Reads the header of WebP files (RFC 9649): size, and whether it is an animation.
 
 use std::io::{Read, Seek, SeekFrom};
 
@@ -7,7 +7,7 @@ use super::MediaError;
 /// Width and height in pixels, and whether there are several frames.
 ///
 /// # Errors
-/// [`MediaError::Broken`] if the head is not whole; what the disk says.
+/// [`MediaError::Broken`] if the header is incomplete; I/O errors.
 pub(super) fn read<R: Read + Seek>(mut source: R) -> Result<(u32, u32, bool), MediaError> {
     let mut head = [0; 30];
     source.seek(SeekFrom::Start(0))?;

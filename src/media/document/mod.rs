@@ -1,7 +1,7 @@
-//! The MIME type of documents, and what follows from one.
+//! The MIME type of documents, and the file extension of MIME types.
 //!
-//! Bytes that can only be one thing say what it is. Many do not: a ZIP, a text, two letters at the
-//! beginning that a word may begin with, too. There the caller's word counts, and the extension.
+//! A signature determines the type. Where the bytes are ambiguous (a ZIP, a text, a signature of two letters),
+//! the declared type and the extension of the name decide.
 
 mod ole;
 #[cfg(test)]
@@ -15,13 +15,13 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 use super::MediaRequest;
 use super::content::{Content, Ogg};
 
-/// For files that say nothing of themselves.
+/// The type of unknown files.
 const UNKNOWN: &str = "application/octet-stream";
 
-/// What is read of a file to say what it is.
+/// Bytes that are read to detect the type.
 const HEAD: u64 = 8 * 1024;
 
-/// What callers and servers say when they do not know.
+/// Declared types without information.
 const NO_WORD: &[&str] = &[
     UNKNOWN,
     "application/binary",
@@ -36,15 +36,14 @@ const NO_WORD: &[&str] = &[
     "unknown/unknown",
 ];
 
-/// What they say of any ZIP.
+/// Declared types of any ZIP.
 const ANY_ZIP: &[&str] = &[
     "application/zip",
     "application/x-zip",
     "application/x-zip-compressed",
 ];
 
-/// Extensions that mime_guess does not know: Apple's office, Visio's and some models, which all are ZIPs, and
-/// comics, of which it knows those in RAR.
+/// Extensions that mime_guess lacks: Apple's office, Visio, some 3D models (all of them ZIPs), and comics.
 const MORE: &[(&str, &str)] = &[
     ("pages", "application/vnd.apple.pages"),
     ("numbers", "application/vnd.apple.numbers"),
@@ -55,30 +54,30 @@ const MORE: &[(&str, &str)] = &[
     ("usdz", "model/vnd.usdz+zip"),
 ];
 
-/// What the bytes of a file say.
+/// The type of a file by its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Bytes {
-    /// This, whatever is said of it.
+    /// Certainly this type.
     Surely(Cow<'static, str>),
-    /// One of a family, whose types have one of these in them; usually this one.
+    /// A family of types, whose names contain one of these words, and its usual type.
     Family {
         family: &'static [&'static str],
         usual: &'static str,
     },
-    /// Something that holds something else; by itself it is this.
+    /// A container format, which other formats use; its own type.
     Container(&'static str),
-    /// Text, perhaps of this kind.
+    /// Text, possibly of this type.
     Text(&'static str),
-    /// Perhaps this: so few bytes may be chance.
+    /// Possibly this type, by a few bytes only.
     Perhaps(&'static str),
     Nothing,
 }
 
-/// The type of a document: from its bytes; where they leave that open, from the caller's own word, what came
-/// with the file, and its name.
+/// The type of a document by its bytes; if they are ambiguous, by the type in the request, the type declared with
+/// the file, and its name.
 ///
 /// # Errors
-/// What the disk says.
+/// I/O errors.
 pub(super) fn mimetype(
     file: &mut File,
     content: Content,
@@ -111,7 +110,7 @@ fn look(head: &[u8], file: &mut File, content: Content) -> io::Result<Bytes> {
     let from_bytes = content.mimetype();
     Ok(match text(head) {
         Some(Text::Unicode) => Bytes::Text(kind_of_text(start, content)),
-        // Texts in older encodings; or a few bytes that merely look so.
+        // Text in an older encoding, or binary with few control characters.
         Some(Text::Bytes) => match from_bytes {
             Some(mimetype) => Bytes::Perhaps(mimetype),
             None if is_mostly_ascii(head) => Bytes::Text("text/plain"),
@@ -121,13 +120,13 @@ fn look(head: &[u8], file: &mut File, content: Content) -> io::Result<Bytes> {
     })
 }
 
-/// What is no text, no ZIP and no compound file.
+/// Files other than text, ZIP and compound files.
 fn of_binary(head: &[u8], content: Content) -> Bytes {
     let Some(mimetype) = content.mimetype() else {
         return Bytes::Nothing;
     };
     match content {
-        // Two bytes make a frame's head; a tag before it is more.
+        // A frame's header has only two fixed bytes; a tag is better evidence.
         Content::Mp3 if head.starts_with(b"ID3") => Bytes::Surely(mimetype.into()),
         Content::Mp3 | Content::Adts | Content::Ogg(Ogg::Other) => Bytes::Perhaps(mimetype),
         Content::Other(mimetype) => match mimetype {
@@ -138,12 +137,12 @@ fn of_binary(head: &[u8], content: Content) -> Bytes {
             | "application/zstd"
             | "application/x-lz4"
             | "application/x-lzip"
-            // Cameras' own formats are TIFF, as far as their beginning tells.
+            // Raw formats of cameras begin like TIFF.
             | "image/tiff"
-            // Windows' sounds begin as its films do.
+            // WMA begins like WMV.
             | "video/x-ms-wmv"
             | "application/vnd.sqlite3" => Bytes::Container(mimetype),
-            // Each is told by two or three bytes, or by letters.
+            // Signatures of two or three bytes, or of letters.
             "image/bmp"
             | "image/gif"
             | "image/jxl"
@@ -174,7 +173,7 @@ fn of_binary(head: &[u8], content: Content) -> Bytes {
     }
 }
 
-/// Whether a bitmap's second head follows its first one: one of those that there are, by its size.
+/// Whether a known DIB header, by its size, follows the file header of a bitmap.
 fn is_bmp(head: &[u8]) -> bool {
     matches!(
         head.get(14..18),
@@ -184,11 +183,11 @@ fn is_bmp(head: &[u8]) -> bool {
 
 enum Text {
     Unicode,
-    /// One or two bytes a character, in an encoding that is not said.
+    /// One or two bytes per character, in an unknown encoding.
     Bytes,
 }
 
-/// Whether that is the beginning of a text: it has no control characters but those of lines.
+/// Detects text: no control characters but line ends and tabs.
 fn text(head: &[u8]) -> Option<Text> {
     let is_line = |c: u32| matches!(c, 0x09 | 0x0A | 0x0C | 0x0D | 0x1A | 0x1B);
     let is_control = |c: u32| (c < 0x20 || c == 0x7F) && !is_line(c);
@@ -202,7 +201,7 @@ fn text(head: &[u8]) -> Option<Text> {
                 false
             }
         });
-        // The last character may be cut in two.
+        // The last character may be incomplete.
         (!controls && wrong <= 1).then_some(Text::Unicode)
     };
     match head {
@@ -215,7 +214,7 @@ fn text(head: &[u8]) -> Option<Text> {
     }
     let is_utf8 = match std::str::from_utf8(head) {
         Ok(_) => true,
-        // Cut within a character.
+        // An incomplete last character.
         Err(error) => error.error_len().is_none() && error.valid_up_to() > 0,
     };
     Some(if is_utf8 { Text::Unicode } else { Text::Bytes })
@@ -225,7 +224,7 @@ fn is_mostly_ascii(head: &[u8]) -> bool {
     head.iter().filter(|byte| byte.is_ascii()).count() > head.len() / 2
 }
 
-/// Kinds of text that say it at their beginning, if only to a reader who knows nothing better.
+/// The type of a text by its first characters, for lack of a better one.
 fn kind_of_text(start: &[u8], content: Content) -> &'static str {
     let start = start.trim_ascii_start();
     let begins = |with: &str| {
@@ -256,7 +255,7 @@ fn has(text: &[u8], word: &[u8]) -> bool {
     text.windows(word.len()).any(|part| part == word)
 }
 
-/// Pure.
+/// Chooses the type. Pure.
 fn decide<'w>(bytes: &Bytes, request: &'w MediaRequest) -> Cow<'w, str> {
     let said = |words: &'w Option<String>| {
         words
@@ -270,23 +269,23 @@ fn decide<'w>(bytes: &Bytes, request: &'w MediaRequest) -> Cow<'w, str> {
         Bytes::Container(_) => may_be_held(mimetype),
         Bytes::Text(_) | Bytes::Perhaps(_) | Bytes::Nothing => true,
     };
-    let own_word = said(&request.mimetype).filter(|said| fits(said));
+    let requested = said(&request.mimetype).filter(|said| fits(said));
     let by_name = request
         .file_name
         .as_deref()
         .and_then(by_name)
         .filter(|known| {
-            // TypeScript is no video.
+            // `.ts` is TypeScript if it is text, otherwise a video.
             fits(known) && (!matches!(bytes, Bytes::Text(_)) || may_be_text(known))
         });
-    let came_with = said(&request.came_with).filter(|said| {
+    let declared = said(&request.declared).filter(|said| {
         let binary = !matches!(bytes, Bytes::Text(_) | Bytes::Perhaps(_));
         fits(said) && !(binary && essence(said) == "text/plain")
     });
-    // What is said of every text and every ZIP, an extension says better; and browsers under Windows call
-    // a CSV what opens it there.
+    // An extension is more specific than a declared type of any text or ZIP; and browsers on Windows declare a CSV
+    // by the program that opens it.
     let by_name_first = by_name.is_some_and(|name| {
-        came_with.is_some_and(|said| {
+        declared.is_some_and(|said| {
             let said = essence(said);
             (said == "text/plain" && name != said)
                 || ANY_ZIP.contains(&said.as_str())
@@ -294,8 +293,8 @@ fn decide<'w>(bytes: &Bytes, request: &'w MediaRequest) -> Cow<'w, str> {
         })
     });
     let found = match by_name_first {
-        true => own_word.or(by_name).or(came_with),
-        false => own_word.or(came_with).or(by_name),
+        true => requested.or(by_name).or(declared),
+        false => requested.or(declared).or(by_name),
     };
     match (bytes, found) {
         (Bytes::Surely(mimetype), _) => Cow::Owned(mimetype.clone().into_owned()),
@@ -308,8 +307,8 @@ fn decide<'w>(bytes: &Bytes, request: &'w MediaRequest) -> Cow<'w, str> {
     }
 }
 
-/// Whether something can be of this type and look like a ZIP, a compound file or what is packed: no text can,
-/// and nothing that has a beginning of its own.
+/// Whether a file of this type may be a ZIP, a compound or compressed file: not text, and not formats with another
+/// signature.
 fn may_be_held(mimetype: &str) -> bool {
     let essence = essence(mimetype);
     !essence.starts_with("text/")
@@ -327,12 +326,12 @@ fn may_be_held(mimetype: &str) -> bool {
         )
 }
 
-/// Whether a text can be of this type, by what its extension says.
+/// Whether a file of this type may be text.
 fn may_be_text(mimetype: &str) -> bool {
     match mimetype.split('/').next() {
         Some("video" | "font") => false,
         Some("image") => mimetype.contains("svg") || mimetype.starts_with("image/x-"),
-        // Lists of stations and songs.
+        // Playlists.
         Some("audio") => mimetype.contains("mpegurl") || mimetype.contains("scpls"),
         _ => true,
     }
@@ -374,7 +373,7 @@ fn is_mimetype(text: &str) -> bool {
             .is_some_and(|(kind, sub)| token(kind) && token(sub))
 }
 
-/// The extension that is usual among those of one type. For each type the first counts.
+/// The usual extensions; for each type the first one that matches.
 const USUAL: &[&str] = &[
     "jpg", "png", "webp", "gif", "heic", "avif", "bmp", "tif", "svg", "ico", "mp4", "mov", "3gp",
     "webm", "mkv", "avi", "wmv", "mpg", "ogg", "mp3", "m4a", "aac", "flac", "wav", "aiff", "mid",
@@ -387,7 +386,7 @@ const USUAL: &[&str] = &[
     "crt", "cbz", "3mf", "usdz", "stl", "dxf", "parquet", "sql", "swf",
 ];
 
-/// Types under other names than those of [`by_extension`].
+/// Other names of types than those of [`by_extension`].
 const OTHER_NAMES: &[(&str, &str)] = &[
     ("application/vnd.debian.binary-package", "deb"),
     ("application/vnd.microsoft.portable-executable", "exe"),
@@ -415,7 +414,7 @@ const OTHER_NAMES: &[(&str, &str)] = &[
     ("text/x-shellscript", "sh"),
 ];
 
-/// The usual extension of files of that type; `None` for a type of which none is known.
+/// The usual extension of files of a type, if known.
 pub fn extension_of(mimetype: &str) -> Option<&'static str> {
     let essence = essence(mimetype);
     let usual = USUAL.iter().find(|extension| {
@@ -438,7 +437,7 @@ pub fn extension_of(mimetype: &str) -> Option<&'static str> {
     usual.copied().or(other).or_else(by_family)
 }
 
-/// The name of a document that came without one.
+/// The name of a document without one.
 pub fn usual_name(mimetype: &str) -> String {
     format!("document.{}", extension_of(mimetype).unwrap_or("bin"))
 }

@@ -1,25 +1,25 @@
-//! What an OLE compound file holds ([MS-CFB]), as the names in its root tell: Office's files until 2003,
-//! Outlook's messages, and new ones under a password.
+//! Detects the type of OLE compound files ([MS-CFB]) by the names in the root: Office until 2003, Outlook
+//! messages, encrypted Office files.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
 use super::Bytes;
 
 const MAGIC: &[u8] = b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1";
-/// Sectors of the directory that are read. Each has four entries or thirty-two.
+/// The most sectors of the directory that are read, each with four or thirty-two entries.
 const SECTORS: usize = 64;
-/// What is no sector.
+/// Numbers from here on are not sectors.
 const NONE: u32 = 0xFFFF_FFFA;
 /// Bytes of an entry of the directory.
 const ENTRY: usize = 128;
-/// The installer's class, as it stands in its root: {000C1084-0000-0000-C000-000000000046}.
+/// The class of installers in the root entry: {000C1084-0000-0000-C000-000000000046}.
 const INSTALLER: &[u8] = b"\x84\x10\x0C\0\0\0\0\0\xC0\0\0\0\0\0\0\x46";
 
 pub(super) fn is_ole(head: &[u8]) -> bool {
     head.starts_with(MAGIC)
 }
 
-/// What a file is that begins with `head`, the beginning of a compound file.
+/// The type of a compound file that begins with `head`.
 pub(super) fn look<R: Read + Seek>(head: &[u8], file: &mut R) -> io::Result<Bytes> {
     let directory = directory(head, file)?.unwrap_or_default();
     let names = names_of_root(&directory);
@@ -39,12 +39,12 @@ pub(super) fn look<R: Read + Seek>(head: &[u8], file: &mut R) -> io::Result<Byte
     } else if directory.get(80..96) == Some(INSTALLER) {
         Bytes::Surely("application/x-msi".into())
     } else {
-        // Under a password, or another program's: the extension tells.
+        // Encrypted, or another program's file: the extension decides.
         Bytes::Container("application/x-ole-storage")
     })
 }
 
-/// The directory, as far as it is read; `None` if there is none where it should be.
+/// The directory, truncated to [`SECTORS`]; `None` if the file is malformed.
 fn directory<R: Read + Seek>(head: &[u8], file: &mut R) -> io::Result<Option<Vec<u8>>> {
     // 512 bytes, or 4 KiB.
     let size = match head.get(30) {
@@ -60,16 +60,16 @@ fn directory<R: Read + Seek>(head: &[u8], file: &mut R) -> io::Result<Option<Vec
         if sector >= NONE {
             break;
         }
-        // The header takes the place of the first sector.
+        // The header precedes sector 0.
         let bytes = part(file, (u64::from(sector) + 1) * size, size)?;
         if bytes.is_empty() {
             break;
         }
         directory.extend(bytes);
-        // Which sector of the table says what follows, and which place in it.
+        // The sector of the allocation table with the next sector, and its index there.
         let in_one = size / 4;
         let table = usize::try_from(u64::from(sector) / in_one).unwrap_or(usize::MAX);
-        // Files over 7 MB list the others elsewhere; their directory begins early all the same.
+        // Larger files (over 7 MB) have more tables elsewhere; their directory is at the start, too.
         let Some(table) = (table < 109)
             .then(|| u32_at(head, 76 + 4 * table))
             .flatten()
@@ -85,8 +85,8 @@ fn directory<R: Read + Seek>(head: &[u8], file: &mut R) -> io::Result<Option<Vec
     Ok((!directory.is_empty()).then_some(directory))
 }
 
-/// The names of what stands in the root itself. An entry names its neighbours and its first child; what is
-/// inside of the root's children are documents within the document.
+/// The names in the root. An entry has links to its siblings and its first child; children of the root's
+/// children belong to embedded documents.
 fn names_of_root(directory: &[u8]) -> Vec<String> {
     let entry = |number: u32| {
         let at = usize::try_from(number).ok()?.checked_mul(ENTRY)?;
@@ -102,7 +102,7 @@ fn names_of_root(directory: &[u8]) -> Vec<String> {
         let Some(entry) = entry(number).filter(|_| left > 0) else {
             continue;
         };
-        // Each is seen once, unless they go round in circles.
+        // Bounded, because the links may form a cycle.
         left -= 1;
         names.push(name(entry));
         waiting.extend(u32_at(entry, 68));

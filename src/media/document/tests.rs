@@ -3,17 +3,17 @@ use std::io::Write as _;
 use super::super::MediaKind;
 use super::*;
 
-fn request(own_word: Option<&str>, came_with: Option<&str>, name: Option<&str>) -> MediaRequest {
+fn request(requested: Option<&str>, declared: Option<&str>, name: Option<&str>) -> MediaRequest {
     MediaRequest {
         kind: MediaKind::Document,
         ptt: false,
-        mimetype: own_word.map(str::to_owned),
-        came_with: came_with.map(str::to_owned),
+        mimetype: requested.map(str::to_owned),
+        declared: declared.map(str::to_owned),
         file_name: name.map(str::to_owned),
     }
 }
 
-/// What a file of these bytes is taken for.
+/// The detected type of these bytes.
 fn of(bytes: &[u8], request: &MediaRequest) -> String {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(bytes).unwrap();
@@ -29,7 +29,7 @@ fn nameless(bytes: &[u8]) -> String {
     of(bytes, &request(None, None, None))
 }
 
-/// A ZIP of entries that are not packed; what a checker would look at is zero.
+/// A ZIP of uncompressed entries, without checksums.
 fn zip(entries: &[(&str, &str)]) -> Vec<u8> {
     let (mut whole, mut list) = (Vec::new(), Vec::new());
     for (name, content) in entries {
@@ -67,7 +67,7 @@ fn zip(entries: &[(&str, &str)]) -> Vec<u8> {
 const OPEN: &str = "application/vnd.openxmlformats-officedocument";
 
 #[test]
-fn office_files_are_what_they_are_in_whatever_order() {
+fn office_files_are_detected_with_entries_in_any_order() {
     let files: &[(&[&str], &str, String)] = &[
         (
             &["word/document.xml"],
@@ -119,28 +119,28 @@ fn office_files_are_what_they_are_in_whatever_order() {
             entries.rotate_left(1);
             let bytes = zip(&entries);
             assert_eq!(&named(&bytes, name), expected, "{turn}");
-            // Callers who say less than the bytes do, and servers that say the same of all.
+            // Declared types that are less specific than the bytes.
             for said in ["application/octet-stream", "application/zip", "text/plain"] {
                 let by_caller = request(Some(said), Some(said), Some(name));
                 assert_eq!(&of(&bytes, &by_caller), expected, "{said}");
             }
-            // Behind much else, and behind something that is no ZIP.
+            // After many other entries, and after bytes that are not a ZIP.
             let mut behind = vec![("docProps/thumbnail.jpeg", large.as_str())];
             behind.extend(&entries);
             assert_eq!(&named(&zip(&behind), name), expected);
         }
-        // Without a name, what its parts say; a template then is a document.
+        // Without a name by its parts: a template is a document then.
         let nameless = nameless(&zip(&entries));
         if !name.ends_with("dotx") && !name.ends_with("ppsx") {
             assert_eq!(&nameless, expected);
         }
-        // The extension is believed within its family only.
+        // The extension decides only within its family.
         assert_eq!(named(&zip(&entries), "a.zip"), nameless);
     }
-    // A folder of that name makes no document.
+    // A folder of that name is not enough.
     let words = zip(&[("word/list.txt", "a"), ("xl/b.txt", "b")]);
     assert_eq!(named(&words, "words.zip"), "application/zip");
-    // Cut off before its list: what is seen of it counts.
+    // Truncated before the central directory: the local headers decide.
     let whole = zip(&[("[Content_Types].xml", ""), ("word/document.xml", "x")]);
     assert_eq!(
         nameless(&whole[..whole.len() - 30]),
@@ -149,7 +149,7 @@ fn office_files_are_what_they_are_in_whatever_order() {
 }
 
 #[test]
-fn other_zips_say_it_in_their_first_entry_or_by_their_name() {
+fn other_zips_are_detected_by_their_first_entry_or_name() {
     for said in [
         "application/vnd.oasis.opendocument.text",
         "application/vnd.oasis.opendocument.spreadsheet-template",
@@ -198,7 +198,7 @@ fn other_zips_say_it_in_their_first_entry_or_by_their_name() {
         ),
         (&["a.txt"], "a.zip", "application/zip"),
         (&["a.txt"], "a.unknown", "application/zip"),
-        // No text and no picture is a ZIP.
+        // Extensions of texts and pictures do not apply to a ZIP.
         (&["a.txt"], "a.txt", "application/zip"),
         (&["a.txt"], "a.jpg", "application/zip"),
     ] {
@@ -209,7 +209,7 @@ fn other_zips_say_it_in_their_first_entry_or_by_their_name() {
     assert_eq!(of(&zip(&[("a", "b")]), &custom), "application/x-thing");
 }
 
-/// A compound file with these names in its root, and `inner` in a storage of its own.
+/// A compound file with these names in its root, and `inner` in an embedded storage.
 fn ole(names: &[&str], inner: &str) -> Vec<u8> {
     let mut file = b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1".to_vec();
     file.resize(512, 0);
@@ -239,7 +239,7 @@ fn ole(names: &[&str], inner: &str) -> Vec<u8> {
     for (at, name) in names.iter().enumerate() {
         let next = match at + 1 < names.len() {
             true => u32::try_from(at).unwrap() + 4,
-            // Round in a circle.
+            // A cycle.
             false => 2,
         };
         entries.push(entry(name, next, none, none));
@@ -252,7 +252,7 @@ fn ole(names: &[&str], inner: &str) -> Vec<u8> {
 }
 
 #[test]
-fn old_office_files_are_told_by_what_is_in_their_root() {
+fn old_office_files_are_detected_by_the_names_in_their_root() {
     for (names, inner, name, expected) in [
         (&["WordDocument"][..], "Workbook", "", "application/msword"),
         (
@@ -273,9 +273,9 @@ fn old_office_files_are_told_by_what_is_in_their_root() {
             "",
             "application/vnd.ms-outlook",
         ),
-        // Right or wrong, the name does not matter there.
+        // The file's name does not matter.
         (&["Workbook"], "", "a.doc", "application/vnd.ms-excel"),
-        // Under a password nothing else tells.
+        // Encrypted: only the extension decides.
         (
             &["EncryptedPackage", "EncryptionInfo"],
             "",
@@ -287,7 +287,7 @@ fn old_office_files_are_told_by_what_is_in_their_root() {
     ] {
         let bytes = ole(names, inner);
         assert_eq!(named(&bytes, name), expected, "{names:?}");
-        // Cut anywhere it is still of that kind.
+        // Truncated files have the same container type.
         for end in (8..bytes.len()).step_by(61) {
             named(&bytes[..end], name);
         }
@@ -295,7 +295,7 @@ fn old_office_files_are_told_by_what_is_in_their_root() {
 }
 
 #[test]
-fn a_text_is_what_its_name_says_whatever_it_begins_with() {
+fn the_type_of_text_is_that_of_its_extension() {
     let utf16 = |text: &str, big: bool| {
         let mut bytes = if big {
             vec![0xFE, 0xFF]
@@ -389,7 +389,7 @@ fn a_text_is_what_its_name_says_whatever_it_begins_with() {
 }
 
 #[test]
-fn few_bytes_are_no_proof_and_many_are() {
+fn short_signatures_need_the_extension_and_long_ones_do_not() {
     for (bytes, name, expected) in [
         (
             &b"MZ\0\0"[..],
@@ -414,7 +414,7 @@ fn few_bytes_are_no_proof_and_many_are() {
 }
 
 #[test]
-fn the_callers_own_word_then_what_came_with_it_then_the_name() {
+fn the_requested_type_precedes_the_declared_one_and_the_name() {
     let binary = b"\0\x01\x02";
     for (own, with, name, expected) in [
         (Some("a/b"), Some("c/d"), Some("a.csv"), "a/b"),
@@ -442,7 +442,7 @@ fn the_callers_own_word_then_what_came_with_it_then_the_name() {
             "{own:?} {with:?} {name:?}"
         );
     }
-    // What browsers under Windows say of a CSV.
+    // The type that browsers on Windows declare for a CSV.
     let windows = request(None, Some("application/vnd.ms-excel"), Some("a.csv"));
     assert_eq!(of(b"a;b", &windows), "text/csv");
     assert_eq!(
@@ -452,7 +452,7 @@ fn the_callers_own_word_then_what_came_with_it_then_the_name() {
 }
 
 #[test]
-fn every_usual_extension_has_a_type_and_is_found_by_it() {
+fn usual_extensions_and_their_types_map_to_each_other() {
     for extension in USUAL {
         let known = by_extension(extension);
         let mimetype = known.unwrap_or_else(|| panic!("{extension} has no type"));

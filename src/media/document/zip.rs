@@ -1,20 +1,20 @@
-//! What a ZIP holds (APPNOTE.TXT 6.3.9), as its entries' names tell: documents of every office suite,
-//! books, maps and programs are ZIPs. Whatever order the entries are in; nothing is unpacked.
+//! Detects the type of ZIP files (APPNOTE.TXT 6.3.9) by the names of entries in any order: documents of office
+//! suites, books, maps, programs. Nothing is decompressed.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
 use super::{Bytes, is_mimetype};
 
-/// The end of the list of entries is looked for in so many bytes: a comment has 65,535 at most.
+/// Bytes at the end that are searched for the end record: a comment has at most 65,535.
 const TAIL: u64 = 22 + 65_535;
-/// So much of the list is read, in bytes: some thousand entries.
+/// Bytes of the central directory that are read: some thousand entries.
 const LIST: u64 = 256 * 1024;
 
 const LOCAL: &[u8] = b"PK\x03\x04";
 const LISTED: &[u8] = b"PK\x01\x02";
 const END: &[u8] = b"PK\x05\x06";
 
-/// The whole list's `mimetype`, which is the first entry and not packed.
+/// The first, uncompressed entry of OpenDocument and EPUB.
 const MIMETYPE: &[u8] = b"mimetype";
 
 pub(super) fn is_zip(head: &[u8]) -> bool {
@@ -23,7 +23,7 @@ pub(super) fn is_zip(head: &[u8]) -> bool {
         .any(|magic| head.starts_with(magic))
 }
 
-/// What the names say together.
+/// The names that were seen.
 #[derive(Debug, Default)]
 struct Inside {
     content_types: bool,
@@ -44,7 +44,7 @@ struct Inside {
 
 impl Inside {
     fn see(&mut self, name: &[u8]) {
-        // Windows programs have written folders so.
+        // Some Windows programs write folders with backslashes.
         let name = String::from_utf8_lossy(name).replace('\\', "/");
         let name = name.trim_start_matches('/');
         self.content_types |= name.eq_ignore_ascii_case("[Content_Types].xml");
@@ -84,10 +84,10 @@ impl Inside {
                 }
                 _ if self.drawing => return Bytes::Container("application/vnd.ms-visio.drawing"),
                 _ if self.fixed_pages => return Bytes::Container("application/vnd.ms-xpsdocument"),
-                // Packages of other programs: their extension tells.
+                // Packages of other programs: the extension decides.
                 _ => return Bytes::Container("application/zip"),
             };
-            // Templates and shows have the same parts as documents: there the extension tells.
+            // Templates and slide shows have the same parts as documents: the extension decides.
             return if self.word {
                 family(&["wordprocessingml.", "ms-word."], usual)
             } else if self.sheets {
@@ -114,22 +114,22 @@ impl Inside {
     }
 }
 
-/// What a file is that begins with `head`, the beginning of a ZIP.
+/// The type of a ZIP that begins with `head`.
 pub(super) fn look<R: Read + Seek>(head: &[u8], file: &mut R) -> io::Result<Bytes> {
-    if let Some(said) = own_word(head) {
+    if let Some(said) = own_type(head) {
         return Ok(Bytes::Surely(said.to_owned().into()));
     }
     let mut inside = Inside::default();
     match list(file)? {
         Some(list) => each_listed(&list, |name| inside.see(name)),
-        // Cut off, or larger than 4 GiB: what begins within its head.
+        // Truncated, or larger than 4 GiB: the entries within `head`.
         None => each_local(head, |name| inside.see(name)),
     }
     Ok(inside.says())
 }
 
-/// The media type that OpenDocument, EPUB and others write into their first entry.
-fn own_word(head: &[u8]) -> Option<&str> {
+/// The MIME type in the first entry, as OpenDocument, EPUB and others have it.
+fn own_type(head: &[u8]) -> Option<&str> {
     if !head.starts_with(LOCAL) || u16_at(head, 8)? != 0 {
         return None;
     }
@@ -142,7 +142,7 @@ fn own_word(head: &[u8]) -> Option<&str> {
     }
     let size = u32_at(head, 22)? as usize;
     let content = match size {
-        // Its size stands behind it.
+        // The size follows the content: search for the next header.
         0 => &content[..content.windows(2).position(|two| two == b"PK")?],
         _ => content.get(..size)?,
     };
@@ -150,7 +150,7 @@ fn own_word(head: &[u8]) -> Option<&str> {
     (is_mimetype(said) && !said.contains(';')).then_some(said)
 }
 
-/// The list of entries at the end of the file.
+/// The central directory.
 fn list<R: Read + Seek>(file: &mut R) -> io::Result<Option<Vec<u8>>> {
     let size = file.seek(SeekFrom::End(0))?;
     let tail_at = size.saturating_sub(TAIL);
@@ -162,7 +162,7 @@ fn list<R: Read + Seek>(file: &mut R) -> io::Result<Option<Vec<u8>>> {
         return Ok(None);
     };
     let (length, offset) = (u64::from(length), u64::from(offset));
-    // Something may stand before the ZIP, by which its offsets are wrong then.
+    // Bytes before the ZIP make its offsets wrong.
     let just_before = (tail_at + end as u64).checked_sub(length);
     for at in [Some(offset), just_before].into_iter().flatten() {
         if at < size {
@@ -225,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nonsense_is_just_a_zip() {
+    fn malformed_zips_are_plain_zips() {
         let mut bytes = b"PK\x03\x04".to_vec();
         bytes.resize(300, 0xFF);
         bytes.extend_from_slice(b"PK\x05\x06");

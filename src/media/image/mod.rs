@@ -1,7 +1,7 @@
-//! Images: their size, and the thumbnail that WhatsApp shows until the image is there.
+//! The size and the thumbnail of images. WhatsApp's clients show the thumbnail until the image is downloaded.
 //!
-//! Only the head has to be right for an image to be sent. A thumbnail is made where that takes little
-//! memory, a few MB at most and under 24 MB in any case:
+//! An image needs only a valid header to be sent. Thumbnails are made where that takes little memory, usually
+//! a few MB and always under 24 MB:
 //!
 //! | | decoded | up to |
 //! |---|---|---|
@@ -9,7 +9,7 @@
 //! | PNG, GIF (its first frame) | row by row | [`MAX_PIXELS`] |
 //! | WebP | as a whole | [`MAX_WHOLE_PIXELS`] |
 //!
-//! Beyond that, and where the pixels are damaged, the image goes without one.
+//! Larger images and those with damaged pixels are sent without one.
 
 mod jpeg;
 mod shrink;
@@ -21,27 +21,27 @@ use super::content::Content;
 use super::{MediaError, webp};
 use shrink::{Orientation, Shrink};
 
-/// Pixels that are looked at, row by row: some seconds of a small board.
+/// The most pixels decoded row by row: some seconds on a small board.
 const MAX_PIXELS: u64 = 50_000_000;
-/// Pixels of one row, which PNG and GIF need in memory.
+/// The most pixels per row, which PNG and GIF keep in memory.
 const MAX_WIDTH: u32 = 40_000;
-/// Pixels of an image that is decoded as a whole: 8 bytes each for all that its decoder keeps.
+/// The most pixels of an image decoded as a whole, which takes 8 bytes per pixel.
 const MAX_WHOLE_PIXELS: u64 = 3_000_000;
 
-/// What WhatsApp wants to know of an image.
+/// The properties of an image.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Picture {
-    /// Pixels, as shown.
+    /// In pixels, after rotation.
     pub(super) width: u32,
     pub(super) height: u32,
     /// JPEG.
     pub(super) thumbnail: Option<Vec<u8>>,
 }
 
-/// Looks at an image.
+/// Reads an image.
 ///
 /// # Errors
-/// [`MediaError::Broken`] if it does not even say how big it is; what the disk says.
+/// [`MediaError::Broken`] if its size cannot be read; I/O errors.
 pub(super) fn look(content: Content, mut file: File) -> Result<Picture, MediaError> {
     file.seek(SeekFrom::Start(0))?;
     let source = BufReader::with_capacity(16 * 1024, file);
@@ -58,7 +58,7 @@ fn broken(error: impl std::fmt::Display) -> MediaError {
     MediaError::Broken(error.to_string())
 }
 
-/// A place for the pixels, if they are few enough to look at.
+/// A thumbnail in progress, if the image has at most `most` pixels.
 fn shrink(width: u32, height: u32, most: u64) -> Option<Shrink> {
     let few = u64::from(width) * u64::from(height) <= most && width <= MAX_WIDTH;
     few.then(|| Shrink::new(width, height))
@@ -77,7 +77,7 @@ fn png(source: impl BufRead + Seek) -> Result<Picture, MediaError> {
     let thumbnail = shrink(width, height, MAX_PIXELS).and_then(|mut shrink| {
         let mut reader = decoder.read_info().ok()?;
         let channels = reader.output_color_type().0.samples();
-        // The places of Adam7's passes come in the order in which the reader gives the rows.
+        // The rows of Adam7's passes, in the reader's order.
         let mut passes = reader.info().interlaced.then(|| adam7(width, height));
         let mut y = 0;
         while let Some(row) = reader.next_row().ok()? {
@@ -106,7 +106,7 @@ fn png(source: impl BufRead + Seek) -> Result<Picture, MediaError> {
     })
 }
 
-/// First column, step and line of each row of an interlaced PNG (its specification, 8.1).
+/// First column, step and line of each row of an interlaced PNG (PNG specification, 8.1).
 fn adam7(width: u32, height: u32) -> impl Iterator<Item = (u32, usize, u32)> {
     const PASSES: [(u32, u32, u32, u32); 7] = [
         (0, 8, 0, 8),
@@ -179,7 +179,7 @@ fn webp(mut source: impl BufRead + Seek) -> Result<Picture, MediaError> {
         source.seek(SeekFrom::Start(0)).ok()?;
         let mut decoder = image_webp::WebPDecoder::new(source).ok()?;
         decoder.set_memory_limit(MAX_WHOLE_PIXELS as usize * 8);
-        // The head that the decoder goes by must be the one that was found small enough.
+        // The decoder must see the size that was checked.
         if decoder.dimensions() != (width, height) {
             return None;
         }

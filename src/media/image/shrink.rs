@@ -1,13 +1,13 @@
-//! Thumbnails: pixels in any order, averaged into a small picture.
+//! Makes thumbnails: averages pixels, in any order, into a small picture.
 
 use jpeg_encoder::{ColorType, Encoder};
 
-/// The longer side of a thumbnail, in pixels, as WhatsApp's own clients make them.
+/// The longer side of a thumbnail in pixels, as in WhatsApp's clients.
 const SIDE: u32 = 100;
-/// JPEG quality: some 3 KB.
+/// JPEG quality, for some 3 kB.
 const QUALITY: u8 = 50;
 
-/// How a picture is to be turned to be shown: EXIF's tag 0x0112, of 1 to 8.
+/// The orientation of a picture: EXIF's tag 0x0112, 1 to 8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Orientation(u16);
 
@@ -18,7 +18,7 @@ impl Default for Orientation {
 }
 
 impl Orientation {
-    /// Upright for what EXIF does not know.
+    /// Unknown values mean upright.
     pub(super) fn new(tag: u16) -> Orientation {
         if (1..=8).contains(&tag) {
             Orientation(tag)
@@ -31,7 +31,7 @@ impl Orientation {
         self.0 >= 5
     }
 
-    /// Where the pixel that is shown at `(x, y)` of a picture of `(width, height)` is stored.
+    /// The stored position of the pixel shown at `(x, y)`; the stored picture is `width` × `height`.
     fn source(self, x: u32, y: u32, width: u32, height: u32) -> (u32, u32) {
         let (right, bottom) = (width - 1 - x, height - 1 - y);
         match self.0 {
@@ -47,17 +47,17 @@ impl Orientation {
     }
 }
 
-/// Takes pixels and averages them.
+/// A thumbnail in progress.
 #[derive(Debug)]
 pub(super) struct Shrink {
     source: (u32, u32),
     size: (u32, u32),
-    /// Red, green, blue and how many; under 2^32, being sums of `MAX_PIXELS` / `SIDE` bytes.
+    /// Sums of red, green and blue, and the count. No overflow: at most `MAX_PIXELS` / `SIDE` bytes each.
     sums: Vec<[u32; 4]>,
 }
 
 impl Shrink {
-    /// For a picture of at least one pixel.
+    /// `width` and `height` are not 0.
     pub(super) fn new(width: u32, height: u32) -> Shrink {
         let longer = width.max(height).max(1);
         let small = |side: u32| match longer {
@@ -72,7 +72,7 @@ impl Shrink {
         }
     }
 
-    /// Ignores what is outside.
+    /// Adds a pixel; ignores one outside of the picture.
     pub(super) fn add(&mut self, x: u32, y: u32, [r, g, b]: [u8; 3]) {
         if x >= self.source.0 || y >= self.source.1 {
             return;
@@ -91,14 +91,14 @@ impl Shrink {
         }
     }
 
-    /// On white, as transparent pictures are shown.
+    /// Adds a pixel, blended with white.
     pub(super) fn add_blended(&mut self, x: u32, y: u32, rgb: [u8; 3], alpha: u8) {
         let alpha = u16::from(alpha);
         let blend = |value: u8| ((u16::from(value) * alpha + 255 * (255 - alpha)) / 255) as u8;
         self.add(x, y, rgb.map(blend));
     }
 
-    /// The thumbnail, upright; white where no pixel came.
+    /// The thumbnail, upright; white where pixels are missing.
     pub(super) fn into_jpeg(self, orientation: Orientation) -> Option<Vec<u8>> {
         let (mut width, mut height) = self.size;
         if orientation.exchanges_sides() {
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn orientations_turn_as_exif_says() {
+    fn orientations_are_those_of_exif() {
         // A picture of 3 by 2 whose corner at the top left of what is shown is stored at …
         for (tag, stored) in [
             (1, (0, 0)),

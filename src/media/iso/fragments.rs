@@ -1,21 +1,21 @@
-//! How long the fragments of a film are (ISO 14496-12, 8.8): its head was written before they were known.
+//! The duration of fragmented files (ISO 14496-12, 8.8), whose header was written before it was known.
 
 use std::io::{self, Read, Seek};
 
 use super::{Boxes, Part, be32, be64, milliseconds};
 
-/// Tracks that are counted.
+/// The most tracks that are counted.
 const TRACKS: usize = 64;
 
-/// How far a track is, in its own units.
+/// The time of a track, in its units.
 #[derive(Debug, Default)]
 pub(super) struct Clock {
     pub(super) id: u32,
-    /// Units a second.
+    /// Units per second.
     pub(super) scale: u32,
-    /// Of a sample that says nothing of its length.
+    /// The default duration of a sample.
     default: u32,
-    /// Where the first fragment begins, and what was counted ends.
+    /// The start of the first fragment, and the end of the counted samples.
     begin: Option<u64>,
     end: u64,
 }
@@ -25,7 +25,7 @@ pub(super) struct Clock {
 pub(super) struct Clocks(Vec<Clock>);
 
 impl Clocks {
-    /// A track whose samples in the head last `length` units.
+    /// Adds a track whose samples in the header last `length` units.
     pub(super) fn add(&mut self, id: u32, scale: u32, length: u64) {
         if self.0.len() < TRACKS {
             self.0.push(Clock {
@@ -38,7 +38,7 @@ impl Clocks {
         }
     }
 
-    /// What holds for all fragments of a track, out of `trex`: track, description, length.
+    /// The defaults of a track's fragments, from `trex`: track, description, duration.
     pub(super) fn defaults<R: Read + Seek>(
         &mut self,
         boxes: &mut Boxes<R>,
@@ -71,7 +71,7 @@ impl Clocks {
                         };
                         track = be32(&fields, 4);
                         let flags = be32(&fields, 0);
-                        // Behind what lies in front of it, if that is there.
+                        // Skip the optional fields before it.
                         let skip = 8 + u64::from(flags & 1) * 8 + u64::from(flags >> 1 & 1) * 4;
                         let rest = part.start + skip;
                         if flags & 8 != 0 && rest + 4 <= part.end {
@@ -108,7 +108,7 @@ impl Clocks {
         self.0.iter_mut().find(|clock| clock.id == id)
     }
 
-    /// Milliseconds of the longest track.
+    /// The duration of the longest track, in ms.
     pub(super) fn length(&self) -> Option<u64> {
         let of = |clock: &Clock| {
             let units = clock.end.saturating_sub(clock.begin.unwrap_or(0));
@@ -118,7 +118,7 @@ impl Clocks {
     }
 }
 
-/// The length of a run of samples.
+/// The duration of a run of samples.
 fn run<R: Read + Seek>(boxes: &mut Boxes<R>, part: Part, usual: u32) -> io::Result<u64> {
     let Some(fields) = boxes.fields::<8>(part)? else {
         return Ok(0);
@@ -128,7 +128,7 @@ fn run<R: Read + Seek>(boxes: &mut Boxes<R>, part: Part, usual: u32) -> io::Resu
         return Ok(count.saturating_mul(u64::from(usual)));
     }
     let skip = 8 + u64::from(flags & 1) * 4 + u64::from(flags >> 2 & 1) * 4;
-    // The length is the first of up to four fields.
+    // The duration is the first of up to four fields.
     let size = 4 * u64::from((flags >> 8 & 15).count_ones());
     let start = part.start.saturating_add(skip);
     let fits = part.end.saturating_sub(start) / size;

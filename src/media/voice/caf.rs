@@ -1,5 +1,5 @@
-//! Apple's Core Audio Format: plain sound, ADPCM, AAC, ALAC, Opus. The table of packets is read along with
-//! them, so that memory does not grow with the file.
+//! Apple's Core Audio Format with PCM, ADPCM, AAC, ALAC or Opus. The packet table is read along with the
+//! packets, so that memory does not grow with the file.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -15,14 +15,14 @@ use super::chunks::{Fixed, Pcm, Shape, blocks, ima4, pcm};
 use super::opus::Head;
 use super::packets::{Codec, Packet, Packets, Source, packet, positions};
 
-/// Chunks looked at in one file; files have some ten.
+/// The most chunks read per file; files have some ten.
 const CHUNKS: u32 = 1000;
 /// The longest packet, in bytes.
 const MAX_PACKET: u64 = 512 * 1024;
 /// The longest description of a codec, in bytes.
 const MAX_COOKIE: u64 = 4096;
 
-/// A part of a file, read at its own pace.
+/// A reader of a part of a file, with its own position.
 struct Part {
     file: Arc<File>,
     at: u64,
@@ -39,18 +39,18 @@ impl Read for Part {
     }
 }
 
-/// Packets of many sizes.
+/// The packet table, for packets of different sizes.
 struct Table {
     data: BufReader<Part>,
     table: BufReader<Part>,
-    /// What all packets have in common; 0: each says it.
+    /// The common size of all packets; 0: each has its own.
     bytes: u64,
     frames: u64,
     left: u64,
 }
 
 impl Table {
-    /// A number of seven bits a byte, the last of which has no mark.
+    /// A number with seven bits per byte; the top bit of the last byte is 0.
     fn number(&mut self) -> io::Result<Option<u64>> {
         let mut value = 0_u64;
         for _ in 0..9 {
@@ -93,7 +93,7 @@ impl Packets for Table {
     }
 }
 
-/// What the file says of its sound.
+/// The audio description chunk.
 struct Description {
     rate: u32,
     kind: [u8; 4],
@@ -122,7 +122,7 @@ impl Description {
     }
 }
 
-/// The table of packets: where its numbers are, and what it says of the whole.
+/// The place of the packet table, and its totals.
 #[derive(Debug, Clone, Copy)]
 struct Packing {
     start: u64,
@@ -224,7 +224,7 @@ pub(super) fn open(file: File) -> Result<Source, MediaError> {
     })
 }
 
-/// The codec, and the shape of packets of one size.
+/// The codec, and the shape of packets if all have the same size.
 fn codec(
     description: &Description,
     channels: Channels,
@@ -276,7 +276,7 @@ fn codec(
     })
 }
 
-/// ALAC's description, without the boxes that older programs put around it.
+/// ALAC's configuration, without the boxes in which older programs wrap it.
 fn alac(cookie: &[u8]) -> &[u8] {
     let mut rest = cookie;
     if rest.get(4..8) == Some(b"frma") {
@@ -288,7 +288,7 @@ fn alac(cookie: &[u8]) -> &[u8] {
     rest
 }
 
-/// AAC's description out of the descriptors that hold it (ISO 14496-1, 7.2.6).
+/// AAC's configuration from its descriptors (ISO 14496-1, 7.2.6).
 fn specific(cookie: &[u8]) -> Option<&[u8]> {
     let mut rest = cookie;
     loop {
@@ -303,7 +303,7 @@ fn specific(cookie: &[u8]) -> Option<&[u8]> {
             }
         }
         rest = match tag {
-            // What a stream and its decoder say before what they hold.
+            // Skip the fields of the stream and decoder descriptors.
             3 => behind.get(3..)?,
             4 => behind.get(13..)?,
             5 => return behind.get(..size),

@@ -1,6 +1,6 @@
-//! Sound in packets of one size: WAV and its kin (RIFF, RIFX, RF64), AIFF and AIFF-C, AU, bare GSM.
+//! Audio in packets of a fixed size: WAV (RIFF, RIFX, RF64), AIFF and AIFF-C, AU, raw GSM.
 //!
-//! Lengths that were not known when a file was written, and such as are longer than the file, end with it.
+//! A length that is unknown or exceeds the file means: to the end of the file.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom};
@@ -13,25 +13,25 @@ use super::super::MediaError;
 use super::gsm as gsm_frame;
 use super::packets::{self, Codec, Packet, Packets, Source, packet, positions};
 
-/// Chunks looked at in one file; files have some ten.
+/// The most chunks read per file; files have some ten.
 const CHUNKS: u32 = 1000;
-/// Samples of plain sound in a packet.
+/// Samples of PCM in a packet.
 const PIECE: u64 = 1024;
 /// The largest packet, in bytes.
 const MAX_PACKET: u64 = 128 * 1024;
 
-/// Packets of one size.
+/// Packets of a fixed size.
 pub(super) struct Fixed {
     source: BufReader<File>,
     left: u64,
     bytes: u64,
-    /// Samples in so many bytes.
+    /// Samples per channel in each of these.
     frames: u64,
-    /// Packets that are read at once.
+    /// Packets per read.
     at_once: u64,
 }
 
-/// What is in the packets: bytes and samples of each.
+/// Bytes and samples of each packet.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shape {
     pub(super) bytes: u64,
@@ -39,7 +39,7 @@ pub(super) struct Shape {
 }
 
 impl Fixed {
-    /// Packets of `shape` from `start` on, `length` bytes at most.
+    /// Packets of `shape` from `start`, at most `length` bytes.
     pub(super) fn new(
         mut file: File,
         start: u64,
@@ -47,7 +47,7 @@ impl Fixed {
         shape: Shape,
     ) -> Result<Fixed, MediaError> {
         let Shape { bytes, frames } = shape;
-        // Plain sound comes in pieces of a sensible size.
+        // A packet of PCM is one frame: read many at once.
         let at_once = if frames == 1 { PIECE } else { 1 };
         let size = bytes.saturating_mul(at_once);
         if size == 0 || size > MAX_PACKET * 4 || frames == 0 || frames > MAX_PACKET {
@@ -72,7 +72,7 @@ impl Packets for Fixed {
         (&mut self.source).take(size).read_to_end(&mut data)?;
         self.left -= size;
         let count = data.len() as u64 / self.bytes;
-        // What is left of a packet at the end is none.
+        // An incomplete packet at the end is dropped.
         data.truncate((count * self.bytes) as usize);
         Ok((count > 0).then(|| packet(data, count * self.frames)))
     }
@@ -86,7 +86,7 @@ fn cut_off() -> MediaError {
     MediaError::Broken("its head is cut off".to_owned())
 }
 
-/// Plain sound.
+/// PCM.
 fn plain(codec: AudioCodecId, rate: u32, channels: Channels) -> Codec {
     let mut parameters = AudioCodecParameters::new();
     parameters
@@ -109,7 +109,7 @@ pub(super) fn blocks(codec: AudioCodecId, rate: u32, channels: Channels, frames:
     Codec::Known(parameters)
 }
 
-/// Plain sound by bits and kind, and its shape.
+/// PCM of a sample format, and its shape.
 pub(super) fn pcm(
     kind: Pcm,
     bits: u32,
@@ -148,7 +148,7 @@ pub(super) fn pcm(
     Ok((plain(codec, rate, channels), shape))
 }
 
-/// How plain samples are written.
+/// The format of PCM samples.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Pcm {
     Unsigned,
@@ -166,14 +166,14 @@ fn channels_of(count: u32) -> Result<Channels, MediaError> {
     positions(count).ok_or_else(|| MediaError::Unsupported(format!("it has {count} channels")))
 }
 
-/// A chunk: its kind, and where it begins and ends.
+/// A chunk's type, start and end.
 struct Chunk {
     kind: [u8; 4],
     start: u64,
     end: u64,
 }
 
-/// Calls `see` for each chunk behind the first 12 bytes, until that says `false`.
+/// Calls `see` for each chunk after the first 12 bytes, until it returns `false`.
 fn each(
     source: &mut BufReader<File>,
     is_big: bool,
@@ -197,13 +197,13 @@ fn each(
         if !see(source, Chunk { kind, start, end })? {
             return Ok(());
         }
-        // An odd size is filled up.
+        // Odd sizes are padded.
         at = end + u64::from(size & 1);
     }
     Ok(())
 }
 
-/// Up to `most` bytes of what is between.
+/// Up to `most` bytes from `start` to `end`.
 fn fields(source: &mut BufReader<File>, start: u64, end: u64, most: u64) -> io::Result<Vec<u8>> {
     let mut fields = Vec::new();
     source
@@ -212,14 +212,14 @@ fn fields(source: &mut BufReader<File>, start: u64, end: u64, most: u64) -> io::
     Ok(fields)
 }
 
-/// What a WAV file's `fmt ` says.
+/// The `fmt ` chunk of a WAV file.
 struct Format {
     tag: u16,
     channels: Channels,
     rate: u32,
     align: u64,
     bits: u32,
-    /// Samples in a block, of what has blocks.
+    /// Samples in a block, for block codecs.
     block: u64,
 }
 
@@ -246,7 +246,7 @@ impl Format {
             bits: u32::from(pair(14)),
             block: u64::from(pair(18)),
         };
-        // "Extensible": where the channels are, and the tag at the beginning of a GUID.
+        // WAVE_FORMAT_EXTENSIBLE: channel positions, and the tag at the beginning of a GUID.
         if format.tag == 0xFFFE && fields.len() >= 26 {
             format.tag = pair(24);
             let named = Position::from_wave_channel_mask(both(20)).map(Channels::Positioned);
@@ -257,7 +257,7 @@ impl Format {
         Ok(format)
     }
 
-    /// Samples in a block of ADPCM: what is said must be what fits.
+    /// Samples in a block of ADPCM, checked against the block's size.
     fn block(&self, head: u64, first: u64) -> Result<u64, MediaError> {
         let channels = self.channels.count() as u64;
         let body = self
@@ -283,7 +283,7 @@ pub(super) fn wav(mut file: File) -> Result<Source, MediaError> {
         let Chunk { kind, start, end } = chunk;
         match &kind {
             b"fmt " => format = Some(fields(source, start, end, 64)?),
-            // The size that does not fit into 32 bits.
+            // The 64-bit size.
             b"ds64" => {
                 let sizes = fields(source, start, end, 16)?;
                 long = sizes
@@ -302,7 +302,7 @@ pub(super) fn wav(mut file: File) -> Result<Source, MediaError> {
     let format = Format::read(&format.ok_or_else(no_sound)?, is_big)?;
     let (start, end) = data.ok_or_else(no_sound)?;
     let length = match (end - start, long) {
-        // What was not known when the head was written.
+        // Unknown when the header was written.
         (0xFFFF_FFFF, Some(long)) => u64::from_le_bytes(long),
         (0 | 0xFFFF_FFFF, _) => u64::MAX,
         (length, _) => length,
@@ -421,7 +421,7 @@ pub(super) fn ima4(channels: u32) -> Shape {
     }
 }
 
-/// A rate out of 80 bits of floating point.
+/// A sample rate from an 80-bit float.
 fn extended(bytes: [u8; 10]) -> u32 {
     let [s0, s1, mantissa @ ..] = bytes;
     let exponent = i32::from(u16::from_be_bytes([s0, s1]) & 0x7FFF) - 16_383 - 63;
@@ -460,7 +460,7 @@ pub(super) fn au(mut file: File) -> Result<(Fixed, Codec), MediaError> {
     Ok((Fixed::new(file, u64::from(start), length, shape)?, codec))
 }
 
-/// Nothing but frames of GSM 06.10.
+/// Raw frames of GSM 06.10.
 pub(super) fn gsm(file: File) -> Result<(Fixed, Codec), MediaError> {
     let shape = Shape {
         bytes: gsm_frame::BYTES as u64,

@@ -1,4 +1,4 @@
-//! Packets become sound, mixed down to one channel.
+//! Decodes packets and mixes them to one channel.
 
 use std::io;
 
@@ -11,18 +11,18 @@ use super::mix::Mixer;
 use super::packets::{Codec, Packet, Packets, Source};
 use super::{RATE, explain, gsm, opus};
 
-/// Rates that sound has.
+/// Valid sample rates.
 const RATES: std::ops::RangeInclusive<u32> = 4_000..=400_000;
 
-/// Sound out of a file, in turn.
+/// Decodes a file.
 pub(super) struct Decoder {
     packets: Box<dyn Packets>,
     ear: Ear,
-    /// Microseconds to leave out at the start and to take then, if the file says so.
+    /// The file's edit, if any: microseconds to skip, and to play.
     heard: Option<(u64, u64)>,
-    /// Samples seen.
+    /// Samples so far.
     seen: u64,
-    /// Of the last packet; 0 before the first.
+    /// The rate of the last packet; 0 before the first.
     rate: u32,
     mixed: Vec<f32>,
 }
@@ -36,7 +36,7 @@ enum Ear {
 struct Known {
     decoder: Box<dyn AudioDecoder>,
     interleaved: Vec<f32>,
-    /// For the channels that the last packet had.
+    /// For the channels of the last packet.
     mixer: Option<(Channels, Mixer)>,
 }
 
@@ -72,12 +72,12 @@ impl Decoder {
         })
     }
 
-    /// Appends the next piece of sound, and says its rate; `None` at the end.
+    /// Appends the next samples and returns their rate; `None` at the end.
     ///
-    /// Packets that cannot be decoded are left out, as players do; a file that is cut off ends there.
+    /// Packets that cannot be decoded are skipped, as players do; a truncated file ends there.
     pub(super) fn next(&mut self, sound: &mut Vec<f32>) -> Result<Option<u32>, MediaError> {
         self.mixed.clear();
-        // What the mixer holds back comes with the next packet.
+        // The mixer may hold samples back until the next packet.
         while self.mixed.is_empty() {
             let Some(packet) = self.packets.next()? else {
                 self.ear.finish(&mut self.mixed);
@@ -101,7 +101,7 @@ impl Decoder {
         Ok(Some(rate))
     }
 
-    /// Which of the next samples are to be heard.
+    /// The range of the next `frames` samples that is within the edit.
     fn inside(&mut self, frames: u64, rate: u32) -> std::ops::Range<usize> {
         let first = self.seen;
         self.seen += frames;
@@ -119,7 +119,7 @@ impl Decoder {
 }
 
 impl Ear {
-    /// Appends the sound of a packet and says its rate; `None` if it cannot be decoded.
+    /// Appends the samples of a packet and returns their rate; `None` if it cannot be decoded.
     fn decode(&mut self, packet: &Packet, to: &mut Vec<f32>) -> Result<Option<u32>, MediaError> {
         Ok(match self {
             Ear::Known(known) => known.decode(packet, to)?,

@@ -1,4 +1,4 @@
-//! Writing OGG/Opus (RFC 6716, RFC 7845).
+//! Encodes OGG/Opus (RFC 6716, RFC 7845).
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
@@ -8,22 +8,22 @@ use opus_pure::{Application, MAX_PACKET_BYTES, OggOpusWriter, OpusEncoder, OpusH
 use super::super::MediaError;
 use super::{RATE, opus_error};
 
-/// 20 ms, what WhatsApp's own clients use too.
+/// Samples of 20 ms, as in WhatsApp's clients.
 const FRAME: usize = RATE as usize / 50;
-/// Bits a second: speech needs little more than WhatsApp's own 16 kbit/s, music more.
+/// Bits per second. WhatsApp's clients use 16 kbit/s for speech; music needs more.
 const VOICE_BITS: i32 = 32_000;
 const MUSIC_BITS: i32 = 64_000;
-/// Of 0 to 10: two thirds of the work of 10, and hardly a difference to hear.
+/// 0 to 10: two thirds of the CPU time of 10, with hardly an audible difference.
 const COMPLEXITY: i32 = 5;
 
-/// An OGG/Opus file in the making.
+/// Writes an OGG/Opus file.
 pub(super) struct Encoder {
     encoder: OpusEncoder,
     writer: OggOpusWriter<BufWriter<File>>,
-    /// Less than a frame.
+    /// Samples of an incomplete frame.
     waiting: Vec<f32>,
     packet: Vec<u8>,
-    /// The encoder's delay, which players leave out.
+    /// The encoder's delay in samples, which players skip.
     skip: u64,
     samples: u64,
 }
@@ -58,7 +58,7 @@ impl Encoder {
         self.samples
     }
 
-    /// Takes sound at [`RATE`].
+    /// Encodes samples at [`RATE`].
     pub(super) fn push(&mut self, mut sound: &[f32]) -> Result<(), MediaError> {
         self.samples += sound.len() as u64;
         while !sound.is_empty() {
@@ -66,7 +66,7 @@ impl Encoder {
             let (now, later) = sound.split_at(room);
             self.waiting.extend_from_slice(now);
             sound = later;
-            // The last frame waits for `finish`, which says how much of it is sound.
+            // The last frame waits for `finish`, which sets its duration.
             if self.waiting.len() == FRAME && !sound.is_empty() {
                 self.frame(FRAME as u64)?;
             }
@@ -74,7 +74,7 @@ impl Encoder {
         Ok(())
     }
 
-    /// Encodes what waits, filled up with silence, of which `duration` samples count.
+    /// Encodes the waiting samples, padded with silence, with a duration in samples.
     fn frame(&mut self, duration: u64) -> Result<(), MediaError> {
         self.waiting.resize(FRAME, 0.0);
         let length = self
@@ -89,7 +89,7 @@ impl Encoder {
             .map_err(opus_error)
     }
 
-    /// Writes what is still in the encoder, so that exactly the sound comes out of the file.
+    /// Flushes the encoder, so that the file has exactly the duration of the input.
     pub(super) fn finish(mut self) -> Result<(), MediaError> {
         let end = self.skip + self.samples;
         loop {

@@ -1,13 +1,14 @@
-//! GSM 06.10 full rate (ETSI EN 300 961), which telephone systems keep voice mail in: 13 kbit/s at 8 kHz.
+//! A decoder of GSM 06.10 full rate (ETSI EN 300 961), 13 kbit/s at 8 kHz, in which telephone systems store
+//! voice mail.
 //!
-//! The residual is decoded in the standard's integers, the filters run in floating point: it is heard, not
-//! compared.
+//! The residual is decoded in integers as in the standard, the filters run in floating point: bit-exactness is
+//! not needed for listening.
 
 /// Samples in a frame.
 pub(super) const FRAME: usize = 160;
-/// Bytes of a frame, which begins with a nibble of 0xD.
+/// Bytes of a frame, whose first nibble is 0xD.
 pub(super) const BYTES: usize = 33;
-/// Bytes of two frames as WAV files have them.
+/// Bytes of two frames in WAV files.
 pub(super) const PAIR: usize = 65;
 
 /// Bits of a frame's eight reflection coefficients, then of each of its four parts: lag, gain, grid, maximum and 13
@@ -15,22 +16,22 @@ pub(super) const PAIR: usize = 65;
 const COEFFICIENTS: [u32; 8] = [6, 6, 5, 5, 4, 4, 3, 3];
 const SAMPLES: usize = 13;
 
-/// Log area ratios: of what codes stand for, the lowest, the offset and the scale.
+/// Log area ratios: the lowest value of each code, the offset and the scale.
 const LOWEST: [f32; 8] = [-32.0, -32.0, -16.0, -16.0, -8.0, -8.0, -4.0, -4.0];
 const OFFSET: [f32; 8] = [0.0, 0.0, 4.0, -5.0, 0.184, -3.5, -0.666, -2.235];
 const SCALE: [f32; 8] = [20.0, 20.0, 20.0, 20.0, 13.637, 15.0, 8.334, 8.824];
-/// Gains of what came before.
+/// Gains of the long-term prediction.
 const GAIN: [i32; 4] = [3277, 11469, 21299, 32767];
 /// Mantissas of the largest sample.
 const MANTISSA: [i32; 8] = [18431, 20479, 22527, 24575, 26623, 28671, 30719, 32767];
-/// The least and the greatest distance that is looked back, in samples.
+/// Lags of the long-term prediction, in samples.
 const LAGS: std::ops::RangeInclusive<usize> = 40..=120;
-/// Samples of a part of a frame.
+/// Samples of a subframe.
 const PART: usize = 40;
 /// De-emphasis.
 const BEFORE: f32 = 28180.0 / 32768.0;
 
-/// Which end of a byte comes first.
+/// The bit order within bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Order {
     Most,
@@ -44,7 +45,7 @@ struct Bits<'a> {
 }
 
 impl Bits<'_> {
-    /// The next bits as a number; 0 behind the end.
+    /// The next bits as a number; 0 after the end.
     fn take(&mut self, count: u32) -> u32 {
         let mut value = 0;
         for n in 0..count {
@@ -60,10 +61,10 @@ impl Bits<'_> {
     }
 }
 
-/// Decodes frame after frame.
+/// The state of decoding.
 #[derive(Debug)]
 pub(super) struct Decoder {
-    /// The residual of the 120 samples before, and of the part in work.
+    /// The residual of the last 120 samples and of the current subframe.
     residual: [i32; 120 + PART],
     lag: usize,
     ratios: [f32; 8],
@@ -84,7 +85,7 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    /// Appends the sound of a packet: of WAV's pairs of frames, or of single ones.
+    /// Appends the samples of a packet: a pair of frames as in WAV, or single frames.
     pub(super) fn decode(&mut self, packet: &[u8], to: &mut Vec<f32>) {
         if packet.len() == PAIR {
             let mut bits = Bits {
@@ -117,7 +118,7 @@ impl Decoder {
             let new = &self.residual[120..];
             let new: [i32; PART] = std::array::from_fn(|n| new[n]);
             for (n, residual) in new.into_iter().enumerate() {
-                // The filter changes slowly, in the first quarter of a frame.
+                // The filter is interpolated in the first quarter of a frame.
                 let share = match part * PART + n {
                     0..13 => 0.25,
                     13..27 => 0.5,
@@ -158,14 +159,14 @@ impl Decoder {
         }
     }
 
-    /// Through the filters of the mouth.
+    /// The short-term synthesis filter.
     fn sample(&mut self, residual: f32, reflections: &[f32; 8]) -> f32 {
         let mut sample = residual;
         for n in (0..8).rev() {
             sample -= reflections[n] * self.lattice[n];
             self.lattice[n + 1] = self.lattice[n] + reflections[n] * sample;
         }
-        // Bounded, whatever the file says.
+        // Keeps malformed files from overflowing.
         sample = sample.clamp(-32_768.0, 32_767.0);
         self.lattice[0] = sample;
         self.last = sample + BEFORE * self.last;

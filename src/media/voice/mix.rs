@@ -1,11 +1,10 @@
-//! Several channels become one.
+//! Mixes channels down to one.
 
 use symphonia::core::audio::{Channels, Position};
 
-/// What surround sound is mixed with: front, side and rear channels by the usual matrix (ITU-R BS.775, 1 :
-/// 0.71 : 0.5 for the center, each front and each surround channel of a mono mix), without the subwoofer's. Of the
-/// two usual scalings one keeps the level of the center and one that of what both fronts have in common, 3 dB
-/// apart; this is in the middle.
+/// The weight of the center in surround sound. The matrix is that of ITU-R BS.775: 1 : 0.71 : 0.5 for center,
+/// each front and each surround channel, without the subwoofer. The two usual scalings, which keep the
+/// level of the center or of a signal on both fronts, differ by 3 dB; this is in between.
 const CENTER: f32 = 0.840_896_4;
 const FRONT: f32 = 0.594_603_6;
 const SURROUND: f32 = 0.420_448_2;
@@ -13,9 +12,9 @@ const SURROUND: f32 = 0.420_448_2;
 /// Mixes interleaved samples down to one channel.
 #[derive(Debug)]
 pub(super) struct Mixer {
-    /// One for each channel.
+    /// One per channel.
     weights: Vec<f32>,
-    /// Sums of more than two channels can be too loud.
+    /// Sums of more than two channels can clip.
     limiter: Option<Limiter>,
 }
 
@@ -36,7 +35,7 @@ impl Mixer {
         Mixer::with(weights)
     }
 
-    /// For channels with these weights.
+    /// A mixer with these weights of channels.
     pub(super) fn with(weights: Vec<f32>) -> Mixer {
         let limiter = (weights.iter().sum::<f32>() > 1.001).then(Limiter::default);
         Mixer { weights, limiter }
@@ -51,7 +50,7 @@ impl Mixer {
         let Mixer { weights, limiter } = self;
         let mixed = interleaved.chunks_exact(weights.len()).map(|frame| {
             let sum: f32 = frame.iter().zip(&*weights).map(|(s, w)| s * w).sum();
-            // Files of floating point can hold anything.
+            // Floating-point files can contain NaN and infinity.
             if sum.is_finite() { sum } else { 0.0 }
         });
         match limiter {
@@ -60,7 +59,7 @@ impl Mixer {
         }
     }
 
-    /// Appends what was held back.
+    /// Appends the samples held back.
     pub(super) fn finish(&mut self, to: &mut Vec<f32>) {
         if let Some(limiter) = &mut self.limiter {
             limiter.finish(to);
@@ -68,7 +67,7 @@ impl Mixer {
     }
 }
 
-/// One for each of the positions, which are in their order.
+/// The weights of channel positions, in their order.
 pub(super) fn weights(positions: &[Position]) -> Vec<f32> {
     const LEFT_OUT: Position = Position::LFE1.union(Position::LFE2);
     const FRONTS: Position = Position::FRONT_LEFT
@@ -81,12 +80,12 @@ pub(super) fn weights(positions: &[Position]) -> Vec<f32> {
         .iter()
         .filter(|position| !LEFT_OUT.contains(**position))
         .collect();
-    // Mono is itself, wherever it is placed.
+    // A single channel has weight 1 at any position.
     if let [only] = heard[..] {
         let weight = |position| f32::from(u8::from(position == only));
         return positions.iter().map(weight).collect();
     }
-    // Without a center, what both fronts have in common keeps its level.
+    // Without a center, a signal on both fronts keeps its level.
     let has_center = positions.contains(&Position::FRONT_CENTER);
     let scale = if has_center { 1.0 } else { 0.5 / FRONT };
     positions
@@ -100,22 +99,22 @@ pub(super) fn weights(positions: &[Position]) -> Vec<f32> {
         .collect()
 }
 
-/// Samples that are made quieter together: some 5 ms.
+/// Samples with a common limit: some 5 ms.
 const BLOCK: usize = 256;
-/// How much of its level comes back in a block.
+/// The most by which the gain rises per block.
 const RELEASE: f32 = 0.02;
 
-/// Makes what is too loud quieter, from a block before it on, and the rest louder again slowly.
+/// A limiter that looks ahead by a block: lowers the gain before loud blocks, and raises it slowly after them.
 #[derive(Debug, Default)]
 struct Limiter {
-    /// A whole block that waits for the next one, and that one.
+    /// A complete block, held until the next one is complete; then that one.
     held: Vec<f32>,
     block: Vec<f32>,
-    /// At the beginning of what is held.
+    /// The gain at the start of `held`.
     gain: f32,
 }
 
-/// The most by which a block may be multiplied.
+/// The largest gain of a block without clipping.
 fn limit(block: &[f32]) -> f32 {
     let peak = block.iter().fold(0.0_f32, |peak, s| peak.max(s.abs()));
     if peak > 1.0 { 1.0 / peak } else { 1.0 }
@@ -129,13 +128,13 @@ impl Limiter {
         }
     }
 
-    /// Appends what is held, and holds the block.
+    /// Appends the held block, and holds the next.
     fn pass(&mut self, to: &mut Vec<f32>) {
         let next = limit(&self.block);
         if self.held.is_empty() {
             self.gain = next;
         } else {
-            // Where two blocks meet, what both of them may have; so no sample between is too loud.
+            // At the border of two blocks the lower of their limits, so that no sample in between clips.
             let end = next.min(limit(&self.held)).min(self.gain + RELEASE);
             let step = (end - self.gain) / self.held.len() as f32;
             let gains = (0..).map(|n: u16| self.gain + step * f32::from(n));
@@ -173,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn every_channel_is_heard_at_its_level() {
+    fn channels_are_mixed_at_their_levels() {
         let near = |a: f32, b: f32| assert!((a - b).abs() < 0.001, "{a}, not {b}");
         near(mix(&layouts::CHANNEL_LAYOUT_MONO, &[0.5]), 0.5);
         near(mix(&layouts::CHANNEL_LAYOUT_STEREO, &[0.5, 0.5]), 0.5);
@@ -194,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_loud_is_made_quieter_and_not_cut_off() {
+    fn loud_sums_are_limited_and_do_not_clip() {
         let mut mixer = Mixer::new(&layouts::CHANNEL_LAYOUT_5P1);
         let mut out = Vec::new();
         let tone = |n: usize| (n as f32 * 0.1).sin();
@@ -209,7 +208,7 @@ mod tests {
         mixer.finish(&mut out);
         assert_eq!(out.len(), 48_000);
         assert!(out.iter().all(|sample| sample.abs() <= 1.0));
-        // The tone keeps its form: it is the same all along, by one factor.
+        // The tone keeps its form, scaled by a constant factor.
         for (n, sample) in out.iter().enumerate().take(29_000).skip(22_000) {
             assert!((sample - tone(n)).abs() < 0.02, "{n}: {sample}");
         }
@@ -221,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_silence() {
+    fn nan_and_infinity_become_silence() {
         let mut mixer = Mixer::new(&layouts::CHANNEL_LAYOUT_STEREO);
         let mut out = Vec::new();
         mixer.push(&[f32::NAN, 1.0, f32::INFINITY, 0.0, 9.0, 9.0], &mut out);

@@ -1,8 +1,8 @@
-//! Conversion to what WhatsApp plays: mono OGG/Opus at 48 kHz.
+//! Converts audio to mono OGG/Opus at 48 kHz.
 //!
-//! Packet by packet: [`packets`] takes one out of its container, [`decode`] decodes it, [`mix`] mixes it
-//! down, [`resample`] brings it to 48 kHz, [`waveform`] looks at it and [`encode`] writes it. What is mono Opus
-//! already is only put into OGG ([`opus::Copy`]). Nothing grows with the length of the sound.
+//! Packet by packet: [`packets`] reads the container, [`decode`] decodes, [`mix`] mixes to one channel,
+//! [`resample`] resamples to 48 kHz, [`waveform`] measures loudness, and [`encode`] encodes. Packets of mono Opus
+//! are copied into OGG ([`opus::Copy`]). Memory does not grow with the duration.
 
 mod caf;
 mod chunks;
@@ -31,14 +31,14 @@ use packets::Codec;
 use resample::Resampler;
 use waveform::Meter;
 
-/// Samples a second of what goes out.
+/// Samples per second of the output.
 const RATE: u32 = 48_000;
-/// The longest sound.
+/// The longest audio.
 const MAX_MINUTES: u32 = 4 * 60;
-/// The longest conversion: a board that takes longer for four hours is better left in peace.
+/// The longest conversion: a board that is slower cannot convert four hours in a useful time.
 const MAX_TIME: Duration = Duration::from_secs(30 * 60);
 
-/// What came of a conversion.
+/// The result of a conversion.
 #[derive(Debug)]
 pub(super) struct Converted {
     pub(super) file: Spooled,
@@ -48,9 +48,9 @@ pub(super) struct Converted {
     pub(super) waveform: Vec<u8>,
 }
 
-/// What is to be done with a sound.
+/// How an audio file is processed.
 pub(super) enum Begun {
-    /// It is Opus: perhaps its packets can go as they are.
+    /// Opus, whose packets can be copied if they are mono.
     Copy(Box<Copy>),
     Convert(Box<Conversion>),
 }
@@ -58,8 +58,7 @@ pub(super) enum Begun {
 /// Opens a file whose content begins at `start`.
 ///
 /// # Errors
-/// [`MediaError::Broken`] if there is no sound in it, [`MediaError::Unsupported`] if it is of a kind
-/// that is not decoded; what the disk says.
+/// [`MediaError::Broken`] if it has no audio, [`MediaError::Unsupported`] for an unknown codec; I/O errors.
 pub(super) fn begin(
     sound: Sound,
     start: u64,
@@ -81,7 +80,7 @@ pub(super) fn begin(
     })
 }
 
-/// A sound on its way to OGG/Opus.
+/// A running conversion to OGG/Opus.
 pub(super) struct Conversion {
     decoder: Decoder,
     encoder: Encoder,
@@ -127,7 +126,7 @@ impl Conversion {
         })
     }
 
-    /// Converts until a moment, or to the end; whether that has come.
+    /// Converts until a deadline, or to the end; returns true at the end.
     ///
     /// # Errors
     /// As [`begin`], and [`MediaError::TooLong`].
@@ -157,7 +156,7 @@ impl Conversion {
         self.sound.clear();
         self.resampled.clear();
         let rate = self.decoder.next(&mut self.sound)?;
-        // A change of rate within a file ends what was at the other.
+        // The rate changes within the file: flush the old resampler.
         if self
             .resampler
             .as_ref()
@@ -176,10 +175,10 @@ impl Conversion {
         Ok(rate.is_some())
     }
 
-    /// What came of it, once it has come to the end.
+    /// The result, after the end.
     ///
     /// # Errors
-    /// [`MediaError::Broken`] if there was no sound; what the disk says.
+    /// [`MediaError::Broken`] if there was no audio; I/O errors.
     pub(super) fn finish(self) -> Result<Converted, MediaError> {
         if self.encoder.samples() == 0 {
             return Err(MediaError::Broken("there is no sound in it".to_owned()));
@@ -194,14 +193,14 @@ impl Conversion {
     }
 }
 
-/// Loudness needs no more than this of an OGG/Opus file; half the work of 48 kHz.
+/// Loudness needs no higher rate; half the CPU time of 48 kHz.
 const LISTENING_RATE: i32 = 16_000;
 /// The longest packet, in samples: 120 ms.
 const LONGEST: usize = LISTENING_RATE as usize * 120 / 1000;
 
-/// Looks for the waveform of an OGG/Opus file.
+/// Computes the waveform of an OGG/Opus file.
 pub(super) struct Listening {
-    /// `None` if its packets cannot be decoded; they are sent all the same.
+    /// `None` if its packets cannot be decoded; the file is sent nevertheless.
     ear: Option<Ear>,
 }
 
@@ -221,13 +220,13 @@ impl std::fmt::Debug for Listening {
 
 impl Listening {
     /// # Errors
-    /// What the disk says.
+    /// I/O errors.
     pub(super) fn begin(mut source: File) -> Result<Listening, MediaError> {
         source.seek(SeekFrom::Start(0))?;
         let ear = guarded(|| {
             let reader =
                 opus_pure::OggOpusReader::new(BufReader::new(source)).map_err(opus_error)?;
-            // Several streams in a packet are surround sound, which no voice note is.
+            // Several streams per packet are surround sound, which is no voice note.
             if reader.head().stream_count > 1 {
                 return Ok(None);
             }
@@ -244,10 +243,10 @@ impl Listening {
         })
     }
 
-    /// Listens until a moment, or to the end; whether that has come.
+    /// Decodes until a deadline, or to the end; returns true at the end.
     ///
     /// # Errors
-    /// What the disk says.
+    /// I/O errors.
     pub(super) fn step(&mut self, until: Option<Instant>) -> Result<bool, MediaError> {
         let Some(ear) = &mut self.ear else {
             return Ok(true);
@@ -285,7 +284,7 @@ impl Ear {
     }
 }
 
-/// What can be done without, unless the disk fails.
+/// Turns errors of the file into `None`; I/O errors remain.
 fn or_nothing<T>(result: Result<T, MediaError>) -> Result<Option<T>, MediaError> {
     match result {
         Ok(value) => Ok(Some(value)),

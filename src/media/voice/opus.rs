@@ -1,4 +1,4 @@
-//! Opus in whatever container: packets that are mono already go out as they are, others are decoded.
+//! Opus from any container: mono packets are copied, others decoded.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Seek as _, SeekFrom, Write as _};
@@ -17,15 +17,15 @@ use super::{Converted, MAX_MINUTES, RATE, opus_error};
 
 /// The longest packet, in samples: 120 ms.
 const LONGEST: usize = RATE as usize * 120 / 1000;
-/// More silence in front is no encoder's delay.
+/// The largest pre-skip that is an encoder's delay, in samples.
 const MAX_SKIP: u16 = 48_000;
 
-/// What a stream says of itself (RFC 7845, 5.1).
+/// The identification header of a stream (RFC 7845, 5.1).
 #[derive(Debug, Clone)]
 pub(super) struct Head(OpusHead);
 
 impl Head {
-    /// One or two channels, and samples to leave out at the start.
+    /// A header for one or two channels, with a pre-skip in samples.
     pub(super) fn plain(channels: u8, skip: u16) -> Head {
         let channels = channels.clamp(1, 2);
         Head(OpusHead {
@@ -40,7 +40,7 @@ impl Head {
         })
     }
 
-    /// Out of the bytes that begin an OGG stream, which other containers keep, too.
+    /// Parses the first packet of an OGG stream, which other containers have as their codec data.
     pub(super) fn parse(bytes: &[u8]) -> Option<Head> {
         let fields = bytes.strip_prefix(b"OpusHead")?.first_chunk::<11>()?;
         let [_, channels, rest @ ..] = *fields;
@@ -60,18 +60,18 @@ impl Head {
         Some(head)
     }
 
-    /// Samples to leave out at the start.
+    /// The pre-skip in samples.
     pub(super) fn skip(&self) -> u64 {
         u64::from(self.0.pre_skip)
     }
 
-    /// Whether each packet is one stream of one or two channels.
+    /// Whether packets have one stream of one or two channels.
     fn is_plain(&self) -> bool {
         self.0.stream_count == 1 && self.0.channel_count <= 2
     }
 }
 
-/// Decodes to one channel.
+/// Decodes and mixes to one channel.
 pub(super) struct Decoder {
     kind: Kind,
     gain: f32,
@@ -117,7 +117,7 @@ impl Decoder {
         })
     }
 
-    /// Appends the sound of a packet; nothing, if it is damaged.
+    /// Appends the samples of a packet; none if it is damaged.
     pub(super) fn decode(&mut self, packet: &Packet, to: &mut Vec<f32>) {
         let Decoder {
             kind,
@@ -147,7 +147,7 @@ fn samples(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }
 
-/// Where the channels are of three and more (RFC 7845, 5.1.1.2).
+/// The positions of three and more channels (RFC 7845, 5.1.1.2).
 fn order(channels: usize) -> &'static [Position] {
     const L: Position = Position::FRONT_LEFT;
     const C: Position = Position::FRONT_CENTER;
@@ -198,7 +198,7 @@ impl Packets for Ogg {
             Ok(true) => {}
             Ok(false) => return Ok(None),
             Err(error) => {
-                // What is cut off ends there.
+                // A truncated file ends here.
                 return match opus_error(error) {
                     MediaError::Io(error) => Err(MediaError::Io(error)),
                     _ => Ok(None),
@@ -208,7 +208,7 @@ impl Packets for Ogg {
         let data = std::mem::take(&mut self.packet.data);
         self.samples += opus_pure::packet::samples_48k(&data).unwrap_or(0) as u64;
         let mut packet = packet(data, 0);
-        // The last page says how many samples count.
+        // The granule position of the last page ends the audio.
         if self.packet.end_of_stream
             && let Ok(end) = u64::try_from(self.packet.page_granule)
         {
@@ -218,24 +218,24 @@ impl Packets for Ogg {
     }
 }
 
-/// How far packets are that go out as they are.
+/// The progress of copying packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::media) enum Copied {
     More,
     All,
-    /// There is one that has to be decoded.
+    /// A packet is stereo: the file has to be converted.
     Stereo,
 }
 
-/// Packets on their way into an OGG file.
+/// Copies packets into an OGG file.
 pub(in crate::media) struct Copy {
     packets: Box<dyn Packets>,
     writer: OggOpusWriter<BufWriter<File>>,
     file: super::Spooled,
-    /// The last one says how much of it counts.
+    /// Held back: the duration of the last packet may be shortened.
     last: Option<Packet>,
     skip: u64,
-    /// Samples that are to be heard.
+    /// Samples to play.
     take: u64,
     is_plain: bool,
 }
@@ -247,7 +247,7 @@ impl std::fmt::Debug for Copy {
 }
 
 impl Copy {
-    /// `take` samples are to be heard at most.
+    /// Copies at most `take` samples.
     pub(super) fn begin(
         packets: Box<dyn Packets>,
         head: &Head,
@@ -272,7 +272,7 @@ impl Copy {
     }
 
     /// # Errors
-    /// [`MediaError::TooLong`]; what is wrong with the file, and what the disk says.
+    /// [`MediaError::TooLong`]; errors of the file; I/O errors.
     pub(in crate::media) fn step(&mut self, until: Option<Instant>) -> Result<Copied, MediaError> {
         if !self.is_plain {
             return Ok(Copied::Stereo);
@@ -281,7 +281,7 @@ impl Copy {
             let Some(first) = packet.data.first() else {
                 continue;
             };
-            // Whether two channels are coded (RFC 6716, 3.1).
+            // The stereo flag (RFC 6716, 3.1).
             if first & 4 != 0 {
                 return Ok(Copied::Stereo);
             }
@@ -306,7 +306,7 @@ impl Copy {
     }
 
     /// # Errors
-    /// [`MediaError::Broken`] if there was no sound; what the disk says.
+    /// [`MediaError::Broken`] if there was no audio; I/O errors.
     pub(in crate::media) fn finish(mut self) -> Result<Converted, MediaError> {
         if let Some(last) = self.last.take() {
             let now = self.granule();

@@ -1,4 +1,4 @@
-//! Files taken apart into packets, whatever container they are in.
+//! Demultiplexes files of all containers into packets.
 
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
@@ -22,37 +22,37 @@ use super::super::{MediaError, iso};
 use super::opus::{self, Head};
 use super::{caf, chunks, explain, webm};
 
-/// The index of an MP4 file, which its reader keeps: some hours, or a large cover.
+/// The largest index of an MP4 file, in bytes, which its reader keeps in memory: some hours, or a large cover.
 const MAX_INDEX: u64 = 8 * 1024 * 1024;
 
-/// Packets of one track, in turn.
+/// The packets of one track.
 pub(super) trait Packets: Send {
-    /// `None` at the end, which is also where a file is cut off.
+    /// The next packet; `None` at the end, also of a truncated file.
     fn next(&mut self) -> Result<Option<Packet>, MediaError>;
 }
 
-/// What the packets are.
+/// The codec of the packets.
 pub(super) enum Codec {
     Known(AudioCodecParameters),
     Opus(Head),
-    /// GSM 06.10, at this rate.
+    /// GSM 06.10 at a rate in Hz.
     Gsm(u32),
 }
 
-/// A file, opened.
+/// An opened file.
 pub(super) struct Source {
     pub(super) packets: Box<dyn Packets>,
     pub(super) codec: Codec,
-    /// Microseconds to leave out at the start and to take then, if the file says so.
+    /// The file's edit, if any: microseconds to skip, and to play.
     pub(super) heard: Option<(u64, u64)>,
 }
 
-/// A packet that stands for some samples.
+/// A packet with a duration in samples.
 pub(super) fn packet(data: Vec<u8>, frames: u64) -> Packet {
     Packet::new(0, Timestamp::new(0), Duration::from(frames), data)
 }
 
-/// Where so many channels usually are; `None` for none and too many.
+/// The usual positions of `count` channels; `None` for 0 and too many.
 pub(super) fn positions(count: u32) -> Option<Channels> {
     match count {
         0 => None,
@@ -63,7 +63,7 @@ pub(super) fn positions(count: u32) -> Option<Channels> {
     }
 }
 
-/// Opens the first track of sound of a file whose content begins at `start`.
+/// Opens the first audio track of a file whose content begins at `start`.
 pub(super) fn open(sound: Sound, start: u64, file: File) -> Result<Source, MediaError> {
     fn own<P: Packets + 'static>((packets, codec): (P, Codec)) -> Source {
         Source {
@@ -97,7 +97,7 @@ pub(super) fn open(sound: Sound, start: u64, file: File) -> Result<Source, Media
     }
 }
 
-/// MPEG audio that begins at `start`, within whatever file.
+/// MPEG audio that begins at `start` of a file.
 pub(super) fn mpeg(start: u64, file: File) -> Result<Source, MediaError> {
     demultiplexed(reader(Sound::Mpeg, start, file)?)
 }
@@ -126,8 +126,7 @@ fn demultiplexed(reader: Box<dyn FormatReader>) -> Result<Source, MediaError> {
     })
 }
 
-/// The head of Opus in MP4: its numbers have the other byte order (Encapsulation of Opus in ISO Base Media File
-/// Format, 4.3.2).
+/// The Opus header in MP4, which is big-endian (Encapsulation of Opus in ISO Base Media File Format, 4.3.2).
 fn mp4_head(head: &[u8]) -> Option<Head> {
     let mut head = head.to_vec();
     let fields = head.get_mut(10..18)?;
@@ -158,7 +157,7 @@ impl Packets for Demultiplexed {
     }
 }
 
-/// The head of an MP4 file with sound.
+/// Reads an MP4 file with audio.
 fn sound_of(file: &File) -> Result<iso::Film, MediaError> {
     let film = iso::read(file)?;
     if !film.has_sound {
@@ -170,7 +169,7 @@ fn sound_of(file: &File) -> Result<iso::Film, MediaError> {
     Ok(film)
 }
 
-/// The demultiplexer for what the file was found to be: nothing is guessed a second time.
+/// The demultiplexer of the detected format.
 fn reader(sound: Sound, start: u64, mut file: File) -> Result<Box<dyn FormatReader>, MediaError> {
     let options = FormatOptions::default();
     let stream = |source: Box<dyn MediaSource>| {
@@ -190,7 +189,7 @@ fn reader(sound: Sound, start: u64, mut file: File) -> Result<Box<dyn FormatRead
         }
         Sound::Iso => {
             let mut stream = stream(Box::new(file));
-            // The reader expects to stand behind the size of the first box.
+            // The reader expects a position after the first box's size.
             stream.read_quad_bytes()?;
             stream.ensure_seekback_buffer(4);
             Box::new(IsoMp4Reader::try_new(stream, options).map_err(explain)?)
@@ -202,7 +201,7 @@ fn reader(sound: Sound, start: u64, mut file: File) -> Result<Box<dyn FormatRead
     })
 }
 
-/// A file without what is in front of `start`.
+/// A file from `start` on.
 struct Section {
     file: File,
     start: u64,
@@ -238,10 +237,10 @@ impl MediaSource for Section {
     }
 }
 
-/// A FLAC file with its stream information and frames only (RFC 9639, 8): its reader would keep the
-/// covers, of 16 MB each.
+/// A FLAC file reduced to stream information and frames (RFC 9639, 8): the reader would keep covers, of up to
+/// 16 MB each, in memory.
 fn bare_flac(mut file: File) -> Result<Box<dyn MediaSource>, MediaError> {
-    /// Metadata blocks looked at; files have some five.
+    /// The most metadata blocks; files have some five.
     const BLOCKS: u32 = 1000;
 
     let broken = |_| MediaError::Broken("its head is cut off".to_owned());

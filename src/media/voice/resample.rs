@@ -1,19 +1,19 @@
-//! From any rate to 48 kHz: band-limited interpolation with a windowed sinc.
+//! Resamples from any rate to 48 kHz by band-limited interpolation with a windowed sinc.
 //!
-//! The position between two samples is counted in 48,000ths of a sample, exactly, so that hours of
-//! sound drift by nothing; the filter for it is interpolated between two of a table.
+//! Positions between samples are exact, in 48,000ths, so that there is no drift over hours; their filters are
+//! interpolated from a table.
 
 use std::f64::consts::PI;
 
 use super::RATE;
 
-/// Filters in the table, one for each part of the way from one sample to the next.
+/// Filters in the table, for equidistant positions between two samples.
 const PHASES: usize = 256;
-/// Zero crossings of the sinc to each side.
+/// Zero crossings of the sinc on each side.
 const CROSSINGS: f64 = 24.0;
-/// What is let through, of the lower of both rates' halves.
+/// The passband, as a share of the lower Nyquist frequency.
 const PASS: f64 = 0.94;
-/// The Kaiser window's: what is beyond is some 80 dB lower.
+/// The parameter of the Kaiser window, for a stopband of some -80 dB.
 const BETA: f64 = 8.0;
 
 /// Resamples one channel.
@@ -22,20 +22,20 @@ pub(super) struct Resampler {
     rate: u32,
     /// `PHASES + 1` filters of `2 * reach` taps; empty if there is nothing to do.
     filters: Vec<f32>,
-    /// Samples to each side of a position.
+    /// Samples on each side of a position.
     reach: usize,
-    /// Samples still needed; the first is `reach - 1` in front of the next position's sample.
+    /// Samples still needed; the first is `reach - 1` before the next position.
     waiting: Vec<f32>,
-    /// Between two samples, in 48,000ths.
+    /// The position between two samples, in 48,000ths.
     fraction: u32,
     taken: u64,
     given: u64,
 }
 
 impl Resampler {
-    /// From `rate`, which is not 0, to 48 kHz.
+    /// A resampler from `rate`, not 0.
     pub(super) fn new(rate: u32) -> Resampler {
-        // Going down, the filter is stretched, so that it lets less through.
+        // For higher rates the filter is stretched, which lowers its passband.
         let stretch = (f64::from(rate) / f64::from(RATE)).max(1.0);
         let reach = (CROSSINGS * stretch).ceil() as usize;
         let filters = if rate == RATE {
@@ -47,7 +47,7 @@ impl Resampler {
             rate,
             filters,
             reach,
-            // As if silence had been there before; the position is the first sample.
+            // Silence before the first sample.
             waiting: vec![0.0; reach - 1],
             fraction: 0,
             taken: 0,
@@ -59,7 +59,7 @@ impl Resampler {
         self.rate
     }
 
-    /// Takes sound, and appends what can be said of it so far.
+    /// Takes samples, and appends the output that they determine.
     pub(super) fn push(&mut self, sound: &[f32], to: &mut Vec<f32>) {
         self.taken += sound.len() as u64;
         self.run(sound, to);
@@ -90,13 +90,13 @@ impl Resampler {
             at += (position / u64::from(RATE)) as usize;
             self.fraction = (position % u64::from(RATE)) as u32;
         }
-        // Going down by much, the next position may be beyond what there is.
+        // At high rates the next position may be beyond the input.
         let done = at.min(self.waiting.len());
         self.waiting.drain(..done);
         debug_assert!(at == done, "a step is shorter than a filter");
     }
 
-    /// Appends the rest: as long as what was taken, to half a sample.
+    /// Appends the rest; the total duration is that of the input within half a sample.
     pub(super) fn finish(mut self, to: &mut Vec<f32>) {
         let rate = u64::from(self.rate);
         let all = (self.taken * u64::from(RATE) + rate / 2) / rate;
@@ -127,7 +127,7 @@ fn filters(reach: usize, stretch: f64) -> Vec<f32> {
                 sinc * bessel(BETA * inside.max(0.0).sqrt())
             })
             .collect();
-        // What is constant stays as loud as it is, between the samples too.
+        // Normalised, so that a constant signal keeps its level at every position.
         let sum: f64 = filter.iter().sum();
         filters.extend(filter.iter().map(|tap| (tap / sum) as f32));
     }
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tone_stays_itself_at_every_rate() {
+    fn a_tone_is_preserved_at_every_rate() {
         for rate in [
             8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000, 192_000,
         ] {
@@ -175,7 +175,7 @@ mod tests {
             let expected = tone(48_000, 1_000.0, 0.5);
             let length = (sound.len() as f64 * 48_000.0 / f64::from(rate)).round();
             assert_eq!(out.len(), length as usize, "{rate}");
-            // Without the edges, where silence meets the tone.
+            // Without the edges.
             let worst = out
                 .iter()
                 .zip(&expected)
@@ -188,14 +188,14 @@ mod tests {
     }
 
     #[test]
-    fn what_48_khz_cannot_hold_is_left_out() {
+    fn frequencies_above_nyquist_are_removed() {
         let out = resample(96_000, &tone(96_000, 30_000.0, 0.2), 4_096);
         let loudest = out[500..9_000].iter().fold(0.0_f32, |a, b| a.max(b.abs()));
         assert!(loudest < 0.001, "{loudest}");
     }
 
     #[test]
-    fn pieces_of_any_size_give_the_same() {
+    fn pieces_of_any_size_resample_to_the_same() {
         let sound = tone(44_100, 440.0, 0.1);
         let whole = resample(44_100, &sound, usize::MAX);
         for piece in [1, 7, 1_152] {

@@ -1,18 +1,17 @@
-//! The picture of a voice note: how loud it is over its length.
+//! The waveform of a voice note: loudness over time.
 
-/// Values that WhatsApp's clients draw.
+/// Values of a waveform, as WhatsApp's clients draw it.
 const VALUES: usize = 64;
-/// Bins kept; half of them are empty right after they were joined.
+/// Bins in memory; half of them are empty after a merge.
 const BINS: usize = 2048;
 
-/// What is quieter is silence: a decoder's own noise, some 66 dB down.
+/// The level of silence, some -66 dB: a decoder's noise.
 const SILENCE: f64 = 0.0005;
 
-/// Listens to sound of a length that is not known before. Its memory is bounded: when the bins are
-/// full, each two become one.
+/// Accumulates samples of unknown number in bounded memory: when the bins are full, pairs are merged.
 #[derive(Debug)]
 pub(super) struct Meter {
-    /// Sums of the samples' sizes, each of `width` samples.
+    /// Sums of the absolute values of `width` samples each.
     bins: Vec<f64>,
     width: u64,
     sum: f64,
@@ -46,7 +45,7 @@ impl Meter {
         }
     }
 
-    /// 64 values of 0 to 100: the mean of each part, 100 being that of the loudest.
+    /// 64 values of 0 to 100: the mean of each part, relative to the loudest.
     pub(super) fn finish(self) -> Vec<u8> {
         let silence = SILENCE * self.width as f64;
         let mut bins = self.bins;
@@ -79,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_follows_the_loudness_at_every_length() {
+    fn it_follows_the_loudness_at_every_duration() {
         for length in [10_000, 48_000, 1_000_003, 20_000_000] {
             let mut meter = Meter::default();
             for n in 0..length {
@@ -101,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_and_nothing_are_flat() {
+    fn silence_and_empty_input_are_flat() {
         let mut meter = Meter::default();
         meter.push(&[0.0; 5_000]);
         meter.push(&[0.0001; 500_000]);

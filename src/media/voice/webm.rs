@@ -1,8 +1,8 @@
-//! The first track of sound of WebM and Matroska files (RFC 9559; RFC 8794 for the elements), as browsers
-//! record them: lengths that were not known when they were written, no index.
+//! Reads the first audio track of WebM and Matroska files (RFC 9559; elements: RFC 8794), also as browsers record
+//! them: elements of unknown length, no index.
 //!
-//! Elements are read one after the other. Of those that hold others only the beginning counts, so that
-//! it does not matter whether their length is known. Memory is bounded by the longest packet.
+//! Elements are read in sequence. Container elements are entered without regard to their length. Memory is bounded
+//! by the longest packet.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -17,9 +17,9 @@ use super::packets::{Codec, Packet, Packets, packet, positions};
 
 /// The longest block, in bytes.
 const MAX_BLOCK: u64 = 1024 * 1024;
-/// The longest description of a codec, in bytes: Vorbis has its code books there.
+/// The longest private data of a codec, in bytes: Vorbis has its code books there.
 const MAX_PRIVATE: u64 = 256 * 1024;
-/// Samples a second of Opus.
+/// Samples per second of Opus.
 const OPUS_RATE: u64 = 48_000;
 
 const SEGMENT: u32 = 0x1853_8067;
@@ -46,7 +46,7 @@ const SIMPLE_BLOCK: u32 = 0xA3;
 const BLOCK: u32 = 0xA1;
 const DISCARD: u32 = 0x75A2;
 
-/// What a track says of itself.
+/// The description of a track.
 #[derive(Debug, Default)]
 struct Track {
     number: u64,
@@ -58,25 +58,25 @@ struct Track {
     rate: f64,
     channels: u64,
     depth: u64,
-    /// What was taken off the beginning of each packet.
+    /// Bytes stripped from the beginning of each packet.
     stripped: Vec<u8>,
-    /// Why it cannot be read.
+    /// Encrypted or compressed: it cannot be read.
     closed: bool,
 }
 
-/// An element's head.
+/// The header of an element.
 struct Element {
     id: u32,
-    /// `None`: not known.
+    /// `None`: unknown.
     size: Option<u64>,
 }
 
-/// A file, read from its beginning on.
+/// Reads a file.
 pub(super) struct Reader {
     source: BufReader<File>,
     track: Track,
     ready: VecDeque<Packet>,
-    /// Of the last block; what follows may still say how much of it counts.
+    /// Packets of the last block, held back: an element after it may shorten the last one.
     last: VecDeque<Packet>,
     ended: bool,
 }
@@ -92,13 +92,13 @@ impl Reader {
             last: VecDeque::new(),
             ended: false,
         };
-        // Blocks cannot come before the tracks are known: those of an unknown one are read over.
+        // Blocks before the tracks are skipped.
         reader.look()?;
         let codec = reader.track.codec()?;
         Ok((reader, codec))
     }
 
-    /// Reads on until something is ready, or the end.
+    /// Reads until a packet is ready, or to the end.
     fn look(&mut self) -> Result<(), MediaError> {
         let mut now = Track::default();
         while !self.ended && self.ready.is_empty() {
@@ -125,7 +125,7 @@ impl Reader {
                 FREQUENCY => now.rate = self.float(&element)?,
                 CHANNELS => now.channels = self.unsigned(&element)?,
                 DEPTH => now.depth = self.unsigned(&element)?,
-                // 3 takes bytes off the beginning; the others compress.
+                // 3 is header stripping; the others are compression.
                 ALGORITHM => now.closed = self.unsigned(&element)? != 3,
                 SETTINGS => now.stripped = self.bytes(&element, 256)?,
                 ENCRYPTION => {
@@ -151,7 +151,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Takes a track that was described if it is the first one of sound.
+    /// Selects the described track, if it is the first audio track.
     fn choose(&mut self, now: &mut Track) {
         let track = std::mem::take(now);
         if track.is_sound && !self.track.is_sound {
@@ -163,7 +163,7 @@ impl Reader {
         let Some((number, rest)) = number(block) else {
             return;
         };
-        // Behind the number: two bytes of time, and flags.
+        // After the track number: two bytes of time, and flags.
         let (true, [_, _, flags, data @ ..]) =
             (self.track.is_sound && number == self.track.number, rest)
         else {
@@ -175,7 +175,7 @@ impl Reader {
         }
     }
 
-    /// How much at the end of the last packet does not count, in nanoseconds.
+    /// Shortens the last packet by a number of nanoseconds.
     fn discard(&mut self, bytes: &[u8]) {
         let unsigned = bytes
             .iter()
@@ -193,7 +193,7 @@ impl Reader {
         let Some((size, length)) = self.vint(8)? else {
             return Ok(None);
         };
-        // Without the mark of its length; all ones are "unknown".
+        // Without the length marker; all ones mean "unknown".
         let mask = (1_u64 << (7 * length)) - 1;
         let size = size & mask;
         Ok(Some(Element {
@@ -202,7 +202,7 @@ impl Reader {
         }))
     }
 
-    /// A number with the mark of its length, and the length; `None` at the end, and where there is none.
+    /// A variable-length number with its length marker, and its length; `None` at the end or if malformed.
     fn vint(&mut self, longest: u32) -> io::Result<Option<(u64, u32)>> {
         let mut byte = [0];
         if self.source.read(&mut byte)? == 0 {
@@ -222,13 +222,13 @@ impl Reader {
         Ok(Some((value, length)))
     }
 
-    /// What is in an element; nothing if it is longer than it may be.
+    /// The content of an element; empty if it is longer than `most`.
     fn bytes(&mut self, element: &Element, most: u64) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         match element.size {
             Some(size) if size <= most => {
                 (&mut self.source).take(size).read_to_end(&mut bytes)?;
-                // Part of a packet is none.
+                // An incomplete packet is dropped.
                 if (bytes.len() as u64) < size {
                     self.ended = true;
                     bytes.clear();
@@ -254,11 +254,11 @@ impl Reader {
         })
     }
 
-    /// One of unknown length is gone into: what is in it is looked at in turn.
+    /// Skips an element; enters one of unknown length.
     fn skip(&mut self, element: &Element) -> io::Result<()> {
         if let Some(size) = element.size {
             let by = i64::try_from(size).unwrap_or(i64::MAX);
-            // Beyond the end there is nothing, which is found out by reading.
+            // Beyond the end: the next read finds it.
             if self.source.seek_relative(by).is_err() {
                 self.ended = true;
             }
@@ -274,7 +274,7 @@ impl Packets for Reader {
     }
 }
 
-/// A number without its mark, and what is behind it.
+/// A variable-length number, and the bytes after it.
 fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let length = bytes.first()?.leading_zeros() + 1;
     let (number, rest) = bytes.split_at_checked(length as usize)?;
@@ -284,7 +284,7 @@ fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
     Some((value & ((1_u64 << (7 * length)) - 1), rest))
 }
 
-/// The packets in a block: one, or several in one of three ways.
+/// The packets in a block: one, or several in one of three lacings.
 fn laced(flags: u8, data: &[u8]) -> Option<Vec<&[u8]>> {
     let way = flags >> 1 & 3;
     if way == 0 {
@@ -317,7 +317,7 @@ fn laced(flags: u8, data: &[u8]) -> Option<Vec<&[u8]>> {
                 rest = behind;
                 let value = i64::try_from(value).ok()?;
                 let length = before - rest.len();
-                // The first as it is, the others as differences, around the middle of their range.
+                // The first size is absolute, the others are signed differences.
                 size = match n {
                     0 => value,
                     _ => size + value - ((1_i64 << (7 * length - 1)) - 1),
@@ -362,7 +362,7 @@ impl Track {
                 return Ok(Codec::Opus(Head::parse(&self.private).unwrap_or(plain)));
             }
             ("A_VORBIS", _) => {
-                // Its three heads; what stands for them here are the first and the last.
+                // Vorbis has three headers; the decoder takes the first and the last.
                 let [first, _, last] = laced(2, &self.private)
                     .ok_or_else(broken)?
                     .try_into()
@@ -405,7 +405,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blocks_of_several_packets_are_taken_apart() {
+    fn laced_blocks_are_split() {
         let none: Option<Vec<&[u8]>> = None;
         assert_eq!(laced(0x80, b"abc"), Some(vec![&b"abc"[..]]));
         // Xiph's, equal ones, and EBML's: 2, then one more than that, then the rest.

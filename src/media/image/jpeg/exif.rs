@@ -1,6 +1,6 @@
-//! The orientation out of EXIF (CIPA DC-008, 4.6): tag 0x0112 of the first directory.
+//! Reads the orientation from EXIF (CIPA DC-008, 4.6): tag 0x0112 of the first directory.
 
-/// The tag's value, out of a JPEG's APP1 segment.
+/// The tag's value in a JPEG's APP1 segment.
 pub(super) fn orientation(segment: &[u8]) -> Option<u16> {
     let tiff = segment.strip_prefix(b"Exif\0\0")?;
     let little = match tiff.get(..4)? {
@@ -26,8 +26,7 @@ pub(super) fn orientation(segment: &[u8]) -> Option<u16> {
     };
     let directory = usize::try_from(u32_at(4)?).ok()?;
     let entries = usize::from(u16_at(directory)?);
-    // A SHORT's value stands at the start of the entry's last field. Entries are bounded by the
-    // segment, 64 KB.
+    // The value of a SHORT is at the start of the entry's last field. The segment (64 KB) bounds the entries.
     (0..entries)
         .map_while(|entry| directory.checked_add(2 + entry * 12))
         .take_while(|at| *at < tiff.len())
@@ -40,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_byte_orders_and_nothing_else() {
+    fn both_byte_orders_are_read() {
         let little = b"Exif\0\0II*\0\x08\0\0\0\x02\0\
             \x0F\x01\x02\0\0\0\0\0\0\0\0\0\
             \x12\x01\x03\0\x01\0\0\0\x06\0\0\0";

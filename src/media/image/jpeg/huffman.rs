@@ -1,23 +1,23 @@
-//! Huffman codes (T.81, annexes C and F.2.2) and the bits that they are read from.
+//! Huffman codes (T.81, annexes C and F.2.2) and their bit reader.
 
 use std::io::{self, BufRead};
 
-/// Codes up to this long are found at once.
+/// Codes up to this length are decoded by one table look-up.
 const FAST: u32 = 9;
 
-/// One table of codes.
+/// A table of codes.
 #[derive(Debug)]
 pub(super) struct Table {
-    /// By the next `FAST` bits: the value and how long its code is, 0 for longer ones.
+    /// By the next `FAST` bits: the value and the length of its code; 0 for longer codes.
     fast: Vec<(u8, u8)>,
-    /// For each length, one more than its last code, or -1, and what to add to a code for its value's place.
+    /// For each length: the last code plus one, or -1; and the offset from code to the index of its value.
     last: [i32; 17],
     offset: [i32; 17],
     values: Vec<u8>,
 }
 
 impl Table {
-    /// Out of a DHT segment behind the table's number; also how many bytes that took.
+    /// Parses a DHT segment after the table's number; also returns the number of bytes used.
     pub(super) fn new(segment: &[u8]) -> Option<(Table, usize)> {
         let counts = segment.get(..16)?;
         let total: usize = counts.iter().map(|count| usize::from(*count)).sum();
@@ -52,15 +52,15 @@ impl Table {
     }
 }
 
-/// The bits of a scan. Ends at the first marker, where the missing bits are zeros for a while.
+/// Reads the bits of a scan up to the first marker; a limited number of zeros follow.
 pub(super) struct Bits<'a, R> {
     source: &'a mut R,
-    /// The next bits, from the top.
+    /// The next bits, left-aligned.
     bits: u32,
     count: u32,
-    /// What ended the data.
+    /// The marker that ended the data.
     pub(super) marker: Option<u8>,
-    /// Bytes made up behind the end.
+    /// Zero bytes supplied after the end.
     invented: u32,
 }
 
@@ -75,7 +75,7 @@ impl<'a, R: BufRead> Bits<'a, R> {
         }
     }
 
-    /// At least 24 bits, or `None` well behind the end.
+    /// Fills to at least 24 bits; `None` too far after the end.
     fn fill(&mut self) -> io::Result<Option<()>> {
         while self.count <= 24 {
             let byte = if self.marker.is_some() {
@@ -93,7 +93,7 @@ impl<'a, R: BufRead> Bits<'a, R> {
         Ok(Some(()))
     }
 
-    /// The next byte of the data; 0 at its end, which `marker` then is.
+    /// The next byte of the data; 0 at its end, when `marker` is set.
     fn byte(&mut self) -> io::Result<u8> {
         let byte = self.raw()?;
         if byte != Some(0xFF) {
@@ -111,7 +111,7 @@ impl<'a, R: BufRead> Bits<'a, R> {
         }
     }
 
-    /// A file that is cut off ends its image.
+    /// The next byte of the file; `None` at its end.
     fn raw(&mut self) -> io::Result<Option<u8>> {
         let byte = self.source.fill_buf()?.first().copied();
         match byte {
@@ -121,7 +121,7 @@ impl<'a, R: BufRead> Bits<'a, R> {
         Ok(byte)
     }
 
-    /// The next `count` bits, of at most 16.
+    /// The next `count` bits, at most 16.
     pub(super) fn take(&mut self, count: u32) -> io::Result<Option<i32>> {
         if count == 0 {
             return Ok(Some(0));
@@ -139,7 +139,7 @@ impl<'a, R: BufRead> Bits<'a, R> {
         self.count -= count;
     }
 
-    /// The value of the next code; `None` at the end and where there is no such code.
+    /// The value of the next code; `None` at the end and for an unknown code.
     pub(super) fn code(&mut self, table: &Table) -> io::Result<Option<u8>> {
         if self.count < 16 && self.fill()?.is_none() {
             return Ok(None);
@@ -174,10 +174,10 @@ impl<'a, R: BufRead> Bits<'a, R> {
         }))
     }
 
-    /// Goes on behind a restart marker; false if there is none.
+    /// Skips to after the restart marker; false if there is none.
     pub(super) fn restart(&mut self) -> io::Result<bool> {
         while self.marker.is_none() {
-            // What is left of the interval is not needed.
+            // Skip the rest of the interval.
             self.byte()?;
         }
         if !self.marker.is_some_and(|m| (0xD0..=0xD7).contains(&m)) {

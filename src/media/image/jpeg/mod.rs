@@ -1,10 +1,10 @@
-//! JPEG (ITU T.81), decoded small: of each block of 8 × 8 only the lowest frequencies are kept, as
-//! few as the thumbnail needs, and for a photo that is one, its mean. So a photo of 12 million pixels
-//! takes under 1 MB, also a progressive one, whose other decoders keep all of it.
+//! Decodes JPEG (ITU T.81) at a reduced size: of each 8 × 8 block only the lowest frequencies that the thumbnail
+//! needs are kept; for a photo only the mean. A photo of 12 million pixels takes under 1 MB, also a progressive
+//! one, which other decoders keep as a whole.
 //!
-//! Baseline, extended and progressive Huffman coding with 8 bits; grey, YCbCr, RGB, CMYK and YCCK.
-//! Refinements of the higher frequencies are left out: no thumbnail shows them. Of a file that is cut
-//! off or damaged, what comes before that is shown.
+//! Supported are baseline, extended and progressive Huffman coding with 8 bits; grey, YCbCr, RGB, CMYK, YCCK.
+//! Refinements of higher frequencies are ignored: a thumbnail does not show them. A damaged or truncated file is
+//! decoded up to the error.
 
 mod exif;
 mod huffman;
@@ -17,15 +17,15 @@ use super::shrink::Orientation;
 use super::{MAX_PIXELS, MediaError, Picture, broken};
 use huffman::Table;
 
-/// Memory for frequencies.
+/// The most bytes of frequencies in memory.
 const MAX_BYTES: usize = 12 * 1024 * 1024;
-/// Scans of one image; encoders make some ten.
+/// The most scans of an image; encoders make some ten.
 const MAX_SCANS: u32 = 100;
 
-/// Says how big a JPEG is, and makes its thumbnail.
+/// Reads the size of a JPEG and makes its thumbnail.
 ///
 /// # Errors
-/// [`MediaError::Broken`] if there is no frame.
+/// [`MediaError::Broken`] if it has no frame header.
 pub(super) fn look(source: impl BufRead) -> Result<Picture, MediaError> {
     let mut reader = Reader::new(source);
     let read = reader.read();
@@ -51,21 +51,21 @@ pub(super) fn look(source: impl BufRead) -> Result<Picture, MediaError> {
     })
 }
 
-/// One component of the picture: grey, or one of its colours.
+/// A component of the picture: grey, or one colour.
 #[derive(Debug)]
 struct Component {
     id: u8,
-    /// Samples in each direction for one of the component with the fewest.
+    /// Sampling factors.
     across: usize,
     down: usize,
     quantization: usize,
-    /// In blocks, filled up to whole groups of blocks.
+    /// Blocks per row, padded to whole MCUs.
     stride: usize,
     rows: usize,
-    /// In blocks, as they are in scans of this component alone.
+    /// Blocks in scans of this component alone.
     own_columns: usize,
     own_rows: usize,
-    /// `keep` × `keep` frequencies a block, by rows.
+    /// `keep` × `keep` frequencies per block, by rows.
     kept: Vec<i16>,
 }
 
@@ -73,16 +73,15 @@ struct Component {
 struct Frame {
     size: (u32, u32),
     progressive: bool,
-    /// How many frequencies of a block are kept in each direction: 1, 2, 4 or 8; as many pixels
-    /// come of it.
+    /// Frequencies kept per block in each direction: 1, 2, 4 or 8; also the number of pixels.
     keep: usize,
-    /// Groups of blocks across and down.
+    /// MCUs across and down.
     groups: (usize, usize),
     most_across: usize,
     most_down: usize,
-    /// Empty if this reader does not know the coding or there are too many pixels.
+    /// Empty if the coding is not supported, or the picture is too large.
     components: Vec<Component>,
-    /// One for each component's table, as it was when its first scan began.
+    /// The components' tables, as of their first scan.
     quantization: [[u16; 64]; 4],
 }
 
@@ -94,12 +93,12 @@ struct Reader<R> {
     restart: u32,
     frame: Option<Frame>,
     orientation: Orientation,
-    /// The colour transform that Adobe's segment names.
+    /// The colour transform in Adobe's segment.
     adobe: Option<u8>,
     scans: u32,
-    /// Whether there is something to see.
+    /// A scan was decoded.
     painted: bool,
-    /// A marker that the entropy-coded data ran into.
+    /// The marker that ended the last scan.
     marker: Option<u8>,
 }
 
@@ -124,13 +123,13 @@ impl<R: BufRead> Reader<R> {
         }
     }
 
-    /// Reads as far as there is something to see.
+    /// Reads until the thumbnail cannot improve.
     fn read(&mut self) -> io::Result<()> {
         loop {
             match self.next_marker()? {
                 // End of image.
                 0xD9 => return Ok(()),
-                // No segment behind them.
+                // Markers without a segment.
                 0x01 | 0xD0..=0xD8 => {}
                 0xC4 => self.huffman_tables()?,
                 0xDB => self.quantization_tables()?,
@@ -185,7 +184,7 @@ impl<R: BufRead> Reader<R> {
         Ok(byte[0])
     }
 
-    /// Steps over what is left of a scan's data, or over rubbish, to the next marker.
+    /// Skips the rest of a scan or unknown bytes, to the next marker.
     fn next_marker(&mut self) -> io::Result<u8> {
         if let Some(marker) = self.marker.take() {
             return Ok(marker);
@@ -202,7 +201,7 @@ impl<R: BufRead> Reader<R> {
         }
     }
 
-    /// The length of a segment without the two bytes that say it.
+    /// The length of a segment without its two length bytes.
     fn length(&mut self) -> io::Result<u16> {
         let length = u16::from_be_bytes([self.byte()?, self.byte()?]);
         length
@@ -291,7 +290,7 @@ impl Frame {
         Some(frame)
     }
 
-    /// Divides the picture into blocks (T.81, A.1 and A.2). No components if they take too much.
+    /// Divides the picture into blocks (T.81, A.1 and A.2). Empty if they take too much memory.
     fn layout(&mut self, specifications: &[u8]) -> Option<Vec<Component>> {
         let mut components = Vec::new();
         for specification in specifications.chunks_exact(3) {

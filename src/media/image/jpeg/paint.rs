@@ -1,11 +1,11 @@
-//! From frequencies to pixels (T.81, A.3.3), at as many pixels a block as frequencies were kept.
+//! Transforms frequencies to pixels (T.81, A.3.3), one pixel per kept frequency.
 
 use std::f32::consts::{FRAC_1_SQRT_2, PI};
 
 use super::super::shrink::Shrink;
 use super::{Component, Frame};
 
-/// Paints a frame, small; `None` if it has no components.
+/// Draws a frame into a thumbnail; `None` if it has no components.
 pub(super) fn paint(frame: &Frame, adobe: Option<u8>) -> Option<Shrink> {
     let planes: Vec<Plane> = frame
         .components
@@ -67,7 +67,7 @@ impl Plane {
         }
     }
 
-    /// The sample for a pixel of the whole.
+    /// The sample at a pixel of the reduced picture.
     fn at(&self, x: usize, y: usize) -> u8 {
         let x = x * self.across.0 / self.across.1;
         let y = y * self.down.0 / self.down.1;
@@ -75,7 +75,7 @@ impl Plane {
     }
 }
 
-/// The cosines of a transform of `keep` points, with the factor that keeps the brightness of one of 8.
+/// The basis of a transform of `keep` points, scaled to the brightness of one of 8 points.
 fn basis(keep: usize) -> [f32; 64] {
     let mut basis = [0.0; 64];
     for (at, value) in basis[..keep * keep].iter_mut().enumerate() {
@@ -87,7 +87,7 @@ fn basis(keep: usize) -> [f32; 64] {
     basis
 }
 
-/// One direction; the result is turned, so that twice is both and upright.
+/// Transforms one direction and transposes; applied twice it transforms both.
 fn transform(values: &[f32; 64], basis: &[f32; 64], keep: usize) -> [f32; 64] {
     let mut result = [0.0; 64];
     for line in 0..keep {
@@ -99,13 +99,13 @@ fn transform(values: &[f32; 64], basis: &[f32; 64], keep: usize) -> [f32; 64] {
     result
 }
 
-/// What the components mean.
+/// The colour space of the components.
 #[derive(Debug, Clone, Copy)]
 enum Color {
     Grey,
     YCbCr,
     Rgb,
-    /// Inverted, as everyone writes it.
+    /// Inverted, as encoders write it.
     Cmyk,
     Ycck,
 }
@@ -135,7 +135,7 @@ impl Color {
     }
 }
 
-/// JFIF's, with 16 bits behind the point.
+/// JFIF's conversion, in 16.16 fixed point.
 fn from_ycbcr(y: u8, cb: u8, cr: u8) -> [u8; 3] {
     let (y, cb, cr) = (
         (i32::from(y) << 16) + (1 << 15),

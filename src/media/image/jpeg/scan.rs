@@ -1,18 +1,18 @@
-//! Scans (T.81, F.2 and G.2): the entropy-coded frequencies.
+//! Decodes scans (T.81, F.2 and G.2): the entropy-coded frequencies.
 
 use std::io::{self, BufRead};
 
 use super::huffman::{Bits, Table};
 use super::{Frame, Reader, malformed};
 
-/// Where the coefficients of a block belong, in the order in which they come.
+/// The position of each coefficient in a block, in coding order.
 pub(super) const ZIGZAG: [u8; 64] = [
     0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20,
     13, 6, 7, 14, 21, 28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59,
     52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63,
 ];
 
-/// Which of a block's coefficients a scan has, and how exact.
+/// The coefficients in a scan, and their precision.
 #[derive(Debug, Clone, Copy)]
 struct Band {
     first: usize,
@@ -30,7 +30,7 @@ struct Part<'a> {
 }
 
 impl<R: BufRead> Reader<R> {
-    /// Reads a scan, and says whether nothing that comes after it matters.
+    /// Reads a scan; returns true if later scans do not matter.
     pub(super) fn scan(&mut self) -> io::Result<bool> {
         let segment = self.segment()?;
         let frame = self
@@ -82,7 +82,7 @@ impl<R: BufRead> Reader<R> {
         }
         if band.first > 0 {
             if frame.keep == 1 {
-                // The means come first; this is all that is to be seen of it.
+                // The means, which come first, are enough.
                 return Ok(true);
             }
             if band.refines || parts.len() > 1 {
@@ -92,7 +92,7 @@ impl<R: BufRead> Reader<R> {
         frame.quantization = self.quantization;
         let mut bits = Bits::new(&mut self.source);
         let read = decode(frame, &mut parts, band, self.restart, &mut bits);
-        // What the bits ran into is the next to be looked at, be it only the end.
+        // Continue at the marker that ended the data.
         self.marker = bits.marker;
         read?;
         self.painted = true;
@@ -100,7 +100,7 @@ impl<R: BufRead> Reader<R> {
     }
 }
 
-/// Reads the blocks of a scan to its end, or to where it makes no sense any more.
+/// Reads the blocks of a scan to its end, or to an error.
 fn decode<R: BufRead>(
     frame: &mut Frame,
     parts: &mut [Part<'_>],
@@ -117,7 +117,7 @@ fn decode<R: BufRead>(
     };
     let keep = frame.keep;
     let progressive = frame.progressive;
-    // Blocks that have nothing more in this band.
+    // The end-of-band run: blocks without more coefficients in this band.
     let mut empty = 0;
     for group in 0..columns * rows {
         if restart > 0 && group > 0 && group % restart as usize == 0 {
@@ -157,7 +157,7 @@ fn decode<R: BufRead>(
     Ok(())
 }
 
-/// A difference to the block before (F.2.2.1).
+/// The difference to the previous block's mean (F.2.2.1).
 fn difference<R: BufRead>(bits: &mut Bits<'_, R>, part: &mut Part<'_>) -> io::Result<Option<i32>> {
     let Some(table) = part.dc else {
         return Ok(None);
@@ -192,7 +192,7 @@ fn mean<R: BufRead>(
     Ok(Some(()))
 }
 
-/// Keeps a coefficient if it is one of the lowest.
+/// Stores a coefficient if its frequency is kept.
 fn keep_value(kept: &mut [i16], keep: usize, at: usize, value: i32) {
     let place = usize::from(ZIGZAG[at & 63]);
     let (row, column) = (place / 8, place % 8);
@@ -239,7 +239,7 @@ fn sequential<R: BufRead>(
     Ok(Some(()))
 }
 
-/// The first bits of higher frequencies (G.1.2.2).
+/// The first scan of higher frequencies (G.1.2.2).
 fn higher<R: BufRead>(
     bits: &mut Bits<'_, R>,
     part: &Part<'_>,

@@ -1,12 +1,20 @@
 //! `GET /accounts/:id/qr`: the code to scan, in the form that the caller can show.
 
+use std::time::Duration;
+
 use http_types::headers::ACCEPT;
+use smol::Timer;
 
 use super::Req;
 use super::answer::Answer;
 use super::error::ApiError;
 use super::input::{param, query};
+use crate::account::{AccountError, Status};
 use crate::qr::{TooLong, png_qr, svg_qr, terminal_qr};
+
+/// How often, and how many times, a request looks for a code that WhatsApp has not sent yet: 10 s in all.
+const LOOK: Duration = Duration::from_millis(250);
+const LOOKS: usize = 40;
 
 /// A form of the code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +44,7 @@ pub async fn show(req: Req) -> Result<Answer, ApiError> {
             by_accept(accept.unwrap_or_default())
         }
     };
-    let text = req.state().accounts.qr(&param(&req, "id"))?;
+    let text = code(&req).await?;
     let too_long = |TooLong| ApiError::Internal("a pairing code fits no QR code".to_owned());
     Ok(match format {
         Format::Png => Answer::file("image/png", png_qr(&text).map_err(too_long)?),
@@ -47,6 +55,20 @@ pub async fn show(req: Req) -> Result<Answer, ApiError> {
         ),
         Format::Raw => Answer::file("text/plain; charset=utf-8", text.into()),
     })
+}
+
+/// The code on show. Clients ask for it right after they have created the account, before WhatsApp has sent one.
+async fn code(req: &Req) -> Result<String, AccountError> {
+    let id = param(req, "id");
+    for _ in 0..LOOKS {
+        match req.state().accounts.qr(&id) {
+            Err(AccountError::NoQr {
+                status: Status::Connecting,
+            }) => Timer::after(LOOK).await,
+            found => return found,
+        };
+    }
+    req.state().accounts.qr(&id)
 }
 
 /// The form that an `Accept` header prefers: by weight, then by order. A browser's page gets the

@@ -33,6 +33,11 @@ fn until(
 #[test]
 fn the_api_replies_reacts_and_deletes() {
     let world = World::new();
+    world.walks(&[
+        "POST /accounts/:id/message/reply",
+        "POST /accounts/:id/message/react",
+        "POST /accounts/:id/message/delete",
+    ]);
     let server = world.server();
     let alice = world.pair(&server, "alice", ALICE);
     let bob = world.phone(BOB, "Bob");
@@ -238,6 +243,7 @@ fn a_reaction_to_an_own_message_finds_it() {
 #[test]
 fn own_messages_from_the_phone_show_up_and_read_chats_are_read() {
     let world = World::new();
+    world.walks(&["POST /accounts/:id/chats/:chatId/read"]);
     let server = world.server();
     let alice = world.pair(&server, "alice", ALICE);
     let bob = world.phone(BOB, "Bob");

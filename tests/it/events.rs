@@ -140,6 +140,7 @@ impl Stream {
 #[test]
 fn what_happened_is_listed_by_number() {
     let world = World::new();
+    world.walks(&["GET /events"]);
     let server = world.server();
     // Before anything happened.
     let page = world.get(&server, "/events");

@@ -206,7 +206,7 @@ fn documents_arrive_with_their_type_and_never_without_a_name() {
 }
 
 /// A web server that answers each path in its own way, and notes what it was asked.
-struct Web {
+pub struct Web {
     base: String,
     heads: Arc<Mutex<Vec<String>>>,
 }
@@ -214,7 +214,7 @@ struct Web {
 type Answers = Arc<dyn Fn(&str) -> Vec<u8> + Send + Sync>;
 
 impl Web {
-    fn start(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Web {
+    pub fn start(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Web {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let heads = Arc::new(Mutex::new(Vec::new()));
@@ -250,6 +250,11 @@ impl Web {
         let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
         noted.lock().expect("heads").push(head);
         stream.write_all(&answer(&path))
+    }
+
+    /// `127.0.0.1:PORT`.
+    pub fn address(&self) -> &str {
+        self.base.trim_start_matches("http://")
     }
 
     /// The last request for that path.

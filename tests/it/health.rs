@@ -11,6 +11,7 @@ const BOB: &str = "491700000002";
 #[test]
 fn it_says_what_is_wrong_of_each_account() {
     let world = World::new();
+    world.walks(&["GET /health"]);
     let server = world.options().with("health.patience", "1s").start();
     let health = |status: u16| {
         eventually("the health", || {

@@ -38,6 +38,7 @@ mod presence;
 mod quiet;
 mod reach;
 mod reaching;
+mod readme;
 mod recipients;
 mod refusals;
 mod resources;

@@ -38,6 +38,11 @@ fn fetch(world: &World, server: &Server, path: &str, headers: &[(&str, &str)]) -
 #[test]
 fn a_file_is_stored_when_it_comes_and_served_in_whole_and_in_parts() {
     let world = World::new();
+    world.walks(&[
+        "GET /accounts/:id/messages/:messageId/media",
+        "GET /media",
+        "GET /media/:mediaId",
+    ]);
     let server = world.server();
     let alice = world.pair(&server, "alice", ALICE);
     let bob = world.phone(BOB, "Bob");

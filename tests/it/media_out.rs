@@ -118,6 +118,7 @@ fn a_document_arrives_as_it_was_sent_whichever_way_it_came() {
 #[test]
 fn bad_files_are_told_in_words_and_nothing_is_sent() {
     let world = World::new();
+    world.walks(&["POST /accounts/:id/message/send/document"]);
     let options = world.options().with("limits.max_file", "64 KiB");
     let server = options.start();
     world.pair(&server, "alice", ALICE);

@@ -10,6 +10,7 @@ const BOB: &str = "491700000002";
 #[test]
 fn bad_input_is_told_in_words_and_sends_nothing() {
     let world = World::new();
+    world.walks(&["POST /accounts/:id/message/send"]);
     let server = world.server();
     world.pair(&server, "alice", ALICE);
     let bob = world.phone(BOB, "Bob");

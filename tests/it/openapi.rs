@@ -10,6 +10,7 @@ const BOB: &str = "491700000002";
 #[test]
 fn the_document_describes_what_is_answered() {
     let world = World::new();
+    world.walks(&["GET /openapi.json"]);
     let server = world.server();
     let answer = world.api(&server, "GET", "/openapi.json", None);
     assert_eq!(answer.header("content-type"), Some("application/json"));

@@ -72,6 +72,7 @@ fn texts(phone: &Phone<'_>, count: usize) -> Vec<String> {
 #[test]
 fn what_is_queued_offline_goes_in_order_when_the_account_is_back() {
     let world = World::new();
+    world.walks(&["GET /accounts/:id/outbox"]);
     let server = world.server();
     world.pair(&server, "alice", ALICE);
     world.pair(&server, "bob", "491700000009");
@@ -126,6 +127,10 @@ fn what_is_queued_offline_goes_in_order_when_the_account_is_back() {
     assert_eq!(listed["count"], 4);
     assert_eq!(listed["bytes"], 5 + 5 + 6 + content.len());
     assert_eq!(world.get(&server, "/accounts/bob/outbox")["count"], 0);
+    let many = world.api(&server, "GET", &format!("{OUTBOX}?limit=many"), None);
+    assert_eq!(many.expect(400)["field"], "limit");
+    let stranger = world.api(&server, "GET", "/accounts/nobody/outbox", None);
+    stranger.expect(404);
     let page = world.get(&server, &format!("{OUTBOX}?limit=1&skip=1"));
     assert_eq!(page["messages"].as_array().map(Vec::len), Some(1));
     assert_eq!(page["messages"][0]["messageId"], second["messageId"]);
@@ -222,6 +227,7 @@ fn over_the_rate_messages_wait_for_their_turn() {
 #[test]
 fn a_message_that_waits_can_be_cancelled_and_expires() {
     let world = World::new();
+    world.walks(&["DELETE /accounts/:id/outbox/:messageId"]);
     let server = world.server();
     world.pair(&server, "alice", ALICE);
     let bob = world.phone(BOB, "Bob");

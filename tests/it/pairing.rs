@@ -9,6 +9,7 @@ const ALICE: &str = "491700000001";
 #[test]
 fn the_code_is_there_in_every_form_until_it_is_scanned() {
     let world = World::new();
+    world.walks(&["GET /accounts/:id/qr"]);
     let server = world.server();
     world
         .post(&server, "/accounts", &json!({"id": "alice", "name": "Al"}))
@@ -46,12 +47,22 @@ fn the_code_is_there_in_every_form_until_it_is_scanned() {
 #[test]
 fn a_phone_number_and_a_code_pair_too() {
     let world = World::new();
+    world.walks(&["POST /accounts/:id/pair-code"]);
     let server = world.server();
     world.phone(ALICE, "Alice");
     world
         .post(&server, "/accounts", &json!({"id": "alice"}))
         .expect(201);
     server.wait_log("alice: a QR code waits");
+    for (body, words) in [
+        (json!({}), "phone is required"),
+        (json!({"phone": "my phone"}), "\"phone\" must be"),
+    ] {
+        let refused = world.post(&server, "/accounts/alice/pair-code", &body);
+        let refused = refused.expect(400);
+        let said = refused["error"].as_str().expect("words");
+        assert!(said.starts_with(words), "{refused}");
+    }
     let answer = world
         .post(
             &server,

@@ -139,9 +139,17 @@ fn require(world: &World, fails: Option<&str>) {
 #[test]
 fn a_passkey_links_an_account_200_s_after_the_scan() {
     let world = World::new();
+    world.walks(&[
+        "GET /accounts/:id/passkey",
+        "POST /accounts/:id/passkey",
+        "POST /accounts/:id/passkey/confirm",
+        "GET /accounts/:id/passkey/guide",
+    ]);
     let linking = linking(&world);
     let server = &linking.server;
-    world.api(server, "GET", PASSKEY, None).expect(404);
+    for path in [PASSKEY, "/accounts/alice/passkey/guide"] {
+        world.api(server, "GET", path, None).expect(404);
+    }
     require(&world, None);
     let asked = linking.scan(&world);
     assert_eq!(asked["state"], "assertion_required");
@@ -254,8 +262,10 @@ fn a_passkey_is_asked_for_behind_a_phone_code_too() {
 #[test]
 fn each_way_in_which_a_passkey_fails_is_said_and_a_new_code_follows() {
     let world = World::new();
+    world.walks(&["DELETE /accounts/:id/passkey"]);
     let linking = linking(&world);
     let server = &linking.server;
+    world.api(server, "DELETE", PASSKEY, None).expect(404);
     let ways: [(&str, &str); 8] = [
         ("options", "did not say for which"),
         ("prologue", "given up"),

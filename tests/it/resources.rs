@@ -16,6 +16,7 @@ fn error(world: &World, server: &Server, method: &str, path: &str, status: u16) 
 #[test]
 fn health() {
     let world = World::new();
+    world.walks(&["GET /ping"]);
     let server = world.server();
     let pong = world.get(&server, "/ping");
     assert_eq!((&pong["ok"], &pong["pong"]), (&json!(true), &json!(true)));
@@ -29,6 +30,12 @@ fn health() {
 #[test]
 fn accounts() {
     let world = World::new();
+    world.walks(&[
+        "POST /accounts",
+        "GET /accounts",
+        "GET /accounts/:id",
+        "DELETE /accounts/:id",
+    ]);
     let server = world.server();
     assert_eq!(world.get(&server, "/accounts")["accounts"], json!([]));
     for (body, words) in [
@@ -86,6 +93,11 @@ fn accounts() {
 #[test]
 fn connection() {
     let world = World::new();
+    world.walks(&[
+        "GET /accounts/:id/status",
+        "POST /accounts/:id/connect",
+        "POST /accounts/:id/disconnect",
+    ]);
     let server = world.server();
     world.pair(&server, "alice", ALICE);
     let status = world.get(&server, "/accounts/alice/status");
@@ -130,6 +142,12 @@ fn connection() {
 #[test]
 fn chats_and_messages() {
     let world = World::new();
+    world.walks(&[
+        "GET /accounts/:id/chats",
+        "GET /accounts/:id/chats/:chatId/messages",
+        "GET /accounts/:id/messages/:messageId",
+        "GET /messages",
+    ]);
     let server = world.server();
     world.pair(&server, "alice", ALICE);
     let bob = world.phone(BOB, "Bob");
@@ -223,6 +241,12 @@ fn fixture(name: &str) -> Vec<u8> {
 #[test]
 fn files_of_each_kind() {
     let world = World::new();
+    world.walks(&[
+        "POST /accounts/:id/message/send/image",
+        "POST /accounts/:id/message/send/video",
+        "POST /accounts/:id/message/send/audio",
+        "POST /accounts/:id/message/send/sticker",
+    ]);
     let server = world.server();
     world.pair(&server, "alice", ALICE);
     let bob = world.phone(BOB, "Bob");

@@ -216,153 +216,6 @@ fn one_executor_and_no_pools() {
     }
 }
 
-/// Which test walks each endpoint, with good and bad input: its module and its name.
-const WALKED_BY: &[(&str, &str)] = &[
-    ("GET /ping", "resources::health"),
-    (
-        "GET /health",
-        "health::it_says_what_is_wrong_of_each_account",
-    ),
-    (
-        "GET /openapi.json",
-        "openapi::the_document_describes_what_is_answered",
-    ),
-    ("POST /accounts", "resources::accounts"),
-    ("GET /accounts", "resources::accounts"),
-    ("GET /accounts/:id", "resources::accounts"),
-    ("DELETE /accounts/:id", "resources::accounts"),
-    ("GET /accounts/:id/status", "resources::connection"),
-    ("POST /accounts/:id/connect", "resources::connection"),
-    ("POST /accounts/:id/disconnect", "resources::connection"),
-    (
-        "GET /accounts/:id/qr",
-        "pairing::the_code_is_there_in_every_form_until_it_is_scanned",
-    ),
-    (
-        "POST /accounts/:id/pair-code",
-        "pairing::a_phone_number_and_a_code_pair_too",
-    ),
-    (
-        "GET /accounts/:id/passkey",
-        "passkey::a_passkey_links_an_account_200_s_after_the_scan",
-    ),
-    (
-        "POST /accounts/:id/passkey",
-        "passkey::a_passkey_links_an_account_200_s_after_the_scan",
-    ),
-    (
-        "DELETE /accounts/:id/passkey",
-        "passkey::each_way_in_which_a_passkey_fails_is_said_and_a_new_code_follows",
-    ),
-    (
-        "POST /accounts/:id/passkey/confirm",
-        "passkey::a_passkey_links_an_account_200_s_after_the_scan",
-    ),
-    (
-        "GET /accounts/:id/passkey/guide",
-        "passkey::a_passkey_links_an_account_200_s_after_the_scan",
-    ),
-    (
-        "POST /accounts/:id/message/send",
-        "messages::bad_input_is_told_in_words_and_sends_nothing",
-    ),
-    (
-        "POST /accounts/:id/message/send/image",
-        "resources::files_of_each_kind",
-    ),
-    (
-        "POST /accounts/:id/message/send/video",
-        "resources::files_of_each_kind",
-    ),
-    (
-        "POST /accounts/:id/message/send/audio",
-        "resources::files_of_each_kind",
-    ),
-    (
-        "POST /accounts/:id/message/send/document",
-        "media_out::bad_files_are_told_in_words_and_nothing_is_sent",
-    ),
-    (
-        "POST /accounts/:id/message/send/sticker",
-        "resources::files_of_each_kind",
-    ),
-    (
-        "POST /accounts/:id/message/reply",
-        "changes::the_api_replies_reacts_and_deletes",
-    ),
-    (
-        "POST /accounts/:id/message/react",
-        "changes::the_api_replies_reacts_and_deletes",
-    ),
-    (
-        "POST /accounts/:id/message/delete",
-        "changes::the_api_replies_reacts_and_deletes",
-    ),
-    (
-        "GET /accounts/:id/outbox",
-        "outbox::what_is_queued_offline_goes_in_order_when_the_account_is_back",
-    ),
-    (
-        "DELETE /accounts/:id/outbox/:messageId",
-        "outbox::a_message_that_waits_can_be_cancelled_and_expires",
-    ),
-    ("GET /accounts/:id/chats", "resources::chats_and_messages"),
-    (
-        "GET /accounts/:id/chats/:chatId/messages",
-        "resources::chats_and_messages",
-    ),
-    (
-        "POST /accounts/:id/chats/:chatId/read",
-        "changes::own_messages_from_the_phone_show_up_and_read_chats_are_read",
-    ),
-    (
-        "GET /accounts/:id/messages/:messageId",
-        "resources::chats_and_messages",
-    ),
-    (
-        "GET /accounts/:id/messages/:messageId/media",
-        "media_in::a_file_is_stored_when_it_comes_and_served_in_whole_and_in_parts",
-    ),
-    ("GET /messages", "resources::chats_and_messages"),
-    (
-        "GET /media",
-        "media_in::a_file_is_stored_when_it_comes_and_served_in_whole_and_in_parts",
-    ),
-    (
-        "GET /media/:mediaId",
-        "media_in::a_file_is_stored_when_it_comes_and_served_in_whole_and_in_parts",
-    ),
-    ("GET /events", "events::what_happened_is_listed_by_number"),
-    (
-        "POST /webhooks",
-        "webhooks::registering_listing_and_removing",
-    ),
-    (
-        "GET /webhooks",
-        "webhooks::registering_listing_and_removing",
-    ),
-    (
-        "DELETE /webhooks/:id",
-        "webhooks::registering_listing_and_removing",
-    ),
-    (
-        "DELETE /webhooks",
-        "webhooks::registering_listing_and_removing",
-    ),
-    (
-        "POST /webhooks/:id/test",
-        "webhooks::registering_listing_and_removing",
-    ),
-    (
-        "GET /webhooks/:id/dead",
-        "webhooks::a_hook_that_is_down_is_probed_and_what_is_given_up_can_be_replayed",
-    ),
-    (
-        "POST /webhooks/:id/replay",
-        "webhooks::a_hook_that_is_down_is_probed_and_what_is_given_up_can_be_replayed",
-    ),
-];
-
 /// The endpoints of WILDCAT 2.0, as its users have them.
 const WILDCAT_2: &[&str] = &[
     "GET /ping",
@@ -400,58 +253,63 @@ fn everything_that_wildcat_2_has_is_here() {
     }
 }
 
-/// The test that walks a route, which exists and names the route's last fixed word.
-fn walked_by(route: &Route) -> &'static str {
-    let endpoint = format!("{} {}", route.method, route.path);
-    let (_, test) = WALKED_BY
-        .iter()
-        .find(|(walked, _)| *walked == endpoint)
-        .unwrap_or_else(|| panic!("no test walks {endpoint}"));
-    let (module, name) = test.split_once("::").expect("module::name");
-    let file = root().join("tests/it").join(module).with_extension("rs");
-    let text = std::fs::read_to_string(&file).expect("a test module");
-    let start = text
-        .find(&format!("#[test]\nfn {name}() {{"))
-        .unwrap_or_else(|| panic!("there is no test {test}"));
-    let body = &text[start..];
-    let body = body.find("\n}\n").map_or(body, |end| &body[..end]);
-    let word = route
-        .path
-        .rsplit('/')
-        .find(|part| !part.is_empty() && !part.starts_with(':'))
-        .expect("a fixed word");
-    let constants: Vec<&str> = text
-        .lines()
-        .filter(|line| line.starts_with("const "))
-        .collect();
-    let named = body.contains(word) || constants.iter().any(|line| line.contains(word));
-    assert!(named, "{test} says nothing of {endpoint}");
-    test
+/// The test that declares by `World::walks` that it walks a route; the run of that test holds it to that.
+fn walked_by(endpoint: &str) -> String {
+    let directory = root().join("tests/it");
+    let files = std::fs::read_dir(directory).expect("the tests");
+    for path in files.map(|entry| entry.expect("an entry").path()) {
+        if path.extension().is_none_or(|extension| extension != "rs") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).expect("a test module");
+        for test in text.split("#[test]\nfn ").skip(1) {
+            let (name, body) = test.split_once("() {").expect("a test");
+            let walks = body.split("world.walks(&[").nth(1);
+            let listed = walks.and_then(|rest| rest.split("])").next());
+            if listed.is_some_and(|listed| listed.contains(&format!("\"{endpoint}\""))) {
+                let module = path.file_stem().expect("a name").display();
+                return format!("{module}::{name}");
+            }
+        }
+    }
+    panic!("no test walks {endpoint}")
+}
+
+/// The rows of the table between two comments of that name.
+fn table(file: &str, name: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(root().join(file)).expect(file);
+    text.lines()
+        .skip_while(|line| *line != format!("<!-- {name} -->"))
+        .take_while(|line| *line != format!("<!-- /{name} -->"))
+        .filter(|line| line.starts_with("| `"))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// A row for each route, in the order of the routes.
+fn rows(row: impl Fn(&Route) -> String) -> Vec<String> {
+    ROUTES.iter().map(row).collect()
 }
 
 #[test]
 fn the_readme_has_every_endpoint_and_no_other() {
-    let readme = std::fs::read_to_string(root().join("README.md")).expect("README.md");
-    let table: Vec<&str> = readme
-        .lines()
-        .skip_while(|line| *line != "<!-- endpoints -->")
-        .take_while(|line| *line != "<!-- /endpoints -->")
-        .filter(|line| line.starts_with("| `"))
-        .collect();
-    let expected: Vec<String> = ROUTES
-        .iter()
-        .map(|route| {
-            let test = walked_by(route);
-            format!(
-                "| `{} {}` | {} | `{test}` |",
-                route.method, route.path, route.doc
-            )
-        })
-        .collect();
-    assert_eq!(
-        table,
-        expected,
-        "the table should read:\n{}",
-        expected.join("\n")
-    );
+    let expected = rows(|route| {
+        let endpoint = format!("{} {}", route.method, route.path);
+        format!("| `{endpoint}` | {} |", route.doc)
+    });
+    let should = expected.join("\n");
+    let table = table("README.md", "endpoints");
+    assert_eq!(table, expected, "the table should read:\n{should}");
+}
+
+#[test]
+fn every_endpoint_has_a_test_that_is_listed() {
+    let expected = rows(|route| {
+        let endpoint = format!("{} {}", route.method, route.path);
+        let test = walked_by(&endpoint);
+        format!("| `{endpoint}` | `{test}` |")
+    });
+    let should = expected.join("\n");
+    let table = table("tests/README.md", "walked");
+    assert_eq!(table, expected, "the table should read:\n{should}");
 }

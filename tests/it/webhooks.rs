@@ -34,6 +34,13 @@ fn becomes(world: &World, server: &Server, field: &str, expected: u64) {
 #[test]
 fn registering_listing_and_removing() {
     let world = World::new();
+    world.walks(&[
+        "POST /webhooks",
+        "GET /webhooks",
+        "DELETE /webhooks/:id",
+        "DELETE /webhooks",
+        "POST /webhooks/:id/test",
+    ]);
     let server = world.server();
     for (body, words) in [
         (json!({}), "url is required and must be a string"),
@@ -62,6 +69,33 @@ fn registering_listing_and_removing() {
     let path = format!("/webhooks/{id}");
     world.api(&server, "DELETE", &path, None).expect(200);
     world.api(&server, "DELETE", &path, None).expect(404);
+
+    let receiver = Receiver::start();
+    let hook = json!({"url": receiver.url()});
+    let id = world.post(&server, "/webhooks", &hook).expect(201)["id"].clone();
+    let test = |id: &str| world.post(&server, &format!("/webhooks/{id}/test"), &json!({}));
+    let outcome = test(id.as_str().expect("an id")).expect(200);
+    assert_eq!(
+        (&outcome["delivered"], &outcome["status"]),
+        (&json!(true), &json!(200))
+    );
+    assert_eq!(receiver.next().body["event"], "ping");
+    test("wh_999").expect(404);
+    let path = format!("/webhooks?url={}", receiver.url());
+    world.api(&server, "DELETE", &path, None).expect(200);
+
+    let hook = json!({"url": "http://127.0.0.1:1/by-url"});
+    world.post(&server, "/webhooks", &hook).expect(201);
+    for (query, status) in [
+        ("", 400),
+        ("?url=http://127.0.0.1:1/other", 404),
+        ("?url=http://127.0.0.1:1/by-url", 200),
+        ("?url=http://127.0.0.1:1/by-url", 404),
+    ] {
+        let path = format!("/webhooks{query}");
+        world.api(&server, "DELETE", &path, None).expect(status);
+    }
+    assert_eq!(world.get(&server, "/webhooks")["webhooks"], json!([]));
 }
 
 #[test]
@@ -214,6 +248,7 @@ fn a_receiver_that_fails_gets_the_same_event_again_also_after_a_power_cut() {
 #[test]
 fn a_hook_that_is_down_is_probed_and_what_is_given_up_can_be_replayed() {
     let world = World::new();
+    world.walks(&["GET /webhooks/:id/dead", "POST /webhooks/:id/replay"]);
     let options = world
         .options()
         .with("webhooks.retry_first", "100ms")

@@ -32,6 +32,16 @@ use std::time::Duration;
 /// when it works.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
+/// Whether there is a curl, which `tests/run` installs; says so if not.
+pub fn has_curl() -> bool {
+    let found = std::process::Command::new("curl").arg("--version").output();
+    let found = found.is_ok_and(|output| output.status.success());
+    if !found {
+        not_tested("there is no curl");
+    }
+    found
+}
+
 /// Says that a test cannot do its work on this machine, also where it passes: what it prints by the
 /// usual macros is shown for failures only.
 pub fn not_tested(why: &str) {

@@ -1,7 +1,8 @@
 //! A simulated WhatsApp with its people, and the HTTP calls of the tests.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -19,7 +20,18 @@ pub struct World {
     http: Http,
     /// A released binary that takes this simulator for WhatsApp.
     binary: Option<PathBuf>,
+    /// Routes that this world's test walks.
+    walked: Mutex<Vec<&'static str>>,
 }
+
+/// Routes that take no input that could be wrong.
+const WITHOUT_INPUT: &[&str] = &[
+    "GET /ping",
+    "GET /health",
+    "GET /openapi.json",
+    "GET /accounts",
+    "GET /webhooks",
+];
 
 /// What came back.
 #[derive(Debug, Clone)]
@@ -57,7 +69,11 @@ impl Answer {
 }
 
 /// An HTTP client that trusts the simulator: the server's own.
-pub struct Http(surf::Client);
+pub struct Http {
+    client: surf::Client,
+    /// Method, path and status of what was answered.
+    answered: Mutex<BTreeSet<(String, String, u16)>>,
+}
 
 impl Http {
     /// Trusts the authority in that PEM file, too.
@@ -71,7 +87,10 @@ impl Http {
             idle_timeout: DEADLINE,
         };
         let executor = Arc::new(wildcat::runtime::Executor::new());
-        Http(net::http::client(limits, tls, executor))
+        Http {
+            client: net::http::client(limits, tls, executor),
+            answered: Mutex::default(),
+        }
     }
 
     /// One request; `body` is sent as JSON.
@@ -140,9 +159,34 @@ impl Http {
         self.answer(request).expect("an answer")
     }
 
+    /// Whether a request to that route was answered with a status of that class: 2 for 200 to 299.
+    fn has_answered(&self, route: &str, class: u16) -> bool {
+        let (method, pattern) = route.split_once(' ').expect("a method and a path");
+        let fits = |path: &str| {
+            let mut parts = path.split('/');
+            let mut wanted = pattern.split('/');
+            wanted.all(|wanted| {
+                let part = parts.next();
+                part.is_some_and(|part| wanted == part || wanted.starts_with(':'))
+            }) && parts.next().is_none()
+        };
+        let answered = self.answered.lock().expect("answers");
+        answered
+            .iter()
+            .any(|(by, path, status)| by == method && status / 100 == class && fits(path))
+    }
+
     fn answer(&self, request: surf::RequestBuilder) -> surf::Result<Answer> {
+        let request = request.build();
+        let asked = (
+            request.method().to_string(),
+            request.url().path().to_owned(),
+        );
         smol::block_on(async {
-            let mut response = self.0.send(request).await?;
+            let mut response = self.client.send(request).await?;
+            let status = u16::from(response.status());
+            let entry = (asked.0, asked.1, status);
+            self.answered.lock().expect("answers").insert(entry);
             let headers = response
                 .iter()
                 .flat_map(|(name, values)| {
@@ -178,7 +222,14 @@ impl World {
             directory,
             http,
             binary,
+            walked: Mutex::default(),
         }
+    }
+
+    /// Declares that the test sends these routes good and, unless they take none, bad input: at its end, each has
+    /// been answered with success and with a 4xx.
+    pub fn walks(&self, routes: &[&'static str]) {
+        self.walked.lock().expect("routes").extend(routes);
     }
 
     /// Options for a server that meets this WhatsApp; its data lie in `data/`.
@@ -296,6 +347,20 @@ impl World {
             "text/plain",
             Some(qr.as_bytes().to_vec()),
         )
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        for route in self.walked.get_mut().expect("routes") {
+            assert!(self.http.has_answered(route, 2), "{route} was not used");
+            let takes_none = WITHOUT_INPUT.contains(route);
+            let refused = takes_none || self.http.has_answered(route, 4);
+            assert!(refused, "{route} got no bad input");
+        }
     }
 }
 

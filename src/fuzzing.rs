@@ -113,6 +113,7 @@ pub fn picture(data: &[u8]) {
             let request = MediaRequest {
                 kind,
                 ptt: false,
+                gif_playback: false,
                 mimetype: None,
                 declared: None,
                 file_name: None,

@@ -10,11 +10,10 @@ use std::sync::Arc;
 use crate::clock::{self, Millis};
 use crate::event::{AccountChange, Event, PasskeyStep, QrShown, Restriction, StatusChange};
 use crate::jid::{ChatJid, Server};
-use crate::message::{DeliveryStatus, Message};
+use crate::message::{By, Change, DeliveryStatus, Message, NewMedium, Target};
 use crate::store::idempotency::{self, Answer};
-use crate::store::media::NewMedium;
-use crate::store::messages::{self, Arrival, By, Change, Inserted, Lost, Target};
-use crate::store::outbox::{self, Entry, Stage, State, What};
+use crate::store::messages::{self, Arrival, Inserted, Lost};
+use crate::store::outbox::{self, Entry, Stage, State};
 use crate::store::{ReadTx, Store, StoreError, WriteTx, accounts, events};
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -264,22 +263,15 @@ impl<'a, 't> Ledger<'a, 't> {
         if let Some(key) = &entry.once {
             idempotency::answer(self.tx, self.account, key, &Answer::Sent(timestamp))?;
         }
-        let (target, change) = match &entry.what {
-            What::Text | What::Medium(_) => {
-                return self.acknowledged(&entry.message_id, timestamp, now);
-            }
-            What::Reaction { target, emoji } => {
-                let emoji = emoji.clone();
-                (target, Change::React { emoji })
-            }
-            What::Deletion { target } => (target, Change::Delete),
+        let Some(changing) = &entry.change else {
+            return self.acknowledged(&entry.message_id, timestamp, now);
         };
         let by = By {
             from: own.to_owned(),
             from_me: true,
             timestamp,
         };
-        self.changed(target, &by, &change, now)
+        self.changed(&changing.target, &by, &changing.change, now)
     }
 
     /// `message.sent` is appended in the transaction in which the message first counts as being at WhatsApp,
@@ -358,8 +350,7 @@ impl<'a, 't> Ledger<'a, 't> {
             Some(key) => idempotency::forget(self.tx, account, key)?,
             None => {}
         }
-        let is_message = matches!(entry.what, What::Text | What::Medium(_));
-        if is_message
+        if entry.change.is_none()
             && messages::mark_failed(self.tx, account, &entry.message_id, words)?.is_none()
         {
             return Ok(false);
@@ -442,11 +433,11 @@ mod tests {
         found.into_iter().map(|event| event.header.kind).collect()
     }
 
-    fn entry(id: &str, what: What, stage: Stage) -> Entry {
+    fn entry(id: &str, stage: Stage) -> Entry {
         Entry {
             message_id: id.into(),
             to: BOB.into(),
-            what,
+            change: None,
             stage,
             created_at: NOW,
             expires_at: NOW + 1_000,
@@ -462,7 +453,7 @@ mod tests {
             text.from_me = true;
             text.status = Some(DeliveryStatus::Pending);
             messages::insert(ledger.tx, ledger.account, &mut text, None, Arrival::Live)?;
-            outbox::add(ledger.tx, ledger.account, &entry(id, What::Text, stage))
+            outbox::add(ledger.tx, ledger.account, &entry(id, stage))
         });
     }
 
@@ -530,7 +521,7 @@ mod tests {
         assert_eq!(kinds(&alice.0), expected);
         // The ack brings the time and no event.
         let acked = |ledger: &mut Ledger<'_, '_>| {
-            let entry = entry("A", What::Text, Stage::Sending);
+            let entry = entry("A", Stage::Sending);
             let fact = Fact::Sent {
                 entry: &entry,
                 timestamp: NOW + 5,
@@ -573,7 +564,7 @@ mod tests {
         let alice = alice();
         accept(&alice, "A", Stage::Sending);
         let failed = |ledger: &mut Ledger<'_, '_>| {
-            let entry = entry("A", What::Text, Stage::Sending);
+            let entry = entry("A", Stage::Sending);
             let fact = Fact::Failed {
                 entry: &entry,
                 words: "refused",

@@ -9,11 +9,12 @@ use futures_lite::FutureExt as _;
 use smol::lock::Semaphore;
 use smol::net::TcpListener;
 
-use crate::account::{Accounts, Manner, OutgoingText, SendingLimits};
+use crate::account::{Accounts, Manner, SendingLimits};
 use crate::api::{self, ApiConfig, ApiContext, AuthSettings, Gate, ServerLimits};
 use crate::jid::ChatJid;
 use crate::maintenance::{self, Policy};
 use crate::media::{Files, Space, Spool};
+use crate::message::Draft;
 use crate::net;
 use crate::runtime::tasks::{self, Kind};
 use crate::runtime::{Executor, Pulse, Shutdown, drive};
@@ -489,17 +490,9 @@ async fn greet(accounts: Accounts, admin: ChatJid) {
         return;
     };
     let text = format!("wildcat is running: account {account} is connected.");
+    let draft = Draft::text(text, Vec::new(), None);
     let sent = accounts
-        .send_text(
-            &account,
-            OutgoingText {
-                to: admin,
-                text,
-                mentions: Vec::new(),
-                quoted_message_id: None,
-            },
-            Manner::default(),
-        )
+        .send(&account, admin, draft, Manner::default())
         .await;
     if let Err(error) = sent {
         log::warn!("the message to the administrator was not sent: {error}");

@@ -1,4 +1,4 @@
-//! What is to be sent, as a message: its words, its file made ready, its place in a chat.
+//! A draft becomes a message: its file is prepared, and it gets its sender, time and chat.
 
 use std::time::Duration;
 
@@ -6,19 +6,18 @@ use futures_lite::FutureExt as _;
 
 use crate::clock;
 use crate::jid::ChatJid;
-use crate::media::{self, MediaError, MediaKind, Prepared, Work};
-use crate::message::{DeliveryStatus, Message, MessageKind, Quoted};
+use crate::media::{self, MediaError, MediaKind, MediaRequest, Prepared, Spooled, Work};
+use crate::message::{DeliveryStatus, Draft, Message, NewMedium, Quoted, Target};
 use crate::runtime;
-use crate::store::media::{NewMedium, Remote};
-use crate::store::messages::{self, Author, Target};
-use crate::store::outbox::{FileFacts, Outgoing, Upload, What};
+use crate::store::messages;
+use crate::store::outbox::Changing;
 use crate::whatsapp::SendFailure;
 
 use super::caller::Caller;
 use super::sending::{Sending, Way};
 use super::slots;
 use super::turns::Turns;
-use super::types::{AccountError, OutgoingMedia, OutgoingText};
+use super::types::AccountError;
 
 /// Pictures and what else is only looked at: what takes memory is done one after the other.
 static LOOKED_AT: Turns = Turns::new(1, 1);
@@ -30,168 +29,130 @@ const SLICE: Duration = Duration::from_millis(250);
 /// the answer.
 const LEFT_ALONE: Duration = Duration::from_secs(2);
 
-/// A request to send, checked.
-pub enum Draft {
-    Text(OutgoingText, Option<Message>),
-    Medium(OutgoingMedia, Option<Message>),
-    Reaction {
-        chat: ChatJid,
-        target: Message,
-        emoji: String,
-    },
-    Deletion {
-        chat: ChatJid,
-        target: Message,
-    },
-}
-
-/// A message that is to be recorded.
+/// What is recorded before it is sent.
 pub struct New {
-    pub to: ChatJid,
+    /// Absent if a stored message changes.
     pub message: Option<Message>,
     pub medium: Option<NewMedium>,
-    pub what: What,
+    pub change: Option<Changing>,
+    /// Bytes.
     pub size: u64,
 }
 
 impl Sending {
-    /// What a draft comes to as a message, and its file.
+    /// What is recorded of a draft, and its file. `about` is the message that it answers or changes.
     pub async fn new_message(
         &self,
+        to: &ChatJid,
         draft: Draft,
+        about: Option<Message>,
         message_id: &str,
         way: &Way,
         caller: &Caller,
     ) -> Result<(New, Option<Prepared>), AccountError> {
-        Ok(match draft {
-            Draft::Text(out, quoted) => {
-                let size = out.text.len() as u64;
-                let message = Message {
-                    text: Some(out.text),
-                    ..self.pending(
-                        message_id,
-                        &out.to,
-                        MessageKind::Text,
-                        quoted.as_ref(),
-                        &out.mentions,
-                    )
-                };
+        let (message, file, mentions) = match draft {
+            Draft::Message {
+                message,
+                file,
+                mentions,
+                quoted: _,
+            } => (message, file, mentions),
+            Draft::Change { change, .. } => {
+                let target = about.as_ref().ok_or(AccountError::MessageNotFound)?;
+                let change = Some(Changing {
+                    target: Target::of(target),
+                    change,
+                });
                 let new = New {
-                    to: out.to,
-                    message: Some(message),
+                    message: None,
                     medium: None,
-                    what: What::Text,
-                    size,
+                    change,
+                    size: 0,
                 };
-                (new, None)
+                return Ok((new, None));
             }
-            Draft::Medium(out, quoted) => {
-                let (new, prepared) = self
-                    .new_medium(out, quoted, message_id, way, caller)
-                    .await?;
-                (new, Some(prepared))
+        };
+        let (medium, prepared) = match file {
+            Some((request, file)) => {
+                let (medium, prepared) = self.new_medium(to, request, file, way, caller).await?;
+                (Some(medium), Some(prepared))
             }
-            Draft::Reaction {
-                chat,
-                target,
-                emoji,
-            } => {
-                let what = What::Reaction {
-                    target: target_of(&target),
-                    emoji,
-                };
-                (change_of(chat, what), None)
-            }
-            Draft::Deletion { chat, target } => {
-                let what = What::Deletion {
-                    target: target_of(&target),
-                };
-                (change_of(chat, what), None)
-            }
-        })
+            None => (None, None),
+        };
+        let now = clock::now();
+        let message = Message {
+            account_id: self.id.to_string(),
+            message_id: message_id.to_owned(),
+            chat_id: to.to_string(),
+            sender: self.own_jid().unwrap_or_default(),
+            from_me: true,
+            quoted_message: about.map(|quoted| Quoted {
+                chat_id: is_elsewhere(&quoted, to).then(|| quoted.chat_id.clone()),
+                text: quoted.words().map(str::to_owned),
+                message_id: quoted.message_id,
+                participant: Some(quoted.sender),
+                has_media: quoted.has_media,
+            }),
+            mentions: self.numbers_of(&mentions),
+            status: Some(DeliveryStatus::Pending),
+            timestamp: now,
+            created_at: clock::iso8601(now),
+            ..*message
+        };
+        let file_size = medium.as_ref().map_or(0, |medium| medium.size);
+        let new = New {
+            size: message.size().saturating_add(file_size),
+            message: Some(message),
+            medium,
+            change: None,
+        };
+        Ok((new, prepared))
     }
 
-    /// Prepares a file, and uploads it if it goes now.
+    /// Prepares a file, and uploads it if its message goes now.
     async fn new_medium(
         &self,
-        out: OutgoingMedia,
-        quoted: Option<Message>,
-        message_id: &str,
+        to: &ChatJid,
+        request: MediaRequest,
+        file: Spooled,
         way: &Way,
         caller: &Caller,
-    ) -> Result<(New, Prepared), AccountError> {
+    ) -> Result<(NewMedium, Prepared), AccountError> {
         let spool = self.fetcher.wiring.spool.clone();
-        let OutgoingMedia {
-            to,
-            wish,
-            file,
-            caption,
-            gif_playback,
-            mentions,
-            quoted_message_id: _,
-        } = out;
-        let prepared = self
-            .prepare(Work::new(wish.clone(), file, spool.clone()), caller)
+        let (kind, given_name) = (request.kind, request.file_name.clone());
+        let mut prepared = self
+            .prepare(Work::new(request, file, spool.clone()), caller)
             .await?;
-        let upload = match way {
+        let (remote, sha256) = match way {
             Way::Now(session) => {
                 let slots = &self.fetcher.slots;
                 let _slot = slots.take(slots::Kind::Upload, self.account).await;
-                let uploaded = session.upload(wish.kind, prepared.file.path(), &spool);
-                let uploaded = uploaded.await;
-                Some(uploaded.map_err(|failure| self.upload_failed(failure))?)
+                let uploaded = session.upload(kind, prepared.file.path(), &spool).await;
+                let (remote, sha256) = uploaded.map_err(|failure| self.upload_failed(failure))?;
+                (Some(remote), sha256)
             }
-            Way::Later(_) => None,
-        };
-        let sha256 = match &upload {
-            Some(upload) => upload.file_sha256,
-            None => {
+            Way::Later(_) => {
                 let path = prepared.file.path().to_owned();
-                self.fetcher.hash(path).await.map_err(MediaError::Io)?
+                let sha256 = self.fetcher.hash(path).await.map_err(MediaError::Io)?;
+                (None, sha256)
             }
         };
         // Phones do not take a document without a name.
-        let file_name = (wish.kind == MediaKind::Document).then(|| {
-            let given = wish.file_name.clone();
-            given.unwrap_or_else(|| media::usual_name(&prepared.mimetype))
-        });
-        let message = Message {
-            caption: caption.clone(),
-            ..self.pending(
-                message_id,
-                &to,
-                kind_of(wish.kind, wish.ptt),
-                quoted.as_ref(),
-                &mentions,
-            )
-        };
+        let file_name = (kind == MediaKind::Document)
+            .then(|| given_name.unwrap_or_else(|| media::usual_name(&prepared.mimetype)));
         let medium = NewMedium {
-            kind: name_of(wish.kind),
+            kind,
             wire_chat: to.to_string(),
             wire_sender: None,
             mimetype: prepared.mimetype.clone(),
             file_name,
             size: prepared.size,
             sha256: sha256.to_vec(),
-            remote: upload.as_ref().map(remote_of),
+            remote,
+            look: Some(Box::new(std::mem::take(&mut prepared.look))),
             wanted: false,
         };
-        let size = prepared
-            .size
-            .saturating_add(caption.map_or(0, |c| c.len() as u64));
-        let what = What::Medium(Box::new(Outgoing {
-            gif_playback,
-            facts: facts_of(&prepared),
-            upload,
-        }));
-        let new = New {
-            to,
-            message: Some(message),
-            medium: Some(medium),
-            what,
-            size,
-        };
-        Ok((new, prepared))
+        Ok((medium, prepared))
     }
 
     /// Makes a file ready. What takes long does so in slices, and ends soon after its caller has left: nothing
@@ -255,118 +216,9 @@ impl Sending {
         };
         people.iter().map(of).collect()
     }
-
-    fn pending(
-        &self,
-        message_id: &str,
-        to: &ChatJid,
-        kind: MessageKind,
-        quoted: Option<&Message>,
-        mentions: &[ChatJid],
-    ) -> Message {
-        Message {
-            sender: self.own_jid().unwrap_or_default(),
-            from_me: true,
-            quoted_message: quoted.map(|quoted| Quoted {
-                message_id: quoted.message_id.clone(),
-                chat_id: is_elsewhere(quoted, to).then(|| quoted.chat_id.clone()),
-                participant: Some(quoted.sender.clone()),
-                text: quoted.words().map(str::to_owned),
-                has_media: quoted.has_media,
-            }),
-            mentions: self.numbers_of(mentions),
-            status: Some(DeliveryStatus::Pending),
-            ..Message::empty(&*self.id, message_id, to.to_string(), kind, clock::now())
-        }
-    }
 }
 
 /// Whether a message that is answered in a person's chat is not in it.
 fn is_elsewhere(quoted: &Message, to: &ChatJid) -> bool {
     to.is_person() && !ChatJid::parse(&quoted.chat_id).is_ok_and(|chat| chat.is_person())
-}
-
-fn target_of(message: &Message) -> Target {
-    Target {
-        chat: message.chat_id.clone(),
-        message_id: message.message_id.clone(),
-        author: Some(match message.from_me {
-            true => Author::Me,
-            false => Author::Them(Some(message.sender.clone())),
-        }),
-    }
-}
-
-/// A message about another one, which is not shown itself.
-fn change_of(to: ChatJid, what: What) -> New {
-    New {
-        to,
-        message: None,
-        medium: None,
-        what,
-        size: 0,
-    }
-}
-
-/// Where an uploaded file lies, to fetch it again.
-pub fn remote_of(upload: &Upload) -> Remote {
-    Remote {
-        direct_path: upload.direct_path.clone(),
-        media_key: upload.media_key.to_vec(),
-        file_enc_sha256: upload.file_enc_sha256.to_vec(),
-    }
-}
-
-fn facts_of(prepared: &Prepared) -> FileFacts {
-    FileFacts {
-        size: prepared.size,
-        mimetype: prepared.mimetype.clone(),
-        width: prepared.width,
-        height: prepared.height,
-        seconds: prepared.seconds,
-        thumbnail: prepared.thumbnail.clone(),
-        waveform: prepared.waveform.clone(),
-        animated: prepared.animated,
-    }
-}
-
-fn kind_of(kind: MediaKind, ptt: bool) -> MessageKind {
-    match kind {
-        MediaKind::Image => MessageKind::Image,
-        MediaKind::Video => MessageKind::Video,
-        MediaKind::Audio if ptt => MessageKind::Voice,
-        MediaKind::Audio => MessageKind::Audio,
-        MediaKind::Document => MessageKind::Document,
-        MediaKind::Sticker => MessageKind::Sticker,
-    }
-}
-
-/// What a stored message's file is sent as, and whether as a voice note.
-pub fn media_of(kind: MessageKind) -> Option<(MediaKind, bool)> {
-    match kind {
-        MessageKind::Image => Some((MediaKind::Image, false)),
-        MessageKind::Video => Some((MediaKind::Video, false)),
-        MessageKind::Audio => Some((MediaKind::Audio, false)),
-        MessageKind::Voice => Some((MediaKind::Audio, true)),
-        MessageKind::Document => Some((MediaKind::Document, false)),
-        MessageKind::Sticker => Some((MediaKind::Sticker, false)),
-        MessageKind::Text
-        | MessageKind::Location
-        | MessageKind::Contact
-        | MessageKind::Poll
-        | MessageKind::Reaction
-        | MessageKind::Unknown
-        | MessageKind::Waiting
-        | MessageKind::Unavailable => None,
-    }
-}
-
-fn name_of(kind: MediaKind) -> &'static str {
-    match kind {
-        MediaKind::Image => "image",
-        MediaKind::Video => "video",
-        MediaKind::Audio => "audio",
-        MediaKind::Document => "document",
-        MediaKind::Sticker => "sticker",
-    }
 }

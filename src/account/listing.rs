@@ -5,8 +5,8 @@ use std::fmt;
 
 use crate::clock;
 use crate::jid::Recipient;
-use crate::message;
-use crate::store::media::{self as rows, Found, Medium};
+use crate::message::{self, Medium};
+use crate::store::media::{self as rows, Found};
 use crate::store::messages::{self, Part, Room};
 use crate::store::{ReadTx, StoreError, accounts as records, usernames};
 
@@ -178,7 +178,7 @@ fn view(tx: &ReadTx<'_>, account_id: &str, found: Found) -> Result<MediaView, St
         account_id: account_id.to_owned(),
         chat_id: messages::canonical_jid(tx, found.account, &medium.chat_id)?,
         from_me: medium.from_me,
-        media_type: medium.kind,
+        media_type: medium.kind.name().to_owned(),
         media_mimetype: medium.mimetype,
         media_size: medium.size,
         media_file_name: medium.file_name,

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use crate::clock::{self, Millis};
 use crate::media::{Spooled, sha256_of};
+use crate::message::Medium;
 use crate::runtime::{Shutdown, tasks};
 use crate::store::StoreError;
-use crate::store::media::{self as rows, Medium, Wanted};
+use crate::store::media::{self as rows, Wanted};
 use crate::sync::locked;
 use crate::whatsapp::{FetchFailure, MediaPolicy, Session, Wiring};
 use futures_lite::FutureExt as _;

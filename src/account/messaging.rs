@@ -4,18 +4,17 @@ use std::sync::Arc;
 
 use crate::clock;
 use crate::jid::{ChatJid, Server};
-use crate::message::Message;
-use crate::store::media::{self as media_rows, Medium};
-use crate::store::messages::{self, ChatNames, Target};
+use crate::message::{Change, Draft, Medium, Message, Target};
+use crate::store::media as media_rows;
+use crate::store::messages::{self, ChatNames};
 use crate::store::outbox::{self, Stage};
 use crate::sync::locked;
 use crate::whatsapp::{FetchFailure, SendFailure, Session, unwritable};
 
 use super::Accounts;
-use super::draft::Draft;
 use super::driver::{Handle, LiveState};
 use super::sending::{NOT_CONNECTED, Sending, Way};
-use super::types::{AccountError, Manner, MediaFile, Outcome, OutgoingMedia, OutgoingText, Status};
+use super::types::{AccountError, Manner, MediaFile, Outcome, Status};
 
 /// Messages that one request marks as read at most.
 const READ_AT_ONCE: usize = 1_000;
@@ -38,116 +37,60 @@ impl Accounts {
         }
     }
 
-    /// Sends a text and waits for the server's ack, or queues it. The message is stored before it
-    /// goes, and goes on if the caller leaves.
+    /// Sends a message, or a change of a stored one, and waits for the server's ack; or queues it. It is stored before
+    /// it goes, and goes on if the caller leaves, unless its sound is still to be converted: that ends.
     ///
     /// # Errors
-    /// Everything in [`AccountError`] that concerns sending.
-    pub async fn send_text(
+    /// [`AccountError::MessageNotFound`] or [`AccountError::QuotedNotFound`] for what it is about, and all that
+    /// concerns sending and files.
+    pub async fn send(
         &self,
         id: &str,
-        out: OutgoingText,
+        to: ChatJid,
+        draft: Draft,
         manner: Manner,
     ) -> Result<Outcome, AccountError> {
         let handle = self.handle(id)?;
-        writable(&out.to, false)?;
-        let way = self.look_ahead(&handle, manner.queue)?;
-        let id_quoted = out.quoted_message_id.as_deref();
-        let quoted = self
-            .quoted(&handle, way.as_ref().ok(), &out.to, id_quoted)
-            .await?;
-        let way = self.way(id, &handle, way, &out.to, manner.queue).await?;
-        self.go(id, &handle, Draft::Text(out, quoted), manner, way)
-            .await
-    }
-
-    /// Prepares a file for WhatsApp, uploads and sends it, and waits for the server's ack; or
-    /// queues it. Goes on if the caller leaves, unless its sound is still to be converted: that ends.
-    ///
-    /// # Errors
-    /// Everything in [`AccountError`] that concerns sending and files.
-    pub async fn send_media(
-        &self,
-        id: &str,
-        out: OutgoingMedia,
-        manner: Manner,
-    ) -> Result<Outcome, AccountError> {
-        let handle = self.handle(id)?;
-        writable(&out.to, false)?;
-        let way = self.look_ahead(&handle, manner.queue)?;
-        let id_quoted = out.quoted_message_id.as_deref();
-        let quoted = self
-            .quoted(&handle, way.as_ref().ok(), &out.to, id_quoted)
-            .await?;
-        let way = self.way(id, &handle, way, &out.to, manner.queue).await?;
-        self.go(id, &handle, Draft::Medium(out, quoted), manner, way)
-            .await
-    }
-
-    /// Reacts to a message of a chat; an empty emoji takes the reaction back.
-    ///
-    /// # Errors
-    /// [`AccountError::MessageNotFound`], and everything that concerns sending.
-    pub async fn react(
-        &self,
-        id: &str,
-        chat: ChatJid,
-        message_id: &str,
-        emoji: &str,
-        manner: Manner,
-    ) -> Result<Outcome, AccountError> {
-        let handle = self.handle(id)?;
-        writable(&chat, true)?;
-        let chat = self.found_as(&handle, chat)?;
-        let way = self.look_ahead(&handle, manner.queue)?;
-        let target = self.target(&handle, &chat, message_id)?;
-        let way = self.way(id, &handle, way, &chat, manner.queue).await?;
-        let draft = Draft::Reaction {
-            chat,
-            target,
-            emoji: emoji.to_owned(),
+        writable(&to, draft.is_reaction())?;
+        let to = match &draft {
+            Draft::Message { .. } => to,
+            Draft::Change { .. } => self.found_as(&handle, to)?,
         };
-        self.go(id, &handle, draft, manner, way).await
+        let way = self.look_ahead(&handle, manner.queue)?;
+        let about = match &draft {
+            Draft::Message { quoted, .. } => {
+                let session = way.as_ref().ok();
+                self.quoted(&handle, session, &to, quoted.as_deref())
+                    .await?
+            }
+            Draft::Change { message_id, change } => {
+                let target = self.target(&handle, &to, message_id)?;
+                if *change == Change::Delete {
+                    self.may_delete(&handle, &to, &target)?;
+                }
+                Some(target)
+            }
+        };
+        let way = self.way(id, &handle, way, &to, manner.queue).await?;
+        let sending = self.sending(id, &handle);
+        self.whole(sending.go(to, draft, about, manner, way)).await
     }
 
-    /// Deletes a message for everyone: an own one, or in a group, as its admin, another's.
-    ///
-    /// # Errors
-    /// [`AccountError::MessageNotFound`], [`AccountError::NotOwnMessage`], and everything that
-    /// concerns sending.
-    pub async fn delete_message(
+    /// Whether a message can be deleted for everyone: an own one that was sent, or in a group another's, whose admin
+    /// the account may be.
+    fn may_delete(
         &self,
-        id: &str,
-        chat: ChatJid,
-        message_id: &str,
-        manner: Manner,
-    ) -> Result<Outcome, AccountError> {
-        let handle = self.handle(id)?;
-        writable(&chat, false)?;
-        let chat = self.found_as(&handle, chat)?;
-        let way = self.look_ahead(&handle, manner.queue)?;
-        let target = self.target(&handle, &chat, message_id)?;
+        handle: &Handle,
+        chat: &ChatJid,
+        target: &Message,
+    ) -> Result<(), AccountError> {
         if !target.from_me && chat.is_person() {
             return Err(AccountError::NotOwnMessage);
         }
-        if target.from_me && self.is_queued(&handle, message_id)? {
+        if target.from_me && self.is_queued(handle, &target.message_id)? {
             return Err(AccountError::StillQueued);
         }
-        let way = self.way(id, &handle, way, &chat, manner.queue).await?;
-        self.go(id, &handle, Draft::Deletion { chat, target }, manner, way)
-            .await
-    }
-
-    async fn go(
-        &self,
-        id: &str,
-        handle: &Handle,
-        draft: Draft,
-        manner: Manner,
-        way: Way,
-    ) -> Result<Outcome, AccountError> {
-        let sending = self.sending(id, handle);
-        self.whole(sending.go(draft, manner, way)).await
+        Ok(())
     }
 
     /// Whether a message can go, as far as the account alone says it: `Err` in the outer result if

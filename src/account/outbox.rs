@@ -9,16 +9,15 @@ use futures_lite::FutureExt as _;
 
 use crate::clock::{self, Millis};
 use crate::ledger::Fact;
-use crate::message::{Message, MessageKind};
+use crate::message::{Message, MessageKind, Remote};
 use crate::store::media as media_rows;
 use crate::store::messages::{self, Part, Room};
-use crate::store::outbox::{self as rows, Entry, Stage, Upload, What};
+use crate::store::outbox::{self as rows, Entry, Stage};
 use crate::store::{ReadTx, StoreError};
 use crate::sync::locked;
 use crate::whatsapp::{Limit, SendFailure, Session};
 
 use super::Accounts;
-use super::draft::{media_of, remote_of};
 use super::driver::Flight;
 use super::pace;
 use super::queue::{Picker, TRIES, Try};
@@ -271,26 +270,29 @@ impl Sending {
         message: Option<&Message>,
         session: &Session,
     ) -> Result<Option<Result<(), Verdict>>, StoreError> {
-        let shown = matches!(entry.what, What::Text | What::Medium(_));
-        if shown && message.is_none_or(|message| message.deleted) {
+        if entry.change.is_none() && message.is_none_or(|message| message.deleted) {
             // Retention, or somebody at the phone, has removed it.
             self.end(entry, CANCELLED).await?;
             return Ok(None);
         }
-        let missing = match &entry.what {
-            What::Medium(outgoing) => outgoing.upload.is_none(),
-            What::Text | What::Reaction { .. } | What::Deletion { .. } => false,
+        let medium = message.and_then(|m| media_rows::parse_id(m.media_id.as_deref()?));
+        let account = self.account;
+        let known = match medium {
+            Some((_, number)) => self
+                .store()
+                .read(|tx| media_rows::get(tx, account, number))?,
+            None => None,
         };
+        let missing = known.is_some_and(|medium| medium.remote.is_none());
         let uploaded = match (missing, message) {
             (true, Some(message)) => match self.upload(entry, message, session).await {
-                Ok(upload) => Some(upload),
+                Ok(remote) => Some(remote),
                 Err(verdict) => return Ok(Some(Err(verdict))),
             },
             _ => None,
         };
         if entry.stage == Stage::Queued || uploaded.is_some() {
-            let (account, id, upload) = (self.account, entry.message_id.clone(), uploaded.clone());
-            let medium = message.and_then(|m| m.media_id.clone());
+            let id = entry.message_id.clone();
             let (account_id, to) = (Arc::clone(&self.id), entry.to.clone());
             let per_day = self.limits.new_contacts_per_day;
             let begun = self.store().write(move |tx| {
@@ -298,14 +300,13 @@ impl Sending {
                 if count_stranger(tx, account, &account_id, &to, per_day, clock::now())?.is_err() {
                     return Ok(false);
                 }
-                if !rows::begin(tx, account, &id, upload.as_ref())? {
+                if !rows::begin(tx, account, &id)? {
                     return Ok(false);
                 }
-                if let (Some(upload), Some((_, number))) =
-                    (&upload, medium.as_deref().and_then(media_rows::parse_id))
+                if let (Some(remote), Some((_, number))) = (&uploaded, medium)
                     && let Some(mut medium) = media_rows::get(&tx.view(), account, number)?
                 {
-                    medium.remote = Some(remote_of(upload));
+                    medium.remote = Some(remote.clone());
                     media_rows::put(tx, account, number, &medium)?;
                 }
                 Ok(true)
@@ -315,9 +316,6 @@ impl Sending {
             }
             entry.stage = Stage::Sending;
         }
-        if let (What::Medium(outgoing), Some(upload)) = (&mut entry.what, uploaded) {
-            outgoing.upload = Some(upload);
-        }
         Ok(Some(Ok(())))
     }
 
@@ -326,7 +324,7 @@ impl Sending {
         entry: &Entry,
         message: &Message,
         session: &Session,
-    ) -> Result<Upload, Verdict> {
+    ) -> Result<Remote, Verdict> {
         let refused = |words: &str| Verdict::Refused {
             code: None,
             words: words.to_owned(),
@@ -336,7 +334,7 @@ impl Sending {
             let path = path.clone();
             smol::unblock(move || path.is_file()).await
         };
-        let Some((kind, _)) = media_of(message.kind).filter(|_| there) else {
+        let Some(kind) = message.kind.file().filter(|_| there) else {
             return Err(refused(FILE_LOST));
         };
         let slots = &self.fetcher.slots;
@@ -344,6 +342,7 @@ impl Sending {
         session
             .upload(kind, &path, &self.fetcher.wiring.spool)
             .await
+            .map(|(remote, _)| remote)
             .map_err(|failure| match failure {
                 SendFailure::NotConnected => Verdict::NotConnected,
                 other => Verdict::NotSent(other.to_string()),
@@ -352,14 +351,15 @@ impl Sending {
 
     /// Puts the file of a message that waited where sent ones are, if files of its size are kept.
     async fn file_was_sent(&self, entry: &Entry, message: Option<&Message>) {
-        let What::Medium(outgoing) = &entry.what else {
+        if entry.change.is_some() || message.is_some_and(|message| !message.has_media) {
             return;
-        };
+        }
+        let size = message.and_then(|message| message.media_size);
         let number = message
             .and_then(|m| m.media_id.as_deref())
             .and_then(media_rows::parse_id)
             .map(|(_, number)| number)
-            .filter(|_| outgoing.facts.size <= self.fetcher.wiring.media.auto_max_bytes);
+            .filter(|_| size <= Some(self.fetcher.wiring.media.auto_max_bytes));
         match number {
             Some(number) => {
                 self.fetcher
@@ -485,20 +485,12 @@ impl Accounts {
 
 fn show(tx: &ReadTx<'_>, account: u32, entry: &Entry) -> Result<OutboxEntry, StoreError> {
     let message = messages::get_own(tx, account, &entry.message_id)?;
-    let kind = match &entry.what {
-        What::Text | What::Medium(_) => message
-            .as_ref()
-            .map_or(MessageKind::Unknown, |m| m.kind)
-            .name(),
-        What::Reaction { .. } => MessageKind::Reaction.name(),
-        What::Deletion { .. } => "deletion",
+    let (kind, text) = match (&entry.change, &message) {
+        (Some(changing), _) => (changing.change.name(), changing.change.words()),
+        (None, Some(message)) => (message.kind.name(), message.words()),
+        (None, None) => (MessageKind::Unknown.name(), None),
     };
-    let text = match &entry.what {
-        What::Reaction { emoji, .. } => Some(emoji.clone()),
-        What::Text | What::Medium(_) | What::Deletion { .. } => {
-            message.and_then(|m| m.text.or(m.caption))
-        }
-    };
+    let text = text.map(str::to_owned);
     Ok(OutboxEntry {
         message_id: entry.message_id.clone(),
         chat_id: messages::canonical_jid(tx, account, &entry.to)?,

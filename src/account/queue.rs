@@ -86,13 +86,13 @@ impl<'a> Picker<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::outbox::{Stage, What};
+    use crate::store::outbox::Stage;
 
     fn entry(id: &str, to: &str) -> Entry {
         Entry {
             message_id: id.into(),
             to: to.into(),
-            what: What::Text,
+            change: None,
             stage: Stage::Queued,
             created_at: 0,
             expires_at: 1_000_000,

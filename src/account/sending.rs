@@ -12,14 +12,14 @@ use crate::clock::{self, Millis};
 use crate::jid::{ChatJid, Server};
 use crate::ledger::{self, Fact, Owner};
 use crate::media::Prepared;
-use crate::message::Message;
+use crate::message::{self, Context, Draft, Message};
 use crate::store::idempotency::{self, Answer, Known};
 use crate::store::messages::{self, Arrival};
-use crate::store::outbox::{self, Entry, Stage, What};
+use crate::store::outbox::{self, Entry, Stage};
 use crate::store::{Store, StoreError, WriteTx, accounts as records, media as media_rows};
-use crate::whatsapp::{Ack, Content, Context, SendFailure, Session, Showing, new_message_id};
+use crate::whatsapp::{Ack, SendFailure, Session, new_message_id};
 
-use super::draft::{Draft, New, media_of};
+use super::draft::New;
 use super::driver::{Flight, Live};
 use super::media::Fetcher;
 use super::once;
@@ -82,18 +82,25 @@ impl Sending {
     }
 
     /// Sends or queues what was checked.
-    pub async fn go(self, draft: Draft, manner: Manner, way: Way) -> Result<Outcome, AccountError> {
+    pub async fn go(
+        self,
+        to: ChatJid,
+        draft: Draft,
+        about: Option<Message>,
+        manner: Manner,
+        way: Way,
+    ) -> Result<Outcome, AccountError> {
         let message_id = new_message_id(self.own_jid().as_deref());
         // Nobody else sends it as long as this does.
         let flight = self.live.fly(&message_id);
         let (new, file) = self
-            .new_message(draft, &message_id, &way, &manner.caller)
+            .new_message(&to, draft, about, &message_id, &way, &manner.caller)
             .await?;
         let now = clock::now();
         let entry = Entry {
             message_id: message_id.clone(),
-            to: new.to.to_string(),
-            what: new.what.clone(),
+            to: to.to_string(),
+            change: new.change.clone(),
             stage: match way {
                 Way::Now(_) => Stage::Sending,
                 Way::Later(_) => Stage::Queued,
@@ -249,15 +256,17 @@ impl Sending {
                 Some(message) => messages::quoted_by(tx, account, message)?,
                 None => None,
             };
-            let target = match &entry.what {
-                What::Reaction { target, .. } | What::Deletion { target } => {
-                    messages::find_target(tx, account, target)?
-                }
-                What::Text | What::Medium(_) => None,
+            let target = match &entry.change {
+                Some(changing) => messages::find_target(tx, account, &changing.target)?,
+                None => None,
             };
-            Ok((quoted, target.filter(|target| !target.deleted)))
+            let medium = match message.and_then(|m| media_rows::parse_id(m.media_id.as_deref()?)) {
+                Some((_, number)) => media_rows::get(tx, account, number)?,
+                None => None,
+            };
+            Ok((quoted, target.filter(|target| !target.deleted), medium))
         });
-        let (quoted, target) = match read {
+        let (quoted, target, medium) = match read {
             Ok(read) => read,
             Err(error) => return Verdict::NotSent(error.to_string()),
         };
@@ -276,35 +285,17 @@ impl Sending {
                 .and_then(|m| m.quoted_message.as_ref())
                 .and_then(|quoted| quoted.chat_id.as_deref()),
         };
-        let content = match (&entry.what, message, &target) {
-            (What::Text, Some(message), _) => Content::Text {
-                text: message.text.as_deref().unwrap_or_default(),
-                context,
-            },
-            (What::Medium(outgoing), Some(message), _) => {
-                let (Some(upload), Some((kind, ptt))) = (&outgoing.upload, media_of(message.kind))
-                else {
-                    return Verdict::NotSent("its file is not there".to_owned());
-                };
-                Content::Medium {
-                    upload,
-                    facts: &outgoing.facts,
-                    showing: Showing {
-                        kind,
-                        caption: message.caption.as_deref(),
-                        file_name: message.media_file_name.as_deref(),
-                        ptt,
-                        gif_playback: outgoing.gif_playback,
-                    },
-                    context,
-                }
-            }
-            (What::Reaction { emoji, .. }, _, Some(target)) => Content::Reaction { target, emoji },
-            (What::Deletion { .. }, _, Some(target)) => Content::Deletion { target },
-            _ => return Verdict::NotSent("the message that it is about is gone".to_owned()),
+        let encoded = match (&entry.change, message, &target) {
+            (None, Some(message), _) => message::encode(message, medium.as_ref(), context),
+            (Some(changing), _, Some(target)) => changing.change.encode(&to, target, clock::now()),
+            (None, None, _) | (Some(_), _, None) => Err("the message that it is about is gone"),
+        };
+        let encoded = match encoded {
+            Ok(encoded) => encoded,
+            Err(words) => return Verdict::NotSent(words.to_owned()),
         };
         let began = clock::ticks();
-        let sent = session.send(&entry.message_id, &to, content);
+        let sent = session.send(&entry.message_id, &to, &encoded);
         let (sent, ()) = future::zip(sent, self.name_group(session, &to)).await;
         match sent {
             Ok(Ack { timestamp }) => Verdict::Acked(timestamp.unwrap_or_else(clock::now)),

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::clock::{self, Millis};
-use crate::jid::{ChatJid, Recipient};
-use crate::media::{MediaError, MediaRequest, Spooled};
+use crate::jid::Recipient;
+use crate::media::MediaError;
 use crate::message::DeliveryStatus;
 use crate::store::StoreError;
 use crate::store::outbox::Bounds;
@@ -135,32 +135,6 @@ pub struct PairCode {
     /// 8 characters, without a hyphen.
     pub code: String,
     pub expires_at: Millis,
-}
-
-/// A text to send. Recipient and text are checked before.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OutgoingText {
-    pub to: ChatJid,
-    /// 1 to 65,536 characters.
-    pub text: String,
-    pub mentions: Vec<ChatJid>,
-    /// The id of a stored message of this account that this one answers.
-    pub quoted_message_id: Option<String>,
-}
-
-/// A file to send. Recipient and caption are checked before.
-#[derive(Debug)]
-pub struct OutgoingMedia {
-    pub to: ChatJid,
-    /// What it is to be, and what the caller says of it.
-    pub wish: MediaRequest,
-    pub file: Spooled,
-    pub caption: Option<String>,
-    /// Shows a video as a looping clip.
-    pub gif_playback: bool,
-    pub mentions: Vec<ChatJid>,
-    /// The id of a stored message of this account that this one answers.
-    pub quoted_message_id: Option<String>,
 }
 
 /// A medium's file.

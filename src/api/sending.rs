@@ -11,9 +11,10 @@ use super::file_name;
 use super::input::{Fields, Named, chat_param, param};
 use super::manner::{self, Begun};
 use super::upload::{Received, Room, Upload};
-use crate::account::{AccountError, Accounts, Outcome, OutgoingMedia, OutgoingText, Sent};
+use crate::account::{AccountError, Accounts, Outcome, Sent};
 use crate::jid::ChatJid;
 use crate::media::{MediaKind, MediaRequest};
+use crate::message::{Change, Draft, Message, MessageKind};
 use crate::net::reach::Reach;
 
 /// A file is sent as what the endpoint says.
@@ -99,13 +100,10 @@ async fn send_text(req: &Req, fields: &Fields, endpoint: &str) -> Result<Answer,
         Begun::Answered(outcome) => return answer(outcome, None),
         Begun::First(manner) => manner,
     };
-    let out = OutgoingText {
-        to: named.reached(accounts, &id).await?,
-        text,
-        mentions: all_reached(mentions, accounts, &id).await?,
-        quoted_message_id,
-    };
-    answer(accounts.send_text(&id, out, manner).await?, None)
+    let to = named.reached(accounts, &id).await?;
+    let mentions = all_reached(mentions, accounts, &id).await?;
+    let draft = Draft::text(text, mentions, quoted_message_id);
+    answer(accounts.send(&id, to, draft, manner).await?, None)
 }
 
 pub async fn image(req: Req) -> Result<Answer, ApiError> {
@@ -192,22 +190,33 @@ async fn file(mut req: Req, endpoint: FileEndpoint) -> Result<Answer, ApiError> 
         name,
         mimetype: came_with,
     } = received;
-    let out = OutgoingMedia {
-        to,
-        wish: MediaRequest {
-            kind: endpoint.kind,
-            ptt,
-            mimetype,
-            declared: came_with,
-            file_name: named.or(name),
-        },
-        file,
-        caption,
+    let request = MediaRequest {
+        kind: endpoint.kind,
+        ptt,
         gif_playback,
-        mentions,
-        quoted_message_id,
+        mimetype,
+        declared: came_with,
+        file_name: named.or(name),
     };
-    answer(accounts.send_media(&id, out, manner).await?, None)
+    let message = Message {
+        kind: match (endpoint.kind, ptt) {
+            (MediaKind::Image, _) => MessageKind::Image,
+            (MediaKind::Video, _) => MessageKind::Video,
+            (MediaKind::Audio, false) => MessageKind::Audio,
+            (MediaKind::Audio, true) => MessageKind::Voice,
+            (MediaKind::Document, _) => MessageKind::Document,
+            (MediaKind::Sticker, _) => MessageKind::Sticker,
+        },
+        caption,
+        ..Message::default()
+    };
+    let draft = Draft::Message {
+        message: Box::new(message),
+        file: Some((request, file)),
+        mentions,
+        quoted: quoted_message_id,
+    };
+    answer(accounts.send(&id, to, draft, manner).await?, None)
 }
 
 /// The people whom a message mentions.
@@ -252,9 +261,11 @@ pub async fn react(mut req: Req) -> Result<Answer, ApiError> {
         Begun::Answered(outcome) => outcome,
         Begun::First(manner) => {
             let chat = chat.reached(accounts, &id).await?;
-            accounts
-                .react(&id, chat, &message_id, emoji, manner)
-                .await?
+            let change = Change::React {
+                emoji: emoji.to_owned(),
+            };
+            let draft = Draft::Change { message_id, change };
+            accounts.send(&id, chat, draft, manner).await?
         }
     };
     answer(outcome, Some("Reaction sent"))
@@ -269,9 +280,9 @@ pub async fn delete(mut req: Req) -> Result<Answer, ApiError> {
         Begun::Answered(outcome) => outcome,
         Begun::First(manner) => {
             let chat = chat.reached(accounts, &id).await?;
-            accounts
-                .delete_message(&id, chat, &message_id, manner)
-                .await?
+            let change = Change::Delete;
+            let draft = Draft::Change { message_id, change };
+            accounts.send(&id, chat, draft, manner).await?
         }
     };
     answer(outcome, Some("Message deleted"))

@@ -70,10 +70,8 @@ pub(super) fn begin(
     };
     if sound == Sound::Ogg(Ogg::Opus) && (ogg::is_mono(&source)? || cfg!(not(feature = "voice"))) {
         let length = ogg::length(&source)?;
-        let prepared = Prepared {
-            seconds: seconds(length),
-            ..Prepared::plain(file, OGG_OPUS)?
-        };
+        let mut prepared = Prepared::plain(file, OGG_OPUS)?;
+        prepared.look.seconds = seconds(length);
         return match ptt {
             true => listen(prepared, source),
             false => Ok(Progress::Done(prepared)),
@@ -156,18 +154,17 @@ impl Work {
                 true => {
                     let mut converted = conversion.finish()?;
                     let waveform = std::mem::take(&mut converted.waveform);
-                    Ok(Progress::Done(Prepared {
-                        waveform: ptt.then_some(waveform),
-                        ..as_sent(converted)?
-                    }))
+                    let mut prepared = as_sent(converted)?;
+                    prepared.look.waveform = ptt.then_some(waveform);
+                    Ok(Progress::Done(prepared))
                 }
             },
-            Work::Listen(prepared, mut listening) => match listening.step(until)? {
+            Work::Listen(mut prepared, mut listening) => match listening.step(until)? {
                 false => more(Work::Listen(prepared, listening)),
-                true => Ok(Progress::Done(Prepared {
-                    waveform: listening.finish(),
-                    ..prepared
-                })),
+                true => {
+                    prepared.look.waveform = listening.finish();
+                    Ok(Progress::Done(prepared))
+                }
             },
         }
     }
@@ -180,8 +177,7 @@ impl Work {
 
 #[cfg(feature = "voice")]
 fn as_sent(converted: voice::Converted) -> Result<Prepared, MediaError> {
-    Ok(Prepared {
-        seconds: seconds(converted.length),
-        ..Prepared::plain(converted.file, OGG_OPUS)?
-    })
+    let mut prepared = Prepared::plain(converted.file, OGG_OPUS)?;
+    prepared.look.seconds = seconds(converted.length);
+    Ok(prepared)
 }

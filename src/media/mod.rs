@@ -21,6 +21,7 @@ mod document;
 mod files;
 mod image;
 mod iso;
+mod look;
 mod ogg;
 mod sound;
 mod space;
@@ -33,6 +34,7 @@ mod webp;
 
 pub use document::{extension_of, usual_name};
 pub use files::Files;
+pub use look::{Look, base64_bytes};
 pub use space::{Disk, Space, SpaceNews};
 pub use spool::{Spool, Spooled};
 
@@ -42,12 +44,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use content::Content;
 
 /// The kind of message that a file is sent as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum MediaKind {
     Image,
     Video,
@@ -56,12 +60,27 @@ pub enum MediaKind {
     Sticker,
 }
 
+impl MediaKind {
+    /// The word in `mediaType`.
+    pub fn name(self) -> &'static str {
+        match self {
+            MediaKind::Image => "image",
+            MediaKind::Video => "video",
+            MediaKind::Audio => "audio",
+            MediaKind::Document => "document",
+            MediaKind::Sticker => "sticker",
+        }
+    }
+}
+
 /// How a caller wants a file to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MediaRequest {
     pub kind: MediaKind,
     /// Audio as a voice note.
     pub ptt: bool,
+    /// Video as a looping clip.
+    pub gif_playback: bool,
     /// The MIME type in the request; used only where the bytes are ambiguous.
     pub mimetype: Option<String>,
     /// The MIME type of the form's part, the HTTP answer or the `data:` URI; has a lower priority.
@@ -78,16 +97,7 @@ pub struct Prepared {
     pub size: u64,
     /// `image/jpeg`, `audio/ogg; codecs=opus`, …
     pub mimetype: String,
-    /// Pixels.
-    pub width: Option<u32>,
-    pub height: Option<u32>,
-    pub seconds: Option<u32>,
-    /// A JPEG of a few kB.
-    pub thumbnail: Option<Vec<u8>>,
-    /// 64 values of 0 to 100; voice notes only.
-    pub waveform: Option<Vec<u8>>,
-    /// Stickers.
-    pub animated: bool,
+    pub look: Look,
 }
 
 /// Why a file cannot be sent as the requested kind. Its `Display` is part of the API's answer.
@@ -189,7 +199,7 @@ fn prepare(request: &MediaRequest, file: Spooled) -> Result<Prepared, MediaError
     let (content, _) = Content::of(&mut source)?;
     match request.kind {
         MediaKind::Image => image(content, source, file),
-        MediaKind::Video => video(content, source, file),
+        MediaKind::Video => video(content, source, file, request.gif_playback),
         MediaKind::Sticker => sticker(content, source, file),
         MediaKind::Audio | MediaKind::Document => {
             let mimetype = document::mimetype(&mut source, content, request)?;
@@ -211,15 +221,22 @@ fn image(content: Content, source: File, file: Spooled) -> Result<Prepared, Medi
         });
     };
     let picture = image::look(content, source)?;
-    Ok(Prepared {
+    let mut prepared = Prepared::plain(file, mimetype)?;
+    prepared.look = Look {
         width: Some(picture.width),
         height: Some(picture.height),
         thumbnail: picture.thumbnail,
-        ..Prepared::plain(file, mimetype)?
-    })
+        ..Look::default()
+    };
+    Ok(prepared)
 }
 
-fn video(content: Content, source: File, file: Spooled) -> Result<Prepared, MediaError> {
+fn video(
+    content: Content,
+    source: File,
+    file: Spooled,
+    gif_playback: bool,
+) -> Result<Prepared, MediaError> {
     let not_video = |found| MediaError::NotWhat {
         expected: "a video that WhatsApp shows (MP4, MOV or 3GP); it can be sent as a document",
         found,
@@ -233,12 +250,15 @@ fn video(content: Content, source: File, file: Spooled) -> Result<Prepared, Medi
     };
     // 0 means unknown.
     let some = |side| (side > 0).then_some(side);
-    Ok(Prepared {
+    let mut prepared = Prepared::plain(file, mimetype)?;
+    prepared.look = Look {
         width: some(width),
         height: some(height),
         seconds: film.length.and_then(seconds),
-        ..Prepared::plain(file, mimetype)?
-    })
+        gif_playback,
+        ..Look::default()
+    };
+    Ok(prepared)
 }
 
 fn sticker(content: Content, source: File, file: Spooled) -> Result<Prepared, MediaError> {
@@ -249,12 +269,14 @@ fn sticker(content: Content, source: File, file: Spooled) -> Result<Prepared, Me
         });
     }
     let (width, height, animated) = webp::read(source)?;
-    Ok(Prepared {
+    let mut prepared = Prepared::plain(file, "image/webp")?;
+    prepared.look = Look {
         width: Some(width),
         height: Some(height),
         animated,
-        ..Prepared::plain(file, "image/webp")?
-    })
+        ..Look::default()
+    };
+    Ok(prepared)
 }
 
 impl Prepared {
@@ -264,12 +286,7 @@ impl Prepared {
             size: file.size()?,
             file,
             mimetype: mimetype.to_owned(),
-            width: None,
-            height: None,
-            seconds: None,
-            thumbnail: None,
-            waveform: None,
-            animated: false,
+            look: Look::default(),
         })
     }
 }

@@ -29,6 +29,7 @@ impl Place {
         let request = MediaRequest {
             kind,
             ptt,
+            gif_playback: false,
             mimetype: None,
             declared: None,
             file_name: None,
@@ -98,13 +99,16 @@ fn images_have_size_and_thumbnail() {
         let bytes = fixture(name);
         let image = place.prepare(MediaKind::Image, false, &bytes).unwrap();
         assert_eq!(
-            (image.width, image.height),
+            (image.look.width, image.look.height),
             (Some(size.0), Some(size.1)),
             "{name}"
         );
         assert_eq!(image.mimetype, mimetype);
         assert_eq!(std::fs::read(image.file.path()).unwrap(), bytes);
-        let thumbnail = image.thumbnail.unwrap_or_else(|| panic!("{name} has none"));
+        let thumbnail = image
+            .look
+            .thumbnail
+            .unwrap_or_else(|| panic!("{name} has none"));
         assert!(thumbnail.len() < 4096, "{name}: {}", thumbnail.len());
         let (size, colors) = quarters(&thumbnail);
         assert!((96..=100).contains(&size.0), "{name}: {size:?}");
@@ -117,8 +121,8 @@ fn a_turned_photo_is_shown_upright() {
     let image = Place::new()
         .prepare(MediaKind::Image, false, &fixture("turned.jpg"))
         .unwrap();
-    assert_eq!((image.width, image.height), (Some(64), Some(96)));
-    let (size, colors) = quarters(&image.thumbnail.unwrap());
+    assert_eq!((image.look.width, image.look.height), (Some(64), Some(96)));
+    let (size, colors) = quarters(&image.look.thumbnail.unwrap());
     assert_eq!(size, (64, 96));
     assert_near(colors, [BLUE, RED, YELLOW, GREEN], "turned");
 }
@@ -128,7 +132,7 @@ fn grey_stays_grey() {
     let image = Place::new()
         .prepare(MediaKind::Image, false, &fixture("grey.jpg"))
         .unwrap();
-    let (_, colors) = quarters(&image.thumbnail.unwrap());
+    let (_, colors) = quarters(&image.look.thumbnail.unwrap());
     for [r, g, b] in colors {
         assert!(r.abs_diff(g) < 4 && g.abs_diff(b) < 4);
     }
@@ -150,18 +154,21 @@ fn films_have_size_and_seconds() {
             .prepare(MediaKind::Video, false, &fixture(name))
             .unwrap();
         assert_eq!(
-            (film.width, film.height),
+            (film.look.width, film.look.height),
             (Some(size.0), Some(size.1)),
             "{name}"
         );
-        assert_eq!(film.seconds, Some(seconds), "{name}");
+        assert_eq!(film.look.seconds, Some(seconds), "{name}");
         assert_eq!(film.mimetype, mimetype);
     }
     let fragments = place
         .prepare(MediaKind::Video, false, &fixture("fragmented.mp4"))
         .unwrap();
     // Its header has no duration.
-    assert_eq!((fragments.width, fragments.seconds), (Some(64), Some(1)));
+    assert_eq!(
+        (fragments.look.width, fragments.look.seconds),
+        (Some(64), Some(1))
+    );
 }
 
 #[test]
@@ -171,20 +178,20 @@ fn animated_stickers_are_detected() {
         .prepare(MediaKind::Sticker, false, &fixture("small.webp"))
         .unwrap();
     assert_eq!(
-        (still.width, still.height, still.animated),
+        (still.look.width, still.look.height, still.look.animated),
         (Some(96), Some(64), false)
     );
     let moving = place
         .prepare(MediaKind::Sticker, false, &fixture("animated.webp"))
         .unwrap();
     assert_eq!(
-        (moving.width, moving.height, moving.animated),
+        (moving.look.width, moving.look.height, moving.look.animated),
         (Some(64), Some(64), true)
     );
     let image = place
         .prepare(MediaKind::Image, false, &fixture("animated.webp"))
         .unwrap();
-    assert!(image.thumbnail.is_some(), "its first frame");
+    assert!(image.look.thumbnail.is_some(), "its first frame");
 }
 
 #[test]
@@ -266,8 +273,11 @@ fn bombs_are_not_decompressed() {
     webp[26..30].copy_from_slice(&[0xFF, 0x3F, 0xFF, 0x3F]);
     for (bytes, side) in [(png, 30_000), (jpeg, 65_535), (gif, 65_535), (webp, 16_383)] {
         let image = place.prepare(MediaKind::Image, false, &bytes).unwrap();
-        assert_eq!((image.width, image.height), (Some(side), Some(side)));
-        assert_eq!(image.thumbnail, None);
+        assert_eq!(
+            (image.look.width, image.look.height),
+            (Some(side), Some(side))
+        );
+        assert_eq!(image.look.thumbnail, None);
     }
 }
 
@@ -377,7 +387,7 @@ mod sounds {
                     .unwrap();
                 let length = if name == "film.mp4" { 2 } else { 1 };
                 assert_eq!(audio.mimetype, "audio/ogg; codecs=opus");
-                assert_eq!(audio.seconds, Some(length), "{name}");
+                assert_eq!(audio.look.seconds, Some(length), "{name}");
                 assert_eq!(
                     audio.size,
                     std::fs::metadata(audio.file.path()).unwrap().len()
@@ -401,8 +411,8 @@ mod sounds {
                 };
                 let loud = loudness(middle);
                 assert!((loud / expected - 1.0).abs() < 0.15, "{name}: {loud}");
-                assert_eq!(audio.waveform.is_some(), ptt);
-                if let Some(waveform) = audio.waveform {
+                assert_eq!(audio.look.waveform.is_some(), ptt);
+                if let Some(waveform) = audio.look.waveform {
                     assert_eq!(waveform.len(), 64);
                     assert!(
                         waveform[8..56].iter().all(|v| (75..=100).contains(v)),
@@ -419,10 +429,10 @@ mod sounds {
         let bytes = fixture("tone.opus");
         let audio = place.prepare(MediaKind::Audio, false, &bytes).unwrap();
         assert_eq!(std::fs::read(audio.file.path()).unwrap(), bytes);
-        assert_eq!((audio.seconds, audio.waveform), (Some(1), None));
+        assert_eq!((audio.look.seconds, audio.look.waveform), (Some(1), None));
         let note = place.prepare(MediaKind::Audio, true, &bytes).unwrap();
         assert_eq!(std::fs::read(note.file.path()).unwrap(), bytes);
-        let waveform = note.waveform.unwrap();
+        let waveform = note.look.waveform.unwrap();
         assert_eq!(waveform.len(), 64);
         assert!(
             waveform[4..60].iter().all(|v| (75..=100).contains(v)),
@@ -459,8 +469,8 @@ mod sounds {
             .prepare(MediaKind::Audio, true, &wav(44_100, samples))
             .unwrap();
         assert_eq!(heard(note.file.path()).len(), 72_000);
-        assert_eq!(note.seconds, Some(2), "1.5, rounded");
-        let waveform = note.waveform.unwrap();
+        assert_eq!(note.look.seconds, Some(2), "1.5, rounded");
+        let waveform = note.look.waveform.unwrap();
         assert!(waveform[..31].iter().all(|v| *v < 2), "{waveform:?}");
         assert!(waveform[33..].iter().all(|v| *v > 95), "{waveform:?}");
     }
@@ -505,8 +515,8 @@ mod sounds {
                 assert!(packets == original, "{name}");
                 // Not every container has the duration of the last packet.
                 assert!((length..=length + 20).contains(&its), "{name}: {its}");
-                assert_eq!(audio.seconds, Some(1), "{name}");
-                assert_eq!(audio.waveform.is_some(), ptt, "{name}");
+                assert_eq!(audio.look.seconds, Some(1), "{name}");
+                assert_eq!(audio.look.waveform.is_some(), ptt, "{name}");
             }
         }
         // A truncated recording is converted up to its end.
@@ -638,7 +648,7 @@ fn without_the_voice_feature_only_ogg_opus_is_audio() {
     let place = Place::new();
     let bytes = fixture("tone.opus");
     let note = place.prepare(MediaKind::Audio, true, &bytes).unwrap();
-    assert_eq!((note.seconds, note.waveform), (Some(1), None));
+    assert_eq!((note.look.seconds, note.look.waveform), (Some(1), None));
     let error = place.prepare(MediaKind::Audio, true, &fixture("tone.mp3"));
     assert!(
         matches!(error, Err(MediaError::Unsupported(_))),

@@ -1,6 +1,35 @@
-//! Messages: what each kind says, how it is stored and shown.
+//! Messages: one file a kind, and one a kind of change. Pure.
+//!
+//! A kind's file says what its fields are, how they are stored, and its protobuf both ways. [`kind`] has the list of
+//! kinds, and one `match` for each thing that is asked of all of them; [`change`] has the same for what happens to
+//! stored messages. A new kind is a file here, its name in that list, and a route in `api`; it changes no stored
+//! layout but the message's own, by a field with a default.
 
+pub mod bounds;
+mod change;
+mod contact;
+mod context;
+mod deletion;
+mod draft;
+mod edit;
+mod kind;
+mod location;
+mod medium;
+mod poll;
+mod reaction;
 mod shown;
+mod text;
+mod wire;
+
+pub use change::{Author, By, Change, Incoming, Target, decode as decode_change};
+pub use contact::Contact;
+pub use context::{Context, bare, unwrap};
+pub use draft::Draft;
+pub use kind::{MessageKind, decode, encode, is_for_devices, quotation};
+pub use location::Location;
+pub use medium::{Medium, NewMedium, Remote};
+pub use poll::Poll;
+pub use reaction::Reaction;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
@@ -9,7 +38,7 @@ use crate::clock::{self, Millis};
 
 /// A message. Its JSON is what the API and the webhooks show (`shown`); what lies in the store is
 /// [`Message::to_stored`]'s.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", remote = "Self")]
 pub struct Message {
     pub account_id: String,
@@ -91,7 +120,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// A message with nothing in it yet: no text, no medium, nobody's reaction.
+    /// A message with nothing in it yet: no text, no medium, no reactions.
     ///
     /// `now` is when this server stores it; `timestamp` starts as the same.
     pub fn empty(
@@ -105,40 +134,10 @@ impl Message {
             account_id: account_id.into(),
             message_id: message_id.into(),
             chat_id: chat_id.into(),
-            chat_lid: None,
-            chat_name: None,
-            sender: String::new(),
-            sender_lid: None,
-            wire_lid: None,
-            sender_name: None,
-            sender_username: None,
-            from_me: false,
-            push_name: None,
             timestamp: now,
             kind,
-            text: None,
-            note: None,
-            caption: None,
-            has_media: false,
-            media_id: None,
-            media_type: None,
-            media_mimetype: None,
-            media_size: None,
-            media_file_name: None,
-            location: None,
-            contacts: None,
-            poll: None,
-            quoted_message: None,
-            mentions: Vec::new(),
-            reactions: Vec::new(),
-            is_forwarded: false,
-            truncated: false,
-            edited: false,
-            edited_at: None,
-            deleted: false,
-            status: None,
-            error: None,
             created_at: clock::iso8601(now),
+            ..Message::default()
         }
     }
 
@@ -169,12 +168,24 @@ impl Message {
         Some(media_url(&self.account_id, &self.message_id, media_id))
     }
 
+    /// The sender's JID as the chat knows it.
+    pub fn wire_sender(&self) -> &str {
+        self.wire_lid.as_deref().unwrap_or(&self.sender)
+    }
+
     /// What it says: its text, or its medium's caption.
     pub fn words(&self) -> Option<&str> {
         self.text.as_deref().or(self.caption.as_deref())
     }
 
-    /// Takes everything out that was said; what remains is that something was.
+    /// Bytes of what it says, without a file.
+    pub fn size(&self) -> u64 {
+        let cards = self.contacts.iter().flatten();
+        let cards: usize = cards.map(|card| card.vcard.len()).sum();
+        (self.words().map_or(0, str::len) + cards) as u64
+    }
+
+    /// Clears the content; the message remains.
     pub fn clear(&mut self) {
         self.text = None;
         self.note = None;
@@ -201,56 +212,6 @@ pub fn media_url(account_id: &str, message_id: &str, media_id: &str) -> String {
     format!("/accounts/{account_id}/messages/{message_id}/media?mediaId={media_id}")
 }
 
-/// What a message is. `Unknown` stands for every kind that is not understood: stored, never
-/// dropped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MessageKind {
-    Text,
-    Image,
-    Video,
-    Audio,
-    Voice,
-    Document,
-    Sticker,
-    Location,
-    Contact,
-    Poll,
-    Reaction,
-    Unknown,
-    /// It came and cannot be decrypted yet; its content comes later, or never.
-    Waiting,
-    /// WhatsApp keeps it from linked devices.
-    Unavailable,
-}
-
-impl MessageKind {
-    /// Whether the message's content is not here.
-    pub fn is_placeholder(self) -> bool {
-        matches!(self, MessageKind::Waiting | MessageKind::Unavailable)
-    }
-
-    /// The word that stands in `type`.
-    pub fn name(self) -> &'static str {
-        match self {
-            MessageKind::Text => "text",
-            MessageKind::Image => "image",
-            MessageKind::Video => "video",
-            MessageKind::Audio => "audio",
-            MessageKind::Voice => "voice",
-            MessageKind::Document => "document",
-            MessageKind::Sticker => "sticker",
-            MessageKind::Location => "location",
-            MessageKind::Contact => "contact",
-            MessageKind::Poll => "poll",
-            MessageKind::Reaction => "reaction",
-            MessageKind::Unknown => "unknown",
-            MessageKind::Waiting => "waiting",
-            MessageKind::Unavailable => "unavailable",
-        }
-    }
-}
-
 /// How far an own message has come. Ordered: it only ever moves forward, except to `Failed`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -261,30 +222,6 @@ pub enum DeliveryStatus {
     Read,
     Played,
     Failed,
-}
-
-/// A place on Earth.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Location {
-    /// Degrees.
-    pub latitude: f64,
-    pub longitude: f64,
-    pub name: Option<String>,
-    pub address: Option<String>,
-}
-
-/// Somebody's card.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Contact {
-    pub name: String,
-    pub vcard: String,
-}
-
-/// A question to vote on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Poll {
-    pub name: String,
-    pub options: Vec<String>,
 }
 
 /// The message that a reply answers.
@@ -298,12 +235,4 @@ pub struct Quoted {
     pub participant: Option<String>,
     pub text: Option<String>,
     pub has_media: bool,
-}
-
-/// Somebody's reaction to a message; each person has one at most.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reaction {
-    pub from: String,
-    pub emoji: String,
-    pub timestamp: Millis,
 }

@@ -7,68 +7,16 @@
 //!   as hexadecimal digits are the medium's public id.
 //! - `media_wanted`: medium number (u64) → how often it was tried (u32) and when it is due (u64).
 
-use serde::{Deserialize, Serialize};
-
 use super::error::StoreError;
 use super::key::{Key, KeyReader};
 use super::tx::{ReadTx, WriteTx};
 use crate::clock::Millis;
-use crate::message::Message;
+use crate::message::{Medium, Message, NewMedium};
 
 type Result<T> = std::result::Result<T, StoreError>;
 
 /// Digits of a medium's id.
 const ID_DIGITS: usize = 24;
-
-/// Where WhatsApp keeps a medium, and how it is read. The bytes are those of the message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Remote {
-    pub direct_path: String,
-    pub media_key: Vec<u8>,
-    pub file_enc_sha256: Vec<u8>,
-}
-
-/// A medium of a message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Medium {
-    /// `image`, `video`, `audio`, `document` or `sticker`: also which keys WhatsApp uses.
-    pub kind: String,
-    pub message_id: String,
-    /// The chat's JID when the message came.
-    pub chat_id: String,
-    /// The chat and, in a group, the sender as WhatsApp named them.
-    pub wire_chat: String,
-    pub wire_sender: Option<String>,
-    pub from_me: bool,
-    pub mimetype: String,
-    pub file_name: Option<String>,
-    /// Bytes, as the sender says until it is stored.
-    pub size: u64,
-    /// Of the content; empty if the sender did not say.
-    pub sha256: Vec<u8>,
-    pub remote: Option<Remote>,
-    /// When its file was stored here.
-    #[serde(default)]
-    pub stored_at: Option<Millis>,
-    pub created_at: Millis,
-}
-
-/// A medium that comes with a new message; the message says the rest.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewMedium {
-    pub kind: &'static str,
-    pub wire_chat: String,
-    pub wire_sender: Option<String>,
-    pub mimetype: String,
-    pub file_name: Option<String>,
-    pub size: u64,
-    pub sha256: Vec<u8>,
-    pub remote: Option<Remote>,
-    /// Whether it is to be fetched without being asked for.
-    pub wanted: bool,
-}
 
 /// A medium with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,12 +73,12 @@ pub(super) fn put_new(
 ) -> Result<()> {
     message.has_media = true;
     message.media_id = Some(id(account, number));
-    message.media_type = Some(new.kind.to_owned());
+    message.media_type = Some(new.kind.name().to_owned());
     message.media_mimetype = Some(new.mimetype.clone());
     message.media_size = Some(new.size);
     message.media_file_name.clone_from(&new.file_name);
     let medium = Medium {
-        kind: new.kind.to_owned(),
+        kind: new.kind,
         message_id: message.message_id.clone(),
         chat_id: message.chat_id.clone(),
         wire_chat: new.wire_chat.clone(),
@@ -141,6 +89,7 @@ pub(super) fn put_new(
         size: new.size,
         sha256: new.sha256.clone(),
         remote: new.remote.clone(),
+        look: new.look.clone(),
         stored_at: None,
         created_at: message.timestamp,
     };
@@ -193,6 +142,22 @@ pub fn forget_file(tx: &mut WriteTx<'_>, account: u32, number: u64) -> Result<()
     if let Some(mut medium) = get(&tx.view(), account, number)?
         && medium.stored_at.take().is_some()
     {
+        put(tx, account, number, &medium)?;
+    }
+    Ok(())
+}
+
+/// Removes what was kept of a medium, by its public id, to send it again.
+pub(super) fn forget_look(tx: &mut WriteTx<'_>, account: u32, id: &str) -> Result<()> {
+    if let Some((owner, number)) = parse_id(id)
+        && owner == account
+        && let Some(mut medium) = get(&tx.view(), account, number)?
+        && medium.look.take().is_some()
+    {
+        if let Some(remote) = &mut medium.remote {
+            (remote.url, remote.media_key_timestamp) = (None, None);
+            remote.streaming_sidecar = None;
+        }
         put(tx, account, number, &medium)?;
     }
     Ok(())

@@ -12,16 +12,19 @@
 //! - expiry, when it is given up (u64), sequence → nothing.
 //! - stranger: see [`super::strangers`].
 //!
-//! What a message says stands in `messages`, where it is shown as pending; a file that waits lies in
-//! the outbox's folder (`crate::media::Files`).
+//! What a message says stands in `messages`, where it is shown as pending, and what its file needs to be sent in
+//! `media`; a file that waits lies in the outbox's folder (`crate::media::Files`).
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::error::StoreError;
 use super::key::{Key, KeyReader};
-use super::messages::Target;
 use super::tx::{ReadTx, WriteTx, from_json};
+use super::{media, messages};
 use crate::clock::{Millis, Step};
+use crate::media::Look;
+use crate::message::{Change, Target};
 
 type Result<T> = std::result::Result<T, StoreError>;
 
@@ -40,7 +43,9 @@ pub struct Entry {
     pub message_id: String,
     /// The chat's JID.
     pub to: String,
-    pub what: What,
+    /// What goes; without a change, the stored message of that id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change: Option<Changing>,
     pub stage: Stage,
     pub created_at: Millis,
     /// From then on it is not sent any more.
@@ -52,18 +57,11 @@ pub struct Entry {
     pub once: Option<String>,
 }
 
-/// What is sent.
+/// A change of a stored message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum What {
-    /// The stored message of that id, a text.
-    Text,
-    /// The stored message of that id, with a file.
-    Medium(Box<Outgoing>),
-    /// An empty emoji takes the reaction back.
-    Reaction { target: Target, emoji: String },
-    /// Deletes it for everyone.
-    Deletion { target: Target },
+pub struct Changing {
+    pub target: Target,
+    pub change: Change,
 }
 
 /// Whether it may be at WhatsApp already.
@@ -74,59 +72,6 @@ pub enum Stage {
     Queued,
     /// Perhaps: it was handed over, and no answer is known.
     Sending,
-}
-
-/// A file that goes out, and what is said of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Outgoing {
-    pub gif_playback: bool,
-    pub facts: FileFacts,
-    /// Where WhatsApp has it, once it was uploaded.
-    pub upload: Option<Upload>,
-}
-
-/// What WhatsApp shows of a file before it is fetched.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct FileFacts {
-    /// Bytes.
-    pub size: u64,
-    pub mimetype: String,
-    /// Pixels.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub width: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub height: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub seconds: Option<u32>,
-    /// JPEG.
-    #[serde(with = "base64_bytes", skip_serializing_if = "Option::is_none")]
-    pub thumbnail: Option<Vec<u8>>,
-    #[serde(with = "base64_bytes", skip_serializing_if = "Option::is_none")]
-    pub waveform: Option<Vec<u8>>,
-    pub animated: bool,
-}
-
-/// A file as WhatsApp's media servers hold it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Upload {
-    pub url: String,
-    pub direct_path: String,
-    pub media_key: [u8; 32],
-    /// Unix seconds.
-    pub media_key_timestamp: i64,
-    pub file_sha256: [u8; 32],
-    pub file_enc_sha256: [u8; 32],
-    /// Bytes of the content.
-    pub file_length: u64,
-    #[serde(
-        default,
-        with = "base64_bytes",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub streaming_sidecar: Option<Vec<u8>>,
 }
 
 /// How an account's sending stands.
@@ -276,14 +221,8 @@ pub fn restamp(tx: &mut WriteTx<'_>, account: u32, step: &Step) -> Result<()> {
     Ok(())
 }
 
-/// Says that an entry is about to be handed to WhatsApp, with its file if it has one. False if it
-/// is not there any more: it was cancelled.
-pub fn begin(
-    tx: &mut WriteTx<'_>,
-    account: u32,
-    message_id: &str,
-    uploaded: Option<&Upload>,
-) -> Result<bool> {
+/// Marks an entry as about to be handed to WhatsApp. False if it is not there any more: it was cancelled.
+pub fn begin(tx: &mut WriteTx<'_>, account: u32, message_id: &str) -> Result<bool> {
     let Some((sequence, mut entry)) = find(&tx.view(), account, message_id)? else {
         return Ok(false);
     };
@@ -291,13 +230,10 @@ pub fn begin(
         update_state(tx, account, |state| {
             state.queued = state.queued.saturating_sub(1);
         })?;
+        entry.stage = Stage::Sending;
+        let table = tx.tables().outbox;
+        tx.put_json(table, &key(account, ENTRY).u64(sequence), &entry)?;
     }
-    entry.stage = Stage::Sending;
-    if let (What::Medium(outgoing), Some(uploaded)) = (&mut entry.what, uploaded) {
-        outgoing.upload = Some(uploaded.clone());
-    }
-    let table = tx.tables().outbox;
-    tx.put_json(table, &key(account, ENTRY).u64(sequence), &entry)?;
     Ok(true)
 }
 
@@ -349,29 +285,63 @@ fn number_in(key: &[u8], at: usize) -> Result<u64> {
         .ok_or_else(|| StoreError::corrupt("outbox", key, "a short key"))
 }
 
-/// Bytes as base64, which is a third longer instead of four times as long.
-mod base64_bytes {
-    use base64::Engine as _;
-    use base64::engine::general_purpose::STANDARD_NO_PAD;
-    use serde::{Deserialize, Deserializer, Serializer, de};
-
-    pub fn serialize<S: Serializer>(
-        bytes: &Option<Vec<u8>>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        match bytes {
-            Some(bytes) => serializer.serialize_some(&STANDARD_NO_PAD.encode(bytes)),
-            None => serializer.serialize_none(),
+/// Layout 1 said in each entry what kind of message goes, and kept there what a file needs to be sent: that is with
+/// the message's medium since.
+pub(super) fn upgrade_from_1(tx: &mut WriteTx<'_>) -> Result<()> {
+    let table = tx.tables().outbox;
+    let mut entries = Vec::new();
+    // Some thousand rows at most: of each account as many as its outbox may hold.
+    for row in tx.view().range(table, &Key::account(0), None)? {
+        let (key, bytes) = row?;
+        if let (Some(account), Some(&ENTRY)) = (KeyReader(key).u32(), key.get(PARTS - 1)) {
+            let entry: Value = from_json(table, key, bytes)?;
+            entries.push((account, key.to_vec(), entry));
         }
     }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<Vec<u8>>, D::Error> {
-        Option::<String>::deserialize(deserializer)?
-            .map(|text| STANDARD_NO_PAD.decode(text).map_err(de::Error::custom))
-            .transpose()
+    for (account, key, mut entry) in entries {
+        let mut what = entry["what"].take();
+        let target = |mut of: Value| of["target"].take();
+        if what["medium"].is_object() {
+            let id = entry["messageId"].as_str().unwrap_or_default().to_owned();
+            keep_with_medium(tx, account, &id, what["medium"].take())?;
+        } else if what["reaction"].is_object() {
+            let emoji = what["reaction"]["emoji"].take();
+            let target = target(what["reaction"].take());
+            entry["change"] = json!({"target": target, "change": {"React": {"emoji": emoji}}});
+        } else if what["deletion"].is_object() {
+            let target = target(what["deletion"].take());
+            entry["change"] = json!({"target": target, "change": "Delete"});
+        }
+        if let Some(fields) = entry.as_object_mut() {
+            fields.remove("what");
+        }
+        tx.put_json(table, &key, &entry)?;
     }
+    Ok(())
+}
+
+/// Puts what layout 1 said of a file that goes out to the message's medium, if that is there.
+fn keep_with_medium(
+    tx: &mut WriteTx<'_>,
+    account: u32,
+    message_id: &str,
+    mut outgoing: Value,
+) -> Result<()> {
+    let message = messages::get_own(&tx.view(), account, message_id)?;
+    let number = message
+        .and_then(|message| media::parse_id(message.media_id.as_deref()?))
+        .map(|(_, number)| number);
+    let Some(number) = number else { return Ok(()) };
+    let Some(mut medium) = media::get(&tx.view(), account, number)? else {
+        return Ok(());
+    };
+    let mut look: Look = serde_json::from_value(outgoing["facts"].take()).unwrap_or_default();
+    look.gif_playback = outgoing["gifPlayback"] == true;
+    medium.look = Some(Box::new(look));
+    if let Ok(uploaded) = serde_json::from_value(outgoing["upload"].take()) {
+        medium.remote = Some(uploaded);
+    }
+    media::put(tx, account, number, &medium).map(|_| ())
 }
 
 #[cfg(test)]
@@ -384,14 +354,14 @@ mod tests {
         Entry {
             message_id: id.into(),
             to: "491700000002@s.whatsapp.net".into(),
-            what: What::Medium(Box::new(Outgoing {
-                gif_playback: false,
-                facts: FileFacts {
-                    thumbnail: Some(vec![0, 255, 7]),
-                    ..FileFacts::default()
+            change: Some(Changing {
+                target: Target {
+                    chat: "491700000002@s.whatsapp.net".into(),
+                    message_id: "first".into(),
+                    author: None,
                 },
-                upload: None,
-            })),
+                change: Change::Delete,
+            }),
             stage: Stage::Queued,
             created_at: 1,
             expires_at,
@@ -426,8 +396,8 @@ mod tests {
             Some(entry("a", 30))
         );
 
-        assert!(store.run(|tx| begin(tx, 1, "b", None)));
-        assert!(!store.run(|tx| begin(tx, 1, "x", None)));
+        assert!(store.run(|tx| begin(tx, 1, "b")));
+        assert!(!store.run(|tx| begin(tx, 1, "x")));
         let bounds = Bounds {
             count: 4,
             bytes: 40,
@@ -482,5 +452,103 @@ mod tests {
         store.run(|tx| idempotency::forget(tx, 1, "b"));
         assert_eq!(store.read(|tx| state(tx, 1)).unwrap().keys, 0);
         assert!(!seen(1, "b", 2_000));
+    }
+
+    /// Entries as layout 1 had them, word for word.
+    #[test]
+    fn entries_of_layout_1_say_the_same_after_the_upgrade() {
+        use crate::media::MediaKind;
+        use crate::message::{Message, MessageKind, NewMedium};
+        use crate::store::messages::Arrival;
+
+        const TO: &str = "491700000002@s.whatsapp.net";
+        const WHATS: [(&str, &str); 4] = [
+            ("T", r#""text""#),
+            (
+                "M",
+                r#"{"medium":{"gifPlayback":true,"facts":{"size":9,"mimetype":"video/mp4","width":64,
+                "height":48,"seconds":2,"thumbnail":"AP8H","waveform":null,"animated":false},"upload":{"url":
+                "https://mmg/v/1","directPath":"/v/1","mediaKey":[1,2],"mediaKeyTimestamp":7,"fileSha256":[3],
+                "fileEncSha256":[4,5],"fileLength":9,"streamingSidecar":"AAE"}}}"#,
+            ),
+            (
+                "R",
+                r#"{"reaction":{"target":{"chat":"c","message_id":"A","author":"Me"},"emoji":"x"}}"#,
+            ),
+            (
+                "D",
+                r#"{"deletion":{"target":{"chat":"c","message_id":"B","author":{"Them":"d"}}}}"#,
+            ),
+        ];
+        let store = TestStore::new();
+        store.run(|tx| {
+            for (n, (id, what)) in WHATS.iter().enumerate() {
+                add(tx, 1, &entry(id, 5))?;
+                let what: Value = serde_json::from_str(what).expect("JSON");
+                let row = json!({"messageId": id, "to": TO, "what": what, "stage": "sending",
+                    "createdAt": 1, "expiresAt": 5, "size": 9});
+                let table = tx.tables().outbox;
+                tx.put_json(table, &key(1, ENTRY).u64(n as u64 + 1), &row)?;
+            }
+            let mut video = Message::empty("alice", "M", TO, MessageKind::Video, 1);
+            video.from_me = true;
+            let file = NewMedium {
+                kind: MediaKind::Video,
+                wire_chat: TO.to_owned(),
+                wire_sender: None,
+                mimetype: "video/mp4".to_owned(),
+                file_name: None,
+                size: 9,
+                sha256: vec![3],
+                remote: None,
+                look: None,
+                wanted: false,
+            };
+            messages::insert(tx, 1, &mut video, Some(&file), Arrival::Live)?;
+            upgrade_from_1(tx)
+        });
+        let entries = store.read(|tx| list(tx, 1, 0, 9)).unwrap();
+        let changing = |id: &str, author, change| {
+            let (chat, message_id) = ("c".to_owned(), id.to_owned());
+            let target = Target {
+                chat,
+                message_id,
+                author: Some(author),
+            };
+            Some(Changing { target, change })
+        };
+        use crate::message::Author;
+        let react = Change::React { emoji: "x".into() };
+        let expected = [
+            None,
+            None,
+            changing("A", Author::Me, react),
+            changing("B", Author::Them(Some("d".into())), Change::Delete),
+        ];
+        for ((_, entry), change) in entries.iter().zip(expected) {
+            assert_eq!(entry.change, change, "{}", entry.message_id);
+            assert_eq!((entry.to.as_str(), entry.stage), (TO, Stage::Sending));
+        }
+        assert_eq!(entries.len(), WHATS.len());
+        let medium = store.read(|tx| media::get(tx, 1, 1)).unwrap().unwrap();
+        let look = medium.look.expect("kept");
+        assert_eq!(
+            (look.width, look.height, look.seconds),
+            (Some(64), Some(48), Some(2))
+        );
+        assert_eq!(
+            (look.thumbnail, look.gif_playback),
+            (Some(vec![0, 255, 7]), true)
+        );
+        let remote = medium.remote.expect("uploaded");
+        assert_eq!(
+            (remote.direct_path.as_str(), remote.media_key),
+            ("/v/1", vec![1, 2])
+        );
+        assert_eq!(
+            (remote.file_enc_sha256, remote.media_key_timestamp),
+            (vec![4, 5], Some(7))
+        );
+        assert_eq!(remote.streaming_sidecar, Some(vec![0, 1]));
     }
 }

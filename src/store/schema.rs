@@ -5,18 +5,19 @@ use heed::{CommitOrAbort, Env, WithoutTls};
 
 use super::error::StoreError;
 use super::key::KeyReader;
+use super::outbox;
 use super::tx::{Table, WriteTx};
 
 /// The layout that this program writes.
 ///
 /// A change of any key or value that the previous version could not read raises it and adds a
 /// function to [`UPGRADES`]. New fields with a serde default, and new tables, need neither.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 type Upgrade = fn(&mut WriteTx<'_>) -> Result<(), StoreError>;
 
 /// `UPGRADES[n]` turns layout `n + 1` into `n + 2`. Each runs in a transaction of its own.
-const UPGRADES: [Upgrade; VERSION as usize - 1] = [];
+const UPGRADES: [Upgrade; VERSION as usize - 1] = [outbox::upgrade_from_1];
 
 /// The table that holds the version, and its key there.
 pub(super) const META: &str = "meta";

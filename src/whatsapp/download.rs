@@ -4,14 +4,13 @@
 use std::io::{self, BufWriter, Write as _};
 
 use whatsapp_rust::anyhow;
-use whatsapp_rust::download::{
-    DownloadParams, DownloadUtils, MediaDecryption, MediaRoute, MediaType,
-};
+use whatsapp_rust::download::{DownloadParams, DownloadUtils, MediaDecryption, MediaRoute};
 use whatsapp_rust::wacore::download::DownloadRequest;
 
 use crate::media::{Spool, Spooled};
-use crate::store::media::{Medium, Remote};
+use crate::message::{Medium, Remote};
 
+use super::files::media_type;
 use super::guard::{GuardedHttp, TooLong};
 use super::session::Session;
 
@@ -70,7 +69,7 @@ impl Session {
             &medium.sha256,
             &remote.file_enc_sha256,
             medium.size,
-            media_type_of(&medium.kind),
+            media_type(medium.kind),
         );
         let mut failure = None;
         for anew in [false, true] {
@@ -141,15 +140,4 @@ fn from_server(
     };
     writer.flush()?;
     Ok(file)
-}
-
-/// Of the kind that a stored medium has.
-fn media_type_of(kind: &str) -> MediaType {
-    match kind {
-        "image" => MediaType::Image,
-        "video" => MediaType::Video,
-        "audio" => MediaType::Audio,
-        "sticker" => MediaType::Sticker,
-        _ => MediaType::Document,
-    }
 }

@@ -12,8 +12,7 @@ use whatsapp_rust::upload::UploadResponse;
 use whatsapp_rust::wacore::upload::{EncryptedMediaInfo, UploadSource, encrypt_media_streaming};
 
 use crate::media::{MediaKind, Spool, Spooled};
-use crate::store::media::{Medium, Remote};
-use crate::store::outbox::Upload;
+use crate::message::{Medium, Remote};
 
 use super::download::NotFetched;
 use super::remote;
@@ -36,7 +35,8 @@ pub enum FetchFailure {
 }
 
 impl Session {
-    /// Encrypts a file into the spool and brings it to WhatsApp's media servers.
+    /// Encrypts a file into the spool and brings it to WhatsApp's media servers; where it is there, and the SHA-256
+    /// of its content.
     ///
     /// # Errors
     /// [`SendFailure::NotConnected`], or [`SendFailure::Other`] if no server takes it.
@@ -45,7 +45,7 @@ impl Session {
         kind: MediaKind,
         file: &Path,
         spool: &Spool,
-    ) -> Result<Upload, SendFailure> {
+    ) -> Result<(Remote, [u8; 32]), SendFailure> {
         if !self.is_ready() {
             return Err(SendFailure::NotConnected);
         }
@@ -139,21 +139,20 @@ impl Session {
     }
 }
 
-/// What the media servers said, to be kept.
-fn kept(answer: UploadResponse) -> Upload {
-    Upload {
-        url: answer.url,
+/// What is kept of an upload.
+fn kept(answer: UploadResponse) -> (Remote, [u8; 32]) {
+    let remote = Remote {
         direct_path: answer.direct_path,
-        media_key: answer.media_key,
-        media_key_timestamp: answer.media_key_timestamp,
-        file_sha256: answer.file_sha256,
-        file_enc_sha256: answer.file_enc_sha256,
-        file_length: answer.file_length,
+        media_key: answer.media_key.to_vec(),
+        file_enc_sha256: answer.file_enc_sha256.to_vec(),
+        url: Some(answer.url),
+        media_key_timestamp: Some(answer.media_key_timestamp),
         streaming_sidecar: answer.streaming_sidecar,
-    }
+    };
+    (remote, answer.file_sha256)
 }
 
-fn media_type(kind: MediaKind) -> MediaType {
+pub(super) fn media_type(kind: MediaKind) -> MediaType {
     match kind {
         MediaKind::Image => MediaType::Image,
         MediaKind::Video => MediaType::Video,

@@ -41,7 +41,6 @@ use whatsapp_rust::wacore::time::{TimeProvider, set_time_provider};
 use crate::clock;
 
 pub use backend::{Backend, is_trusted};
-pub use convert::outgoing::{Context, Showing};
 pub use farewell::{Ban, Refusal, Rest, spoken};
 pub use files::FetchFailure;
 pub use http::SurfHttpClient;
@@ -54,7 +53,7 @@ pub use refusal::unwritable;
 pub use restriction::{Answer, Limit, Told};
 pub use runtime::{SmolRuntime, UPLOADS};
 pub use session::{
-    Ack, Content, MediaPolicy, PairingCode, SendFailure, Session, SessionError, Standing, Wiring,
+    Ack, MediaPolicy, PairingCode, SendFailure, Session, SessionError, Standing, Wiring,
     new_message_id,
 };
 pub use silence::Patience;

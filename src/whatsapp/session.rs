@@ -30,10 +30,8 @@ use crate::clock::{self, Millis};
 use crate::jid::{ChatJid, Server};
 use crate::ledger::Owner;
 use crate::media::{Files, Space, Spool};
-use crate::message::Message;
 use crate::runtime::tasks::{self, Kind};
 use crate::runtime::{Executor, Shutdown};
-use crate::store::outbox::{FileFacts, Upload};
 use crate::store::{Store, StoreError};
 use crate::sync::{locked, within};
 
@@ -43,7 +41,6 @@ use super::arrival::{self, Arrival};
 use super::backend::{self, Backend, Journal};
 use super::chats::ChatLedger;
 use super::codes::Codes;
-use super::convert::outgoing::{self, Context, Showing};
 use super::convert::{self, AutoDownload};
 use super::guard::GuardedHttp;
 use super::history::Importer;
@@ -129,48 +126,6 @@ pub struct MediaPolicy {
 pub struct Ack {
     /// The server's time of the message; `None` if it named none.
     pub timestamp: Option<Millis>,
-}
-
-/// What is sent into a chat.
-#[derive(Debug, Clone, Copy)]
-pub enum Content<'a> {
-    Text {
-        text: &'a str,
-        context: Context<'a>,
-    },
-    Medium {
-        upload: &'a Upload,
-        facts: &'a FileFacts,
-        showing: Showing<'a>,
-        context: Context<'a>,
-    },
-    /// An empty emoji takes the reaction back.
-    Reaction {
-        target: &'a Message,
-        emoji: &'a str,
-    },
-    /// Deletes it for everyone.
-    Deletion {
-        target: &'a Message,
-    },
-}
-
-impl Content<'_> {
-    fn into_message(self, to: &ChatJid) -> wa::Message {
-        match self {
-            Content::Text { text, context } => outgoing::text(text, context),
-            Content::Medium {
-                upload,
-                facts,
-                showing,
-                context,
-            } => outgoing::medium(upload, facts, showing, context),
-            Content::Reaction { target, emoji } => {
-                outgoing::reaction(to, target, emoji, clock::now())
-            }
-            Content::Deletion { target } => outgoing::deletion(to, target),
-        }
-    }
 }
 
 /// A code for "link with phone number".
@@ -572,12 +527,12 @@ impl Session {
         &self,
         id: &str,
         to: &ChatJid,
-        content: Content<'_>,
+        message: &wa::Message,
     ) -> Result<Ack, SendFailure> {
         if !self.is_ready() {
             return Err(SendFailure::NotConnected);
         }
-        let is_reaction = matches!(content, Content::Reaction { .. });
+        let is_reaction = message.reaction_message.is_set();
         if let Some(words) = refusal::unwritable(to, is_reaction) {
             return Err(SendFailure::Refused {
                 code: None,
@@ -589,8 +544,8 @@ impl Session {
         let is_group = server == Server::Group;
         let sent = async {
             match is_group {
-                true => self.send_to_group(id, to, content).await,
-                false => self.send_to_person(id, to, content).await,
+                true => self.send_to_group(id, to, message).await,
+                false => self.send_to_person(id, to, message).await,
             }
         };
         let verdict = within(SEND_TIMEOUT, sent).await.unwrap_or(Ok(None));
@@ -611,7 +566,7 @@ impl Session {
         &self,
         id: &str,
         to: &ChatJid,
-        content: Content<'_>,
+        message: &wa::Message,
     ) -> Result<Option<Verdict>, SendFailure> {
         let group = to.to_string();
         let answer = self.client.wait_for_node(
@@ -623,7 +578,7 @@ impl Session {
             true => Freshness::Refresh,
             false => Freshness::CachePreferred,
         };
-        let (verdict, outgoing) = self.hand_over(id, to, content, freshness).await?;
+        let (verdict, outgoing) = self.hand_over(id, to, message, freshness).await?;
         // It is here before the verdict, or it never comes.
         let mut answer = answer;
         let theirs = answer.try_recv().ok().flatten().and_then(|ack| {
@@ -647,7 +602,7 @@ impl Session {
         &self,
         id: &str,
         to: &ChatJid,
-        content: Content<'_>,
+        message: &wa::Message,
     ) -> Result<Option<Verdict>, SendFailure> {
         let own: Vec<String> = [self.client.pn(), self.client.lid()]
             .into_iter()
@@ -656,7 +611,7 @@ impl Session {
             .collect();
         let is_for_others = to.is_person() && own.iter().all(|own| own != to.user());
         let first = self
-            .hand_over(id, to, content, Freshness::CachePreferred)
+            .hand_over(id, to, message, Freshness::CachePreferred)
             .await;
         match &first {
             Ok((verdict, outgoing)) if is_for_others && outgoing.reaches_no_recipient(&own) => {
@@ -672,7 +627,7 @@ impl Session {
             Err(error) => return Err(error.clone()),
         }
         log::debug!("{id}: for no device of the recipient; sent once more");
-        let (verdict, outgoing) = self.hand_over(id, to, content, Freshness::Refresh).await?;
+        let (verdict, outgoing) = self.hand_over(id, to, message, Freshness::Refresh).await?;
         match outgoing.reaches_no_recipient(&own) {
             true => Err(SendFailure::Refused {
                 code: None,
@@ -687,7 +642,7 @@ impl Session {
         &self,
         id: &str,
         to: &ChatJid,
-        content: Content<'_>,
+        message: &wa::Message,
         freshness: Freshness,
     ) -> Result<(Option<Verdict>, Outgoing), SendFailure> {
         let (chat, server) = (to.to_string(), to.server());
@@ -702,7 +657,7 @@ impl Session {
             .with_group_metadata_freshness(freshness)
             .with_device_freshness(freshness);
         self.client
-            .send_message_with_options(wire, content.into_message(to), options)
+            .send_message_with_options(wire, message.clone(), options)
             .await
             .map_err(|error| refusal::of(&error, server))?;
         Ok((waiter.wait().await, outgoing))

@@ -3,7 +3,8 @@
 //! `tests/fixtures/store/v<N>/data.mdb` is the database of a small server as the first version with
 //! schema N left it, and `data-32.mdb` that of one on a 32-bit system. Whoever raises the schema makes
 //! the next ones by `cargo test --features sandbox --test it upgrades::make_the_fixture -- --ignored`,
-//! the second with `WILDCAT_TEST_BINARY` and `WILDCAT_TEST_RUNNER` for a 32-bit binary; see `cross/check`.
+//! the second with `WILDCAT_TEST_BINARY` and `WILDCAT_TEST_RUNNER` for a 32-bit binary; see `cross/check`. (`v2/data-32.mdb`
+//! is v1's with its two rows that differ rewritten.)
 
 use std::path::{Path, PathBuf};
 use std::thread;

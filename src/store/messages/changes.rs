@@ -10,12 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use super::chats::{self, Chat};
 use super::{
-    Counters, Place, Result, bounds, change_at, counters, load, load_in, media, places,
-    put_counters,
+    Counters, Place, Result, change_at, counters, load, load_in, media, places, put_counters,
 };
-use crate::clock::{self, Millis};
+use crate::clock;
 use crate::event::{Deed, Deletion, Event, ReactionChange};
-use crate::message::{Message, Reaction};
+use crate::message::{Author, By, Change, Message, Target, bounds};
 use crate::store::accounts;
 use crate::store::error::StoreError;
 use crate::store::key::Key;
@@ -28,53 +27,11 @@ const EARLY_FOR_ONE: usize = 64;
 const EARLY: u64 = 4096;
 const EARLY_BYTES: u64 = 1 << 20;
 
-/// Who wrote a message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Author {
-    Me,
-    /// Another person; by JID where the chat has several people.
-    Them(Option<String>),
-    /// The person of that JID, which may be one of the account's own.
-    Named(String),
-}
-
-/// Which message is meant.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Target {
-    /// The chat, by any of its JIDs.
-    pub chat: String,
-    pub message_id: String,
-    /// `None`: of any author. A deletion without one is not honoured.
-    pub author: Option<Author>,
-}
-
-/// What happens to a message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Change {
-    /// An empty emoji takes the reaction back.
-    React {
-        emoji: String,
-    },
-    /// What it says now: the text, or a medium's caption.
-    Edit {
-        text: String,
-    },
-    Delete,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Early {
     target: Target,
     by: By,
     change: Change,
-}
-
-/// Who changes it, and when.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct By {
-    pub from: String,
-    pub from_me: bool,
-    pub timestamp: Millis,
 }
 
 /// What [`apply`] did.
@@ -110,7 +67,7 @@ pub fn apply(
     let mut medium = None;
     let changed = change_at(tx, account, place, &id_key, |message| {
         medium.clone_from(&message.media_id);
-        apply_to(message, &by, change)
+        change.apply(message, &by)
     })?;
     let Some(message) = changed else {
         return Ok(Applied::default());
@@ -139,15 +96,10 @@ fn bounded_target(target: &Target) -> Target {
     target
 }
 
-/// The same change, no larger than it can be. Of a text that is too long a character more than is kept
-/// stays, so that this is known when it is applied.
+/// The same change, no larger than it can be.
 fn bounded(change: &Change) -> Change {
     let mut change = change.clone();
-    match &mut change {
-        Change::React { emoji } => bounds::emoji(emoji),
-        Change::Edit { text } => drop(bounds::cut(text, bounds::TEXT + 1)),
-        Change::Delete => {}
-    }
+    change.cut();
     change
 }
 
@@ -193,65 +145,12 @@ pub fn catch_up(
     for (key, size, early) in due {
         forget_early(tx, &key, size, counters)?;
         let medium = message.media_id.clone();
-        apply_to(message, &early.by, &early.change);
+        early.change.apply(message, &early.by);
         if let (Some(id), None) = (medium, &message.media_id) {
             media::remove(tx, account, &id)?;
         }
     }
     Ok(())
-}
-
-/// Changes the message; false if that changes nothing.
-fn apply_to(message: &mut Message, by: &By, change: &Change) -> bool {
-    if message.deleted {
-        return false;
-    }
-    match change {
-        Change::React { emoji } => {
-            let known = message.reactions.iter().position(|r| r.from == by.from);
-            if let Some(index) = known {
-                let before = &message.reactions[index];
-                if before.timestamp > by.timestamp || before.emoji == *emoji {
-                    return false;
-                }
-                message.reactions.remove(index);
-            }
-            if !emoji.is_empty() && message.reactions.len() < bounds::PEOPLE {
-                message.reactions.push(Reaction {
-                    from: by.from.clone(),
-                    emoji: emoji.clone(),
-                    timestamp: by.timestamp,
-                });
-                return true;
-            }
-            known.is_some()
-        }
-        Change::Edit { text } => {
-            if message.edited_at.is_some_and(|at| at > by.timestamp) {
-                return false;
-            }
-            let mut text = text.clone();
-            let truncated = bounds::cut(&mut text, bounds::TEXT);
-            let says = if message.has_media {
-                &mut message.caption
-            } else {
-                &mut message.text
-            };
-            if message.edited && says.as_ref() == Some(&text) {
-                return false;
-            }
-            *says = Some(text);
-            message.truncated = truncated;
-            message.edited = true;
-            message.edited_at = Some(by.timestamp);
-            true
-        }
-        Change::Delete => {
-            message.clear();
-            message.deleted = true;
-            true
-        }
-    }
 }
 
 fn report(account_id: &str, deed: Deed, target: &Target, by: &By, change: &Change) -> Event {

@@ -15,13 +15,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Counters, Place, Result, UNSENT, bounds, chat_prefix, counters, id_key, media, put_counters,
+    Counters, Place, Result, UNSENT, chat_prefix, counters, id_key, media, put_counters,
     read_message,
 };
 use crate::clock::Millis;
 use crate::event::Deed;
 use crate::jid::{ChatJid, Server, other_form};
-use crate::message::{DeliveryStatus, Message, MessageKind};
+use crate::message::{DeliveryStatus, Message, MessageKind, bounds};
 use crate::store::error::StoreError;
 use crate::store::key::{Key, KeyReader};
 use crate::store::tx::{ReadTx, WriteTx};

@@ -15,7 +15,6 @@
 //!
 //! A message shows under its chat's canonical JID, whatever it said when it was stored.
 
-mod bounds;
 mod changes;
 mod chats;
 mod lookup;
@@ -29,7 +28,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use changes::{Applied, Author, By, Change, Target, apply, find_target, is_own};
+pub use changes::{Applied, apply, find_target, is_own};
 pub(super) use chats::other_jid;
 pub use chats::{
     ChatNames, ChatSummary, LastMessage, answers_as, canonical, canonical_jid, found_as,
@@ -43,11 +42,11 @@ pub use retention::{Keep, Removed, is_over, retention_step, size};
 
 use super::error::StoreError;
 use super::key::{Key, KeyReader};
-use super::media::{self, NewMedium};
+use super::media;
 use super::tx::{ReadTx, Table, WriteTx};
 use crate::clock::Millis;
 use crate::jid::ChatJid;
-use crate::message::{DeliveryStatus, Message};
+use crate::message::{DeliveryStatus, Message, NewMedium, bounds};
 use chats::Chat;
 use lookup::{find, find_received, first_of_a_person, places};
 
@@ -373,6 +372,7 @@ pub fn mark_failed(
     })?;
     if failed.is_some() {
         chats::unlist_if_failed(tx, account, place.chat)?;
+        forget_look(tx, account, failed.as_ref())?;
     }
     Ok(failed)
 }
@@ -411,14 +411,24 @@ pub fn mark_sent(
     message_id: &str,
     timestamp: Millis,
 ) -> Result<Option<Message>> {
-    change_found(tx, account, message_id, true, |message| {
+    let sent = change_found(tx, account, message_id, true, |message| {
         message.timestamp = timestamp;
         if is_forward(message.status, DeliveryStatus::Sent) {
             message.status = Some(DeliveryStatus::Sent);
             message.error = None;
         }
         true
-    })
+    })?;
+    forget_look(tx, account, sent.as_ref())?;
+    Ok(sent)
+}
+
+/// Removes what was kept of a message's file to send it again.
+fn forget_look(tx: &mut WriteTx<'_>, account: u32, message: Option<&Message>) -> Result<()> {
+    match message.and_then(|message| message.media_id.as_deref()) {
+        Some(id) => media::forget_look(tx, account, id),
+        None => Ok(()),
+    }
 }
 
 fn is_forward(from: Option<DeliveryStatus>, to: DeliveryStatus) -> bool {

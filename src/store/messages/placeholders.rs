@@ -10,8 +10,8 @@ use super::{
     Arrival, Inserted, Place, Result, changes, chat_prefix, counters, insert, load_in, place_of,
     put_counters, put_message, read_message, settle_names,
 };
-use crate::message::Message;
-use crate::store::media::{self, NewMedium};
+use crate::message::{Message, NewMedium};
+use crate::store::media;
 use crate::store::tx::{ReadTx, WriteTx};
 
 /// The newest messages of a chat that are looked at, and how many of them may be placeholders: so much
@@ -112,9 +112,9 @@ fn is_full(tx: &ReadTx<'_>, account: u32, chat: &Chat) -> Result<bool> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Author, By, Change, Target, apply, get, page};
+    use super::super::{apply, get, page};
     use super::*;
-    use crate::message::MessageKind;
+    use crate::message::{Author, By, Change, MessageKind, Target};
     use crate::store::messages::{ChatSummary, PageQuery, Part};
     use crate::store::tests::{TestStore, message};
 

@@ -220,8 +220,9 @@ fn remove(tx: &mut WriteTx<'_>, account: u32, place: Place, removed: &mut Remove
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{DeliveryStatus, Message};
-    use crate::store::media::{NewMedium, get as medium};
+    use crate::media::MediaKind;
+    use crate::message::{DeliveryStatus, Message, NewMedium};
+    use crate::store::media::get as medium;
     use crate::store::messages::{self, Arrival, PageQuery, insert, page};
     use crate::store::tests::{TestStore, message};
 
@@ -277,7 +278,8 @@ mod tests {
             ..message("alice", GROUP, "G", 5)
         };
         let picture = NewMedium {
-            kind: "image",
+            kind: MediaKind::Image,
+            look: None,
             wire_chat: GROUP.into(),
             wire_sender: None,
             mimetype: "image/png".into(),
@@ -346,7 +348,8 @@ mod tests {
 
     #[test]
     fn what_is_left_without_messages_counts_and_goes_too() {
-        use crate::store::messages::{By, Change, Target, apply, set_contact_name};
+        use crate::message::{By, Change, Target};
+        use crate::store::messages::{apply, set_contact_name};
         let (store, alice, _) = with_accounts();
         for n in 0..300u64 {
             let chat = format!("{}@s.whatsapp.net", 1_000_000 + n);

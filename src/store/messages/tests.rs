@@ -1,5 +1,6 @@
 use super::*;
 use crate::event::Event;
+use crate::message::{Author, By, Change, Target};
 use crate::store::accounts;
 use crate::store::tests::{TestStore, message};
 use crate::store::{StoreError, purge};
@@ -948,7 +949,8 @@ fn everybody_in_a_message_is_known_by_number() {
 fn media_come_with_their_messages_and_go_with_them() {
     let store = TestStore::new();
     let medium = NewMedium {
-        kind: "image",
+        kind: crate::media::MediaKind::Image,
+        look: None,
         wire_chat: PN.into(),
         wire_sender: None,
         mimetype: "image/png".into(),

@@ -9,11 +9,10 @@ use whatsapp_rust::waproto::codec;
 use super::expiring::SENT;
 use super::{Stored, rows};
 use crate::jid::ChatJid;
-use crate::message::{Message, MessageKind};
+use crate::message::{self, Context, Message};
 use crate::store::messages;
 use crate::store::signal::Kind;
 use crate::store::{Key, ReadTx, WriteTx};
-use crate::whatsapp::convert::outgoing::{self, Context};
 
 /// How long a message can be asked for, in seconds.
 pub const ANSWERED_FOR: i64 = 30 * 24 * 3600;
@@ -111,15 +110,11 @@ fn own(tx: &ReadTx<'_>, account: u32, chat: &str, message_id: &str) -> Stored<Op
     messages::get_received(tx, account, chat, message_id)
 }
 
-/// What the message store alone can say again: a text.
+/// What the message store alone can say again: all kinds without a file.
 fn said_again(tx: &ReadTx<'_>, account: u32, message: &Message) -> Stored<Option<Vec<u8>>> {
-    let Some(text) = message
-        .text
-        .as_deref()
-        .filter(|_| message.kind == MessageKind::Text && !message.truncated && !message.deleted)
-    else {
+    if message.truncated || message.deleted {
         return Ok(None);
-    };
+    }
     let quoted = messages::quoted_by(tx, account, message)?;
     let mentions: Vec<ChatJid> = message
         .mentions
@@ -134,7 +129,8 @@ fn said_again(tx: &ReadTx<'_>, account: u32, message: &Message) -> Stored<Option
             .as_ref()
             .and_then(|quoted| quoted.chat_id.as_deref()),
     };
-    Ok(Some(codec::message_to_vec(&outgoing::text(text, context))))
+    let encoded = message::encode(message, None, context).ok();
+    Ok(encoded.map(|encoded| codec::message_to_vec(&encoded)))
 }
 
 fn count(tx: &ReadTx<'_>, account: u32) -> Stored<u64> {
@@ -156,6 +152,7 @@ fn size(length: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::MessageKind;
     use crate::store::messages::Arrival;
     use crate::store::tests::TestStore;
 
@@ -182,14 +179,8 @@ mod tests {
     #[test]
     fn a_text_is_said_again_without_a_copy() {
         let store = TestStore::new();
-        let bytes = codec::message_to_vec(&outgoing::text(
-            "hello",
-            Context {
-                mentions: &[],
-                quoted: None,
-                quoted_chat: None,
-            },
-        ));
+        let encoded = message::encode(&text("A", "hello"), None, Context::default());
+        let bytes = codec::message_to_vec(&encoded.expect("encoded"));
         let noted = bytes.clone();
         store.run(move |tx| {
             messages::insert(tx, 1, &mut text("A", "hello"), None, Arrival::Live)?;

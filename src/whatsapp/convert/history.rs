@@ -4,10 +4,10 @@ use whatsapp_rust::Jid;
 use whatsapp_rust::types::message::EditAttribute;
 use whatsapp_rust::waproto::whatsapp as wa;
 
-use super::{AutoDownload, Envelope, Inbound, What, bare_text, preferred_text, what};
+use super::{AutoDownload, Envelope, Inbound, What, preferred_text, what};
 use crate::clock::Millis;
 use crate::jid::ChatJid;
-use crate::message::{DeliveryStatus, Reaction};
+use crate::message::{DeliveryStatus, Reaction, bare};
 
 /// What is known of a conversation besides its messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub fn conversation(conversation: &wa::Conversation) -> Option<Conversation> {
     } else {
         conversation.lid_jid.as_deref()
     };
-    let (chat, link) = preferred_text(id, other.map(bare_text));
+    let (chat, link) = preferred_text(id, other.map(bare));
     let is_person = ChatJid::parse(&chat).is_ok_and(|jid| jid.is_person());
     Some(Conversation {
         chat,
@@ -73,7 +73,7 @@ pub fn message(
     } else if is_person {
         chat.chat.clone()
     } else {
-        bare_text(info.participant.as_deref().or(key.participant.as_deref())?)
+        bare(info.participant.as_deref().or(key.participant.as_deref())?)
     };
     // The history names no alternative: the store knows the pairs that came with it.
     wire_sender.parse::<Jid>().ok()?;
@@ -82,7 +82,7 @@ pub fn message(
         wire_chat: key
             .remote_jid
             .as_deref()
-            .map_or_else(|| chat.chat.clone(), bare_text),
+            .map_or_else(|| chat.chat.clone(), bare),
         from: wire_sender.clone(),
         wire_sender,
         from_me,
@@ -128,7 +128,7 @@ fn reactions(own: &Own, chat: &Conversation, info: &wa::WebMessageInfo) -> Vec<R
             } else {
                 key.participant
                     .as_deref()
-                    .map_or_else(|| chat.chat.clone(), bare_text)
+                    .map_or_else(|| chat.chat.clone(), bare)
             };
             Some(Reaction {
                 from,

@@ -1,11 +1,10 @@
-//! WhatsApp's messages as ours, and ours as WhatsApp's. Pure, both ways.
+//! What comes in, in its envelope: who sends it where, and what he may do. What is inside is
+//! [`crate::message`]'s. Pure.
 //!
-//! [`inbound`] says what a decrypted message means here: something to store, or a change of what is
-//! stored. [`history`] does the same for the phone's past; [`outgoing`] builds what is sent.
+//! [`inbound`] makes of a decrypted message something to store, or a change of what is stored; [`history`] does the
+//! same for the phone's past.
 
-mod content;
 pub mod history;
-pub mod outgoing;
 mod rights;
 #[cfg(test)]
 mod tests;
@@ -17,10 +16,11 @@ use whatsapp_rust::waproto::whatsapp as wa;
 
 use crate::clock::Millis;
 use crate::jid::{ChatJid, Server};
-use crate::message::{DeliveryStatus, Message, MessageKind};
-use crate::store::media::NewMedium;
-use crate::store::messages::{Author, By, Change, Target};
-use rights::{Act, Place, Reach};
+use crate::message::{
+    self, Author, By, Change, DeliveryStatus, Message, MessageKind, NewMedium, Target,
+};
+use crate::whatsapp::remote::is_path;
+use rights::{Place, Reach};
 
 /// What came in, and the other name of its chat or sender if WhatsApp gave one.
 #[derive(Debug, Clone, PartialEq)]
@@ -203,7 +203,7 @@ fn what(
     auto: AutoDownload,
     now: Millis,
 ) -> Option<Inbound> {
-    let base = content::unwrap(message);
+    let base = message::unwrap(message);
     let what = match change(&envelope, base) {
         Some((target, change, timestamp)) => What::Change {
             target,
@@ -214,8 +214,7 @@ fn what(
             },
             change,
         },
-        None if content::speaks_to_people(base) => stored(account_id, &envelope, base, auto, now),
-        None => return None,
+        None => stored(account_id, &envelope, base, auto, now)?,
     };
     Some(Inbound {
         what,
@@ -226,47 +225,23 @@ fn what(
 /// The change that a message makes to another, and when it was made; `None` if it makes none, or one
 /// that its sender may not make.
 fn change(envelope: &Envelope, base: &wa::Message) -> Option<(Target, Change, Millis)> {
-    use wa::message::protocol_message::Type;
-    if let Some(reaction) = base.reaction_message.as_option() {
-        let target = target(envelope, Act::React, reaction.key.as_option()?)?;
-        let emoji = reaction.text.clone().unwrap_or_default();
-        let at = reaction
-            .sender_timestamp_ms
-            .and_then(|at| u64::try_from(at).ok())
-            .filter(|at| *at > 0)
-            .unwrap_or(envelope.timestamp);
-        return Some((target, Change::React { emoji }, at));
-    }
-    let protocol = base.protocol_message.as_option()?;
-    let key = protocol.key.as_option()?;
-    match protocol.r#type {
-        // proto2's default.
-        Some(Type::Revoke) | None => {
-            let target = target(envelope, Act::Delete, key)?;
-            Some((target, Change::Delete, envelope.timestamp))
-        }
-        Some(Type::MessageEdit) => {
-            let target = target(envelope, Act::Edit, key)?;
-            let edited = content::unwrap(protocol.edited_message.as_option()?);
-            let text = content::text(edited).or_else(|| content::caption(edited))?;
-            let at = protocol
-                .timestamp_ms
-                .and_then(|at| u64::try_from(at).ok())
-                .filter(|at| *at > 0)
-                .unwrap_or(envelope.timestamp);
-            Some((target, Change::Edit { text }, at))
-        }
-        Some(_) => None,
-    }
+    let message::Incoming {
+        key,
+        change,
+        timestamp,
+    } = message::decode_change(base)?;
+    let target = target(envelope, &change, key)?;
+    Some((target, change, timestamp.unwrap_or(envelope.timestamp)))
 }
 
 /// The message that a key means; `None` if its sender may not do that to it.
-fn target(envelope: &Envelope, act: Act, key: &wa::MessageKey) -> Option<Target> {
-    let author = match rights::reach(act, envelope.place(), &envelope.edit) {
+fn target(envelope: &Envelope, change: &Change, key: &wa::MessageKey) -> Option<Target> {
+    let author = match rights::reach(change, envelope.place(), &envelope.edit) {
         // What the key says of another's message is then no matter of its sender's.
         Reach::Own if !key.from_me.unwrap_or(false) => {
             log::debug!(
-                "{act:?} of {:?}, which is not its sender's, is not honoured",
+                "{} of {:?}, which is not its sender's, is not honoured",
+                change.name(),
                 key.id
             );
             return None;
@@ -274,7 +249,7 @@ fn target(envelope: &Envelope, act: Act, key: &wa::MessageKey) -> Option<Target>
         Reach::Own | Reach::Named => author(envelope, key),
     };
     // An admin says whose message goes.
-    if act == Act::Delete && author.is_none() {
+    if *change == Change::Delete && author.is_none() {
         return None;
     }
     Some(Target {
@@ -287,7 +262,7 @@ fn target(envelope: &Envelope, act: Act, key: &wa::MessageKey) -> Option<Target>
 /// Who wrote the message that a key means. A key is written from its sender's side: his `fromMe` is
 /// not ours.
 fn author(envelope: &Envelope, key: &wa::MessageKey) -> Option<Author> {
-    let participant = || key.participant.as_deref().map(bare_text);
+    let participant = || key.participant.as_deref().map(message::bare);
     match (envelope.from_me, key.from_me.unwrap_or(false)) {
         (true, true) => Some(Author::Me),
         // His own message: the sender's.
@@ -300,42 +275,40 @@ fn author(envelope: &Envelope, key: &wa::MessageKey) -> Option<Author> {
     }
 }
 
-/// A message as it is stored.
+/// A message as it is stored; `None` for what speaks to devices alone.
 fn stored(
     account_id: &str,
     envelope: &Envelope,
     base: &wa::Message,
     auto: AutoDownload,
     now: Millis,
-) -> What {
-    let kind = content::kind(base);
-    let context = content::context_info(base);
-    let mut message = Message {
-        text: content::text(base),
-        caption: content::caption(base),
-        quoted_message: context.and_then(content::quoted),
-        mentions: context
-            .map(|c| mentioned(&c.mentioned_jid))
-            .unwrap_or_default(),
-        is_forwarded: context.and_then(|c| c.is_forwarded).unwrap_or(false),
-        ..envelope.message(account_id, kind, now)
-    };
-    content::add_details(&mut message, base);
-    let medium = content::medium(base).map(|found| {
-        Box::new(NewMedium {
-            // Of one without a size as much is fetched as of the largest.
-            wanted: (1..=auto.max_bytes).contains(&found.size.max(1))
-                && found.remote.is_some()
-                && !is_published(&envelope.wire_chat),
-            wire_chat: envelope.wire_chat.clone(),
-            wire_sender: (!envelope.is_person).then(|| envelope.wire_sender.clone()),
-            ..found
-        })
+) -> Option<What> {
+    // Deletions and edits that count are changes.
+    if base.protocol_message.is_set() {
+        return None;
+    }
+    let mut message = envelope.message(account_id, MessageKind::Unknown, now);
+    let medium = message::decode(base, &mut message);
+    if message.kind == MessageKind::Unknown && message::is_for_devices(base) {
+        return None;
+    }
+    let medium = medium.map(|mut medium| {
+        // The phone can be asked for a path that is missing, but not one that leads elsewhere be followed.
+        medium
+            .remote
+            .take_if(|remote| !remote.direct_path.is_empty() && !is_path(&remote.direct_path));
+        // Of one without a size as much is fetched as of the largest.
+        medium.wanted = (1..=auto.max_bytes).contains(&medium.size.max(1))
+            && medium.remote.is_some()
+            && !is_published(&envelope.wire_chat);
+        medium.wire_chat.clone_from(&envelope.wire_chat);
+        medium.wire_sender = (!envelope.is_person).then(|| envelope.wire_sender.clone());
+        Box::new(medium)
     });
-    What::Message {
+    Some(What::Message {
         message: Box::new(message),
         medium,
-    }
+    })
 }
 
 /// Whether a chat is one that people publish in, rather than write to each other: stories and channels. There are
@@ -351,17 +324,6 @@ fn is_person(jid: &Jid) -> bool {
 /// The JID without a device.
 pub fn bare(jid: &Jid) -> String {
     jid.to_non_ad().to_string()
-}
-
-/// The JID without a device, if it is one.
-/// The people that a message names. What is no JID is left out: it leads to no chat.
-fn mentioned(jids: &[String]) -> Vec<String> {
-    let jids = jids.iter().filter_map(|jid| ChatJid::parse(jid).ok());
-    jids.map(|jid| jid.to_string()).collect()
-}
-
-fn bare_text(jid: &str) -> String {
-    ChatJid::parse(jid).map_or_else(|_| jid.to_owned(), |j| j.to_string())
 }
 
 /// Of the two names of one person the phone number, and both as (LID, number) if both are there.

@@ -19,15 +19,9 @@
 
 use whatsapp_rust::types::message::EditAttribute;
 
-/// What is to be done to a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Act {
-    React,
-    Edit,
-    Delete,
-}
+use crate::message::Change;
 
-/// Where it is to be done.
+/// Where a message is changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     /// A chat of two.
@@ -46,12 +40,12 @@ pub enum Reach {
     Named,
 }
 
-/// Which messages this act may reach, in a stanza with this `edit` attribute.
-pub fn reach(act: Act, place: Place, edit: &EditAttribute) -> Reach {
-    match (act, place, edit) {
-        (Act::React, _, _) => Reach::Named,
-        (Act::Delete, Place::Group, EditAttribute::AdminRevoke) => Reach::Named,
-        (Act::Delete | Act::Edit, _, _) => Reach::Own,
+/// Which messages this change may reach, in a stanza with this `edit` attribute.
+pub fn reach(change: &Change, place: Place, edit: &EditAttribute) -> Reach {
+    match (change, place, edit) {
+        (Change::React { .. }, _, _) => Reach::Named,
+        (Change::Delete, Place::Group, EditAttribute::AdminRevoke) => Reach::Named,
+        (Change::Delete | Change::Edit { .. }, _, _) => Reach::Own,
     }
 }
 
@@ -73,12 +67,14 @@ mod tests {
         ];
         for place in [Place::Person, Place::Group, Place::Other] {
             for edit in &attributes {
-                let reaches = |act| reach(act, place, edit);
-                assert_eq!(reaches(Act::React), Reach::Named);
-                assert_eq!(reaches(Act::Edit), Reach::Own, "{place:?} {edit:?}");
+                let reaches = |change| reach(&change, place, edit);
+                let (emoji, text) = ("x".to_owned(), "y".to_owned());
+                assert_eq!(reaches(Change::React { emoji }), Reach::Named);
+                let edited = reaches(Change::Edit { text });
+                assert_eq!(edited, Reach::Own, "{place:?} {edit:?}");
                 let others = place == Place::Group && *edit == AdminRevoke;
                 let expected = if others { Reach::Named } else { Reach::Own };
-                assert_eq!(reaches(Act::Delete), expected, "{place:?} {edit:?}");
+                assert_eq!(reaches(Change::Delete), expected, "{place:?} {edit:?}");
             }
         }
     }

@@ -3,9 +3,9 @@
 use whatsapp_rust::buffa::MessageField;
 use whatsapp_rust::proto_helpers::MessageBuilderExt as _;
 
-use super::outgoing::{self, Context};
 use super::*;
-use crate::message::MessageKind;
+use crate::media::MediaKind;
+use crate::message::Context;
 
 const AUTO: AutoDownload = AutoDownload { max_bytes: 1_000 };
 const ALICE: &str = "49170@s.whatsapp.net";
@@ -30,11 +30,20 @@ fn wrapped(message: wa::Message) -> MessageField<wa::message::FutureProofMessage
     })
 }
 
+fn text(text: &str, context: Context<'_>) -> wa::Message {
+    let message = Message {
+        kind: MessageKind::Text,
+        text: Some(text.to_owned()),
+        ..Message::default()
+    };
+    message::encode(&message, None, context).expect("encoded")
+}
+
 fn read(info: &MessageInfo, message: &wa::Message) -> Option<Inbound> {
     inbound("alice", info, message, AUTO, 5)
 }
 
-fn message(info: &MessageInfo, message: &wa::Message) -> (Message, Option<NewMedium>) {
+fn message_of(info: &MessageInfo, message: &wa::Message) -> (Message, Option<NewMedium>) {
     match read(info, message).expect("content").what {
         What::Message { message, medium } => (*message, medium.map(|m| *m)),
         What::Change { .. } => panic!("a change"),
@@ -59,7 +68,7 @@ fn a_lid_chat_is_shown_under_its_number() {
         links,
         [("955@lid".to_owned(), "4917@s.whatsapp.net".to_owned())]
     );
-    let (got, _) = message(&info, &wa::Message::text("hi"));
+    let (got, _) = message_of(&info, &wa::Message::text("hi"));
     assert_eq!(got.chat_id, "4917@s.whatsapp.net");
     assert_eq!(got.sender, "4917@s.whatsapp.net");
     assert_eq!(got.text.as_deref(), Some("hi"));
@@ -71,7 +80,7 @@ fn a_lid_chat_is_shown_under_its_number() {
 fn a_member_of_a_group_keeps_the_lid_he_writes_under() {
     let mut info = info(GROUP, "955:3@lid", false);
     info.source.sender_alt = Some("4917@s.whatsapp.net".parse().expect("jid"));
-    let (got, _) = message(&info, &wa::Message::text("hi"));
+    let (got, _) = message_of(&info, &wa::Message::text("hi"));
     assert_eq!(got.chat_id, GROUP);
     assert_eq!(got.sender, "4917@s.whatsapp.net");
     assert_eq!(got.wire_lid.as_deref(), Some("955@lid"));
@@ -81,11 +90,13 @@ fn a_member_of_a_group_keeps_the_lid_he_writes_under() {
         mentions: &[],
         quoted: Some(&got),
     };
-    let reply = outgoing::text("yes", context);
-    let context = content::context_info(&reply).expect("context");
+    let reply = text("yes", context);
+    let context = reply.extended_text_message.context_info.as_option();
+    let context = context.expect("context");
     assert_eq!(context.participant.as_deref(), Some("955@lid"));
     let chat = ChatJid::parse(GROUP).expect("jid");
-    let reaction = outgoing::reaction(&chat, &got, "x", 7);
+    let change = Change::React { emoji: "x".into() };
+    let reaction = change.encode(&chat, &got, 7).expect("encoded");
     let key = reaction.reaction_message.as_option().expect("reaction");
     let key = key.key.as_option().expect("key");
     assert_eq!(key.participant.as_deref(), Some("955@lid"));
@@ -95,20 +106,20 @@ fn a_member_of_a_group_keeps_the_lid_he_writes_under() {
 #[test]
 fn replies_and_mentions_survive_the_way_out_and_in() {
     let info = info(ALICE, "49170:2@s.whatsapp.net", false);
-    let (first, _) = message(&info, &wa::Message::text("question"));
+    let (first, _) = message_of(&info, &wa::Message::text("question"));
     let mentions = [ChatJid::parse("491711111111@s.whatsapp.net").expect("jid")];
     let context = Context {
         quoted_chat: None,
         mentions: &mentions,
         quoted: Some(&first),
     };
-    let mut answer = outgoing::text("answer", context);
+    let mut answer = text("answer", context);
     // What a sender names beside it is no JID, and leads nowhere.
     let text = answer.extended_text_message.as_option_mut();
     let sent = text.and_then(|text| text.context_info.as_option_mut());
     let named = &mut sent.expect("a context").mentioned_jid;
     named.extend(["491722222222".to_owned(), "@evil/..".to_owned()]);
-    let (got, _) = message(&info, &answer);
+    let (got, _) = message_of(&info, &answer);
     assert_eq!(got.text.as_deref(), Some("answer"));
     assert_eq!(got.mentions, [mentions[0].to_string()]);
     let quoted = got.quoted_message.expect("quoted");
@@ -143,7 +154,7 @@ fn what_is_not_understood_is_kept_as_unknown() {
         list_message: MessageField::some(Default::default()),
         ..Default::default()
     };
-    assert_eq!(message(&info, &odd).0.kind, MessageKind::Unknown);
+    assert_eq!(message_of(&info, &odd).0.kind, MessageKind::Unknown);
 }
 
 fn picture(size: u64) -> wa::Message {
@@ -190,23 +201,23 @@ fn media_are_found_in_every_wrapping() {
         },
     ];
     for wrap in wrappings {
-        let (got, medium) = message(&info, &wrap(picture(999)));
+        let (got, medium) = message_of(&info, &wrap(picture(999)));
         assert_eq!(got.kind, MessageKind::Image);
         assert_eq!(got.caption.as_deref(), Some("look"));
         let medium = medium.expect("medium");
-        assert_eq!((medium.kind, medium.size), ("image", 999));
+        assert_eq!((medium.kind, medium.size), (MediaKind::Image, 999));
         assert_eq!(medium.mimetype, "image/png");
         assert!(medium.wanted);
         assert_eq!(medium.remote.expect("remote").direct_path, "/v/1");
     }
-    let (_, large) = message(&info, &picture(1_001));
+    let (_, large) = message_of(&info, &picture(1_001));
     assert!(!large.expect("medium").wanted, "over the limit");
     // Wrapped without end, it is still looked at in bounded time.
     let deep = (0..200).fold(picture(1), |inner, _| wa::Message {
         ephemeral_message: wrapped(inner),
         ..Default::default()
     });
-    assert_eq!(message(&info, &deep).0.kind, MessageKind::Unknown);
+    assert_eq!(message_of(&info, &deep).0.kind, MessageKind::Unknown);
 }
 
 #[test]
@@ -223,7 +234,7 @@ fn documents_with_captions_and_places_and_cards() {
         }),
         ..Default::default()
     };
-    let (got, medium) = message(&info, &document);
+    let (got, medium) = message_of(&info, &document);
     assert_eq!(got.kind, MessageKind::Document);
     assert_eq!(got.caption.as_deref(), Some("the bill"));
     let medium = medium.expect("medium");
@@ -238,7 +249,7 @@ fn documents_with_captions_and_places_and_cards() {
         }),
         ..Default::default()
     };
-    let (got, _) = message(&info, &place);
+    let (got, _) = message_of(&info, &place);
     assert_eq!(got.kind, MessageKind::Location);
     let place = got.location.expect("location");
     assert_eq!((place.latitude, place.longitude), (52.5, 13.4));
@@ -253,7 +264,7 @@ fn documents_with_captions_and_places_and_cards() {
         }),
         ..Default::default()
     };
-    let (got, _) = message(&info, &poll);
+    let (got, _) = message_of(&info, &poll);
     assert_eq!(got.kind, MessageKind::Poll);
     assert_eq!(got.text.as_deref(), Some("Lunch?"));
     assert_eq!(got.poll.expect("poll").options, ["yes"]);
@@ -417,10 +428,10 @@ fn quotes_are_of_the_kind_of_what_they_quote() {
             mentions: &[],
             quoted: Some(&first),
         };
-        let reply = outgoing::text("answer", context);
+        let reply = text("answer", context);
         let context = reply.extended_text_message.context_info.clone();
         let info = info(ALICE, ALICE, false);
-        let shown = message(&info, &reply).0.quoted_message.expect("quoted");
+        let shown = message_of(&info, &reply).0.quoted_message.expect("quoted");
         (context.quoted_message.clone(), shown)
     };
     for kind in [
@@ -436,8 +447,9 @@ fn quotes_are_of_the_kind_of_what_they_quote() {
         MessageKind::Poll,
     ] {
         let (quoted, shown) = quote(kind, |_| ());
-        assert_eq!(content::kind(&quoted), kind);
-        let has_file = content::medium(&quoted).is_some();
+        let mut decoded = Message::default();
+        let has_file = message::decode(&quoted, &mut decoded).is_some();
+        assert_eq!(decoded.kind, kind);
         assert_eq!(shown.has_media, has_file, "{kind:?}");
     }
     let (quoted, shown) = quote(MessageKind::Image, |m| m.caption = Some("a view".into()));
@@ -468,7 +480,7 @@ fn a_picture(direct_path: &str) -> wa::Message {
 #[test]
 fn a_path_that_leads_elsewhere_is_not_kept() {
     let info = info(ALICE, ALICE, false);
-    let medium = |path: &str| message(&info, &a_picture(path)).1.expect("a medium");
+    let medium = |path: &str| message_of(&info, &a_picture(path)).1.expect("a medium");
     let good = medium("/v/t62.7118-24/1_n.enc?ccb=11-4&oh=x&oe=1");
     assert!(good.remote.is_some() && good.wanted);
     for evil in [
@@ -514,7 +526,7 @@ fn files_of_stories_and_channels_wait_to_be_asked_for() {
         ("status@broadcast", false),
         ("120363144038483540@newsletter", false),
     ] {
-        let medium = message(&info(chat, ALICE, false), &picture)
+        let medium = message_of(&info(chat, ALICE, false), &picture)
             .1
             .expect("a medium");
         assert!(medium.remote.is_some(), "{chat}");

@@ -1,29 +1,23 @@
-//! What a sender can make the store hold, at most. All of it is cut here, on its way into the store,
-//! whichever way it came. Pure.
+//! Bounds on what a sender can make the store hold. All of it is cut here, on its way into the store. Pure.
 
-use crate::message::{Contact, Message};
-use crate::store::media::NewMedium;
+use super::contact::cut_cards;
+use super::medium::NewMedium;
+use super::reaction;
+use super::{Location, Message, Poll};
 
 /// Characters of a text, a caption, or what a reply shows of another message.
 pub const TEXT: usize = 65_536;
-/// Characters of what people and files are called.
-const NAME: usize = 256;
+/// Characters of the names of people and files.
+pub const NAME: usize = 256;
 /// Characters of a message's id: WhatsApp's have some 32.
 const ID: usize = 255;
 /// Bytes of a JID.
 const JID: usize = 128;
 /// Characters of a line of a message: a place's name, an answer of a poll.
-const LINE: usize = 1_024;
-/// Characters of a reaction: an emoji is a sequence of up to some ten.
-const EMOJI: usize = 64;
+pub const LINE: usize = 1_024;
 /// People that a message mentions, and that react to it: as many as a group has.
 pub const PEOPLE: usize = 1_024;
-/// Answers of a poll; WhatsApp takes 12.
-const OPTIONS: usize = 64;
-/// Cards of a message, and their bytes together.
-const CARDS: usize = 256;
-const CARDS_BYTES: usize = 256 * 1024;
-/// Bytes of where a file lies at WhatsApp, and of each of its keys.
+/// Bytes of the path of a file at WhatsApp, and of each of its keys.
 const PATH: usize = 4_096;
 const KEY: usize = 256;
 
@@ -42,11 +36,11 @@ pub fn cut(text: &mut String, most: usize) -> bool {
     }
 }
 
-fn cut_some(text: &mut Option<String>, most: usize) -> bool {
+pub fn cut_some(text: &mut Option<String>, most: usize) -> bool {
     text.as_mut().is_some_and(|text| cut(text, most))
 }
 
-fn cut_list<T>(list: &mut Vec<T>, most: usize) -> bool {
+pub fn cut_list<T>(list: &mut Vec<T>, most: usize) -> bool {
     let over = list.len() > most;
     list.truncate(most);
     over
@@ -55,11 +49,6 @@ fn cut_list<T>(list: &mut Vec<T>, most: usize) -> bool {
 /// A message's id.
 pub fn id(id: &mut String) {
     cut(id, ID);
-}
-
-/// A reaction.
-pub fn emoji(emoji: &mut String) {
-    cut(emoji, EMOJI);
 }
 
 /// A name; what is longer is cut without a word.
@@ -75,21 +64,9 @@ pub fn message(message: &mut Message) {
     cut_some(&mut message.push_name, NAME);
     let mut over = cut_some(&mut message.text, TEXT);
     over |= cut_some(&mut message.caption, TEXT);
-    if let Some(place) = &mut message.location {
-        over |= cut_some(&mut place.name, LINE);
-        over |= cut_some(&mut place.address, LINE);
-    }
-    if let Some(cards) = &mut message.contacts {
-        over |= cut_cards(cards);
-    }
-    if let Some(poll) = &mut message.poll {
-        // The whole question is the text.
-        over |= cut(&mut poll.name, LINE);
-        over |= cut_list(&mut poll.options, OPTIONS);
-        for option in &mut poll.options {
-            over |= cut(option, LINE);
-        }
-    }
+    over |= message.location.as_mut().is_some_and(Location::cut);
+    over |= message.contacts.as_mut().is_some_and(cut_cards);
+    over |= message.poll.as_mut().is_some_and(Poll::cut);
     if let Some(quoted) = &mut message.quoted_message {
         id(&mut quoted.message_id);
         quoted.participant.take_if(|jid| jid.len() > JID);
@@ -103,24 +80,9 @@ pub fn message(message: &mut Message) {
         .retain(|reaction| reaction.from.len() <= JID);
     message.reactions.truncate(PEOPLE);
     for reaction in &mut message.reactions {
-        emoji(&mut reaction.emoji);
+        reaction::cut(&mut reaction.emoji);
     }
     message.truncated |= over;
-}
-
-fn cut_cards(cards: &mut Vec<Contact>) -> bool {
-    let mut over = cut_list(cards, CARDS);
-    let mut room = CARDS_BYTES;
-    cards.retain_mut(|card| {
-        over |= cut(&mut card.name, NAME);
-        over |= cut(&mut card.vcard, TEXT);
-        let size = card.name.len() + card.vcard.len();
-        let fits = size <= room;
-        room = room.saturating_sub(size);
-        over |= !fits;
-        fits
-    });
-    over
 }
 
 /// The same medium with what its sender says of it cut. Keys that are none lead nowhere.
@@ -157,7 +119,7 @@ fn cut_file_name(name: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{MessageKind, Poll, Quoted, Reaction};
+    use crate::message::{Contact, MessageKind, Quoted, Reaction};
 
     #[test]
     fn a_text_is_cut_between_characters_and_that_is_noted() {

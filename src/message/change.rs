@@ -1,0 +1,146 @@
+//! Changes of stored messages: the list of their kinds, whom they are about, and by whom they are.
+
+use serde::{Deserialize, Serialize};
+
+use super::kind::MessageKind;
+use super::wire::wa;
+use super::{Message, deletion, edit, reaction};
+use crate::clock::Millis;
+use crate::jid::ChatJid;
+
+/// Who wrote a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Author {
+    Me,
+    /// Another person; by JID where the chat has several people.
+    Them(Option<String>),
+    /// The person of that JID, which may be one of the account's own.
+    Named(String),
+}
+
+/// Which message is meant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// The chat, by any of its JIDs.
+    pub chat: String,
+    pub message_id: String,
+    /// `None`: of any author. A deletion without one is not honoured.
+    pub author: Option<Author>,
+}
+
+impl Target {
+    /// A stored message.
+    pub fn of(message: &Message) -> Target {
+        Target {
+            chat: message.chat_id.clone(),
+            message_id: message.message_id.clone(),
+            author: Some(match message.from_me {
+                true => Author::Me,
+                false => Author::Them(Some(message.sender.clone())),
+            }),
+        }
+    }
+}
+
+/// Who changes it, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct By {
+    pub from: String,
+    pub from_me: bool,
+    pub timestamp: Millis,
+}
+
+/// What happens to a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    /// An empty emoji takes the reaction back.
+    React {
+        emoji: String,
+    },
+    /// What it says now: the text, or a medium's caption.
+    Edit {
+        text: String,
+    },
+    Delete,
+}
+
+impl Change {
+    /// The word in an outbox entry's `type`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Change::React { .. } => MessageKind::Reaction.name(),
+            Change::Edit { .. } => "edit",
+            Change::Delete => "deletion",
+        }
+    }
+
+    /// What an outbox entry shows as `text`.
+    pub fn words(&self) -> Option<&str> {
+        match self {
+            Change::React { emoji } => Some(emoji),
+            Change::Edit { text } => Some(text),
+            Change::Delete => None,
+        }
+    }
+
+    /// Cuts it to what is stored.
+    pub fn cut(&mut self) {
+        match self {
+            Change::React { emoji } => reaction::cut(emoji),
+            Change::Edit { text } => edit::cut_early(text),
+            Change::Delete => {}
+        }
+    }
+
+    /// Changes the message; false if that changes nothing.
+    pub fn apply(&self, message: &mut Message, by: &By) -> bool {
+        if message.deleted {
+            return false;
+        }
+        match self {
+            Change::React { emoji } => reaction::apply(message, emoji, by),
+            Change::Edit { text } => edit::apply(message, text, by),
+            Change::Delete => deletion::apply(message),
+        }
+    }
+
+    /// The change of a stored message of the chat `to`, as it is sent.
+    ///
+    /// # Errors
+    /// In words, why it cannot be sent.
+    pub fn encode(
+        &self,
+        to: &ChatJid,
+        target: &Message,
+        now: Millis,
+    ) -> Result<wa::Message, &'static str> {
+        match self {
+            Change::React { emoji } => Ok(reaction::encode(to, target, emoji, now)),
+            Change::Edit { .. } => Err("edits cannot be sent"),
+            Change::Delete => Ok(deletion::encode(to, target)),
+        }
+    }
+}
+
+/// A change that came in.
+#[derive(Debug)]
+pub struct Incoming<'a> {
+    /// The message that it is about, in its sender's words.
+    pub key: &'a wa::MessageKey,
+    pub change: Change,
+    /// When it was made, if the sender says so.
+    pub timestamp: Option<Millis>,
+}
+
+/// The change that a message makes to another; `None` if it makes none. `base` is unwrapped.
+pub fn decode(base: &wa::Message) -> Option<Incoming<'_>> {
+    reaction::decode(base)
+        .or_else(|| deletion::decode(base))
+        .or_else(|| edit::decode(base))
+}
+
+/// A timestamp of the protocol, in milliseconds; 0 stands for none.
+pub(super) fn at(timestamp: Option<i64>) -> Option<Millis> {
+    let at = timestamp.and_then(|at| Millis::try_from(at).ok());
+    at.filter(|at| *at > 0)
+}

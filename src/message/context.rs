@@ -1,0 +1,111 @@
+//! What messages of every kind carry beside their content: wrappers, mentions, the message that is answered.
+
+use super::wire::{MessageField, wa};
+use super::{Message, Quoted, decode, quotation};
+use crate::jid::ChatJid;
+
+/// Nested wrappers that are opened.
+const WRAPPERS: usize = 8;
+
+/// The message within its wrappers: sent by another device, ephemeral, view-once, a document with a caption, edited,
+/// part of an album, …
+pub fn unwrap(message: &wa::Message) -> &wa::Message {
+    let mut at = message;
+    for _ in 0..WRAPPERS {
+        let inner = at
+            .device_sent_message
+            .as_option()
+            .and_then(|m| m.message.as_option())
+            .or_else(|| {
+                [
+                    &at.ephemeral_message,
+                    &at.view_once_message,
+                    &at.view_once_message_v2,
+                    &at.view_once_message_v2_extension,
+                    &at.document_with_caption_message,
+                    &at.edited_message,
+                    &at.group_mentioned_message,
+                    &at.bot_invoke_message,
+                    &at.lottie_sticker_message,
+                    &at.associated_child_message,
+                    &at.event_cover_image,
+                    &at.poll_creation_message_v4,
+                    &at.poll_creation_option_image_message,
+                    &at.status_mention_message,
+                    &at.group_status_message,
+                    &at.group_status_message_v2,
+                    &at.spoiler_message,
+                    &at.question_message,
+                    &at.question_reply_message,
+                ]
+                .into_iter()
+                .find_map(|wrapper| wrapper.as_option()?.message.as_option())
+            });
+        match inner {
+            Some(inner) => at = inner,
+            None => return at,
+        }
+    }
+    at
+}
+
+/// What a message that is sent carries beside its content.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Context<'a> {
+    pub mentions: &'a [ChatJid],
+    /// The stored message that it answers.
+    pub quoted: Option<&'a Message>,
+    /// The chat of that message, if it is another one.
+    pub quoted_chat: Option<&'a str>,
+}
+
+impl Context<'_> {
+    /// Unset if there is nothing to carry.
+    pub(super) fn encode(&self) -> MessageField<wa::ContextInfo> {
+        if self.mentions.is_empty() && self.quoted.is_none() {
+            return MessageField::default();
+        }
+        let mut context = wa::ContextInfo {
+            mentioned_jid: self.mentions.iter().map(ChatJid::to_string).collect(),
+            ..Default::default()
+        };
+        if let Some(quoted) = self.quoted {
+            context.stanza_id = Some(quoted.message_id.clone());
+            context.participant = Some(quoted.wire_sender().to_owned());
+            context.quoted_message = MessageField::some(quotation(quoted));
+            context.remote_jid = self.quoted_chat.map(str::to_owned);
+        }
+        MessageField::some(context)
+    }
+}
+
+/// Sets what a message's context says.
+pub(super) fn read(context: &wa::ContextInfo, message: &mut Message) {
+    message.quoted_message = quoted(context);
+    // What is no JID leads to no chat.
+    let mentioned = context.mentioned_jid.iter();
+    message.mentions = mentioned
+        .filter_map(|jid| ChatJid::parse(jid).ok())
+        .map(|jid| jid.to_string())
+        .collect();
+    message.is_forwarded = context.is_forwarded.unwrap_or(false);
+}
+
+fn quoted(context: &wa::ContextInfo) -> Option<Quoted> {
+    let message_id = context.stanza_id.clone()?;
+    let mut shown = Message::default();
+    let inner = context.quoted_message.as_option().map(unwrap);
+    let medium = inner.and_then(|inner| decode(inner, &mut shown));
+    Some(Quoted {
+        message_id,
+        chat_id: context.remote_jid.as_deref().map(bare),
+        participant: context.participant.as_deref().map(bare),
+        text: shown.text.or(shown.caption),
+        has_media: medium.is_some(),
+    })
+}
+
+/// A JID without its device; what is none stays as it is.
+pub fn bare(jid: &str) -> String {
+    ChatJid::parse(jid).map_or_else(|_| jid.to_owned(), |jid| jid.to_string())
+}

@@ -1,0 +1,278 @@
+//! Messages with a file: images, videos, audio and voice notes, documents, stickers.
+
+use serde::{Deserialize, Serialize};
+
+use super::Message;
+use super::context::Context;
+use super::kind::MessageKind;
+use super::wire::{MessageField, wa};
+use crate::clock::Millis;
+use crate::media::{Look, MediaKind, base64_bytes};
+
+/// Where WhatsApp keeps a file, and how it is decrypted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Remote {
+    /// In the sender's words: `whatsapp` checks that it leads to WhatsApp's media servers. Empty if unknown: the phone
+    /// can be asked.
+    pub direct_path: String,
+    pub media_key: Vec<u8>,
+    pub file_enc_sha256: Vec<u8>,
+    /// The rest is known of files that this server uploaded, until their message has reached WhatsApp.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Unix seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media_key_timestamp: Option<i64>,
+    /// Of sounds and videos, to play them while they are fetched.
+    #[serde(
+        default,
+        with = "base64_bytes",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub streaming_sidecar: Option<Vec<u8>>,
+}
+
+/// A medium of a message, as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Medium {
+    /// Also which keys WhatsApp uses.
+    pub kind: MediaKind,
+    pub message_id: String,
+    /// The chat's JID when the message came.
+    pub chat_id: String,
+    /// The chat and, in a group, the sender as WhatsApp named them.
+    pub wire_chat: String,
+    pub wire_sender: Option<String>,
+    pub from_me: bool,
+    pub mimetype: String,
+    pub file_name: Option<String>,
+    /// Bytes, as the sender says until it is stored.
+    pub size: u64,
+    /// Of the content; empty if the sender did not say.
+    pub sha256: Vec<u8>,
+    pub remote: Option<Remote>,
+    /// What recipients see before they fetch it; only while its message is on its way to WhatsApp.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub look: Option<Box<Look>>,
+    /// When its file was stored here.
+    #[serde(default)]
+    pub stored_at: Option<Millis>,
+    pub created_at: Millis,
+}
+
+/// A medium that comes with a new message; the message says the rest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewMedium {
+    pub kind: MediaKind,
+    pub wire_chat: String,
+    pub wire_sender: Option<String>,
+    pub mimetype: String,
+    pub file_name: Option<String>,
+    pub size: u64,
+    pub sha256: Vec<u8>,
+    pub remote: Option<Remote>,
+    pub look: Option<Box<Look>>,
+    /// Whether it is fetched without being asked for.
+    pub wanted: bool,
+}
+
+/// Sets kind and caption, and `file`.
+pub fn decode<'a>(
+    base: &'a wa::Message,
+    message: &mut Message,
+    file: &mut Option<NewMedium>,
+) -> Option<&'a MessageField<wa::ContextInfo>> {
+    macro_rules! found {
+        ($kind:expr, $file:expr, $usual:expr, $m:expr, $file_name:expr, $caption:expr) => {{
+            message.kind = $kind;
+            let caption: Option<&String> = $caption;
+            message.caption = caption.filter(|caption| !caption.is_empty()).cloned();
+            *file = Some(NewMedium {
+                kind: $file,
+                wire_chat: String::new(),
+                wire_sender: None,
+                mimetype: $m.mimetype.clone().unwrap_or_else(|| $usual.to_owned()),
+                file_name: $file_name,
+                size: $m.file_length.unwrap_or(0),
+                sha256: $m.file_sha256.clone().unwrap_or_default(),
+                remote: remote(
+                    $m.direct_path.as_ref(),
+                    $m.media_key.as_ref(),
+                    $m.file_enc_sha256.as_ref(),
+                ),
+                look: None,
+                wanted: false,
+            });
+            Some(&$m.context_info)
+        }};
+    }
+    use MessageKind::{Audio, Document, Image, Sticker, Video, Voice};
+    let videos = [&base.video_message, &base.ptv_message];
+    if let Some(m) = base.image_message.as_option() {
+        let caption = m.caption.as_ref();
+        found!(Image, MediaKind::Image, "image/jpeg", m, None, caption)
+    } else if let Some(m) = videos.into_iter().find_map(MessageField::as_option) {
+        let caption = m.caption.as_ref();
+        found!(Video, MediaKind::Video, "video/mp4", m, None, caption)
+    } else if let Some(m) = base.audio_message.as_option() {
+        let kind = if m.ptt == Some(true) { Voice } else { Audio };
+        found!(kind, MediaKind::Audio, "audio/ogg", m, None, None)
+    } else if let Some(m) = base.document_message.as_option() {
+        let (caption, usual) = (m.caption.as_ref(), "application/octet-stream");
+        let name = m.file_name.clone().or_else(|| m.title.clone());
+        found!(Document, MediaKind::Document, usual, m, name, caption)
+    } else if let Some(m) = base.sticker_message.as_option() {
+        found!(Sticker, MediaKind::Sticker, "image/webp", m, None, None)
+    } else {
+        None
+    }
+}
+
+/// Where a file is, as its sender says; `None` without its key.
+fn remote(
+    direct_path: Option<&String>,
+    media_key: Option<&Vec<u8>>,
+    file_enc_sha256: Option<&Vec<u8>>,
+) -> Option<Remote> {
+    Some(Remote {
+        direct_path: direct_path.cloned().unwrap_or_default(),
+        media_key: media_key?.clone(),
+        file_enc_sha256: file_enc_sha256?.clone(),
+        url: None,
+        media_key_timestamp: None,
+        streaming_sidecar: None,
+    })
+}
+
+/// A stored message with its uploaded file.
+///
+/// # Errors
+/// If it was not uploaded.
+pub fn encode(
+    message: &Message,
+    file: Option<&Medium>,
+    context: Context<'_>,
+) -> Result<wa::Message, &'static str> {
+    let uploaded = file.and_then(|file| Some((file, file.remote.as_ref()?)));
+    let Some((file, remote)) = uploaded else {
+        return Err("its file is not there");
+    };
+    let look = file.look.as_deref().cloned().unwrap_or_default();
+    let context_info = context.encode();
+    let mut encoded = wa::Message::default();
+    macro_rules! encoded {
+        ($kind:ident { $($field:ident: $value:expr,)* }) => {
+            MessageField::some(wa::message::$kind {
+                url: remote.url.clone(),
+                direct_path: Some(remote.direct_path.clone()),
+                media_key: Some(remote.media_key.clone()),
+                file_sha256: Some(file.sha256.clone()),
+                file_enc_sha256: Some(remote.file_enc_sha256.clone()),
+                file_length: Some(file.size),
+                media_key_timestamp: remote.media_key_timestamp,
+                mimetype: Some(file.mimetype.clone()),
+                context_info,
+                $($field: $value,)*
+                ..Default::default()
+            })
+        };
+    }
+    let caption = message.caption.clone();
+    match file.kind {
+        MediaKind::Image => {
+            encoded.image_message = encoded!(ImageMessage {
+                caption: caption,
+                width: look.width,
+                height: look.height,
+                jpeg_thumbnail: look.thumbnail,
+            });
+        }
+        MediaKind::Video => {
+            encoded.video_message = encoded!(VideoMessage {
+                caption: caption,
+                width: look.width,
+                height: look.height,
+                seconds: look.seconds,
+                jpeg_thumbnail: look.thumbnail,
+                gif_playback: look.gif_playback.then_some(true),
+                streaming_sidecar: remote.streaming_sidecar.clone(),
+            });
+        }
+        MediaKind::Audio => {
+            encoded.audio_message = encoded!(AudioMessage {
+                seconds: look.seconds,
+                ptt: Some(message.kind == MessageKind::Voice),
+                waveform: look.waveform,
+                streaming_sidecar: remote.streaming_sidecar.clone(),
+            });
+        }
+        MediaKind::Document => {
+            let has_caption = caption.is_some();
+            let document = encoded!(DocumentMessage {
+                title: file.file_name.clone(),
+                file_name: file.file_name.clone(),
+                caption: caption,
+            });
+            if has_caption {
+                // As WhatsApp Web wraps it.
+                let inner = wa::Message {
+                    document_message: document,
+                    ..Default::default()
+                };
+                encoded.document_with_caption_message =
+                    MessageField::some(wa::message::FutureProofMessage {
+                        message: MessageField::some(inner),
+                    });
+            } else {
+                encoded.document_message = document;
+            }
+        }
+        MediaKind::Sticker => {
+            encoded.sticker_message = encoded!(StickerMessage {
+                width: look.width,
+                height: look.height,
+                is_animated: Some(look.animated),
+            });
+        }
+    }
+    Ok(encoded)
+}
+
+pub fn quotation(quoted: &Message) -> wa::Message {
+    let mut message = wa::Message::default();
+    let mimetype = quoted.media_mimetype.clone();
+    let caption = quoted.caption.clone();
+    macro_rules! quote {
+        ($kind:ident { $($field:ident: $value:expr),* $(,)? }) => {
+            MessageField::some(wa::message::$kind {
+                mimetype,
+                $($field: $value,)*
+                ..Default::default()
+            })
+        };
+    }
+    match quoted.kind.file() {
+        Some(MediaKind::Image) => {
+            message.image_message = quote!(ImageMessage { caption: caption });
+        }
+        Some(MediaKind::Video) => {
+            message.video_message = quote!(VideoMessage { caption: caption });
+        }
+        Some(MediaKind::Audio) => {
+            let ptt = Some(quoted.kind == MessageKind::Voice);
+            message.audio_message = quote!(AudioMessage { ptt: ptt });
+        }
+        Some(MediaKind::Document) => {
+            message.document_message = quote!(DocumentMessage {
+                title: quoted.media_file_name.clone(),
+                file_name: quoted.media_file_name.clone(),
+                caption: caption,
+            });
+        }
+        Some(MediaKind::Sticker) => message.sticker_message = quote!(StickerMessage {}),
+        None => {}
+    }
+    message
+}

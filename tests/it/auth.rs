@@ -13,6 +13,8 @@ const ALICE: &str = "491700000001";
 const BOB: &str = "491700000002";
 const CAROL: &str = "491700000003";
 
+/// What a request with a right key and nothing else can be answered: it is served, lacks a field, or names nothing.
+const PASSED: &[u16] = &[200, 400, 404];
 /// A header that a proxy on this machine adds.
 const PROXIED: (&str, &str) = ("X-Forwarded-For", "203.0.113.9");
 
@@ -148,7 +150,7 @@ fn every_endpoint_needs_a_key_and_a_key_opens_it() {
             ("Authorization", basic.as_str()),
         ] {
             let status = request(at, &method, &path, &[header], b"").status;
-            assert!(![401, 403].contains(&status), "{method} {path}: {status}");
+            assert!(PASSED.contains(&status), "{method} {path}: {status}");
         }
         walked += 1;
     }
@@ -274,7 +276,9 @@ fn a_key_of_one_account_sees_nothing_of_another() {
         if path.starts_with("/accounts/bob") {
             assert_eq!(answer.expect(404)["error"], "Account not found", "{path}");
         } else {
-            assert_ne!(answer.status, 401, "{path}");
+            let status = answer.status;
+            let passed = PASSED.contains(&status) || status == 403;
+            assert!(passed, "{method} {path}: {status}");
             let text = String::from_utf8_lossy(&answer.bytes).into_owned();
             let names_bob = path != "/openapi.json" && text.contains("bob");
             assert!(!names_bob && !text.contains(BOB), "{path}: {text}");
@@ -354,7 +358,8 @@ fn a_read_only_key_reads() {
     for (method, path) in endpoints("alice") {
         let answer = with(&server, &key, &method, &path);
         if method == "GET" {
-            assert!(![401, 403].contains(&answer.status), "{method} {path}");
+            let status = answer.status;
+            assert!(PASSED.contains(&status), "{method} {path}: {status}");
         } else {
             let words = answer.expect(403)["error"].to_string();
             assert!(words.contains("only read"), "{words}");

@@ -9,6 +9,8 @@ use crate::support::{Server, World, disk, eventually};
 
 const ALICE: &str = "491700000001";
 const BOB: &str = "491700000002";
+/// Commits beside those of the messages: for the session with the phone, at both ends of what is counted.
+const SLACK: u64 = 2;
 /// Longer than what comes quickly is waited for to be stored together.
 const APART: Duration = Duration::from_millis(150);
 
@@ -31,7 +33,7 @@ fn settled(world: &World) -> u64 {
 }
 
 #[test]
-fn an_isolated_message_costs_one_commit_and_one_for_its_decryption_at_most() {
+fn an_isolated_message_costs_one_commit() {
     const MESSAGES: u64 = 10;
     let world = World::new();
     let server = world.server();
@@ -46,7 +48,7 @@ fn an_isolated_message_costs_one_commit_and_one_for_its_decryption_at_most() {
     }
     let commits = settled(&world) - before;
     println!("{MESSAGES} isolated messages: {commits} commits");
-    assert!(commits <= 2 * MESSAGES, "{commits} for {MESSAGES}");
+    assert!(commits <= MESSAGES + SLACK, "{commits} for {MESSAGES}");
     assert!(
         commits >= MESSAGES,
         "each was on disk when it was acknowledged"
@@ -73,12 +75,11 @@ fn a_flood_of_a_thousand_shares_its_commits() {
         "{MESSAGES} at once: {commits} commits, {} s",
         done["seconds"]
     );
-    // The journal commits at most every 50 ms while messages come, so twenty times a second; the rest is for the
-    // session at both ends of it.
+    // The journal commits at most every 50 ms while messages come, so twenty times a second.
     let seconds = done["seconds"].as_f64().expect("seconds");
-    let most = 20.0 * seconds + 20.0;
+    let most = (20.0 * seconds).ceil() as u64 + SLACK;
     assert!(
-        commits as f64 <= most,
+        commits <= most,
         "{commits} commits in {seconds} s, at most {most}"
     );
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::api::fuzzing::Requests;
 use crate::clock;
-use crate::media::{MediaKind, MediaRequest, Spool, prepare};
+use crate::media::{MediaKind, MediaRequest, Spool, Work};
 use crate::runtime::{Executor, Shutdown};
 use crate::server::Server;
 use crate::settings::{self, Override, Overrides};
@@ -17,6 +17,9 @@ use crate::whatsapp::fuzzing::Messages;
 
 /// The only account, which never connects.
 const ACCOUNT: &str = "alice";
+
+/// The time limit of preparing a file, which these kinds do not need.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 
 thread_local! {
     static REQUESTS: OnceCell<(Requests, Server)> = const { OnceCell::new() };
@@ -119,7 +122,7 @@ pub fn picture(data: &[u8]) {
                 file_name: None,
             };
             // An error is fine.
-            let _ = prepare(&request, spooled, spool);
+            let _ = Work::new(request, spooled, spool.clone()).step(PATIENCE);
         }
     });
 }

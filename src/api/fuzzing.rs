@@ -1,4 +1,4 @@
-//! A whole API on bytes instead of sockets, for `tests/fuzz`.
+//! The API on bytes instead of sockets, for `tests/fuzz`.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -6,26 +6,27 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_h1::server::Encoder;
-use futures_lite::{AsyncRead, AsyncReadExt as _, AsyncWrite, FutureExt as _};
+use futures_lite::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use http_types::{Method, Request, Response, StatusCode};
-use smol::Timer;
 
 use super::auth::Peer;
 use super::error::ApiError;
 use super::http1::{Head, HeadError, Inbound};
-use super::input::{Fields, Page, chat_param, number, param, query};
+use super::input::{Fields, chat_param, number, param, query};
+use super::page::Page;
 use super::serve::Respond as _;
 use super::upload::{Room, Upload};
 use super::{Answer, Api, ApiContext, Req};
 use crate::runtime::Executor;
+use crate::sync::within;
 
-/// How long an answer may take: nothing here waits for anybody.
+/// The time limit of an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The fields of a form or of JSON that are asked for, whatever the endpoint.
+/// An extra route that reads the fields of all endpoints.
 const PARSED: &str = "/parse/:id/:chatId";
 
-/// What leaves this process, or starts something that goes on, is read but not done.
+/// Requests with effects outside of the process, or that start tasks: parsed by [`PARSED`] instead.
 const NOT_DONE: &[(Method, &str)] = &[
     (Method::Post, "/accounts"),
     (Method::Delete, "/accounts/"),
@@ -33,7 +34,7 @@ const NOT_DONE: &[(Method, &str)] = &[
     (Method::Delete, "/webhooks"),
 ];
 
-/// The API, with whatever its context holds.
+/// The API under test.
 pub struct Requests {
     api: Api,
     executor: Arc<Executor>,
@@ -46,15 +47,19 @@ impl Requests {
         Requests { api, executor }
     }
 
-    /// One connection on which `data` comes in.
+    /// Serves one connection with the input `data`.
     pub fn connection(&self, data: &[u8]) {
         let inbound = Inbound::new(Bytes(data.to_vec(), 0), None);
         smol::block_on(self.executor.run(async {
             while inbound.begins().await {
                 let head = match inbound.head().await {
                     Ok(head) => head,
-                    Err(HeadError::Closed) => return,
-                    Err(HeadError::TooLarge | HeadError::Malformed(_)) => return,
+                    Err(
+                        HeadError::Closed
+                        | HeadError::TooLarge
+                        | HeadError::Malformed(_)
+                        | HeadError::Header { .. },
+                    ) => return,
                     Err(HeadError::Method(path)) => {
                         check(super::no_endpoint(&path).into_response(), Method::Get).await;
                         return;
@@ -85,15 +90,12 @@ impl Requests {
         }
         let local = ([127, 0, 0, 1], 40_000).into();
         request.ext_mut().insert(Peer(local));
-        let late = async {
-            Timer::after(PATIENCE).await;
-            panic!("no answer in time");
-        };
-        self.api.respond(request).or(late).await
+        let answered = within(PATIENCE, self.api.respond(request)).await;
+        answered.unwrap_or_else(|| panic!("no answer in time"))
     }
 }
 
-/// Every answer can be written, and is a file, or JSON that says how it went.
+/// Checks that an answer can be written, and that JSON has `ok`.
 async fn check(response: Response, method: Method) {
     let status = response.status();
     let is_json = response
@@ -114,7 +116,7 @@ async fn check(response: Response, method: Method) {
     }
 }
 
-/// Reads everything that endpoints read.
+/// Reads the parameters and fields of all endpoints.
 async fn parse(mut req: Req) -> tide::Result {
     let envelope = req.state().config.envelope;
     Ok(match read(&mut req).await {
@@ -145,7 +147,7 @@ async fn read(req: &mut Req) -> Result<Answer, ApiError> {
     Answer::message(&name)
 }
 
-/// A connection that has said all it will.
+/// A connection with all of its input.
 struct Bytes(Vec<u8>, usize);
 
 impl AsyncRead for Bytes {
@@ -155,7 +157,7 @@ impl AsyncRead for Bytes {
         out: &mut [u8],
     ) -> Poll<std::io::Result<usize>> {
         let rest = &self.0[self.1..];
-        // In uneven pieces, as packets are.
+        // In pieces of different sizes, like packets.
         let length = rest.len().min(out.len()).min(1 + self.1 % 700);
         out[..length].copy_from_slice(&rest[..length]);
         self.1 += length;

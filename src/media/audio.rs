@@ -14,7 +14,6 @@ use super::voice;
 const OGG_OPUS: &str = "audio/ogg; codecs=opus";
 
 /// The progress of preparing audio.
-#[derive(Debug)]
 pub(super) enum Progress {
     Done(Prepared),
     More(Work),
@@ -26,7 +25,6 @@ const READ: &str = "audio that can be converted (MP3, MP2, AAC, M4A, ALAC, WAV, 
 
 /// Work that is done in steps, each until a deadline or to the end.
 #[cfg(feature = "voice")]
-#[derive(Debug)]
 pub(super) enum Work {
     /// With the opened file, to convert it if copying is not possible.
     Copy(Box<voice::Copy>, Opened),
@@ -36,14 +34,15 @@ pub(super) enum Work {
 }
 
 #[cfg(not(feature = "voice"))]
-#[derive(Debug)]
 pub(super) enum Work {}
 
 /// An audio file.
-#[derive(Debug)]
 #[cfg_attr(
     not(feature = "voice"),
-    expect(dead_code, reason = "without the feature only its name is told")
+    expect(
+        dead_code,
+        reason = "without the feature only the sound's name is used"
+    )
 )]
 pub(super) struct Opened {
     sound: Sound,

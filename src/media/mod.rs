@@ -124,14 +124,12 @@ pub enum MediaError {
 }
 
 /// Detects the type of a file and converts it for WhatsApp, in steps.
-#[derive(Debug)]
 pub struct Work {
     request: MediaRequest,
     spool: Spool,
     state: State,
 }
 
-#[derive(Debug)]
 enum State {
     New(Spooled),
     Sound(audio::Work),

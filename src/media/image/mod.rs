@@ -86,16 +86,8 @@ fn png(source: impl BufRead + Seek) -> Result<Picture, MediaError> {
                 None => (0, 1, y),
             };
             y += 1;
-            let pixels = row.data().chunks_exact(channels);
-            for (x, pixel) in (start..width).step_by(step).zip(pixels) {
-                match *pixel {
-                    [grey] => shrink.add(x, line, [grey; 3]),
-                    [grey, alpha] => shrink.add_blended(x, line, [grey; 3], alpha),
-                    [r, g, b] => shrink.add(x, line, [r, g, b]),
-                    [r, g, b, alpha] => shrink.add_blended(x, line, [r, g, b], alpha),
-                    _ => {}
-                }
-            }
+            let columns = (start..width).step_by(step);
+            shrink.add_row(columns, line, row.data(), channels);
         }
         shrink.into_jpeg(Orientation::default())
     });
@@ -191,13 +183,7 @@ fn webp(mut source: impl BufRead + Seek) -> Result<Picture, MediaError> {
             decoder.read_image(&mut pixels).ok()?;
         }
         for (y, row) in (0..).zip(pixels.chunks_exact(width as usize * channels)) {
-            for (x, pixel) in (0..).zip(row.chunks_exact(channels)) {
-                match *pixel {
-                    [r, g, b] => shrink.add(x, y, [r, g, b]),
-                    [r, g, b, alpha] => shrink.add_blended(x, y, [r, g, b], alpha),
-                    _ => {}
-                }
-            }
+            shrink.add_row(0..width, y, row, channels);
         }
         shrink.into_jpeg(Orientation::default())
     });

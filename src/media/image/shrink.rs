@@ -91,6 +91,25 @@ impl Shrink {
         }
     }
 
+    /// Adds the pixels of a row at `columns`, with grey or RGB and maybe alpha, by the number of `channels`.
+    pub(super) fn add_row(
+        &mut self,
+        columns: impl Iterator<Item = u32>,
+        y: u32,
+        row: &[u8],
+        channels: usize,
+    ) {
+        for (x, pixel) in columns.zip(row.chunks_exact(channels)) {
+            match *pixel {
+                [grey] => self.add(x, y, [grey; 3]),
+                [grey, alpha] => self.add_blended(x, y, [grey; 3], alpha),
+                [r, g, b] => self.add(x, y, [r, g, b]),
+                [r, g, b, alpha] => self.add_blended(x, y, [r, g, b], alpha),
+                _ => {}
+            }
+        }
+    }
+
     /// Adds a pixel, blended with white.
     pub(super) fn add_blended(&mut self, x: u32, y: u32, rgb: [u8; 3], alpha: u8) {
         let alpha = u16::from(alpha);

@@ -92,12 +92,6 @@ pub(super) struct Conversion {
     spent: Duration,
 }
 
-impl std::fmt::Debug for Conversion {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Conversion").finish_non_exhaustive()
-    }
-}
-
 impl Conversion {
     /// # Errors
     /// As [`begin`].
@@ -210,12 +204,6 @@ struct Ear {
     packet: opus_pure::OggPacket,
     sound: Vec<f32>,
     meter: Meter,
-}
-
-impl std::fmt::Debug for Listening {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Listening").finish_non_exhaustive()
-    }
 }
 
 impl Listening {

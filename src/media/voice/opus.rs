@@ -240,12 +240,6 @@ pub(in crate::media) struct Copy {
     is_plain: bool,
 }
 
-impl std::fmt::Debug for Copy {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Copy").finish_non_exhaustive()
-    }
-}
-
 impl Copy {
     /// Copies at most `take` samples.
     pub(super) fn begin(

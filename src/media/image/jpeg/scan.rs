@@ -211,35 +211,17 @@ fn sequential<R: BufRead>(
         return Ok(None);
     };
     kept[0] = value as i16;
-    let Some(table) = part.ac else {
-        return Ok(None);
+    let band = Band {
+        first: 1,
+        last: 63,
+        refines: false,
+        shift: 0,
     };
-    let mut at = 1;
-    while at < 64 {
-        let Some(code) = bits.code(table)? else {
-            return Ok(None);
-        };
-        let (run, size) = (usize::from(code >> 4), u32::from(code & 15));
-        match (run, size) {
-            (15, 0) => at += 16,
-            (_, 0) => break,
-            _ => {
-                at += run;
-                let Some(value) = bits.signed(size)? else {
-                    return Ok(None);
-                };
-                if at > 63 {
-                    return Ok(None);
-                }
-                keep_value(kept, keep, at, value);
-                at += 1;
-            }
-        }
-    }
-    Ok(Some(()))
+    higher(bits, part, kept, keep, band, &mut 0)
 }
 
-/// The first scan of higher frequencies (G.1.2.2).
+/// Higher frequencies: all of a sequential block (F.2.2.2), or a first progressive scan (G.1.2.2), where `empty`
+/// counts the blocks that are empty.
 fn higher<R: BufRead>(
     bits: &mut Bits<'_, R>,
     part: &Part<'_>,

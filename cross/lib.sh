@@ -1,18 +1,17 @@
-# What the scripts of this folder share; sourced by them, with the working directory at the top.
+# Shared by the scripts of this folder, which source it in the top directory.
 #
-# Programs for other processors are built in a Debian root of their own, because that carries a Rust
-# whose standard library can be built for any target from its source. The linker and the C compiler for
-# all of them are Zig's, which brings musl. Everything comes from Debian, PyPI and crates.io.
+# Cross builds run in a separate Debian root, because Debian's Rust can build its standard library for any
+# target from source. The linker and the C compiler are Zig's, which includes musl. Everything comes from Debian, PyPI and crates.io.
 
-# What is downloaded and built is kept here; `cargo clean` removes it.
+# Downloads and builds; `cargo clean` removes them.
 kept=${WILDCAT_CROSS_DIR:-$PWD/target/cross}
 suite=forky
 mirror=${WILDCAT_CROSS_MIRROR:-http://deb.debian.org/debian}
-# With their checksums in zig.txt.
+# Checksums are in zig.txt.
 zig=0.15.2
 zigbuild=0.24.1
 
-# The static targets: who copies the one file can run it on any Linux.
+# The static targets, whose binary runs on any Linux.
 #   aarch64  Raspberry Pi 3, 4, 5, Zero 2 with a 64-bit system
 #   armv7    Pi 2 and later with a 32-bit system
 #   arm      ARMv6: Pi Zero, Pi 1, and every later one with a 32-bit system
@@ -30,7 +29,7 @@ fail() {
 
 step() { printf -- '-- %s\n' "$*"; }
 
-# need PROGRAM PACKAGE: installs what a fresh Debian does not have.
+# need PROGRAM PACKAGE: installs PACKAGE if PROGRAM is missing.
 need() {
     command -v "$1" >/dev/null && return
     step "installing $2"
@@ -49,7 +48,7 @@ known() {
     fail "$1 is none of ${all_targets[*]}"
 }
 
-# The build root and Zig, once.
+# Installs the build root and Zig, once.
 prepare() {
     [ "$(id -u)" = 0 ] || fail "needs root, to make a Debian root and to mount in it: sudo $0"
     mkdir -p "$kept"
@@ -57,7 +56,7 @@ prepare() {
         need mmdebstrap mmdebstrap
         step "a Debian $suite with Rust, 300 MB, once"
         rm -rf "$kept/root"
-        # An old archive's dates are as good as its signatures; programs need no manuals.
+        # An archive snapshot has expired dates but valid signatures; manuals are not needed.
         mmdebstrap --mode=root --variant=apt --architectures=amd64 --quiet \
             --aptopt='Acquire::Check-Valid-Until "false"' \
             --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
@@ -82,15 +81,15 @@ PYTHON
         rm -rf "$kept/wheels"
         touch "$kept/zig-$zig/.complete"
     fi
-    # cargo inside the root has no network: all it needs is fetched here.
+    # cargo in the root has no network: fetch the crates here.
     cargo fetch --locked --quiet
-    # The standard library's own crates; its manifest uses what only the root's cargo takes as given.
+    # The standard library's crates; its manifest has features that only the root's cargo accepts.
     RUSTC_BOOTSTRAP=1 cargo fetch --locked --quiet \
         --manifest-path "$kept/root/usr/lib/rustlib/src/rust/library/Cargo.toml"
 }
 
-# inside COMMAND…: runs it in the root, without network, the sources read-only under /source, what is
-# built under /out. The mounts are gone when it ends.
+# inside COMMAND…: runs it in the root without network; the sources are read-only under /source, the output is in
+# /out. The mounts end with it.
 inside() {
     mkdir -p "$kept/out"
     local registry=${CARGO_HOME:-$HOME/.cargo}/registry
@@ -112,11 +111,11 @@ inside() {
 
 # The variables that cargo and the C compiler need for a target.
 #
-# - RUSTC_BOOTSTRAP lets a released Rust build its standard library for targets that Debian has none for.
-# - musl is Zig's, so rustc must not look for its own start-up files.
-# - ARMv6: that very core, for Rust and C; all else that is called "arm" is newer.
-# - From ARMv7 on, in the instructions of 16 and 32 bits, as Debian's and Android's programs are: a quarter smaller.
-# - A program that has a fixed address on 32 bits: each use of a global costs an instruction less.
+# - RUSTC_BOOTSTRAP allows a stable Rust to build its standard library, which Debian lacks for these targets.
+# - musl is Zig's, so rustc must not link its own start-up files.
+# - ARMv6: exactly that core, for Rust and C; other targets called "arm" are newer.
+# - ARMv7: Thumb-2 instructions, as in Debian and Android: a quarter smaller.
+# - 32 bits: a fixed load address, which saves an instruction per access to a global.
 # - Time has 64 bits on 32-bit targets, too: musl has had it so since 1.2, Rust's libc asks to be told.
 settings() {
     local name=${1//-/_} flags='-C link-self-contained=no -C target-feature=+crt-static'
@@ -134,17 +133,17 @@ settings() {
     fi
     echo "CARGO_TARGET_${name^^}_RUSTFLAGS=$flags"
 }
-# cargo's options to build the standard library: small, without the reader of debug information, which
-# a stripped program does not have.
+# cargo's options to build the standard library: small, without the parser of debug information, which a stripped
+# binary does not have.
 build_std=(-Z build-std=std,panic_abort,panic_unwind -Z build-std-features=panic-unwind,optimize_for_size)
 
-# settled FOLDER: of what cargo has built there. waproto's build script writes a file and asks to be run again when
-# that changes; which it has just done, so that the next build would make that crate anew, and all that use it.
+# settled FOLDER: fixes time stamps in cargo's output. waproto's build script depends on a file that it writes, so
+# that the next build would compile that crate and its dependents again.
 settled() {
     find "$1" -name whatsapp.local.desc -exec touch --date=@1 {} +
 }
 
-# build_binaries TARGET…: release binaries under out/TARGET/release, with their symbols.
+# build_binaries TARGET…: release binaries in out/TARGET/release, with symbols.
 build_binaries() {
     local target options=() variables=(CARGO_PROFILE_RELEASE_STRIP=false) more
     for target in "$@"; do
@@ -156,11 +155,11 @@ build_binaries() {
     settled "$kept/out"
 }
 
-# build_tests TARGET: the program of the unit tests; sets `unit_tests` to its path.
+# build_tests TARGET: builds the unit tests; sets `unit_tests` to the path.
 build_tests() {
     local variables
     mapfile -t variables < <(settings "$1")
-    # Named by cargo, in JSON, among much else.
+    # The path is in cargo's JSON output.
     unit_tests=$(inside env "${variables[@]}" CARGO_PROFILE_DEV_DEBUG=false \
         CARGO_PROFILE_DEV_STRIP=false cargo-zigbuild test --locked \
         --package wildcat --lib --no-run "${build_std[@]}" --target "$1" --message-format=json-render-diagnostics |

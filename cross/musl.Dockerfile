@@ -2,12 +2,12 @@
 ARG CROSS_BASE_IMAGE
 FROM $CROSS_BASE_IMAGE
 
-# One file that needs no libraries; on 32 bits a fixed address and 64 bits of time, and on ARMv7 the shorter
-# instructions: why, says cross/lib.sh.
+# A static binary; on 32 bits with a fixed address and 64-bit time, on ARMv7 with Thumb-2. The reasons are in
+# cross/lib.sh.
 ENV CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_RUSTFLAGS="-C target-feature=+crt-static" \
     CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_RUSTFLAGS="-C target-feature=+crt-static" \
     CARGO_TARGET_ARMV7_UNKNOWN_LINUX_MUSLEABIHF_RUSTFLAGS="-C target-feature=+crt-static,+thumb-mode -C relocation-model=static" \
     RUST_LIBC_UNSTABLE_MUSL_V1_2_3=1
-# The very core of the Pi Zero and 1, for Rust and for C. It is gcc here, which writes the name with hyphens.
+# The core of the Pi Zero and 1, for Rust and C. The compiler is gcc, which writes the name with hyphens.
 ENV CARGO_TARGET_ARM_UNKNOWN_LINUX_MUSLEABIHF_RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static -C target-cpu=arm1176jzf-s" \
     CFLAGS_arm_unknown_linux_musleabihf="-mcpu=arm1176jzf-s"

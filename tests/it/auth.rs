@@ -78,7 +78,7 @@ fn own_address() -> Option<IpAddr> {
 }
 
 #[test]
-fn without_keys_this_machine_is_served_and_others_are_told_what_to_do() {
+fn without_keys_this_machine_is_served_and_other_clients_get_instructions() {
     let world = World::new();
     let server = world.options().with("server.listen", "0.0.0.0:0").start();
     let local = SocketAddr::from(([127, 0, 0, 1], server.address().port()));
@@ -116,7 +116,7 @@ fn without_keys_this_machine_is_served_and_others_are_told_what_to_do() {
 }
 
 #[test]
-fn an_open_server_serves_everybody_but_other_peoples_pages() {
+fn an_open_server_serves_all_clients_but_no_cross_origin_pages() {
     let world = World::new();
     let server = world.options().with("auth.open", true).start();
     server.wait_log("auth.open");
@@ -184,7 +184,7 @@ fn every_endpoint_needs_a_key_and_a_key_opens_it() {
 }
 
 #[test]
-fn the_command_says_what_is_wrong_and_what_there_is() {
+fn the_key_command_reports_errors_and_lists_keys() {
     let world = World::new();
     let data = world.options().data;
     // Nobody has named a directory, and there is none: a key there would open nothing.
@@ -396,7 +396,7 @@ fn wrong_keys_are_slowed_down_and_right_ones_are_not() {
 }
 
 #[test]
-fn a_page_that_somebody_visits_reaches_nothing() {
+fn a_cross_origin_page_reaches_nothing() {
     let world = World::new();
     let server = world
         .options()

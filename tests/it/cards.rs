@@ -38,7 +38,7 @@ fn begin<'a>(world: &'a World, server: &Server) -> Phone<'a> {
 }
 
 #[test]
-fn while_a_card_is_slow_everything_else_is_not() {
+fn a_slow_card_slows_nothing_else() {
     const MESSAGES: usize = 12;
     let world = World::new();
     let mut options = world.options();
@@ -171,7 +171,7 @@ fn a_card_that_fails(break_it: impl Fn(&Board), words: &str, advice: &str) {
 }
 
 #[test]
-fn a_card_whose_syncs_fail_loses_and_doubles_nothing() {
+fn failing_syncs_lose_and_duplicate_nothing() {
     a_card_that_fails(
         |board| board.sync_error.store(EIO, Ordering::SeqCst),
         "the card or disk fails (dmesg tells)",
@@ -180,7 +180,7 @@ fn a_card_whose_syncs_fail_loses_and_doubles_nothing() {
 }
 
 #[test]
-fn a_file_system_that_becomes_read_only_loses_and_doubles_nothing() {
+fn a_read_only_file_system_loses_and_duplicates_nothing() {
     a_card_that_fails(
         |board| board.write_error.store(EROFS, Ordering::SeqCst),
         "the file system is read-only: mount it writable",
@@ -189,7 +189,7 @@ fn a_file_system_that_becomes_read_only_loses_and_doubles_nothing() {
 }
 
 #[test]
-fn a_commit_whose_end_fails_ends_the_server_and_loses_nothing() {
+fn a_failed_commit_ends_the_server_and_loses_nothing() {
     let world = World::new();
     let mut options = world.options();
     let board = Board::under(&mut options);
@@ -234,7 +234,7 @@ fn mounted(data: &Path, options: &str, then: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_directory_that_cannot_be_used_is_said_with_what_to_do() {
+fn an_unusable_data_directory_is_reported_with_advice() {
     let world = World::new();
     let data = world.options().data;
     std::fs::create_dir(&data).expect("a directory");
@@ -273,7 +273,7 @@ fn a_directory_that_cannot_be_used_is_said_with_what_to_do() {
 }
 
 #[test]
-fn a_full_disk_takes_no_file_and_leaves_nothing_behind() {
+fn a_full_disk_refuses_files_and_leaves_no_remains() {
     let world = World::new();
     let ignoring = ["sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"];
     let options = world.options().under(ignoring);

@@ -141,7 +141,7 @@ fn the_api_replies_reacts_and_deletes() {
 }
 
 #[test]
-fn what_the_phone_changes_changes_here_and_is_an_event() {
+fn changes_on_the_phone_are_stored_and_reported() {
     let world = World::new();
     let server = world.server();
     let alice = world.pair(&server, "alice", ALICE);
@@ -241,7 +241,7 @@ fn a_reaction_to_an_own_message_finds_it() {
 }
 
 #[test]
-fn own_messages_from_the_phone_show_up_and_read_chats_are_read() {
+fn own_messages_of_the_phone_are_stored_and_read_chats_are_read() {
     let world = World::new();
     world.walks(&["POST /accounts/:id/chats/:chatId/read"]);
     let server = world.server();
@@ -276,7 +276,7 @@ fn own_messages_from_the_phone_show_up_and_read_chats_are_read() {
 
 /// The client takes such a receipt as one of another person (whatsapp-rust #1307).
 #[test]
-fn what_the_phone_reads_is_read_also_when_it_comes_as_a_plain_read() {
+fn a_read_by_the_phone_counts_also_as_a_plain_read_receipt() {
     let world = World::new();
     let server = world.server();
     let alice = world.pair(&server, "alice", ALICE);

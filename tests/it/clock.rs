@@ -35,7 +35,7 @@ fn texts(world: &World, server: &Server) -> Vec<String> {
 }
 
 #[test]
-fn a_clock_that_is_not_set_is_said_and_waited_for() {
+fn a_clock_that_is_not_set_is_logged_and_waited_for() {
     let world = World::new();
     // By name, so that the board counts the attempts.
     let by_name = world.simulator.ws_url().replace("127.0.0.1", "localhost");

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::support::{World, has_curl, run_to_end};
 
 #[test]
-fn help_fits_a_screen_and_check_config_shows_where_settings_come_from() {
+fn help_fits_a_screen_and_check_config_shows_the_origin_of_settings() {
     let directory = tempfile::tempdir().expect("a directory");
     let (code, out, err) = run_to_end(directory.path(), &["--help"], &[]);
     assert_eq!((code, err.as_str()), (0, ""));
@@ -116,7 +116,7 @@ fn mistakes_name_file_line_and_key() {
 }
 
 #[test]
-fn a_sandbox_build_leaves_this_machine_alone() {
+fn a_sandbox_build_refuses_other_hosts() {
     let directory = tempfile::tempdir().expect("a directory");
     let (code, _, err) = run_to_end(directory.path(), &["run"], &[]);
     assert_eq!(code, 2);
@@ -124,7 +124,7 @@ fn a_sandbox_build_leaves_this_machine_alone() {
 }
 
 #[test]
-fn a_second_server_on_the_same_data_is_told_who_has_them() {
+fn a_second_server_on_the_same_data_gets_the_pid_of_the_first() {
     let world = World::new();
     let server = world.server();
     let mut second = world.options().spawn();
@@ -144,7 +144,7 @@ fn a_second_server_on_the_same_data_is_told_who_has_them() {
 }
 
 #[test]
-fn nobody_else_may_read_the_data() {
+fn other_users_cannot_read_the_data() {
     let world = World::new();
     let server = world.server();
     world
@@ -215,7 +215,7 @@ fn a_second_signal_exits_at_once() {
 }
 
 #[test]
-fn each_command_says_what_it_is_and_no_option_is_taken_for_a_value() {
+fn each_command_has_help_and_no_option_is_taken_for_a_value() {
     let directory = tempfile::tempdir().expect("a directory");
     let run = |args: &[&str]| run_to_end(directory.path(), args, &[]);
     let (_, general, _) = run(&["--help"]);
@@ -256,7 +256,7 @@ fn each_command_says_what_it_is_and_no_option_is_taken_for_a_value() {
 }
 
 #[test]
-fn the_start_says_where_it_is_and_what_to_do_next() {
+fn the_start_logs_urls_and_the_next_step() {
     let world = World::new();
     let server = world.server();
     let place = server.wait_log("open http://");
@@ -292,7 +292,7 @@ fn the_start_says_where_it_is_and_what_to_do_next() {
 }
 
 #[test]
-fn the_sandbox_listens_where_it_is_told_and_asks_nobody_to_scan() {
+fn the_sandbox_uses_the_given_address_and_draws_no_code() {
     use std::io::{BufRead as _, BufReader};
     use std::process::{Command, Stdio};
 

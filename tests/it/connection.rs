@@ -126,7 +126,7 @@ fn an_unlink_while_the_server_is_down_is_found_at_the_next_login() {
 }
 
 #[test]
-fn a_ban_stops_the_account_and_says_for_how_long() {
+fn a_ban_stops_the_account_and_has_an_end() {
     let world = World::new();
     let server = world.server();
     world.pair(&server, "alice", ALICE);
@@ -186,7 +186,7 @@ fn an_unavailable_service_is_tried_again() {
 }
 
 #[test]
-fn without_whatsapp_the_server_starts_and_says_so() {
+fn without_whatsapp_the_server_starts_and_reports_it() {
     let world = World::new();
     let server = world.server();
     world.pair(&server, "alice", ALICE);
@@ -208,7 +208,7 @@ fn without_whatsapp_the_server_starts_and_says_so() {
 }
 
 #[test]
-fn without_a_network_it_starts_says_so_once_and_connects_when_there_is_one() {
+fn without_a_network_it_starts_logs_it_once_and_connects_later() {
     let world = World::new();
     let by_name = world.simulator.ws_url().replace("127.0.0.1", "localhost");
     let mut options = world

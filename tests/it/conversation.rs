@@ -9,7 +9,7 @@ const ALICE: &str = "491700000001";
 const BOB: &str = "491700000002";
 
 #[test]
-fn a_message_goes_through_and_survives_power_cuts_and_lost_connections() {
+fn a_conversation_survives_power_cuts_and_lost_connections() {
     let world = World::new();
     let server = world.server();
     let bob = world.phone(BOB, "Bob");

@@ -52,7 +52,7 @@ struct Stage {
 }
 
 #[test]
-fn pulling_the_plug_a_hundred_times_loses_nothing_and_doubles_nothing() {
+fn a_hundred_power_cuts_lose_and_duplicate_nothing() {
     pull_the_plug(100);
 }
 

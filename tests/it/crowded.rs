@@ -40,7 +40,7 @@ fn half_sent(kind: usize, key: &str) -> String {
 }
 
 #[test]
-fn half_sent_bodies_and_wrong_keys_keep_no_key_holder_out() {
+fn half_sent_bodies_and_wrong_keys_do_not_block_valid_keys() {
     let world = World::new();
     let server = world.server();
     let key = new_key(&world, &["ha"]);
@@ -134,7 +134,7 @@ fn flooded(server: &Server, head: &str) -> (Answer, usize, Duration) {
 }
 
 #[test]
-fn what_a_client_sends_behind_its_refusal_is_read_over_briefly() {
+fn input_after_a_refusal_is_skipped_for_a_short_time() {
     let world = World::new();
     let server = world.server();
     let key = new_key(&world, &["ha"]);
@@ -207,7 +207,7 @@ fn pings(raw: &mut Raw) -> bool {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn an_address_holds_a_quarter_of_the_places_while_others_ask() {
+fn an_address_gets_at_most_a_quarter_of_the_connections() {
     let world = World::new();
     let server = world.options().with("server.max_connections", 16).start();
     let key = new_key(&world, &["ha"]);
@@ -297,7 +297,7 @@ fn behind_a_proxy_each_client_is_an_address() {
 }
 
 #[test]
-fn clients_that_take_no_answers_make_room_for_others() {
+fn clients_that_do_not_read_make_room_for_others() {
     let world = World::new();
     let server = world.options().with("server.max_connections", 8).start();
     let at = server.address();
@@ -324,7 +324,7 @@ fn clients_that_take_no_answers_make_room_for_others() {
 }
 
 #[test]
-fn a_stop_is_told_to_those_who_are_within_a_request() {
+fn a_stop_answers_requests_in_progress() {
     let world = World::new();
     let mut server = world.server();
     let at = server.address();
@@ -384,7 +384,7 @@ fn a_stop_is_told_to_those_who_are_within_a_request() {
 }
 
 #[test]
-fn a_header_that_is_not_ascii_is_refused_by_its_name_or_kept() {
+fn a_header_that_is_not_ascii_is_refused_or_kept() {
     let world = World::new();
     let server = world.server();
     let alice = world.pair(&server, "alice", "491700000001");
@@ -455,7 +455,7 @@ fn a_header_that_is_not_ascii_is_refused_by_its_name_or_kept() {
 }
 
 #[test]
-fn the_number_of_accounts_is_bounded_in_words() {
+fn the_number_of_accounts_is_bounded() {
     let world = World::new();
     let server = world.options().with("limits.max_accounts", 2).start();
     let create = |id: &str| world.post(&server, "/accounts", &json!({"id": id}));

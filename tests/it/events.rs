@@ -138,7 +138,7 @@ impl Stream {
 }
 
 #[test]
-fn what_happened_is_listed_by_number() {
+fn events_are_listed_by_number() {
     let world = World::new();
     world.walks(&["GET /events"]);
     let server = world.server();
@@ -223,7 +223,7 @@ fn what_happened_is_listed_by_number() {
 }
 
 #[test]
-fn a_wait_ends_when_something_happens_and_with_the_server() {
+fn a_wait_ends_with_an_event_or_with_the_server() {
     let world = World::new();
     let mut server = world.options().with("events.max_readers", 2).start();
     world.pair(&server, "alice", ALICE);
@@ -270,7 +270,7 @@ fn a_wait_ends_when_something_happens_and_with_the_server() {
 }
 
 #[test]
-fn a_stream_goes_on_where_it_broke_off() {
+fn a_stream_resumes_after_the_last_event() {
     let world = World::new();
     let server = world.options().with("events.heartbeat", "1s").start();
     world.pair(&server, "alice", ALICE);
@@ -325,7 +325,7 @@ fn a_stream_goes_on_where_it_broke_off() {
 }
 
 #[test]
-fn who_falls_off_the_log_is_told() {
+fn a_reader_behind_the_log_gets_410() {
     let world = World::new();
     let server = world.options().with("events.max_bytes", "64 KiB").start();
     world.pair(&server, "alice", ALICE);
@@ -367,7 +367,7 @@ fn who_falls_off_the_log_is_told() {
 }
 
 #[test]
-fn waiting_readers_are_few_and_those_who_leave_make_room() {
+fn waiting_readers_are_bounded_and_leaving_ones_make_room() {
     let world = World::new();
     let server = world.options().with("events.max_readers", 2).start();
     let stream = || Stream::open(&server, "", None);

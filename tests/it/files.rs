@@ -285,7 +285,7 @@ fn gzip(content: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn what_servers_give_is_unpacked_and_named() {
+fn answers_of_servers_are_decompressed_and_named() {
     let world = World::new();
     let server = world.options().with("limits.max_file", "1 MiB").start();
     world.pair(&server, "alice", ALICE);
@@ -392,7 +392,7 @@ fn what_servers_give_is_unpacked_and_named() {
 }
 
 #[test]
-fn a_password_goes_to_its_server_and_to_no_other() {
+fn a_password_is_sent_to_its_own_server_only() {
     let world = World::new();
     let server = world.server();
     world.pair(&server, "alice", ALICE);
@@ -477,7 +477,7 @@ fn a_password_goes_to_its_server_and_to_no_other() {
 }
 
 #[test]
-fn forms_of_one_line_are_taken_and_no_page_of_others_may_send_them() {
+fn simple_forms_are_accepted_but_not_from_cross_origin_pages() {
     let world = World::new();
     let server = world.server();
     world.pair(&server, "alice", ALICE);
@@ -685,7 +685,7 @@ fn over_tls(params: &rcgen::CertificateParams) -> (SocketAddr, String) {
 }
 
 #[test]
-fn a_receiver_is_trusted_by_its_very_certificate() {
+fn a_receiver_is_trusted_by_its_own_certificate() {
     let world = World::new();
     let named = |names: &[&str]| {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();

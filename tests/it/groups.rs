@@ -40,7 +40,7 @@ fn send(world: &World, server: &Server, to: &str, text: &str) -> String {
 }
 
 #[test]
-fn a_group_is_a_chat_with_its_subject_whichever_way_its_members_are_named() {
+fn a_group_is_a_chat_with_its_subject_under_numbers_and_lids() {
     for addressing in ["lid", "pn"] {
         let world = World::new();
         let server = world.server();
@@ -131,7 +131,7 @@ fn a_group_is_a_chat_with_its_subject_whichever_way_its_members_are_named() {
 }
 
 #[test]
-fn members_who_leave_or_join_between_messages_and_new_devices_are_seen_to() {
+fn changes_of_members_and_devices_between_messages_are_handled() {
     let world = World::new();
     let server = world.server();
     world.pair(&server, "alice", ALICE);

@@ -9,7 +9,7 @@ const ALICE: &str = "491700000001";
 const BOB: &str = "491700000002";
 
 #[test]
-fn it_says_what_is_wrong_of_each_account() {
+fn it_reports_the_problem_of_each_account() {
     let world = World::new();
     world.walks(&["GET /health"]);
     let server = world.options().with("health.patience", "1s").start();
@@ -84,7 +84,7 @@ fn it_says_what_is_wrong_of_each_account() {
 }
 
 #[test]
-fn a_code_that_waits_to_be_scanned_is_healthy_and_what_kept_it_away_is_said_once() {
+fn a_waiting_code_is_healthy_and_its_delay_is_logged_once() {
     let world = World::new();
     let server = world.options().with("health.patience", "1s").start();
     world.simulator.lose_power(Cut::Reset).expect("power");

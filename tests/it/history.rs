@@ -25,7 +25,7 @@ fn past(world: &World, number: &str, body: &Value) {
 }
 
 #[test]
-fn the_phones_past_fills_chats_and_is_no_event() {
+fn the_phones_history_fills_chats_without_events() {
     let world = World::new();
     let server = world.server();
     let receiver = Receiver::start();
@@ -94,7 +94,7 @@ fn the_phones_past_fills_chats_and_is_no_event() {
 }
 
 #[test]
-fn only_as_many_days_as_are_asked_for() {
+fn history_is_limited_to_the_configured_days() {
     for (days, least, most) in [("0", 0, 0), ("10", 5, 15)] {
         let world = World::new();
         let server = world.options().with("history.days", days).start();
@@ -116,7 +116,7 @@ fn only_as_many_days_as_are_asked_for() {
 }
 
 #[test]
-fn a_person_who_hides_his_number_becomes_one_chat_when_it_is_learnt() {
+fn a_hidden_number_that_becomes_known_merges_into_one_chat() {
     let world = World::new();
     let server = world.server();
     let alice = world.pair(&server, "alice", ALICE);
@@ -208,7 +208,7 @@ fn contacts_have_the_names_that_the_owner_gave_them() {
 }
 
 #[test]
-fn what_is_read_on_the_phone_is_read_here() {
+fn chats_read_on_the_phone_are_read() {
     let world = World::new();
     let server = world.server();
     let alice = world.pair(&server, "alice", ALICE);

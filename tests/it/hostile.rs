@@ -113,7 +113,7 @@ fn assert_failure(answer: &Answer, status: u16, what: &str) {
 }
 
 #[test]
-fn no_path_leads_out_of_the_data() {
+fn no_path_leaves_the_data_directory() {
     let world = World::new();
     let server = world.server();
     let alice = world.pair(&server, "alice", ALICE);
@@ -317,7 +317,7 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 #[test]
-fn images_that_unpack_to_gigabytes_take_no_memory() {
+fn images_that_decompress_to_gigabytes_take_no_memory() {
     let world = World::new();
     let server = world
         .options()
@@ -370,7 +370,7 @@ fn descriptors() -> usize {
 }
 
 #[test]
-fn a_thousand_idle_connections_keep_nobody_out() {
+fn a_thousand_idle_connections_do_not_block_others() {
     let world = World::new();
     // A system that lets a process have few descriptors gets as many as it can.
     let count = 1_000.min(descriptors().saturating_sub(300));
@@ -409,7 +409,7 @@ fn a_thousand_idle_connections_keep_nobody_out() {
 }
 
 #[test]
-fn clients_that_send_by_drops_are_hung_up_on() {
+fn clients_that_send_too_slowly_are_disconnected() {
     let world = World::new();
     let server = world.options().with("server.request_timeout", "1s").start();
     let address = server.address();
@@ -453,7 +453,7 @@ fn clients_that_send_by_drops_are_hung_up_on() {
 }
 
 #[test]
-fn clients_that_take_nothing_are_hung_up_on() {
+fn clients_that_do_not_read_are_disconnected() {
     let world = World::new();
     let server = world.options().with("server.request_timeout", "2s").start();
     world.pair(&server, "alice", ALICE);
@@ -657,7 +657,7 @@ fn forms_may_have_neither_many_parts_nor_large_heads() {
 }
 
 #[test]
-fn what_is_no_http_is_told_so_once() {
+fn bytes_that_are_not_http_get_one_400() {
     let world = World::new();
     let server = world.server();
     let watch = Watch::start(&server);

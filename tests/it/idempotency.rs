@@ -94,7 +94,7 @@ fn the_same_key_gets_the_first_answer_also_after_a_kill() {
 }
 
 #[test]
-fn two_at_once_are_one() {
+fn concurrent_requests_with_one_key_are_one() {
     let world = World::new();
     let server = world.server();
     world.pair(&server, "alice", ALICE);
@@ -125,7 +125,7 @@ fn two_at_once_are_one() {
 }
 
 #[test]
-fn a_caller_who_leaves_can_come_again() {
+fn a_caller_that_disconnects_can_repeat_its_request() {
     let world = World::new();
     let server = world.server();
     world.pair(&server, "alice", ALICE);
@@ -149,7 +149,7 @@ fn a_caller_who_leaves_can_come_again() {
 }
 
 #[test]
-fn what_made_no_message_is_not_remembered_and_what_made_one_is() {
+fn only_requests_that_made_a_message_are_remembered() {
     let world = World::new();
     let server = world
         .options()
@@ -249,7 +249,7 @@ fn files_reactions_and_deletions_have_keys_too() {
 }
 
 #[test]
-fn a_lost_connection_before_the_ack_is_mended_by_the_server() {
+fn the_server_repeats_a_message_whose_ack_was_lost() {
     let world = World::new();
     let server = world.server();
     world.pair(&server, "alice", ALICE);
@@ -309,7 +309,7 @@ fn a_lost_connection_before_the_ack_is_mended_by_the_server() {
 }
 
 #[test]
-fn a_kill_between_sending_and_the_ack_leaves_nothing_pending_and_nothing_twice() {
+fn a_kill_before_the_ack_leaves_nothing_pending_or_duplicated() {
     let world = World::new();
     let server = world.server();
     let alice = world.pair(&server, "alice", ALICE);

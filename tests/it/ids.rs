@@ -35,7 +35,7 @@ fn file(phone: &Phone<'_>, to: &str, id: Option<&str>, content: &[u8]) -> String
 }
 
 #[test]
-fn an_id_that_is_used_again_swaps_neither_files_nor_quotes_nor_what_is_done_to_them() {
+fn a_reused_id_mixes_up_neither_files_nor_quotes_nor_changes() {
     let world = World::new();
     let server = world.server();
     let alice = world.pair(&server, "alice", ALICE);

@@ -330,7 +330,7 @@ fn check(
 }
 
 #[test]
-fn a_converted_database_is_on_disk_before_it_has_its_place() {
+fn a_converted_database_is_synced_before_it_replaces_the_old_one() {
     let _notes = TEST.lock().unwrap_or_else(PoisonError::into_inner);
     let directory = tempfile::tempdir().expect("a directory");
     let directory = directory.path().canonicalize().expect("a path");
@@ -361,7 +361,7 @@ fn a_converted_database_is_on_disk_before_it_has_its_place() {
 }
 
 #[test]
-fn a_database_cut_off_at_any_point_opens_with_everything_that_was_confirmed() {
+fn a_database_cut_off_at_any_point_opens_with_all_confirmed_data() {
     let _notes = TEST.lock().unwrap_or_else(PoisonError::into_inner);
     let directory = tempfile::tempdir().expect("a directory");
     let (steps, account) = record(&directory.path().join("recorded"));

@@ -13,7 +13,7 @@ fn server(world: &World, silence: &str) -> Server {
 }
 
 #[test]
-fn a_dead_connection_that_stays_open_is_found_and_made_anew() {
+fn a_dead_connection_that_stays_open_is_replaced() {
     let world = World::new();
     let server = server(&world, "2s");
     let alice = world.pair(&server, "alice", ALICE);
@@ -49,7 +49,7 @@ fn a_dead_connection_that_stays_open_is_found_and_made_anew() {
 }
 
 #[test]
-fn a_slow_connection_is_left_alone() {
+fn a_slow_connection_is_kept() {
     let world = World::new();
     let server = server(&world, "4s");
     world.pair(&server, "alice", ALICE);

@@ -81,7 +81,7 @@ fn text(phone: &Phone<'_>, n: usize) -> String {
 /// whatsmeow#1197, Baileys#2445: a lock of days, of which WhatsApp tells the end; what is sent into it
 /// makes it longer (fazer-ai/baileys-api#341).
 #[test]
-fn a_lock_is_asked_about_once_and_nothing_goes_to_new_contacts_until_its_end() {
+fn a_lock_is_queried_once_and_holds_new_contacts_until_its_end() {
     let world = World::new();
     let server = world.server();
     world.pair(&server, "alice", ALICE);
@@ -158,7 +158,7 @@ fn a_lock_is_asked_about_once_and_nothing_goes_to_new_contacts_until_its_end() {
 
 /// whatsmeow#1197: WhatsApp says by itself that it locks an account, and that it does not any more.
 #[test]
-fn what_whatsapp_pushes_counts_before_anything_is_sent() {
+fn a_pushed_lock_applies_before_anything_is_sent() {
     let world = World::new();
     let server = world.server();
     let phone = world.pair(&server, "alice", ALICE);
@@ -265,7 +265,7 @@ fn without_a_lock_only_the_contact_that_was_refused_waits() {
 
 /// waha#2186: the cap of new chats, whose refusal is 475.
 #[test]
-fn a_cap_of_new_chats_is_asked_about_too() {
+fn a_cap_of_new_chats_is_queried_too() {
     let world = World::new();
     let mut options = world.options();
     let time = Time::of(&mut options);
@@ -296,7 +296,7 @@ fn a_cap_of_new_chats_is_asked_about_too() {
 /// Baileys#2441: what lets a restricted account answer chats that exist comes with the history, also where its
 /// messages are not wanted. Before, the whole of it was skipped (`skip_history_sync`).
 #[test]
-fn without_a_history_tokens_and_pairs_come_all_the_same() {
+fn without_history_tokens_and_lid_pairs_are_still_learnt() {
     for addressing in ["lid", "pn"] {
         let world = World::new();
         let server = world

@@ -72,7 +72,7 @@ fn document(from: &Phone<'_>, to: &str, more: &Value) -> String {
 }
 
 #[test]
-fn a_path_that_a_sender_writes_leads_to_no_other_host() {
+fn a_path_in_a_message_reaches_no_other_host() {
     let stranger = Stranger::new();
     let evil = format!("@127.0.0.1:{}/v/x", stranger.port());
     let world = World::new();
@@ -215,7 +215,7 @@ fn no_more_of_a_file_is_fetched_than_its_message_announces() {
 }
 
 #[test]
-fn a_slow_transfer_holds_up_no_other_account() {
+fn a_slow_transfer_delays_no_other_account() {
     let world = World::new();
     let server = world.options().with("media.patience", "2s").start();
     let alice = world.pair(&server, "alice", ALICE);

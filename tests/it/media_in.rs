@@ -36,7 +36,7 @@ fn fetch(world: &World, server: &Server, path: &str, headers: &[(&str, &str)]) -
 }
 
 #[test]
-fn a_file_is_stored_when_it_comes_and_served_in_whole_and_in_parts() {
+fn a_received_file_is_stored_and_served_with_ranges() {
     let world = World::new();
     world.walks(&[
         "GET /accounts/:id/messages/:messageId/media",
@@ -168,7 +168,7 @@ fn files_in(folder: &std::path::Path) -> usize {
 }
 
 #[test]
-fn an_expired_link_is_asked_of_the_phone_and_one_that_nobody_has_is_told() {
+fn an_expired_link_is_renewed_by_the_phone_or_reported() {
     let world = World::new();
     let server = world.options().with("media.download", "on-demand").start();
     let alice = world.pair(&server, "alice", ALICE);
@@ -211,7 +211,7 @@ fn an_expired_link_is_asked_of_the_phone_and_one_that_nobody_has_is_told() {
 }
 
 #[test]
-fn large_files_wait_to_be_asked_for_and_a_restart_forgets_none_that_is_due() {
+fn large_files_are_fetched_on_request_also_after_a_restart() {
     let world = World::new();
     let options = world.options().with("media.auto_max_bytes", "64 KiB");
     let server = options.start();
@@ -237,7 +237,7 @@ fn large_files_wait_to_be_asked_for_and_a_restart_forgets_none_that_is_due() {
 }
 
 #[test]
-fn messages_of_every_kind_come_in_by_their_names() {
+fn messages_of_every_kind_are_received_by_name() {
     let world = World::new();
     let server = world.server();
     let alice = world.pair(&server, "alice", ALICE);
@@ -297,7 +297,7 @@ fn messages_of_every_kind_come_in_by_their_names() {
 }
 
 #[test]
-fn what_a_browser_would_run_is_an_attachment() {
+fn active_content_is_served_as_an_attachment() {
     let world = World::new();
     let server = world.server();
     let alice = world.pair(&server, "alice", ALICE);

@@ -41,7 +41,7 @@ fn form(world: &World, server: &Server, path: &str, form: Form) -> Answer {
 }
 
 #[test]
-fn a_document_arrives_as_it_was_sent_whichever_way_it_came() {
+fn a_document_arrives_unchanged_from_every_source() {
     let world = World::new();
     let server = world.server();
     world.pair(&server, "alice", ALICE);
@@ -116,7 +116,7 @@ fn a_document_arrives_as_it_was_sent_whichever_way_it_came() {
 }
 
 #[test]
-fn bad_files_are_told_in_words_and_nothing_is_sent() {
+fn bad_files_get_clear_errors_and_nothing_is_sent() {
     let world = World::new();
     world.walks(&["POST /accounts/:id/message/send/document"]);
     let options = world.options().with("limits.max_file", "64 KiB");
@@ -273,7 +273,7 @@ fn bad_files_are_told_in_words_and_nothing_is_sent() {
 
 /// The head of a part that has no end stays out of memory.
 #[test]
-fn a_form_without_end_is_cut_off() {
+fn an_endless_form_is_cut_off() {
     let world = World::new();
     let server = world.server();
     world.pair(&server, "alice", ALICE);
@@ -290,7 +290,7 @@ fn a_form_without_end_is_cut_off() {
 }
 
 #[test]
-fn whatsapps_refusal_of_a_file_is_told_and_loses_nothing() {
+fn a_refused_upload_is_reported_and_loses_nothing() {
     let world = World::new();
     let server = world.server();
     world.pair(&server, "alice", ALICE);

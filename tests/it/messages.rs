@@ -8,7 +8,7 @@ const ALICE: &str = "491700000001";
 const BOB: &str = "491700000002";
 
 #[test]
-fn bad_input_is_told_in_words_and_sends_nothing() {
+fn bad_input_gets_clear_errors_and_sends_nothing() {
     let world = World::new();
     world.walks(&["POST /accounts/:id/message/send"]);
     let server = world.server();
@@ -107,7 +107,7 @@ fn quotes_and_mentions_reach_the_phone_and_come_back() {
 }
 
 #[test]
-fn the_pace_is_held() {
+fn the_rate_limit_is_kept() {
     let world = World::new();
     let server = world
         .options()
@@ -136,7 +136,7 @@ fn the_pace_is_held() {
 }
 
 #[test]
-fn refusals_and_silence_of_whatsapp_are_told_apart() {
+fn refusals_and_missing_acks_have_different_answers() {
     let world = World::new();
     let server = world.server();
     world.pair(&server, "alice", ALICE);

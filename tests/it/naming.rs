@@ -31,7 +31,7 @@ fn fields(of: &Value, names: &[&str]) -> Value {
 const WHO: &[&str] = &["chatId", "chatLid", "from", "sender", "senderLid", "fromMe"];
 
 #[test]
-fn from_is_the_chat_and_sender_the_person_wherever_a_message_is_shown() {
+fn from_is_the_chat_and_sender_the_person_everywhere() {
     let world = World::new();
     let server = world.server();
     let alice = world.pair(&server, "alice", ALICE);
@@ -141,7 +141,7 @@ fn from_is_the_chat_and_sender_the_person_wherever_a_message_is_shown() {
 }
 
 #[test]
-fn messages_and_events_say_what_chats_and_people_are_called() {
+fn messages_and_events_have_the_names_of_chats_and_people() {
     let world = World::new();
     let server = world.server();
     let alice = world.pair(&server, "alice", ALICE);

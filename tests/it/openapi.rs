@@ -8,7 +8,7 @@ const ALICE: &str = "491700000001";
 const BOB: &str = "491700000002";
 
 #[test]
-fn the_document_describes_what_is_answered() {
+fn the_document_describes_the_answers() {
     let world = World::new();
     world.walks(&["GET /openapi.json"]);
     let server = world.server();

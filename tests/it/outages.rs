@@ -162,7 +162,7 @@ impl Pair {
 }
 
 #[test]
-fn nothing_is_lost_or_doubled_when_whatsapp_loses_its_power() {
+fn an_outage_of_whatsapp_loses_and_duplicates_nothing() {
     let world = World::new();
     let server = world
         .options()
@@ -213,7 +213,7 @@ fn no_long_steps(world: &World, server: &Server, most: f64) {
 }
 
 #[test]
-fn a_load_of_every_kind_leaves_no_step_that_is_long() {
+fn under_load_of_every_kind_no_step_is_long() {
     const ALICE: &str = "491700000001";
     const BOB: &str = "491700000011";
     let world = World::new();

@@ -70,7 +70,7 @@ fn texts(phone: &Phone<'_>, count: usize) -> Vec<String> {
 }
 
 #[test]
-fn what_is_queued_offline_goes_in_order_when_the_account_is_back() {
+fn messages_queued_offline_are_sent_in_order_after_reconnecting() {
     let world = World::new();
     world.walks(&["GET /accounts/:id/outbox"]);
     let server = world.server();
@@ -189,7 +189,7 @@ fn what_is_queued_offline_goes_in_order_when_the_account_is_back() {
 }
 
 #[test]
-fn over_the_rate_messages_wait_for_their_turn() {
+fn messages_over_the_rate_are_queued() {
     let world = World::new();
     let server = world
         .options()
@@ -227,7 +227,7 @@ fn over_the_rate_messages_wait_for_their_turn() {
 }
 
 #[test]
-fn a_message_that_waits_can_be_cancelled_and_expires() {
+fn a_queued_message_can_be_cancelled_and_expires() {
     let world = World::new();
     world.walks(&["DELETE /accounts/:id/outbox/:messageId"]);
     let server = world.server();
@@ -300,7 +300,7 @@ fn a_message_that_waits_can_be_cancelled_and_expires() {
 }
 
 #[test]
-fn the_outbox_is_bounded_and_takes_nothing_that_may_go_elsewhere() {
+fn the_outbox_is_bounded_and_refuses_unresolved_recipients() {
     let world = World::new();
     let server = world
         .options()
@@ -386,7 +386,7 @@ fn base64(len: usize) -> String {
 }
 
 #[test]
-fn refusals_are_told_in_words_and_pause_only_new_contacts() {
+fn refusals_are_explained_and_pause_only_new_contacts() {
     let world = World::new();
     let server = world
         .options()
@@ -443,7 +443,7 @@ fn refusals_are_told_in_words_and_pause_only_new_contacts() {
 }
 
 #[test]
-fn a_number_that_is_not_on_whatsapp_is_told_so() {
+fn a_number_that_is_not_on_whatsapp_is_reported() {
     let world = World::new();
     let server = world.server();
     world.pair(&server, "alice", ALICE);
@@ -482,7 +482,7 @@ fn told(world: &World, server: &Server, id: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn a_receipt_that_overtakes_the_ack_comes_behind_message_sent() {
+fn a_receipt_before_the_ack_is_reported_after_message_sent() {
     let world = World::new();
     let server = world.server();
     world.pair(&server, "alice", ALICE);

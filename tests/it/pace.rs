@@ -34,7 +34,7 @@ fn as_shipped(world: &World) -> ServerOptions {
 }
 
 #[test]
-fn a_burst_goes_at_once_and_no_more() {
+fn a_burst_is_sent_at_once_and_not_more() {
     let world = World::new();
     let server = as_shipped(&world).start();
     world.pair(&server, "alice", ALICE);
@@ -58,7 +58,7 @@ fn a_burst_goes_at_once_and_no_more() {
 }
 
 #[test]
-fn messages_that_waited_go_with_pauses_in_order_and_hold_back_no_other() {
+fn queued_messages_are_sent_in_order_with_pauses_and_delay_no_others() {
     let world = World::new();
     let server = as_shipped(&world).start();
     world.pair(&server, "alice", ALICE);
@@ -102,7 +102,7 @@ fn messages_that_waited_go_with_pauses_in_order_and_hold_back_no_other() {
 }
 
 #[test]
-fn so_many_new_contacts_a_day_also_over_a_power_cut() {
+fn the_limit_of_new_contacts_per_day_survives_a_power_cut() {
     let world = World::new();
     let start = || {
         let mut options = world.options().with("limits.new_contacts_per_day", 2);

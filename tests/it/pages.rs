@@ -76,7 +76,7 @@ fn fill(world: &World, count: usize, text: &str) {
 }
 
 #[test]
-fn pages_of_long_texts_end_after_a_mebibyte_and_go_on_without_gap_or_repeat() {
+fn pages_end_after_a_mebibyte_and_continue_without_gap_or_repeat() {
     const COUNT: usize = 500;
     let world = World::new();
     let server = world.server();
@@ -174,7 +174,7 @@ fn pages_of_long_texts_end_after_a_mebibyte_and_go_on_without_gap_or_repeat() {
 }
 
 #[test]
-fn what_a_stranger_says_is_kept_up_to_a_bound_and_that_is_noted() {
+fn untrusted_text_is_stored_up_to_a_limit_and_marked_as_truncated() {
     let world = World::new();
     let server = world.server();
     let alice = world.pair(&server, "alice", ALICE);

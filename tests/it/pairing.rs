@@ -7,7 +7,7 @@ use crate::support::World;
 const ALICE: &str = "491700000001";
 
 #[test]
-fn the_code_is_there_in_every_form_until_it_is_scanned() {
+fn the_code_is_served_in_every_format_until_it_is_scanned() {
     let world = World::new();
     world.walks(&["GET /accounts/:id/qr"]);
     let server = world.server();
@@ -89,7 +89,7 @@ fn a_phone_number_and_a_code_pair_too() {
 }
 
 #[test]
-fn a_pairing_that_is_cut_by_a_power_cut_begins_again() {
+fn a_pairing_interrupted_by_a_power_cut_starts_again() {
     let world = World::new();
     let server = world.server();
     world

@@ -242,7 +242,7 @@ fn a_passkey_links_an_account_200_s_after_the_scan() {
 /// As reported in openmessage #79: the code is accepted, `companion_finish` is answered, and then the passkey is
 /// asked for.
 #[test]
-fn a_passkey_is_asked_for_behind_a_phone_code_too() {
+fn a_passkey_is_required_after_a_phone_code_too() {
     let world = World::new();
     let linking = linking(&world);
     require(&world, None);
@@ -260,7 +260,7 @@ fn a_passkey_is_asked_for_behind_a_phone_code_too() {
 }
 
 #[test]
-fn each_way_in_which_a_passkey_fails_is_said_and_a_new_code_follows() {
+fn each_failure_of_a_passkey_is_reported_and_a_new_code_follows() {
     let world = World::new();
     world.walks(&["DELETE /accounts/:id/passkey"]);
     let linking = linking(&world);
@@ -401,7 +401,7 @@ fn a_key_of_another_account_neither_sees_nor_answers_it() {
 /// whatsapp-rust #1439 and #1440, zapfast #51. Before, a new QR code came after each attempt, for ever, and
 /// `lastError` spoke of a signature.
 #[test]
-fn a_business_account_that_signs_with_mixed_prefixes_is_told_at_once() {
+fn mixed_prefixes_of_a_business_account_are_reported_at_once() {
     let world = World::new();
     let linking = linking(&world);
     let server = &linking.server;

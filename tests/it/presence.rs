@@ -68,7 +68,7 @@ fn the_phone_rings_because_the_server_is_not_online() {
 }
 
 #[test]
-fn what_others_see_is_a_setting() {
+fn presence_and_receipts_follow_the_settings() {
     let world = World::new();
     let server = world
         .options()
@@ -92,7 +92,7 @@ fn what_others_see_is_a_setting() {
 /// Before, the account stayed "connecting" for ever, in circles of 180 s, and every message was refused although it
 /// would have gone (whatsapp-rust #1291).
 #[test]
-fn an_account_whose_app_state_is_refused_is_connected_and_says_what_is_missing() {
+fn an_account_with_refused_app_state_connects_and_reports_it() {
     for fault in [
         json!({"kind": "refuse-app-state", "code": 500, "number": ALICE}),
         json!({"kind": "keep-app-state-key", "number": ALICE}),

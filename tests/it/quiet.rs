@@ -14,7 +14,7 @@ use crate::support::{Time, World, eventually};
 const ALICE: &str = "491700000001";
 
 #[test]
-fn an_idle_day_is_a_handful_of_lines() {
+fn an_idle_day_logs_a_handful_of_lines() {
     let world = World::new();
     let mut options = world.options();
     // A ping for each second instead of each forty.
@@ -82,7 +82,7 @@ fn into_journal(world: &World, args: &[&str]) -> (std::process::Child, UnixStrea
 }
 
 #[test]
-fn the_journal_gets_priorities_and_no_times() {
+fn the_journal_gets_priorities_without_times() {
     let world = World::new();
     let (mut child, mut journal) = into_journal(&world, &["run"]);
     let mut said = String::new();
@@ -121,7 +121,7 @@ fn the_journal_gets_priorities_and_no_times() {
 }
 
 #[test]
-fn a_terminal_that_hangs_up_stops_it_cleanly_unless_nohup_says_no() {
+fn sighup_stops_it_cleanly_except_under_nohup() {
     let world = World::new();
     // These tests may be run by nohup themselves.
     let not_ignored = world.options().under(["env", "--default-signal=HUP"]);
@@ -142,7 +142,7 @@ fn a_terminal_that_hangs_up_stops_it_cleanly_unless_nohup_says_no() {
 }
 
 #[test]
-fn threads_that_have_nothing_to_do_end() {
+fn idle_threads_end() {
     let world = World::new();
     let server = world.server();
     world.pair(&server, "alice", ALICE);

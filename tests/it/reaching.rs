@@ -57,7 +57,7 @@ fn sweeps(world: &World, time: &Time) {
 
 /// whatsapp-rust #1300, #1303: after two hours a retry receipt was dropped, and nothing repaired.
 #[test]
-fn phones_that_come_back_after_hours_and_weeks_get_what_they_cannot_read() {
+fn phones_back_after_hours_and_weeks_get_messages_again() {
     let world = World::new();
     let mut options = world.options();
     let time = Time::of(&mut options);
@@ -124,7 +124,7 @@ fn phones_that_come_back_after_hours_and_weeks_get_what_they_cannot_read() {
 
 /// whatsapp-rust #1300, #1303: the repair of session and key stood behind the message's look-up.
 #[test]
-fn a_device_that_asks_for_a_message_that_is_gone_can_read_the_next() {
+fn a_retry_for_a_deleted_message_renews_the_session() {
     let world = World::new();
     let mut options = world
         .options()
@@ -176,7 +176,7 @@ fn a_device_that_asks_for_a_message_that_is_gone_can_read_the_next() {
 
 /// whatsapp-rust #1299: a stanza that names own devices alone is acknowledged like any other.
 #[test]
-fn a_message_for_which_there_are_no_keys_is_tried_again_and_then_failed() {
+fn a_message_without_prekeys_is_retried_and_then_failed() {
     let world = World::new();
     let server = world.server();
     world.pair(&server, "alice", ALICE);
@@ -219,7 +219,7 @@ fn send_later(world: &World, server: &Server, bob: &Phone<'_>) {
 
 /// whatsapp-rust #1328: the whole list counted as having the key, and the group's hash was not compared.
 #[test]
-fn a_member_without_the_key_gets_it_with_the_next_message() {
+fn a_member_without_the_sender_key_gets_it_with_the_next_message() {
     let world = World::new();
     let server = world.server();
     world.pair(&server, "alice", ALICE);

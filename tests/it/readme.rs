@@ -381,7 +381,7 @@ fn the_readmes_lines_work_from_another_machine_with_a_key() {
 
 /// Two screens before the first table: a person with a board reads no more.
 #[test]
-fn the_readme_begins_with_what_a_reader_does() {
+fn the_readme_begins_with_the_readers_first_steps() {
     let (_, readme) = PAGES[0];
     let before: Vec<&str> = readme
         .lines()

@@ -31,7 +31,7 @@ fn error(answer: &Answer, status: u16) -> String {
 }
 
 #[test]
-fn a_number_is_reached_however_it_is_written() {
+fn a_number_is_reached_in_every_notation() {
     let world = World::new();
     let server = world
         .options()
@@ -141,7 +141,7 @@ fn make_group(world: &World, subject: &str, members: &[&str]) -> String {
 }
 
 #[test]
-fn refused_and_unknown_recipients_are_told_in_words_and_leave_no_chat_behind() {
+fn refused_and_unknown_recipients_are_explained_and_leave_no_chat() {
     let world = World::new();
     let mut options = world.options().with("limits.messages_per_minute", 600);
     let time = Time::of(&mut options);
@@ -249,7 +249,7 @@ fn refused_and_unknown_recipients_are_told_in_words_and_leave_no_chat_behind() {
 }
 
 #[test]
-fn what_whatsapp_may_take_later_is_said_so_and_tried_again_from_the_outbox() {
+fn temporary_refusals_are_reported_and_retried_from_the_outbox() {
     let world = World::new();
     let server = world.server();
     world.pair(&server, "alice", ALICE);
@@ -334,7 +334,7 @@ fn in_both_forms(world: &World, server: &Server, phone: &Phone<'_>, typed: &str)
 }
 
 #[test]
-fn the_number_that_whatsapp_answers_is_the_one_that_is_reached() {
+fn the_number_that_whatsapp_returns_is_used() {
     let world = World::new();
     let server = world
         .options()

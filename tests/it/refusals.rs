@@ -50,7 +50,7 @@ fn a_rate_limit_and_an_outage_are_waited_out() {
 
 /// Before, each of these was asked again every 5 minutes for ever.
 #[test]
-fn a_login_that_whatsapp_refuses_rests_for_hours() {
+fn a_refused_login_is_retried_after_hours() {
     let world = World::new();
     let server = world.server();
     world.pair(&server, "alice", ALICE);
@@ -77,7 +77,7 @@ fn a_login_that_whatsapp_refuses_rests_for_hours() {
 
 /// Before, it rested for ever, and the appeal's link was lost.
 #[test]
-fn a_ban_names_its_end_over_a_restart_and_the_account_comes_back_once() {
+fn a_ban_keeps_its_end_over_a_restart_and_the_account_reconnects_once() {
     let world = World::new();
     let server = world.server();
     world.pair(&server, "alice", ALICE);
@@ -128,7 +128,7 @@ fn a_ban_names_its_end_over_a_restart_and_the_account_comes_back_once() {
 
 /// Before, each but 403 was "unlinked on the phone" (tulir/whatsmeow#561, waha#2136).
 #[test]
-fn a_logout_says_who_did_it_and_in_whatsapp_s_words() {
+fn a_logout_reports_its_cause_with_whatsapps_text() {
     let world = World::new();
     let server = world.server();
     world.pair(&server, "alice", ALICE);
@@ -166,7 +166,7 @@ fn logged_out_words(world: &World, failure: &Value) -> String {
 
 /// Before, all logged in at the same moment.
 #[test]
-fn accounts_start_one_after_the_other_and_one_that_is_asked_for_does_not_wait() {
+fn accounts_start_in_turn_and_a_requested_one_at_once() {
     let world = World::new();
     let server = world.server();
     world.pair(&server, "alice", ALICE);

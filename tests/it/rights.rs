@@ -85,7 +85,7 @@ fn nothing_comes_of(
 }
 
 #[test]
-fn only_an_admin_deletes_what_others_wrote_in_a_group() {
+fn only_an_admin_deletes_messages_of_others_in_a_group() {
     for addressing in ["lid", "pn"] {
         let world = World::new();
         let server = world.server();
@@ -162,7 +162,7 @@ fn only_an_admin_deletes_what_others_wrote_in_a_group() {
 }
 
 #[test]
-fn in_a_chat_of_two_neither_changes_what_the_other_wrote() {
+fn in_a_direct_chat_neither_changes_the_others_messages() {
     let world = World::new();
     let server = world.server();
     let alice = world.pair(&server, "alice", ALICE);
@@ -206,7 +206,7 @@ fn in_a_chat_of_two_neither_changes_what_the_other_wrote() {
 }
 
 #[test]
-fn a_change_that_overtakes_its_message_is_held_to_the_same_rule() {
+fn a_change_before_its_message_follows_the_same_rule() {
     let world = World::new();
     let server = world.server();
     world.pair(&server, "alice", ALICE);

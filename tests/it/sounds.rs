@@ -74,7 +74,7 @@ fn converts(server: &Server) -> bool {
 }
 
 #[test]
-fn a_long_sound_holds_nobody_up_and_ends_with_its_client() {
+fn a_long_conversion_delays_no_other_and_ends_with_its_client() {
     let world = World::new();
     let server = world.server();
     world.pair(&server, "alice", ALICE);
@@ -139,7 +139,7 @@ fn a_long_sound_holds_nobody_up_and_ends_with_its_client() {
 
 /// As browsers, phones and telephone systems record, and as the receiver's phone plays it.
 #[test]
-fn what_is_recorded_anywhere_arrives_as_a_voice_note() {
+fn recordings_of_every_format_arrive_as_voice_notes() {
     let world = World::new();
     let server = world
         .options()

@@ -125,7 +125,7 @@ fn limit_files(server: &Server, bytes: &str) {
 }
 
 #[test]
-fn a_file_that_may_not_grow_loses_and_doubles_nothing() {
+fn a_file_size_limit_loses_and_duplicates_nothing() {
     let world = World::new();
     let server = with_limits(&world);
     let file = world.options().data.join("db/data.mdb");
@@ -188,7 +188,7 @@ fn on_a_disk_of(size: &str, options: &ServerOptions) -> (Server, PathBuf) {
 }
 
 #[test]
-fn a_disk_that_is_full_loses_and_doubles_nothing() {
+fn a_full_disk_loses_and_duplicates_nothing() {
     if !may_mount() {
         not_tested("no file system can be mounted here");
         return;
@@ -214,7 +214,7 @@ fn fill_up(path: &Path) {
 }
 
 #[test]
-fn old_messages_and_the_files_that_came_first_go_by_themselves() {
+fn old_messages_and_the_oldest_files_are_removed() {
     let world = World::new();
     let mut options = world.options();
     let server = options.start();

@@ -68,7 +68,7 @@ fn hears(receiver: &Receiver, text: &str) {
 }
 
 #[test]
-fn every_kind_of_task_that_panics_is_counted_and_starts_again() {
+fn every_kind_of_task_is_counted_and_restarted_after_a_panic() {
     let world = World::new();
     let (socket, manager) = ("panic", "manager");
     let path = |name: &str| world.directory.path().join(name);
@@ -180,7 +180,7 @@ fn answers(answer: &'static [u8]) -> String {
 }
 
 #[test]
-fn whatever_bytes_a_receiver_answers_its_hook_goes_on() {
+fn any_bytes_from_a_receiver_leave_its_hook_working() {
     let world = World::new();
     let server = world.server();
     let alice = world.pair(&server, "alice", ALICE);
@@ -213,7 +213,7 @@ fn whatever_bytes_a_receiver_answers_its_hook_goes_on() {
 }
 
 #[test]
-fn whatever_bytes_a_web_server_answers_a_request_is_answered() {
+fn any_bytes_from_a_web_server_lead_to_an_answer() {
     let world = World::new();
     let server = world.server();
     world.pair(&server, "alice", ALICE);
@@ -246,7 +246,7 @@ fn whatever_bytes_a_web_server_answers_a_request_is_answered() {
 const FORGED: &str = "Eve\n2026-01-01T00:00:00.000Z ERROR forged\r\u{1b}[2J\u{9b}31m\u{202e}gpj";
 
 #[test]
-fn what_others_write_forges_no_line_and_no_escape() {
+fn untrusted_text_forges_no_log_line_and_no_escape() {
     let world = World::new();
     let server = world.options().with("log.level", "debug").start();
     let alice = world.pair(&server, "alice", ALICE);

@@ -87,7 +87,7 @@ impl Drop for Stuck {
 }
 
 #[test]
-fn the_watchdog_is_fed_while_the_event_thread_lives_and_storage_commits() {
+fn the_watchdog_gets_pings_while_the_event_thread_and_storage_work() {
     let world = World::new();
     let path = world.directory.path().join("notify");
     let socket = UnixDatagram::bind(&path).expect("a socket");
@@ -130,7 +130,7 @@ fn the_watchdog_is_fed_while_the_event_thread_lives_and_storage_commits() {
 }
 
 #[test]
-fn a_hanging_commit_starves_the_watchdog_and_shows_in_the_health() {
+fn a_hanging_commit_stops_the_watchdogs_pings_and_fails_the_health_check() {
     // A name in the abstract namespace, as systemd has it for user services.
     let world = World::new();
     let name = format!("wildcat-test-{}", std::process::id());
@@ -155,7 +155,7 @@ fn a_hanging_commit_starves_the_watchdog_and_shows_in_the_health() {
 }
 
 #[test]
-fn the_unit_is_one_that_systemd_takes() {
+fn systemd_accepts_the_unit() {
     let unit = include_str!("../../config/wildcat.service");
     let lines: Vec<&str> = unit.lines().collect();
     for setting in [

@@ -261,7 +261,7 @@ const WILDCAT_2: &[&str] = &[
 ];
 
 #[test]
-fn everything_that_wildcat_2_has_is_here() {
+fn every_endpoint_of_wildcat_2_exists() {
     let here: Vec<String> = ROUTES
         .iter()
         .map(|route| format!("{} {}", route.method, route.path))

@@ -8,7 +8,7 @@ const ALICE: &str = "491700000001";
 const BOB: &str = "491700000002";
 
 #[test]
-fn alice_and_bob_chat_and_keep_their_own() {
+fn alice_and_bob_chat_and_their_data_stay_separate() {
     let world = World::new();
     let server = world.server();
     let alice = world.pair(&server, "alice", ALICE);

@@ -173,7 +173,7 @@ fn the_data_of_every_version_open() {
 }
 
 #[test]
-fn a_newer_layout_is_refused_in_words_by_every_command() {
+fn a_newer_layout_is_refused_by_every_command() {
     let world = World::new();
     let data = world.options().data;
     let mut database = std::fs::read(fixture(VERSION, bits())).expect("a fixture");
@@ -253,7 +253,7 @@ fn events(data: &Path) -> Vec<u64> {
 /// Root alone can do for somebody else what that one's server must be able to read; elsewhere this test does
 /// nothing.
 #[test]
-fn what_root_restores_is_its_servers() {
+fn a_restore_by_root_keeps_the_servers_owner() {
     use std::os::unix::fs::{MetadataExt as _, chown};
     const SOMEBODY: u32 = 4711;
 
@@ -409,7 +409,7 @@ fn a_backup_of_a_running_server_is_restored_sends_and_receives() {
 }
 
 #[test]
-fn what_is_no_backup_is_refused_and_leaves_nothing() {
+fn invalid_backups_are_refused_and_leave_nothing() {
     let world = World::new();
     let directory = world.directory.path();
     let data = directory.join("data");
@@ -451,7 +451,7 @@ fn what_is_no_backup_is_refused_and_leaves_nothing() {
 }
 
 #[test]
-fn a_backup_replaces_nothing_but_files_and_may_be_a_stream() {
+fn a_backup_replaces_only_files_and_may_be_a_stream() {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     let world = World::new();
@@ -535,7 +535,7 @@ fn run(world: &World, data: &std::path::Path) -> (i32, String, String) {
 }
 
 #[test]
-fn a_database_that_is_cut_short_is_refused_in_words_by_every_command() {
+fn a_truncated_database_is_refused_by_every_command() {
     let world = World::new();
     let directory = world.directory.path();
     let data = directory.join("data");
@@ -599,7 +599,7 @@ fn a_database_that_is_cut_short_is_refused_in_words_by_every_command() {
 }
 
 #[test]
-fn a_database_whose_last_pages_nobody_needs_is_no_shorter_for_it() {
+fn a_database_with_unused_last_pages_is_not_truncated() {
     let world = World::new();
     let data = world.options().data;
     let database = std::fs::read(fixture(VERSION, bits())).expect("a fixture");

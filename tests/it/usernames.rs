@@ -65,7 +65,7 @@ fn look_ups(world: &World) -> usize {
 const WHO: &[&str] = &["chatId", "chatLid", "sender", "senderLid", "senderUsername"];
 
 #[test]
-fn a_person_without_a_number_is_named_answered_and_one_chat_when_it_is_learnt() {
+fn a_person_without_a_number_has_a_name_and_one_chat_once_it_is_known() {
     let world = World::new();
     let server = world.server();
     let alice = world.pair(&server, "alice", ALICE);
@@ -167,7 +167,7 @@ fn a_person_without_a_number_is_named_answered_and_one_chat_when_it_is_learnt() 
 /// The LID's chat exists first, and the number is typed later: it is asked for, and answered with
 /// the LID.
 #[test]
-fn a_number_that_is_typed_later_leads_into_the_chat_of_its_lid() {
+fn a_number_used_later_leads_to_the_chat_of_its_lid() {
     let world = World::new();
     let server = world.server();
     let alice = world.pair(&server, "alice", ALICE);
@@ -209,7 +209,7 @@ fn a_number_that_is_typed_later_leads_into_the_chat_of_its_lid() {
 }
 
 #[test]
-fn what_the_phone_knows_of_usernames_is_known_here() {
+fn usernames_known_to_the_phone_are_imported() {
     let world = World::new();
     let server = world.server();
     let past = json!({"chats": 1, "messagesPerChat": 3, "days": 3});
@@ -247,7 +247,7 @@ fn what_the_phone_knows_of_usernames_is_known_here() {
 }
 
 #[test]
-fn usernames_are_followed_when_they_change_and_are_given_up() {
+fn changed_and_deleted_usernames_are_followed() {
     let world = World::new();
     let server = world.server();
     let alice = world.pair(&server, "alice", ALICE);
@@ -300,7 +300,7 @@ fn refused(answer: &Answer, status: u16, words: &str) {
 }
 
 #[test]
-fn a_username_is_looked_up_once_and_taken_wherever_a_chat_is_named() {
+fn a_username_is_looked_up_once_and_accepted_as_a_chat() {
     let world = World::new();
     let server = world
         .options()
@@ -388,7 +388,7 @@ fn a_username_is_looked_up_once_and_taken_wherever_a_chat_is_named() {
 }
 
 #[test]
-fn usernames_that_lead_nowhere_are_told_in_words() {
+fn unknown_usernames_get_clear_errors() {
     let world = World::new();
     let server = world
         .options()

@@ -57,7 +57,7 @@ fn reconnect_after(world: &World, server: &Server, time: &Time, length: Duration
 /// whatsapp-rust 0.7.0 looks up for each account, does not connect without an answer, and takes a page without a
 /// revision for version 2.3000.0.
 #[test]
-fn the_version_is_looked_up_once_kept_and_not_needed() {
+fn the_version_is_looked_up_once_and_stored_and_is_optional() {
     if released().is_some() {
         not_tested("a released binary's clocks cannot be moved");
         return;
@@ -141,7 +141,7 @@ fn without_any_answer_the_built_in_version_connects() {
 /// whatsmeow #1040 and #1164: versions are refused in waves. whatsapp-rust 0.7.0 goes on with the refused one until
 /// its day is over.
 #[test]
-fn a_refused_version_is_looked_up_at_once_and_then_with_patience() {
+fn a_refused_version_is_looked_up_at_once_and_then_with_pauses() {
     if released().is_some() {
         not_tested("a released binary's clocks cannot be moved");
         return;
@@ -202,7 +202,7 @@ fn a_refused_version_is_looked_up_at_once_and_then_with_patience() {
 
 /// The words fit who set the version. whatsapp-rust #1314: WhatsApp names the day on which a version ends.
 #[test]
-fn a_version_that_is_set_is_left_alone_and_named_when_it_is_too_old() {
+fn a_configured_version_is_kept_and_reported_when_it_is_too_old() {
     let world = World::new();
     versions(&world, &json!({"expires": 1_900_000_000}));
     let server = world.server();

@@ -57,7 +57,7 @@ fn clear(world: &World) {
 }
 
 #[test]
-fn a_message_that_cannot_be_read_waits_in_its_chat_until_it_comes_again() {
+fn an_undecryptable_message_is_a_placeholder_until_it_is_resent() {
     let world = World::new();
     let server = world.server();
     world.pair(&server, "alice", ALICE);
@@ -122,7 +122,7 @@ fn a_message_that_cannot_be_read_waits_in_its_chat_until_it_comes_again() {
 }
 
 #[test]
-fn what_is_never_sent_again_waits_and_what_changes_others_does_not() {
+fn unsent_messages_stay_placeholders_and_changes_do_not() {
     let world = World::new();
     let server = world.server();
     let alice = world.pair(&server, "alice", ALICE);
@@ -171,7 +171,7 @@ fn what_is_never_sent_again_waits_and_what_changes_others_does_not() {
 }
 
 #[test]
-fn what_whatsapp_keeps_for_the_phone_is_said_to_be_there() {
+fn messages_kept_for_the_phone_are_reported() {
     let world = World::new();
     let server = world.server();
     world.pair(&server, "alice", ALICE);
@@ -204,7 +204,7 @@ fn what_whatsapp_keeps_for_the_phone_is_said_to_be_there() {
 }
 
 #[test]
-fn a_stored_message_that_is_delivered_again_is_acknowledged_and_not_asked_for() {
+fn a_stored_message_delivered_again_is_acknowledged_without_a_retry() {
     let world = World::new();
     let server = world.server();
     let alice = world.pair(&server, "alice", ALICE);

@@ -85,7 +85,7 @@ fn a_flood_of_a_thousand_shares_its_commits() {
 }
 
 #[test]
-fn nothing_is_written_while_nothing_happens() {
+fn an_idle_server_writes_nothing() {
     let world = World::new();
     let server = world.server();
     world.pair(&server, "alice", ALICE);

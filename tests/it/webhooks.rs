@@ -99,7 +99,7 @@ fn registering_listing_and_removing() {
 }
 
 #[test]
-fn registering_again_changes_what_is_given_and_the_worker_follows() {
+fn registering_again_changes_the_given_settings_and_the_worker_follows() {
     let world = World::new();
     let server = world.server();
     let alice = world.pair(&server, "alice", ALICE);
@@ -246,7 +246,7 @@ fn a_receiver_that_fails_gets_the_same_event_again_also_after_a_power_cut() {
 }
 
 #[test]
-fn a_hook_that_is_down_is_probed_and_what_is_given_up_can_be_replayed() {
+fn a_hook_that_is_down_is_probed_and_dead_letters_can_be_replayed() {
     let world = World::new();
     world.walks(&["GET /webhooks/:id/dead", "POST /webhooks/:id/replay"]);
     let options = world
@@ -416,7 +416,7 @@ fn a_slow_hook_slows_neither_sessions_nor_other_hooks() {
 }
 
 #[test]
-fn the_receiver_says_when_to_come_again_and_that_it_wants_no_more() {
+fn retry_after_and_410_of_a_receiver_are_followed() {
     let world = World::new();
     let server = world
         .options()
@@ -513,7 +513,7 @@ fn the_receiver_says_when_to_come_again_and_that_it_wants_no_more() {
 }
 
 #[test]
-fn a_hook_that_falls_off_the_log_is_told_how_much_it_missed() {
+fn a_hook_behind_the_log_counts_missed_events() {
     let world = World::new();
     let server = world
         .options()

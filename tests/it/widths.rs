@@ -46,7 +46,7 @@ fn is_whole(world: &World, data: &Path) {
 }
 
 #[test]
-fn who_only_reads_leaves_the_conversion_to_the_server() {
+fn read_only_commands_do_not_convert() {
     let world = World::new();
     let data = world.options().data;
     let (of, bytes) = other();
@@ -87,7 +87,7 @@ fn a_newer_layout_is_refused_before_anything_is_converted() {
 }
 
 #[test]
-fn a_conversion_that_is_killed_at_any_moment_is_done_by_the_next_start() {
+fn a_killed_conversion_is_repeated_at_the_next_start() {
     const KILLS: usize = 12;
     let world = World::new();
     let options = world.options();
@@ -141,7 +141,7 @@ fn refused(world: &World, wrapper: &str, checks: &str) -> String {
 }
 
 #[test]
-fn without_room_for_both_the_old_data_stay_as_they_are() {
+fn without_space_for_both_the_old_data_stay_unchanged() {
     let world = World::new();
     let (of, bytes) = other();
     let words = format!("wildcat: the data are of a {of}-bit system: ");

@@ -89,7 +89,7 @@ async fn count(b: &dyn Backend) -> usize {
 const EVERYTHING: usize = 18;
 
 #[test]
-fn an_account_sees_nothing_of_another() {
+fn accounts_are_separate() {
     smol::block_on(async {
         let dir = tempfile::tempdir().unwrap();
         let store = open(&dir);
@@ -116,7 +116,7 @@ fn an_account_sees_nothing_of_another() {
 }
 
 #[test]
-fn clearing_leaves_nothing_but_others() {
+fn clearing_removes_only_the_accounts_own_rows() {
     smol::block_on(async {
         let dir = tempfile::tempdir().unwrap();
         let store = open(&dir);
@@ -133,7 +133,7 @@ fn clearing_leaves_nothing_but_others() {
 }
 
 #[test]
-fn purging_a_removed_account_takes_its_session_along() {
+fn purging_a_removed_account_removes_its_session() {
     smol::block_on(async {
         let dir = tempfile::tempdir().unwrap();
         let store = open(&dir);
@@ -156,7 +156,7 @@ fn purging_a_removed_account_takes_its_session_along() {
 }
 
 #[test]
-fn what_a_session_writes_is_seen_at_once_and_stored_together() {
+fn writes_of_a_session_are_visible_at_once_and_stored_together() {
     smol::block_on(async {
         let dir = tempfile::tempdir().unwrap();
         let store = open(&dir);
@@ -256,7 +256,7 @@ fn after_a_failed_write_nothing_more_is_stored_or_sent() {
 }
 
 #[test]
-fn a_batch_is_one_commit_and_what_is_known_none() {
+fn a_batch_is_one_commit_and_known_data_none() {
     smol::block_on(async {
         let Subject::Lmdb { store, dir: _dir } = Subject::lmdb() else {
             unreachable!("made as such");

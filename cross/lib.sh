@@ -116,7 +116,7 @@ inside() {
 # - ARMv6: exactly that core, for Rust and C; other targets called "arm" are newer.
 # - ARMv7: Thumb-2 instructions, as in Debian and Android: a quarter smaller.
 # - 32 bits: a fixed load address, which saves an instruction per access to a global.
-# - Time has 64 bits on 32-bit targets, too: musl has had it so since 1.2, Rust's libc asks to be told.
+# - Time has 64 bits on 32-bit targets, too: musl has it since 1.2, Rust's libc needs a setting.
 settings() {
     local name=${1//-/_} flags='-C link-self-contained=no -C target-feature=+crt-static'
     echo RUSTC_BOOTSTRAP=1

@@ -1,4 +1,4 @@
-//! The WebSocket, and wacore's transport on it, against a server on loopback.
+//! The WebSocket and wacore's transport, against a server on loopback.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ type Server = WebSocketStream<TlsStream<TcpStream>>;
 
 async fn accept(listener: &TcpListener, by: &Authority) -> Server {
     let stream = accept_tls(listener, by).await;
-    // The error's type is tungstenite's.
+    // The type of the error is tungstenite's.
     #[allow(clippy::result_large_err)]
     let check = |request: &Request, response: Response| {
         assert_eq!(request.headers()["origin"], ORIGIN);
@@ -82,7 +82,7 @@ fn messages_go_both_ways_and_pings_are_answered() {
 }
 
 #[test]
-fn the_servers_goodbye_is_told() {
+fn the_close_frame_of_the_server_is_reported() {
     run(async |_| {
         let (mut server, _sender, mut receiver) = pair(LONG).await;
         let frame = CloseFrame {
@@ -98,13 +98,13 @@ fn the_servers_goodbye_is_told() {
                 reason: "replaced".to_owned()
             }
         );
-        // It was answered.
+        // The close frame was answered.
         assert!(matches!(server.next().await, Some(Ok(Message::Close(_)))));
     });
 }
 
 #[test]
-fn our_goodbye_reaches_the_server() {
+fn the_close_frame_reaches_the_server() {
     run(async |_| {
         let (mut server, sender, mut receiver) = pair(LONG).await;
         sender.close().await;
@@ -119,7 +119,7 @@ fn our_goodbye_reaches_the_server() {
 }
 
 #[test]
-fn a_message_over_the_limit_ends_it() {
+fn a_message_over_the_limit_ends_the_connection() {
     run(async |_| {
         let (mut server, _sender, mut receiver) = pair(LONG).await;
         let send = server.send(Message::Binary(vec![0; MAX_MESSAGE + 1].into()));
@@ -128,13 +128,13 @@ fn a_message_over_the_limit_ends_it() {
             assert!(matches!(closed, Closed::Failed(_)), "{closed:?}");
             drop((receiver, _sender));
         };
-        // The server may or may not get rid of it.
+        // Sending it may fail on the server.
         let _ = future::zip(send, read).await;
     });
 }
 
 #[test]
-fn a_server_that_reads_nothing_counts_as_lost() {
+fn a_server_that_does_not_read_times_out() {
     run(async |_| {
         let (_server, sender, mut receiver) = pair(Duration::from_secs(2)).await;
         let message = Bytes::from(vec![0; 16 << 20]);
@@ -145,7 +145,7 @@ fn a_server_that_reads_nothing_counts_as_lost() {
 }
 
 #[test]
-fn refusals_are_told() {
+fn refusals_are_reported() {
     run(async |_| {
         let authority = Authority::new();
         let (listener, address) = listen().await;
@@ -204,7 +204,7 @@ mod transport {
     }
 
     #[test]
-    fn events_come_in_order_and_the_reason_last() {
+    fn events_are_in_order_and_the_reason_is_last() {
         run(async |executor| {
             let (mut server, transport, events) = open(executor).await;
             let data = Bytes::from_static(b"frame");
@@ -239,7 +239,7 @@ mod transport {
     }
 
     #[test]
-    fn disconnect_says_goodbye_and_ends_the_task() {
+    fn disconnect_sends_a_close_frame_and_ends_the_task() {
         run(async |executor| {
             let (mut server, transport, events) = open(executor.clone()).await;
             transport.disconnect().await;
@@ -251,7 +251,7 @@ mod transport {
     }
 
     #[test]
-    fn a_dropped_transport_closes_the_connection_even_if_nobody_reads_events() {
+    fn a_dropped_transport_closes_the_connection_without_a_reader_of_events() {
         run(async |executor| {
             let (mut server, transport, events) = open(executor).await;
             for _ in 0..100u8 {

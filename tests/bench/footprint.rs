@@ -1,4 +1,4 @@
-//! What the server costs when nothing happens: size, start, memory, idleness.
+//! The idle server: binary size, start, memory, CPU.
 
 use std::fs;
 use std::io::{Read as _, Write as _};

@@ -1,5 +1,4 @@
-//! Instructions for each message, counted and not timed: whatever else the machine does, the same binary
-//! needs about as many. Natively they are counted by valgrind's callgrind, under user-mode qemu by
+//! Instructions per message. Unlike times they hardly depend on the load of the machine. Natively they are counted by valgrind's callgrind, under user-mode qemu by
 //! `cross/count.c`, which `WILDCAT_TEST_RUNNER` has to name.
 //!
 //! A server is started twice, once for few messages and once for more: the difference is the

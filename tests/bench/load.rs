@@ -1,4 +1,4 @@
-//! Many requests at a time, each timed.
+//! Concurrent requests, each timed.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;

@@ -5,8 +5,8 @@
 //!
 //! `cargo bench --features sandbox -- footprint 1 10` measures the footprint alone, with those numbers
 //! of accounts instead of 0, 1, 10, 50 and 100; `speed`, `pages`, `memory`, `wear`, `soak` and `instructions`
-//! are the other parts, `kills` pulls the plug 1,000 times (or as often as the number behind it says) and looks for
-//! anything lost or doubled, and numbers behind `memory` are those of messages in a history. `quick` does a tenth of
+//! are the other parts, `kills` kills the server 1,000 times (or the number given) and looks for
+//! anything lost or duplicated, and numbers behind `memory` are those of messages in a history. `quick` does a tenth of
 //! the work, and is idle for a tenth of the time. `--profile dev` measures counts without the wait for a release build,
 //! and with `WILDCAT_TEST_BINARY=FILE` the memory and the instructions of that binary.
 

@@ -1,4 +1,4 @@
-//! Memory after much, and its peaks while something big passes through.
+//! Memory after a long load, and its peaks during large transfers.
 
 use std::io::Write;
 use std::thread;

@@ -1,5 +1,4 @@
-//! Whether a page takes the time of a page: out of long chats and among many of them, beside the same
-//! page where there is little else.
+//! The time of a page in long chats and with many chats, compared to a small database.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Whether memory grows for as long as messages come in.
+//! Growth of memory while messages come in.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What reaches the disk: commits and bytes for each message, and for none. The counts hardly depend on
+//! Commits and bytes written per message, and when idle. The counts hardly depend on
 //! the machine; the bytes are those that the kernel is given, whole pages of the database. A file system adds its
 //! own: ext4's journal a fifth.
 

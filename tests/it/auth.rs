@@ -1,4 +1,4 @@
-//! Keys: who is let in, what a key opens, and what web pages cannot do.
+//! Keys: authentication, rights of a key, and cross-origin requests.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::unix::fs::PermissionsExt as _;
@@ -156,11 +156,11 @@ fn every_endpoint_needs_a_key_and_a_key_opens_it() {
     }
     assert_eq!(walked, ROUTES.len() - 1);
     assert_eq!(request(at, "HEAD", "/accounts", &[], b"").status, 401);
-    // What there is and what not is nobody's business either.
+    // Existing and unknown routes get the same answer.
     request(at, "GET", "/nowhere", &[], b"").expect(401);
     with(&server, &key, "GET", "/nowhere").expect(404);
 
-    // Only hashes are at rest, for nobody else's eyes, and the log is silent about keys.
+    // Only hashes are stored, in a private file, and the log has no keys.
     let file = world.options().data.join("keys.toml");
     let text = std::fs::read_to_string(&file).expect("read");
     let mode = std::fs::metadata(&file)
@@ -187,7 +187,7 @@ fn every_endpoint_needs_a_key_and_a_key_opens_it() {
 fn the_key_command_reports_errors_and_lists_keys() {
     let world = World::new();
     let data = world.options().data;
-    // Nobody has named a directory, and there is none: a key there would open nothing.
+    // No directory is configured and the default does not exist: a key there would have no effect.
     let (code, out, err) = run_to_end(world.directory.path(), &["key", "add", "ha"], &[]);
     assert_eq!((code, out.as_str()), (1, ""));
     assert!(err.contains("--data"), "{err}");
@@ -229,7 +229,7 @@ fn the_key_command_reports_errors_and_lists_keys() {
     let (code, _, err) = key_command(&world, &["frobnicate"]);
     assert_eq!(code, 2, "{err}");
 
-    // A file that nobody understands lets nobody in.
+    // A malformed file refuses all keys.
     let server = world.server();
     std::fs::write(data.join("keys.toml"), "[[key]]\nname = 1\n").expect("written");
     let refused = request(server.address(), "GET", "/accounts", &[], b"");
@@ -270,7 +270,7 @@ fn a_key_of_one_account_sees_nothing_of_another() {
 
     let key = new_key(&world, &["alices", "--account", "alice"]);
     let get = |path: &str| with(&server, &key, "GET", path);
-    // Another account is as one that does not exist, whatever is asked of it.
+    // For every request another account looks like one that does not exist.
     for (method, path) in endpoints("bob") {
         let answer = with(&server, &key, &method, &path);
         if path.starts_with("/accounts/bob") {
@@ -387,7 +387,7 @@ fn wrong_keys_are_slowed_down_and_right_ones_are_not() {
     assert!((1..=7).contains(&wait), "{wait}");
     let header = slowed.header("retry-after").expect("a header");
     assert_eq!(header, wait.to_string());
-    // The neighbours of whoever guesses: with the right key, and behind another address.
+    // Other clients beside the guessing one: with a valid key, and from another address.
     with(&server, &key, "GET", "/accounts").expect(200);
     let elsewhere = [("X-Api-Key", "wc_12"), PROXIED];
     request(at, "GET", "/accounts", &elsewhere, b"").expect(401);

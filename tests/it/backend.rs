@@ -1,5 +1,5 @@
 //! The conformance suite of wacore's storage traits: the same cases over wacore's own in-memory
-//! backend, which is the reference, and over ours, which is closed and opened between the steps.
+//! backend, the reference, and over this crate's, which is closed and opened between the steps.
 
 mod app_sync;
 mod device;
@@ -55,7 +55,7 @@ impl Subject {
 }
 
 fn open(dir: &TempDir) -> Store {
-    // Nothing is deleted for its age before WhatsApp has told the time.
+    // Nothing is deleted for its age before WhatsApp has sent the time.
     wildcat::clock::hear(wildcat::clock::now());
     Store::open(dir.path(), Options::default()).unwrap()
 }

@@ -252,13 +252,13 @@ fn an_unusable_data_directory_is_reported_with_advice() {
         let words = "storage is full: no space left on the disk: make room";
         assert!(said.contains(words), "{said}");
     }
-    // Somebody else's.
+    // Another user's.
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::write(data.join("something"), "").expect("written");
     std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o555)).expect("set");
     let root = Command::new("id").arg("-u").output().expect("id").stdout == b"0\n";
     let wrapper = match root {
-        // Whoever is root may write everywhere, but for this.
+        // Root may write everywhere except here.
         true => ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
             .map(Into::into)
             .to_vec(),

@@ -293,7 +293,7 @@ fn a_read_by_the_phone_counts_also_as_a_plain_read_receipt() {
     world.fault(&json!({"kind": "unmark-own-reads", "number": ALICE}));
     alice.post("read", &json!({"chat": bob.jid()}));
     eventually("the chat is read", || (unread() == 0).then_some(()));
-    // The first status that is told is of an own message, by the person who got it.
+    // The first reported status is of an own message, from its recipient.
     let body = json!({"to": BOB, "message": "hello"});
     let sent = world
         .post(&server, "/accounts/alice/message/send", &body)

@@ -1,4 +1,4 @@
-//! Boards without a clock of their own: it jumps by years, at the start and later, and nothing is lost.
+//! Boards without a battery: the clock jumps by years, at the start and later, and nothing is lost.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -207,7 +207,7 @@ fn a_clock_that_jumps_while_it_runs_deletes_and_expires_nothing() {
     let server = options.start();
     server.wait_log("the clock was set from 2040-");
     server.wait_log("alice: connected");
-    // In 5000 they are not: nothing can connect, nobody tells the time, and all stays as it is.
+    // In 5000 they are invalid: nothing can connect, WhatsApp sends no time, and nothing changes.
     server.kill();
     board.set_clock(FARTHER);
     let server = options.start();

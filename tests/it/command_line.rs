@@ -1,4 +1,4 @@
-//! The binary as a shell sees it: its words, its exit codes, its files.
+//! The command line: output, exit codes, files.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
@@ -204,7 +204,7 @@ fn a_second_signal_exits_at_once() {
             b"POST /accounts HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n",
         )
         .expect("sent");
-    // Now somebody waits for the body.
+    // A request waits for the body now.
     let mut line = [0; 12];
     stream.read_exact(&mut line).expect("an answer");
     assert_eq!(&line, b"HTTP/1.1 100");

@@ -1,4 +1,4 @@
-//! Sessions over time: who reconnects, who does not, and what the status says.
+//! Sessions over time: reconnecting, not reconnecting, and the status.
 
 use std::os::unix::net::UnixDatagram;
 use std::sync::atomic::Ordering;
@@ -143,7 +143,7 @@ fn a_ban_stops_the_account_and_has_an_end() {
     let status = world.get(&server, "/accounts/alice/status");
     let words = status["lastError"].as_str().expect("words");
     assert!(words.contains("banned") && words.contains("2 h"), "{words}");
-    // It does not hammer WhatsApp, but comes back when asked, with the same pairing.
+    // It does not retry by itself, and connects on request with the same pairing.
     let mark = server.log_mark();
     world
         .post(&server, "/accounts/alice/connect", &json!({}))
@@ -191,7 +191,7 @@ fn without_whatsapp_the_server_starts_and_reports_it() {
     let server = world.server();
     world.pair(&server, "alice", ALICE);
     server.kill();
-    // A port where nobody listens: bound once, and free again.
+    // A free port: bound once and released.
     let free = std::net::TcpListener::bind("127.0.0.1:0")
         .and_then(|l| l.local_addr())
         .expect("a port");

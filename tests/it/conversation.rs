@@ -1,5 +1,4 @@
-//! The first whole conversation: from a scanned QR code to a webhook, over power cuts and lost
-//! connections.
+//! A complete conversation, from the QR code to the webhook, over power cuts and lost connections.
 
 use serde_json::json;
 

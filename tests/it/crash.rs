@@ -1,4 +1,4 @@
-//! The power goes at any moment: nothing is lost, nothing doubled, no conversation broken.
+//! Power cuts at any moment: nothing is lost or duplicated, and every conversation continues.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
@@ -18,7 +18,7 @@ const DAVE: &str = "491700000004";
 /// The pause between two messages of one sender.
 const BEAT: Duration = Duration::from_millis(25);
 
-/// What everybody said while the server came and went.
+/// All messages sent while the server was killed and restarted.
 #[derive(Default)]
 struct Said {
     /// What the phones sent to accounts: account, chat, message id, and the text.
@@ -56,7 +56,7 @@ fn a_hundred_power_cuts_lose_and_duplicate_nothing() {
     pull_the_plug(100);
 }
 
-/// Kills the server that often, at random moments, while everybody talks, and looks whether anything is
+/// Kills the server that often, at random moments under load, and checks whether anything is
 /// lost, doubled, or asked for again; says what there was.
 pub fn pull_the_plug(kills: usize) -> String {
     let world = World::new();
@@ -231,7 +231,7 @@ fn chats<'p>(pairs: &'p [Pair<'_>]) -> impl Iterator<Item = (&'p Pair<'p>, Strin
         .flat_map(|pair| [(pair, pair.friend.jid()), (pair, pair.group.clone())])
 }
 
-/// What was taken and not acknowledged goes out by itself.
+/// Accepted messages without an ack are sent by the server.
 fn nothing_is_on_its_way(world: &World, server: &Server, pairs: &[Pair<'_>]) {
     for pair in pairs {
         let path = format!("/accounts/{}/outbox", pair.account);
@@ -351,7 +351,7 @@ fn everything_is_at_the_phones_once(pairs: &[Pair<'_>], said: &Said) {
             let copy = copies.unwrap_or_else(|| panic!("{text} was taken and never came"));
             assert_eq!(copy[0]["messageId"], id);
         }
-        // Nothing was asked for again: what was stored is known, whatever the session has forgotten.
+        // No retry request: stored messages are known even if the session has lost its state.
         for sent in state["sent"].as_array().expect("sent") {
             let receipts = sent["receipts"].as_array().expect("receipts");
             let asked = receipts.iter().any(|receipt| receipt["type"] == "retry");

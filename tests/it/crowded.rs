@@ -1,4 +1,4 @@
-//! Neighbours that take all connections: half-sent bodies, wrong keys, one address with too many.
+//! Clients that use up the connections: half-sent bodies, wrong keys, many connections of one address.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
@@ -250,7 +250,7 @@ fn an_address_gets_at_most_a_quarter_of_the_connections() {
     };
     let mut busy: Vec<Raw> = (0..16).map(|_| works(2)).collect();
     let asks: Vec<Raw> = (0..4).map(|_| works(3)).collect();
-    // Those that had to go were told so: the latest.
+    // The latest ones that had to close got an answer.
     for raw in &mut busy[12..] {
         let told = raw.reply().expect("an answer").expect(503);
         assert!(
@@ -260,7 +260,7 @@ fn an_address_gets_at_most_a_quarter_of_the_connections() {
                 .contains("connections")
         );
     }
-    // The same address gets no thirteenth; it is told so at once.
+    // The same address gets no thirteenth connection, and an answer at once.
     let mut more = from(2, at);
     more.reply().expect("an answer").expect(503);
     drop(asks);
@@ -428,7 +428,7 @@ fn a_header_that_is_not_ascii_is_refused_or_kept() {
     ] {
         let value = [name.as_bytes(), b": \xc3\xbc"].concat();
         let refused = send(&[&value], "lost").expect(400);
-        // Two of Host are refused, whatever they say.
+        // Two Host headers are always refused.
         if name != "Host" {
             assert_eq!(refused["field"], name);
         }

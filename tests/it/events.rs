@@ -1,4 +1,4 @@
-//! The event log over HTTP: as a list, as a list that waits, as a stream.
+//! The event log over HTTP: list, long poll, stream.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;

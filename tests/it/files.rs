@@ -1,5 +1,5 @@
 //! Files as they really are: named and typed by many programs, fetched from servers of every kind, behind
-//! certificates that nobody vouches for.
+//! certificates without a known authority.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -219,7 +219,7 @@ impl Web {
         let address = listener.local_addr().expect("an address");
         let heads = Arc::new(Mutex::new(Vec::new()));
         let (noted, answer): (_, Answers) = (Arc::clone(&heads), Arc::new(answer));
-        // Ends with the test's process: nobody waits for it.
+        // Ends with the test's process.
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 // A client that leaves early is its own affair.
@@ -637,7 +637,7 @@ fn simple_forms_are_accepted_but_not_from_cross_origin_pages() {
     post("send", &same, body.as_bytes()).expect(200);
 }
 
-/// A web server with a certificate that it signed itself; tells how many bodies it took.
+/// A web server with a self-signed certificate; returns the number of bodies that it received.
 fn over_tls(params: &rcgen::CertificateParams) -> (SocketAddr, String) {
     use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _};
     use futures_rustls::TlsAcceptor;

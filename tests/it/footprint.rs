@@ -1,5 +1,5 @@
-//! The limits of a released binary's anonymous memory (heap and stacks), which a board cannot take back; pages
-//! of the program and of the database, which it can, are shown beside. `tests/footprint BINARY` runs these: a
+//! The limits of a release binary's anonymous memory (heap and stacks), which the kernel cannot reclaim; pages of
+//! the program and of the database, which it can, are printed too. `tests/footprint BINARY` runs these: a
 //! debug build has others.
 
 use std::time::{Duration, Instant};

@@ -70,7 +70,7 @@ fn a_group_is_a_chat_with_its_subject_under_numbers_and_lids() {
             (chat["name"] == "The team").then_some(())
         });
 
-        // Out: everybody reads it, and its answers.
+        // Outgoing: all members read it, and answer.
         let id = send(&world, &server, &team, "hi");
         for phone in [&bob, &zoe] {
             let got = eventually("alice's message", || {
@@ -179,7 +179,7 @@ fn changes_of_members_and_devices_between_messages_are_handled() {
     assert_eq!(got["fromMe"], false);
     assert_eq!(got["chatId"], team.as_str());
 
-    // Who is no member is refused, in words.
+    // A non-member gets a clear error.
     change(&world, &team, &json!({"by": BOB, "remove": [ALICE]}));
     let body = json!({"to": team, "message": "five"});
     let refused = world

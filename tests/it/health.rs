@@ -1,4 +1,4 @@
-//! `GET /health`: what a monitor sees.
+//! `GET /health`.
 
 use serde_json::{Value, json};
 use wildcat_simulator::Cut;
@@ -66,7 +66,7 @@ fn it_reports_the_problem_of_each_account() {
     assert!(words.starts_with("account alice: logged out: "), "{words}");
     assert!(words.contains("unlinked"), "{words}");
 
-    // Nobody's memory card wears out by being asked. What is still under way may write meanwhile.
+    // Requests of the health check write nothing. Unfinished work may still write.
     let written = || {
         let io = std::fs::read_to_string(format!("/proc/{}/io", server.pid())).expect("read");
         let line = io

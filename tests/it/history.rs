@@ -1,4 +1,4 @@
-//! What the phone had before it was paired, who is who, and what its other hands do.
+//! The phone's history before the pairing, the identity of contacts, and actions on the phone.
 
 use serde_json::{Value, json};
 
@@ -139,7 +139,7 @@ fn a_hidden_number_that_becomes_known_merges_into_one_chat() {
         Some(id)
     });
     assert!(lid.ends_with("@lid"), "{lid}");
-    // A second chat, under the number, as long as nobody knows better.
+    // A second chat, under the number, until its LID is known.
     let number = format!("{BOB}@s.whatsapp.net");
     say("still me");
     // What comes within one second is in the order of its arrival.

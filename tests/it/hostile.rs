@@ -1,5 +1,4 @@
-//! What curious and hostile clients send: each is answered or hung up on, takes a bounded amount of
-//! memory, and keeps nobody else from being served.
+//! Hostile clients: each is answered or disconnected, uses bounded memory, and does not block other clients.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -374,7 +373,7 @@ fn a_thousand_idle_connections_do_not_block_others() {
     let world = World::new();
     // A system that lets a process have few descriptors gets as many as it can.
     let count = 1_000.min(descriptors().saturating_sub(300));
-    // As installed, there is room for 64: whoever says nothing makes room.
+    // The default is 64 connections: silent ones make room.
     let server = world.server();
     let watch = Watch::start(&server);
     let mut silent: Vec<TcpStream> = (0..count)

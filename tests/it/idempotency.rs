@@ -1,4 +1,4 @@
-//! Sending twice is impossible by accident: `Idempotency-Key`, and messages whose fate is unknown.
+//! No message is sent twice: `Idempotency-Key`, and messages without an ack.
 
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -352,7 +352,7 @@ fn a_kill_before_the_ack_leaves_nothing_pending_or_duplicated() {
     world.fault(&json!({"kind": "clear"}));
 
     let server = world.server();
-    // Whatever moment this is: the caller is told the same message, which is on its way or there.
+    // At any moment the caller gets the same message, pending or sent.
     let told = world.post_once(&server, SEND, "text", &text("cut off"));
     assert!(matches!(told.status, 200 | 202), "{told:?}");
     let told = told.json();

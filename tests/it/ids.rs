@@ -1,5 +1,5 @@
-//! A message's id counts within its chat and sender: an id that is used again elsewhere leads nowhere
-//! else, and a quote shows nothing of another chat.
+//! A message's id is unique only within its chat and sender: reused ids do not mix messages up, and a quote shows
+//! nothing of another chat.
 
 use serde_json::{Value, json};
 
@@ -74,7 +74,7 @@ fn a_reused_id_mixes_up_neither_files_nor_quotes_nor_changes() {
         let media = format!("/media/{}", event["mediaId"].as_str().expect("an id"));
         assert_eq!(String::from_utf8_lossy(&get(&media).bytes), content);
     }
-    // Whoever asks by the id alone gets what was stored first; the chat narrows it down.
+    // The id alone finds the first stored message; with the chat it is unique.
     let plain = format!("/accounts/alice/messages/{id}");
     assert_eq!(get(&plain).json()["message"]["sender"], bob.jid());
     assert_eq!(get(&format!("{plain}/media")).bytes, b"Bob's offer");

@@ -1,4 +1,4 @@
-//! Connections that are open and dead, and ones that are only slow.
+//! Dead connections that stay open, and slow ones.
 
 use serde_json::{Value, json};
 

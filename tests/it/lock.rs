@@ -1,4 +1,4 @@
-//! WhatsApp restricts whom an account may write to: the server asks, listens, and sends nothing into it.
+//! WhatsApp's restrictions on messages to new contacts: the server queries them, takes pushed ones, and holds messages back.
 
 use std::time::Duration;
 
@@ -78,7 +78,7 @@ fn text(phone: &Phone<'_>, n: usize) -> String {
     text.as_str().expect("a text").to_owned()
 }
 
-/// whatsmeow#1197, Baileys#2445: a lock of days, of which WhatsApp tells the end; what is sent into it
+/// whatsmeow#1197, Baileys#2445: a lock of days, whose end WhatsApp sends; what is sent during it
 /// makes it longer (fazer-ai/baileys-api#341).
 #[test]
 fn a_lock_is_queried_once_and_holds_new_contacts_until_its_end() {
@@ -145,7 +145,7 @@ fn a_lock_is_queried_once_and_holds_new_contacts_until_its_end() {
     assert!(event["until"].as_str() > Some(until.as_str()), "{event}");
     assert_eq!(restriction(&world, &server)["until"], event["until"]);
     assert_eq!((queries(&world), messages_to(&world, &dave)), (2, 0));
-    // It ends: what waits goes by itself.
+    // It ends: waiting messages are sent.
     limits(&world, &json!({"lift": "lock"}));
     time.passes(6 * HOUR);
     assert_eq!(text(&dave, 0), "at last");
@@ -156,7 +156,7 @@ fn a_lock_is_queried_once_and_holds_new_contacts_until_its_end() {
     assert_eq!(bob.all_received().len(), 3);
 }
 
-/// whatsmeow#1197: WhatsApp says by itself that it locks an account, and that it does not any more.
+/// whatsmeow#1197: WhatsApp pushes the start and the end of a lock.
 #[test]
 fn a_pushed_lock_applies_before_anything_is_sent() {
     let world = World::new();

@@ -1,5 +1,5 @@
-//! What senders write about their files, and what a media server gives: no other host is asked, no more is fetched
-//! than was announced, and a slow transfer holds up no other account.
+//! Hostile senders and media servers: no other host is contacted, no more than the announced size is fetched, and a
+//! slow transfer delays no other account.
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -83,7 +83,7 @@ fn a_path_in_a_message_reaches_no_other_host() {
         .with("history.days", 30)
         .start();
     let carol = world.phone(CAROL, "Carol");
-    // In the past that the phone tells.
+    // In the phone's history.
     world.phone(ALICE, "Alice");
     let old = document(&carol, ALICE, &json!({"directPath": evil}));
     let alice = world.pair(&server, "alice", ALICE);

@@ -1,4 +1,4 @@
-//! Files that come in: stored, served, fetched again, and what is asked for in parts.
+//! Incoming files: stored, served (also by ranges), fetched again.
 
 use serde_json::{Value, json};
 

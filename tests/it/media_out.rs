@@ -327,7 +327,7 @@ impl Web {
     fn start(content: Vec<u8>) -> Web {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let base = format!("http://{}", listener.local_addr().expect("an address"));
-        // Ends with the test's process: nobody waits for it.
+        // Ends with the test's process.
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 // A client that leaves early is its own affair.

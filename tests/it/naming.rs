@@ -1,4 +1,4 @@
-//! How chats and people are named: `from`, `sender` and their names, in each place that shows them.
+//! Names of chats and people: `from`, `sender` and their names, in every answer and event.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! WhatsApp's power goes and comes back while people talk: nothing is lost, nothing is doubled.
+//! Outages of WhatsApp under load: nothing is lost or duplicated.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -202,7 +202,7 @@ fn an_outage_of_whatsapp_loses_and_duplicates_nothing() {
     no_long_steps(&world, &server, 50.0);
 }
 
-/// Whoever works on the event thread leaves it soon, to the others: within `most` milliseconds, in 999
+/// Steps on the event thread take at most `most` milliseconds, in 999
 /// steps of 1,000.
 fn no_long_steps(world: &World, server: &Server, most: f64) {
     let health = world.api(server, "GET", "/health", None).json();
@@ -284,7 +284,7 @@ impl Drop for EndWith<'_> {
     }
 }
 
-/// Waits until everybody has sent some more.
+/// Waits until all senders have sent some more.
 fn talk(pairs: &[Pair]) {
     let marks: Vec<_> = pairs.iter().map(|p| (p.sent(), p.said())).collect();
     eventually("talk in every direction", || {
@@ -295,7 +295,7 @@ fn talk(pairs: &[Pair]) {
     });
 }
 
-/// Somebody who sees that the power is back does not wait for the pauses, which have grown.
+/// Connects at once after an outage, without waiting for the grown pauses.
 fn reconnect(world: &World, server: &Server, pairs: &[Pair]) {
     for pair in pairs {
         eventually("the connection", || {

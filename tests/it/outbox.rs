@@ -1,4 +1,4 @@
-//! The outbox: what cannot go now goes later, once, in order; and what WhatsApp refuses is told.
+//! The outbox: messages that cannot be sent now are sent later, once, in order; refusals are reported.
 
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -433,7 +433,7 @@ fn refusals_are_explained_and_pause_only_new_contacts() {
     queue(&world, &server, BOB, "behind carol, before her").expect(202);
     assert_eq!(texts(&bob, 2), ["known", "behind carol, before her"]);
     send(&world, &server, BOB, "goes on").expect(200);
-    // After the pause it goes by itself, and she is no new contact any more.
+    // After the pause it is sent, and she is no new contact any more.
     assert_eq!(texts(&carol, 1), ["hello again"]);
     eventually("the end of the pause", || {
         let listed = world.get(&server, OUTBOX);
@@ -455,7 +455,7 @@ fn a_number_that_is_not_on_whatsapp_is_reported() {
     let event = failure(&receiver);
     assert_eq!(event["messageId"], refused["messageId"]);
     assert_eq!(event["error"], refused["error"]);
-    // From the outbox it is told by the event alone, and those behind it go.
+    // From the outbox only the event reports it, and later messages are sent.
     disconnect(&world, &server);
     let queued = queue(&world, &server, NOBODY, "hello?").expect(202);
     queue(&world, &server, BOB, "hello").expect(202);
@@ -464,12 +464,12 @@ fn a_number_that_is_not_on_whatsapp_is_reported() {
     assert_eq!(event["messageId"], queued["messageId"]);
     assert_eq!(event["error"], refused["error"]);
     assert_eq!(texts(&bob, 1), ["hello"]);
-    // Nobody is paused for that.
+    // This pauses no contact.
     let listed = world.get(&server, OUTBOX);
     assert_eq!(listed["newContactsPausedUntil"], json!(null));
 }
 
-/// The events of one message, oldest first: what each is, and the status that it tells.
+/// The events of one message, oldest first: kind and status of each.
 fn told(world: &World, server: &Server, id: &str) -> Vec<(String, String)> {
     let log = world.get(server, "/events?after=0&limit=1000");
     let events = log["events"].as_array().expect("events");

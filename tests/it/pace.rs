@@ -1,5 +1,5 @@
-//! The account's own pace: a burst, pauses between messages that waited, so many strangers a day, and few questions.
-//! What reports of bans name (whatsmeow#1197, whatsmeow#807, Baileys#2075, Baileys#2707).
+//! The account's rate: a burst, pauses between queued messages, new contacts per day, and few look-ups. These are
+//! the causes that reports of bans name (whatsmeow#1197, whatsmeow#807, Baileys#2075, Baileys#2707).
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,4 @@
-//! Pages of lists end before they are large, and the next one goes on where they end; what a stranger
-//! makes the server keep has a bound.
+//! Pages of lists have a size limit, and the next page continues; untrusted data have a storage limit.
 
 use serde_json::{Value, json};
 use wildcat::clock;
@@ -107,7 +106,7 @@ fn pages_end_after_a_mebibyte_and_continue_without_gap_or_repeat() {
     }
     // 250 MB were one answer before, and as many more while it was made.
     watch.end(24 * MIB as u64);
-    // What comes while somebody reads on shows on no page behind.
+    // Messages that arrive during paging appear on no later page.
     let first = world.get(&server, &format!("{of_bob}?limit=2"));
     let next = first["pagination"]["next"]
         .as_str()
@@ -126,7 +125,7 @@ fn pages_end_after_a_mebibyte_and_continue_without_gap_or_repeat() {
     ) {
         assert!(!shown.contains(&id), "{id} is shown twice");
     }
-    // The ways of before go on counting, and a cursor that is none is told so.
+    // The older parameters still work, and an invalid cursor gets a clear error.
     let by_offset = world.get(&server, &format!("{of_bob}?limit=1&offset=1"));
     assert_eq!(by_offset["messages"][0]["messageId"], shown[0].as_str());
     for bad in ["x", "1", "1.2", "-1.2.3"] {

@@ -1,4 +1,4 @@
-//! Pairing: codes in every form, by phone number, and what happens when nobody scans.
+//! Pairing by QR code in every format and by phone number, and its timeout.
 
 use serde_json::json;
 

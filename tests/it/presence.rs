@@ -1,4 +1,4 @@
-//! What is seen of an account that is logged in: by itself, by others, and by its own phone.
+//! The presence of a connected account, and its effect on contacts and on its phone.
 
 use std::time::Duration;
 

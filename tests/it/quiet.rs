@@ -1,4 +1,4 @@
-//! The log: quiet, fit for the journal; and what signals do.
+//! The log (short, with priorities in the journal), and signals.
 
 use std::io::Read as _;
 use std::os::fd::AsFd as _;
@@ -34,7 +34,7 @@ fn an_idle_day_logs_a_handful_of_lines() {
     for _night in 0..2 {
         let before = pings();
         eventually("some pings", || (pings() >= before + 5).then_some(()));
-        // Somebody looks at it, as monitors and panels do.
+        // Requests of monitors and dashboards.
         for path in [
             "/ping",
             "/health",
@@ -52,7 +52,7 @@ fn an_idle_day_logs_a_handful_of_lines() {
         server.wait_log_from(ended, "alice: connected");
     }
     let log = server.log();
-    // WhatsApp's own clock was not moved, which is told.
+    // WhatsApp's clock was not moved, which is logged.
     let of_the_night = |line: &&str| !line.contains("the clock ");
     let lines: Vec<_> = log.lines().skip(mark).filter(of_the_night).collect();
     assert_eq!(lines.len(), 4, "two a reconnection: {lines:?}");

@@ -1,4 +1,4 @@
-//! How far URLs lead that come with a key of one account.
+//! Addresses that URLs in requests with a key of one account may reach.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, UdpSocket};

@@ -1,5 +1,5 @@
-//! Messages reach people: those whose phones were away and have lost their sessions, whose keys WhatsApp does not
-//! give, who are new in a group.
+//! Messages to devices that have lost their sessions, for which WhatsApp has no prekeys, or that are new in a
+//! group.
 
 use std::time::Duration;
 

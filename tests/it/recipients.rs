@@ -1,4 +1,4 @@
-//! Whom a message goes to: however the number is written, whatever WhatsApp makes of it.
+//! Recipients: notations of numbers, and WhatsApp's form of a number.
 
 use std::time::Duration;
 
@@ -187,7 +187,7 @@ fn refused_and_unknown_recipients_are_explained_and_leave_no_chat() {
     assert_eq!(chats(&world, &server), [""; 0]);
     assert_eq!(world.get(&server, OUTBOX)["count"], 0);
 
-    // From the outbox it is told by an event, at once and for good; those behind it go.
+    // From the outbox an event reports the final failure at once; later messages are sent.
     world
         .post(&server, "/accounts/alice/disconnect", &json!({}))
         .expect(200);

@@ -1,4 +1,4 @@
-//! WhatsApp refuses, bans, logs out, or has too much to do: what is said, and when the account comes back.
+//! WhatsApp refuses, bans, logs out, or is overloaded: the status, and the time of reconnecting.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Who may change what: phones that lie about whose message it is.
+//! Rights to change messages: phones that send changes for messages of others.
 
 use serde_json::{Value, json};
 
@@ -62,7 +62,7 @@ fn hook(world: &World, server: &Server) -> Receiver {
     receiver
 }
 
-/// Tells every lie, then a word of its own: nothing but that word may come of it.
+/// Sends every forged change, then a valid message: only that one may have an effect.
 fn nothing_comes_of(
     (world, server, receiver): (&World, &Server, &Receiver),
     liar: &Phone<'_>,

@@ -1,4 +1,4 @@
-//! Sounds that are sent: what is converted, and whom a long one keeps waiting.
+//! Audio that is sent: conversion, and the effect of a long one on other requests.
 
 use std::time::{Duration, Instant};
 
@@ -114,7 +114,7 @@ fn a_long_conversion_delays_no_other_and_ends_with_its_client() {
     assert_eq!(carl.received(3).len(), 3);
     assert_eq!(on_the_way(), 3, "the long ones go on meanwhile");
 
-    // Nobody waits for them any more: they end, and leave nothing.
+    // Their clients have disconnected: they end, and leave no files.
     drop(sent);
     let began = Instant::now();
     eventually("the conversions end", || {

@@ -1,4 +1,4 @@
-//! Full disks and bounds: nothing is lost, and it goes on by itself.
+//! Full disks and size limits: nothing is lost, and the server recovers.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -33,7 +33,7 @@ fn texts(world: &World, server: &Server, chat: &str) -> Vec<String> {
     messages.iter().rev().map(text).collect()
 }
 
-/// A text that needs some pages, and tells which it is.
+/// A text of some database pages that begins with its number.
 fn long(n: usize) -> String {
     format!("message {n:02}{}", "x".repeat(20_000))
 }
@@ -302,7 +302,7 @@ fn files_leave_a_tenth_of_the_disk_free() {
         &mut &file,
     )
     .expect("room");
-    // The next file that comes tells.
+    // The next received file shows it.
     let small = |n: usize| {
         let file = base64(&noise(100 + n));
         bob.send(&json!({"to": ALICE, "document": {"base64": file}}));

@@ -1,5 +1,5 @@
-//! Nothing dies in silence: each kind of task panics once while everything is under way, and goes on. And
-//! what others answer, whatever its bytes, makes nothing panic.
+//! Panics: each kind of task panics once under load, and is restarted. Odd bytes in answers of servers cause
+//! no panic.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -62,7 +62,7 @@ fn stir(world: &World, server: &Server, kind: Kind, try_number: usize) {
     }
 }
 
-/// Waits for the delivery of that text, whatever comes before it.
+/// Waits for the delivery of that text; skips others.
 fn hears(receiver: &Receiver, text: &str) {
     while receiver.next().body["text"] != text {}
 }
@@ -79,7 +79,7 @@ fn every_kind_of_task_is_counted_and_restarted_after_a_panic() {
         .env("NOTIFY_SOCKET", path(manager).display())
         .env("WATCHDOG_USEC", 4_000_000)
         .start();
-    // What systemd is told, lest its socket fills.
+    // Reads the notifications to systemd, so that its socket does not fill.
     let (heard, signs) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let mut said = [0; 256];
@@ -164,14 +164,14 @@ fn every_kind_of_task_is_counted_and_restarted_after_a_panic() {
     assert_eq!(sign, Ok(true));
 }
 
-/// Serves `answer` to each connection, whatever it asks, and returns where.
+/// Serves `answer` to every connection; returns the address.
 fn answers(answer: &'static [u8]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let mut stream: TcpStream = stream;
-            // What it asks, as far as one piece tells: heads and bodies here are small.
+            // Reads the request, which is small enough for one read.
             let _ = stream.read(&mut [0; 16 * 1024]);
             let _ = stream.write_all(answer);
         }

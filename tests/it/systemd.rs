@@ -1,4 +1,4 @@
-//! The service manager's side of `Type=notify` and `WatchdogSec`.
+//! systemd's side of `Type=notify` and `WatchdogSec`.
 
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -24,7 +24,7 @@ impl Manager {
         (self, server)
     }
 
-    /// What it is told next, within `limit`.
+    /// The next notification, within `limit`.
     fn hear(&self, limit: Duration) -> Option<String> {
         let mut message = [0; 256];
         self.0.set_read_timeout(Some(limit)).expect("a timeout");
@@ -32,7 +32,7 @@ impl Manager {
         Some(String::from_utf8_lossy(&message[..length]).into_owned())
     }
 
-    /// Waits until it is told that.
+    /// Waits for a notification.
     fn expect(&self, message: &str) {
         let heard = self.hear(DEADLINE).expect("a message");
         assert!(heard.starts_with(message), "{heard} instead of {message}");
@@ -108,7 +108,7 @@ fn the_watchdog_gets_pings_while_the_event_thread_and_storage_work() {
     drop(event_thread);
     manager.expect("WATCHDOG=1");
 
-    // Storage at rest is well, whatever its thread does. A commit that does not come to its end is not.
+    // An idle storage is healthy, also when its thread is stopped. A commit that hangs is not.
     let storage = Stuck::named(&server, "storage");
     manager.expect("WATCHDOG=1");
     manager.expect("WATCHDOG=1");

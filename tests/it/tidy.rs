@@ -1,5 +1,4 @@
-//! The house rules, read out of the sources: who imports what, and that every endpoint is written
-//! down.
+//! Rules checked in the sources: imports between modules, and the documentation of every endpoint.
 
 use std::path::{Path, PathBuf};
 

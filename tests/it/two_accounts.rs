@@ -1,4 +1,4 @@
-//! Two accounts in one server talk to each other, and nothing of one shows under the other.
+//! Two accounts in one server talk to each other, and their data stay separate.
 
 use serde_json::json;
 
@@ -66,7 +66,7 @@ fn alice_and_bob_chat_and_their_data_stay_separate() {
                 .starts_with(own_texts);
             assert_eq!(message["fromMe"], own, "{message}");
         }
-        // Nobody's chat with himself.
+        // No chat of an account with itself.
         let own = world.get(
             &server,
             &format!(

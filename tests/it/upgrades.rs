@@ -1,8 +1,8 @@
-//! Data of earlier versions, backups, and what is made of them.
+//! Data of earlier versions, and backups.
 //!
 //! `tests/fixtures/store/v<N>/data.mdb` is the database of a small server as the first version with
-//! schema N left it, and `data-32.mdb` that of one on a 32-bit system. Whoever raises the schema makes
-//! the next ones by `cargo test --features sandbox --test it upgrades::make_the_fixture -- --ignored`,
+//! schema N left it, and `data-32.mdb` that of one on a 32-bit system. A new schema version needs
+//! new ones, made by `cargo test --features sandbox --test it upgrades::make_the_fixture -- --ignored`,
 //! the second with `WILDCAT_TEST_BINARY` and `WILDCAT_TEST_RUNNER` for a 32-bit binary; see `cross/check`. (`v2/data-32.mdb`
 //! is v1's with its two rows that differ rewritten.)
 
@@ -250,7 +250,7 @@ fn events(data: &Path) -> Vec<u64> {
     all.into_iter().map(|event| event.number).collect()
 }
 
-/// Root alone can do for somebody else what that one's server must be able to read; elsewhere this test does
+/// Only root can restore for another user; otherwise this test does
 /// nothing.
 #[test]
 fn a_restore_by_root_keeps_the_servers_owner() {
@@ -526,7 +526,7 @@ fn a_backup_replaces_only_files_and_may_be_a_stream() {
     assert_eq!(std::fs::read(&victim).expect("read"), b"as it was");
 }
 
-/// Starts a server that is expected to end by itself.
+/// Starts a server that is expected to fail.
 fn run(world: &World, data: &std::path::Path) -> (i32, String, String) {
     let data = data.display().to_string();
     let args = ["run", "--listen", "127.0.0.1:0", "--data", &data];

@@ -1,4 +1,4 @@
-//! People who are known by a username, with a number or without (whatsmeow #1192, Baileys #2742,
+//! People with a username, with a number or without (whatsmeow #1192, Baileys #2742,
 //! purple-gowhatsapp #282, whatsapp-rust #1381).
 
 use serde_json::{Value, json};
@@ -267,7 +267,7 @@ fn changed_and_deleted_usernames_are_followed() {
     let id = sent["messageId"].as_str().expect("an id");
     let message = world.get(&server, &format!("/accounts/alice/messages/{id}"));
     assert_eq!(message["message"]["chatId"], zoes.as_str(), "not {lid}");
-    // Who shows the number and comes without a username has none, whatever was missed.
+    // A person with a number and without a username has none, even if an event was missed.
     set(&world, BOB, &json!({"username": "bob.again"}));
     eventually("it", || {
         let chat = chats(&world, &server)

@@ -1,5 +1,4 @@
-//! The version of WhatsApp Web that the server calls itself: where it comes from, and what happens when WhatsApp
-//! does not accept it.
+//! The version of WhatsApp Web that the server sends: its sources, and its refusal by WhatsApp.
 
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ const SOME_MINUTES: Duration = Duration::from_secs(6 * 60);
 /// More than a version that was looked up is fresh.
 const A_DAY: Duration = Duration::from_secs(25 * 60 * 60);
 
-/// A server that no setting tells the version.
+/// A server without a configured version.
 fn options(world: &World) -> ServerOptions {
     world.options().without("whatsapp.version")
 }

@@ -1,4 +1,4 @@
-//! Messages that cannot be decrypted: seen, asked for, filled in when they come; never asked for twice.
+//! Undecryptable messages: placeholders, requested once, replaced when they are resent.
 
 use serde_json::{Value, json};
 
@@ -115,7 +115,7 @@ fn an_undecryptable_message_is_a_placeholder_until_it_is_resent() {
             (&json!(2), &json!(2))
         );
     }
-    // Nothing else was told.
+    // No other event.
     let last = bob.say(ALICE, "the end");
     assert_eq!(plain.next().body["messageId"], last.as_str());
     assert_eq!(curious.next().body["messageId"], last.as_str());

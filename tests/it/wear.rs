@@ -1,4 +1,4 @@
-//! What reaches the disk, counted in commits: a memory card wears out by them.
+//! Commits per message, which wear out a memory card.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Webhooks: what is registered, what is delivered, what happens when a receiver is down.
+//! Webhooks: registration, deliveries, receivers that are down.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -545,7 +545,7 @@ fn a_hook_behind_the_log_counts_missed_events() {
         .expect("a number");
     assert!(missed >= ALL / 2, "{missed}");
     server.wait_log("left the log before");
-    // All that is left has come, and the ping.
+    // The rest has arrived, and the ping.
     let got = receiver.waiting().len() as u64;
     assert_eq!(got - 1 + missed, ALL);
 }

@@ -1,5 +1,5 @@
 //! Data that move between 32-bit and 64-bit systems. What the server shows of them is in `upgrades`;
-//! here are the ways that end otherwise. Run with a 32-bit binary, all goes the other way round.
+//! here are the failures. With a 32-bit binary the directions are reversed.
 
 use std::path::Path;
 use std::thread;
@@ -118,7 +118,7 @@ fn a_killed_conversion_is_repeated_at_the_next_start() {
     eprintln!("{half} of {KILLS} were killed before the new file had its place");
 }
 
-/// Starts the server on the other width's data in a way that cannot end well, and says what it told.
+/// Starts the server on the other width's data under conditions that fail, and returns its error.
 fn refused(world: &World, wrapper: &str, checks: &str) -> String {
     let (_, bytes) = other();
     let data = world.options().data;

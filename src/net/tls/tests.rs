@@ -13,7 +13,7 @@ use super::super::testing::{listen, run};
 use super::*;
 
 #[test]
-fn a_missing_or_empty_authority_is_named() {
+fn a_missing_or_empty_extra_ca_is_an_error() {
     let error = client_config(Some(Path::new("/nowhere/ca.pem"))).unwrap_err();
     let text = error.to_string();
     assert!(
@@ -28,7 +28,7 @@ fn a_missing_or_empty_authority_is_named() {
 }
 
 #[test]
-fn a_wrong_clock_is_suspected() {
+fn a_wrong_clock_is_blamed() {
     let refused =
         |error| io::Error::new(io::ErrorKind::InvalidData, Error::InvalidCertificate(error));
     let early = refused(CertificateError::NotValidYet);
@@ -48,7 +48,7 @@ fn a_wrong_clock_is_suspected() {
     assert!(!blames_clock(&io::ErrorKind::TimedOut.into(), 0));
 }
 
-/// A server's certificate with its key, and those that it sends along.
+/// A server's certificate with its key, and intermediates.
 struct Server {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
@@ -64,7 +64,7 @@ fn params(names: &[&str]) -> CertificateParams {
     .unwrap()
 }
 
-/// One that is signed by itself.
+/// A self-signed certificate.
 fn self_signed(params: &CertificateParams) -> Server {
     let key = KeyPair::generate().unwrap();
     let certificate = params.self_signed(&key).unwrap();
@@ -74,7 +74,7 @@ fn self_signed(params: &CertificateParams) -> Server {
     }
 }
 
-/// A certificate of version 1, which has no extensions, and its key: devices have such ones.
+/// A certificate of version 1, without extensions, as some devices have, and its key.
 const VERSION_1: &str = "\
 -----BEGIN CERTIFICATE-----
 MIIBCTCBsAIBATAKBggqhkjOPQQDAjAQMQ4wDAYDVQQDDAVJUENBTTAgFw0wMDAx
@@ -149,9 +149,9 @@ fn pem_of(der: &[u8]) -> String {
 const BOTH: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
 
 #[test]
-fn a_server_is_known_by_its_very_certificate() {
+fn a_server_is_trusted_by_its_own_certificate() {
     let mut authority = params(&["127.0.0.1"]);
-    // What `openssl req -x509` makes.
+    // As by `openssl req -x509`.
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let mut plain = params(&["127.0.0.1"]);
     plain.is_ca = IsCa::ExplicitNoCa;
@@ -168,7 +168,7 @@ fn a_server_is_known_by_its_very_certificate() {
 }
 
 #[test]
-fn a_certificate_of_version_1_is_known_too() {
+fn a_certificate_of_version_1_can_be_trusted() {
     let pem = VERSION_1.as_bytes();
     let server = Server {
         chain: vec![CertificateDer::from_pem_slice(pem).unwrap()],
@@ -179,7 +179,7 @@ fn a_certificate_of_version_1_is_known_too() {
     }
     let words = connect(&server, &[], &TLS13).unwrap_err();
     assert!(words.contains("tls.extra_ca"), "{words}");
-    // Its key is what counts.
+    // The key must match.
     let thief = Server {
         key: self_signed(&params(&[])).key,
         ..server
@@ -190,7 +190,7 @@ fn a_certificate_of_version_1_is_known_too() {
 }
 
 #[test]
-fn another_certificate_of_the_same_name_is_unknown() {
+fn another_certificate_of_the_same_name_is_not_trusted() {
     let server = self_signed(&params(&["127.0.0.1"]));
     let other = self_signed(&params(&["127.0.0.1"]));
     for version in BOTH {
@@ -200,7 +200,7 @@ fn another_certificate_of_the_same_name_is_unknown() {
 }
 
 #[test]
-fn the_key_of_a_server_vouches_for_no_other() {
+fn the_key_of_a_trusted_server_cannot_sign_for_others() {
     for kind in [IsCa::NoCa, IsCa::ExplicitNoCa] {
         let mut own = params(&["127.0.0.1"]);
         own.is_ca = kind;
@@ -219,7 +219,7 @@ fn the_key_of_a_server_vouches_for_no_other() {
 }
 
 #[test]
-fn dates_and_names_count_for_a_known_certificate_too() {
+fn dates_and_names_of_a_trusted_certificate_are_checked() {
     let mut past = params(&["127.0.0.1"]);
     past.not_before = rcgen::date_time_ymd(2020, 1, 1);
     past.not_after = rcgen::date_time_ymd(2024, 2, 29);
@@ -247,7 +247,7 @@ fn dates_and_names_count_for_a_known_certificate_too() {
 }
 
 #[test]
-fn the_names_of_a_stranger_are_said_without_harm() {
+fn names_of_an_unknown_certificate_are_escaped() {
     let many: Vec<String> = (0..9)
         .map(|n| format!("DnsName(\"a{n}\x1b[2J\n\")"))
         .collect();
@@ -260,12 +260,12 @@ fn the_names_of_a_stranger_are_said_without_harm() {
 }
 
 #[test]
-fn what_is_no_tls_is_said() {
+fn a_server_without_tls_is_reported() {
     run(async |_| {
         let (listener, address) = listen().await;
         let serve = async {
             let (mut stream, _) = listener.accept().await.unwrap();
-            // The answer of a server that has not understood.
+            // The answer of an HTTP server to TLS.
             stream
                 .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
                 .await

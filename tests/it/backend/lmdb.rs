@@ -1,4 +1,4 @@
-//! What only our backend promises: accounts side by side in one storage, batches in one commit.
+//! Guarantees of the LMDB backend only: several accounts in one storage, batches in one commit.
 
 use std::sync::Arc;
 

@@ -161,7 +161,7 @@ async fn a_mapping_that_moves(subject: &mut Subject) {
     assert!(b.get_pn_mapping("P1").await.unwrap().is_none());
     let found = b.get_pn_mapping("P2").await.unwrap().map(short);
     assert_eq!(found, Some(of("L1", "P2", 20)));
-    // Somebody else has the number now: the newest LID counts.
+    // The number has a new owner: the newest LID applies.
     b.put_lid_mapping(&mapping("L9", "P2", 30)).await.unwrap();
     let b = subject.reopen().await;
     let found = b.get_pn_mapping("P2").await.unwrap().map(short);

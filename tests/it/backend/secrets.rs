@@ -86,7 +86,7 @@ async fn equal_keys_merge(subject: &mut Subject) {
         .unwrap();
     let found = b.get_msg_secret_with_ts(CHAT, SENDER, "A").await.unwrap();
     assert_eq!(found, Some((vec![3; 32], 50)));
-    // The deadline: never stays never, whatever comes before or after.
+    // The deadline: `never` is not replaced by earlier or later values.
     b.put_msg_secrets(vec![entry("never", 1, 0, 0), entry("never", 1, 10, 0)])
         .await
         .unwrap();

@@ -32,7 +32,7 @@ async fn tc_tokens(subject: &mut Subject) {
         .await
         .unwrap();
     b.put_tc_token("b", &token(b"b", 5, Some(6))).await.unwrap();
-    // Unlike a token that comes in, this replaces whatever is there.
+    // Unlike a received token, this always replaces the stored one.
     b.put_tc_token("b", &token(b"", 1, None)).await.unwrap();
     let long = "x".repeat(700);
     b.put_tc_token(&long, &token(b"l", 1, None)).await.unwrap();

@@ -1,4 +1,4 @@
-//! A passkey in software: what a browser and its authenticator make of a WebAuthn `get`.
+//! A software passkey: the answer of a browser and its authenticator to a WebAuthn `get`.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;

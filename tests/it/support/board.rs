@@ -1,5 +1,5 @@
-//! A small board around the server: a clock that jumps, a card that is slow or fails, names that do not
-//! resolve. `board.c`, which stands before the C library, does what the fields of a mapped file say.
+//! A simulated small board: a clock that jumps, a card that is slow or fails, names that do not resolve. `board.c`,
+//! which overrides the C library, follows the fields of a mapped file.
 
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};

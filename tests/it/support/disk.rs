@@ -1,4 +1,4 @@
-//! What a server leaves on its disk, read without it.
+//! Reads a server's files without the server.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;

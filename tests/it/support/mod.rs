@@ -1,7 +1,7 @@
-//! What the tests stand on: a server process, a simulated WhatsApp, a webhook receiver.
+//! Shared by the tests: a server process, a simulated WhatsApp, a webhook receiver.
 //!
-//! Everything waits on events (a log line, a delivery, an answer) with one generous deadline; a
-//! test that runs into it fails with what the server has said.
+//! Tests wait for events (a log line, a delivery, an answer) with one generous deadline; a test that exceeds it
+//! fails with the server's log.
 
 // The benchmark uses a part of it, the tests another.
 #![allow(dead_code, unused_imports)]

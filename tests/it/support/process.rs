@@ -1,4 +1,4 @@
-//! What the kernel knows about the server's process.
+//! The kernel's data about the server's process.
 
 use std::fs;
 use std::sync::Arc;

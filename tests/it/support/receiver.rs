@@ -1,4 +1,4 @@
-//! A webhook receiver: takes what is posted to it and hands it to the test.
+//! A webhook receiver, which hands deliveries to the test.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -98,7 +98,7 @@ impl Receiver {
             .expect("a webhook delivery")
     }
 
-    /// What has come and was not taken yet.
+    /// Deliveries that were not taken yet.
     pub fn waiting(&self) -> Vec<Delivery> {
         self.deliveries.try_iter().collect()
     }

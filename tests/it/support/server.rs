@@ -30,7 +30,7 @@ fn binary() -> &'static Path {
     })
 }
 
-/// A binary as it is shipped, for whatever processor, that the tests run instead:
+/// A release binary, for any processor, to run instead:
 /// `WILDCAT_TEST_BINARY`.
 pub fn released() -> Option<PathBuf> {
     std::env::var_os("WILDCAT_TEST_BINARY").map(PathBuf::from)

@@ -1,4 +1,4 @@
-//! Time that passes at once: the clocks of a server, moved by a test.
+//! Moves the clocks of a server.
 
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ pub struct Time {
 }
 
 impl Time {
-    /// To be called before the server is started. A released binary knows nothing of it.
+    /// To be called before the server is started. Release binaries ignore it.
     pub fn of(options: &mut ServerOptions) -> Time {
         let directory = options.data.parent().expect("a parent");
         let (server, own) = (directory.join("time"), directory.join("time-of-test"));

@@ -65,7 +65,7 @@ impl EventHandler for Ears {
             Event::ServerAck(ack) => {
                 let mut acks = lock(&self.0.acks);
                 if let Some(waiter) = acks.remove(&*ack.id) {
-                    // Nobody waits any more: the run has failed already.
+                    // No receiver: the run has failed already.
                     let _ = waiter.send(ack.error.is_none());
                 }
             }
@@ -85,7 +85,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 fn say(line: &Value) {
-    // Nobody listens: the benchmark is over.
+    // No receiver: the benchmark is over.
     let _ = writeln!(std::io::stdout().lock(), "{line}");
 }
 

@@ -3,7 +3,7 @@
 //! WhatsApp proves itself twice. The TLS certificate is checked against a certificate authority, the
 //! Noise certificate chain (leaf signed by an intermediate, intermediate signed by a root key that
 //! clients carry) inside the handshake. Both are made at start and really signed, so that a client
-//! that is told the two roots verifies everything and needs to skip nothing.
+//! with the two roots verifies everything and needs to skip nothing.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use waproto::buffa::{Message as _, MessageField};
 use waproto::whatsapp::{self as wa, cert_chain::noise_certificate};
 
 /// The serial of the root, which every client expects in the intermediate certificate.
-/// It is written to the wire although it is 0: Baileys tells an absent field from a zero one.
+/// Encoded although it is 0: for Baileys an absent field and 0 differ.
 const ROOT_SERIAL: u32 = 0;
 const INTERMEDIATE_SERIAL: u32 = 1;
 const LEAF_SERIAL: u32 = 2;

@@ -50,7 +50,7 @@ pub struct GroupView {
 
 /// The service, as a phone may use it.
 pub trait Directory {
-    /// The media service's files, as whoever has an auth token reaches them.
+    /// The media service's files, as clients with an auth token get them.
     fn media(&mut self) -> &mut MediaStore;
     /// Whether the phone of a number shall pretend that it cannot upload a file anew: the result that it
     /// answers with (`MediaRetryNotification.ResultType`).

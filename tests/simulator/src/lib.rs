@@ -61,7 +61,7 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// WhatsApp's lifetimes, a free port, keys that nobody can foresee.
+    /// WhatsApp's lifetimes, a free port, random keys.
     fn default() -> Options {
         Options {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),

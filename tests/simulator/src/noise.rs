@@ -103,7 +103,7 @@ impl Frames {
     }
 }
 
-/// How many bytes precede the first frame; `None` while that cannot be told yet.
+/// How many bytes precede the first frame; `None` if that is not known yet.
 fn prelude_len(head: &[u8]) -> Result<Option<usize>, Refusal> {
     let starts = |bytes: &[u8], magic: &[u8]| {
         let n = bytes.len().min(magic.len());

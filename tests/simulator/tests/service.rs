@@ -58,7 +58,7 @@ fn every_handshake_of_the_protocol_leads_to_a_session() {
 }
 
 #[test]
-fn a_device_that_nobody_linked_is_told_401() {
+fn an_unlinked_device_gets_401() {
     smol::block_on(async {
         let sim = simulator();
         post(&sim, "phones", json!({"number": ALICE})).await;
@@ -211,7 +211,7 @@ fn media_of_an_unnamed_kind_is_taken_and_dropped() {
 }
 
 #[test]
-fn a_message_to_nobody_is_refused() {
+fn a_message_to_an_unknown_number_is_refused() {
     smol::block_on(async {
         let sim = simulator();
         let mut alice = Device::new(1);
@@ -533,7 +533,7 @@ async fn dialled(raw: &mut Raw, number: &str) -> (String, String) {
     (text(contact, "type"), text(&user, "jid"))
 }
 
-/// What `usync` answers of one person who is asked for by a `<contact>`.
+/// The answer of `usync` to a query by `<contact>`.
 async fn asked_for(raw: &mut Raw, contact: Node) -> Node {
     let user = NodeBuilder::new("user").children([contact]).build();
     let question = NodeBuilder::new("usync")

@@ -1,5 +1,5 @@
-//! whatsapp-rust's own tokio client, with its own in-memory store, against the simulator: it is told a URL
-//! and a certificate authority, and should not be able to tell the difference.
+//! whatsapp-rust's own tokio client, with its own in-memory store, against the simulator: it gets a URL
+//! and a certificate authority, and should not notice a difference to WhatsApp.
 
 mod stock;
 
@@ -166,7 +166,7 @@ async fn what_was_sent_meanwhile_arrives_once() {
     }
     alice.connected().await;
 
-    // The connection is lost and comes back by itself.
+    // The client reconnects after a lost connection.
     world
         .post(&format!("phones/{ALICE}/offline"), json!({}))
         .await;

@@ -226,7 +226,7 @@ async fn a_group_that_the_client_makes() {
     assert_eq!(mine[&jid].subject, "the club");
     groups.set_announce(jid.clone(), true).await.expect("set");
 
-    // Only admins write now, and nobody but them sees the link.
+    // Only admins can write now, and see the link.
     let path = format!("phones/{BOB}/messages");
     let sent = world
         .post(&path, json!({"to": jid.to_string(), "text": "may I?"}))
@@ -384,7 +384,7 @@ async fn what_is_about_a_message_names_its_author() {
     let edit = alice.message(&say(BOB, edit).await).await;
     assert_eq!(format!("{:?}", edit.info.edit), "MessageEdit");
 
-    // Who is no admin deletes nothing of others; carol made the group.
+    // A member who is not an admin cannot delete messages of others; carol created the group.
     let delete = json!({"to": name, "delete": {"messageId": carols}});
     let (status, _) = world
         .try_post(&format!("phones/{BOB}/messages"), delete)
@@ -402,7 +402,7 @@ async fn what_is_about_a_message_names_its_author() {
     assert_eq!(key.id.as_deref(), Some(bobs.as_str()));
     assert_eq!(key.participant.as_deref(), Some(bob.as_str()));
 
-    // What is said while nobody listens waits.
+    // Messages sent while the client is offline wait.
     let store = alice.stop().await;
     world.say(BOB, &name, "meanwhile").await;
     let mut alice = Device::start(&world, store, None).await;

@@ -379,7 +379,7 @@ async fn a_hidden_number_is_learnt_late() {
     assert_eq!(info.source.chat, lid);
     assert_eq!(info.source.sender_alt, Some(Jid::pn(CAROL)));
 
-    // Or the own phone tells.
+    // Or from the account's phone.
     world
         .post(&format!("phones/{ALICE}/mapping"), json!({"of": CAROL}))
         .await;

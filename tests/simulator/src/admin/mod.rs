@@ -1,4 +1,4 @@
-//! `/admin/…`: the hands that hold the phones. JSON in, JSON out; errors are `{"error": "…"}`.
+//! `/admin/…`: controls the phones and the service, by JSON; errors are `{"error": "…"}`.
 //!
 //! Requests that ask for something that is yet to happen take `wait=SECONDS` and answer as soon as it has,
 //! so that tests wait for events and not for time.
@@ -57,7 +57,7 @@ pub(crate) enum AdminError {
     /// Something did not happen in time.
     #[error("{0}")]
     TimedOut(String),
-    /// The phone reaches nobody.
+    /// The phone has no connection.
     #[error("the service has no power")]
     NoPower,
 }

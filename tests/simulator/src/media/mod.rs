@@ -1,8 +1,8 @@
 //! The media service's store: encrypted files by the path that downloads name.
 //!
-//! What is uploaded is ciphertext; the store knows nothing of keys. A [`Blob`] is a file on disk, written
-//! through a [`Spool`] so that no file is ever whole in memory; it is gone when nobody holds it any
-//! more. An object is a blob that can be downloaded under a `direct_path`. A phone keeps the blobs of
+//! What is uploaded is ciphertext; the store has no keys. A [`Blob`] is a file on disk, written
+//! through a [`Spool`] so that no file is ever whole in memory; it is removed with its last reference.
+//! An object is a blob that can be downloaded under a `direct_path`. A phone keeps the blobs of
 //! its chats, as a phone keeps its pictures: an object that has expired can be stored anew from there.
 //!
 //! The form of the paths is WhatsApp's: `/v/t62.<number>-24/<name>.enc?ccb=…&oh=…&oe=…&_nc_sid=…`, where

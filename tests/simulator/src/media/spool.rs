@@ -159,7 +159,7 @@ impl Blob {
     /// Opens it for reading, at its beginning.
     ///
     /// # Errors
-    /// When somebody else removed it.
+    /// If another process removed it.
     pub fn open(&self) -> io::Result<File> {
         File::open(&self.path)
     }

@@ -80,7 +80,7 @@ fn a_path_expires_by_time_and_by_order() {
     assert!(store.find(Kind::Audio, &one.sha256, NOW).is_none());
     assert!(store.open(&two.direct_path, NOW).is_ok());
 
-    // Whoever still has the file stores it anew.
+    // A client that still has the file uploads it again.
     let again = store.put(Kind::Audio, blob, NUMBER, NOW);
     assert_ne!(again.direct_path, one.direct_path);
     assert_eq!(

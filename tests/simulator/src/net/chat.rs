@@ -63,7 +63,7 @@ where
     ended
 }
 
-/// Tells the service that a connection ended, also when its task is dropped.
+/// Reports the end of a connection to the service, also when its task is dropped.
 struct Opened<'a> {
     hub: &'a Hub,
     id: u64,

@@ -47,13 +47,13 @@ pub struct Hub {
     pub service: RefCell<Service>,
     /// Its side of Noise.
     pub identity: NoiseIdentity,
-    /// Told whenever the service has a new earliest deadline.
+    /// Notified when the service has a new earliest deadline.
     pub wake: Sender<()>,
     /// Whether the service has power.
     pub power: Power,
 }
 
-/// What the thread of the service is told from another one.
+/// Commands to the thread of the service.
 pub enum Command {
     /// The power goes; answered when every connection is dead.
     Lose(Cut, Sender<()>),
@@ -179,7 +179,7 @@ async fn accept_all(
 ) {
     loop {
         let _ = permit_out.recv().await;
-        // From here on the permit comes back, whatever happens.
+        // From here on the permit is returned on every path.
         let permit = Permit(permit_in.clone());
         let socket = match listener.accept().await {
             Ok((socket, _)) => socket,

@@ -109,7 +109,7 @@ impl Port {
     /// Takes `addr`, or with port 0 a free one.
     pub fn take(addr: SocketAddr) -> io::Result<Port> {
         if addr.port() != 0 {
-            // Sockets that share a port do not see that somebody else shares it, too.
+            // With SO_REUSEPORT another process could share the port unnoticed.
             drop(std::net::TcpListener::bind(addr)?);
         }
         let reserved = bound(addr)?;

@@ -1,5 +1,4 @@
-//! Streams that can be put back: a head that was read to find out what a connection wants is read
-//! again by whoever handles it.
+//! Streams with put-back: the head that was read to route a connection is read again by its handler.
 
 use std::io::Result;
 use std::pin::Pin;

@@ -191,7 +191,7 @@ impl Phone {
         })
     }
 
-    /// Tells a linked device whose LID is whose number, as phones did when chats moved to LIDs.
+    /// Sends a linked device pairs of LIDs and numbers, as phones did when chats migrated to LIDs.
     pub(super) fn lid_mappings(
         &self,
         people: &[DeviceAddr],

@@ -181,7 +181,7 @@ impl Outgoing {
             || !self.mentions.is_empty()
     }
 
-    /// What tells clients to treat a message in a special way is a message around it.
+    /// Wraps a message in one that makes clients treat it specially.
     fn wrap(&self, message: wa::Message) -> wa::Message {
         let mut message = with_its_wrapper(message);
         if self.view_once {

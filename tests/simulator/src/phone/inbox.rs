@@ -1,4 +1,4 @@
-//! What a phone shows its owner: messages received, and what became of the messages sent.
+//! The inbox of a phone: messages received, and the state of messages sent.
 
 use serde::Serialize;
 use wacore_binary::Jid;
@@ -73,7 +73,7 @@ pub struct Received {
     pub poll: Option<Question>,
     /// Unix seconds, from the stanza.
     pub timestamp: u64,
-    /// How often it has come again, encrypted anew under the same id. A client shows it once.
+    /// How often it was received again under the same id. A client shows it once.
     #[serde(skip_serializing_if = "is_zero")]
     pub repeats: u32,
     /// Whether a read receipt went out for it.
@@ -114,7 +114,7 @@ pub(super) enum Mark {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Receipt {
-    /// `delivered`, `read`, `played`, `retry`, `sender` or whatever the stanza's `type` said.
+    /// `delivered`, `read`, `played`, `retry`, `sender` or any other `type` of the stanza.
     #[serde(rename = "type")]
     pub kind: String,
     /// The device that sent it, as the stanza said.

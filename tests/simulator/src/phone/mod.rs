@@ -82,7 +82,7 @@ const RESEND_CAPACITY: usize = 20_000;
 /// For how many undecryptable messages a phone counts its requests.
 const RETRY_CAPACITY: usize = 4096;
 
-/// Why a phone did not do what it was told.
+/// Why a phone refused an action.
 #[derive(Debug, thiserror::Error)]
 pub enum PhoneError {
     /// The recipient is neither a number nor the JID of a person or a group.
@@ -91,7 +91,7 @@ pub enum PhoneError {
     /// The phone is no member of the group.
     #[error("this number is not in {0}")]
     NotInGroup(String),
-    /// Nobody has this number or LID.
+    /// The number or LID is unknown.
     #[error("{0:?} is not on WhatsApp")]
     UnknownRecipient(String),
     /// No device of the recipient could be encrypted for.
@@ -115,7 +115,7 @@ pub enum PhoneError {
     /// A companion with a passkey sent something that is not as it must be.
     #[error("linking with a passkey: {0}")]
     BadPasskey(&'static str),
-    /// The companion's signature over its identity does not verify, or nobody is linking it.
+    /// The companion's signature over its identity does not verify, or no linking is in progress.
     #[error("device {0}: {1}")]
     BadDeviceIdentity(u16, &'static str),
     /// A chat state that clients do not know.

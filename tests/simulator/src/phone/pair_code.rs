@@ -93,7 +93,7 @@ impl Phone {
     }
 
     /// The companion's `<link_code_companion_reg stage="companion_finish">`: opens its key bundle and
-    /// signs an identity for it as `device`. The code is used up, whatever the outcome.
+    /// signs an identity for it as `device`. The code is consumed in any case.
     ///
     /// # Errors
     /// [`PhoneError::WrongCode`] if the bundle does not open, [`PhoneError::BadLinkCode`] if no code was

@@ -14,7 +14,7 @@ use waproto::whatsapp as wa;
 
 use super::{Phone, PhoneError, Scan};
 
-/// A companion that has shown a passkey, and how far it has come.
+/// The state of linking a companion with a passkey.
 pub(super) struct PendingPasskey {
     ephemeral: KeyPair,
     nonce: [u8; 32],
@@ -117,7 +117,7 @@ impl Phone {
     }
 
     /// The companion's `<encrypted_pairing_request>`: opens it and signs an identity for the companion as
-    /// `device`. The exchange is over, whatever the outcome.
+    /// `device`. The exchange is over in any case.
     ///
     /// # Errors
     /// [`PhoneError::BadPasskey`] if it does not open, or came too early.

@@ -323,7 +323,7 @@ impl Phone {
         }
     }
 
-    /// `<notification type="encrypt"><identity/>`: somebody has a new phone, old sessions are void.
+    /// `<notification type="encrypt"><identity/>`: a contact has a new identity key, old sessions are invalid.
     fn on_notification(&mut self, node: &Node, dir: &dyn Directory) {
         if attr(node, "type").as_deref() == Some("encrypt")
             && node.get_optional_child("identity").is_some()

@@ -21,7 +21,7 @@ type Result<T> = std::result::Result<T, SignalProtocolError>;
 #[derive(Default)]
 pub(super) struct SenderKeys {
     chains: Chains,
-    /// By group: who has the phone's own key.
+    /// By group: the devices that have the phone's own key.
     distributed: HashMap<String, HashSet<DeviceAddr>>,
 }
 
@@ -49,7 +49,7 @@ impl SenderKeys {
         Ok(message.serialized().to_vec())
     }
 
-    /// Encrypts for everyone who has the phone's own key.
+    /// Encrypts for all devices with the phone's own key.
     pub(super) fn encrypt(
         &mut self,
         group: &str,
@@ -86,7 +86,7 @@ impl SenderKeys {
         ))
     }
 
-    /// Who of `present` lacks the phone's own key. If somebody has it who is no longer there, it is
+    /// The devices of `present` without the phone's own key. If a device that left has it, it is
     /// given up first: then everyone lacks the new one.
     pub(super) fn lacking(
         &mut self,
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_given_once_and_given_up_when_somebody_leaves() {
+    fn a_key_is_sent_once_and_replaced_when_a_device_leaves() {
         let mut rng = StdRng::seed_from_u64(1);
         let (mut alice, mut bob, mut carol) = Default::default();
         let own = addr("alice");

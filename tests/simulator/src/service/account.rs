@@ -13,7 +13,7 @@ use crate::directory::Bundle;
 
 /// One-time prekeys kept for one device; clients upload 812 at a time.
 const MAX_PREKEYS: usize = 16_384;
-/// Below this many one-time prekeys the device is told so.
+/// Below this many one-time prekeys the device is notified.
 pub const PREKEYS_LOW: usize = 10;
 /// Patches kept for one app-state collection.
 pub const MAX_PATCHES: usize = 10_000;
@@ -138,7 +138,7 @@ pub struct Device {
     pub props: Vec<u8>,
     /// Whether it has been ready once: the phone greets it the first time.
     pub greeted: bool,
-    /// Whether it has fetched the groups that its number is in: until then a login tells it to.
+    /// Whether it has fetched the groups of its number: until then it is notified at each login.
     pub knows_groups: bool,
 }
 
@@ -250,7 +250,7 @@ impl DeviceKeys {
         Ok(())
     }
 
-    /// Hands out a bundle, with a one-time prekey that nobody gets again.
+    /// Returns a bundle, and consumes its one-time prekey.
     pub fn take_bundle(&mut self, identity: &[u8]) -> Bundle {
         Bundle {
             registration_id: self.registration_id,

@@ -1,7 +1,7 @@
 //! WhatsApp's limits on writing to new contacts: the "reach-out time lock" and the cap of new chats.
 //!
 //! While one holds, messages of a linked device to people with whom its number has exchanged none are
-//! refused (463, 475), unless the recipient's token comes with them: that is how WhatsApp tells chats
+//! refused (463, 475), unless the recipient's token comes with them: that is how WhatsApp distinguishes chats
 //! that exist (whatsmeow#1197, Baileys#2441, Baileys#2445). A client learns of it in two ways: by asking
 //! (`w:mex`, two persisted queries), and by a notification when it changes.
 
@@ -52,7 +52,7 @@ pub struct LimitsRequest {
     cap: Option<CapRequest>,
     /// Lifts the limit of that name.
     lift: Option<Lift>,
-    /// Whether the linked devices are told.
+    /// Whether the linked devices are notified.
     #[serde(default)]
     push: bool,
 }
@@ -60,7 +60,7 @@ pub struct LimitsRequest {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct LockRequest {
-    /// For how long; without it no end is told, and it holds until it is lifted.
+    /// Its duration; without it no end is sent, and it holds until it is lifted.
     seconds: Option<u64>,
     /// `WEB_COMPANION_ONLY` if absent.
     r#type: Option<String>,
@@ -125,7 +125,7 @@ pub fn token_of(issuer: &str, holder: &str) -> [u8; 16] {
 }
 
 impl Service {
-    /// Changes a number's limits, and tells its linked devices if that is wanted.
+    /// Changes a number's limits, and notifies its linked devices if requested.
     ///
     /// # Errors
     /// [`PeopleError::Unknown`].

@@ -22,7 +22,7 @@ pub(super) enum Stage {
     Registering(Box<Registration>),
     /// A linked device.
     Online(Session),
-    /// Told to go; only what is queued for it is still sent.
+    /// Being closed: only queued stanzas are still sent.
     Ending,
 }
 
@@ -261,7 +261,7 @@ impl Service {
         self.greet(addr);
     }
 
-    /// A device that has never fetched its groups is told that there are some.
+    /// Notifies a device that has never fetched its groups.
     fn mention_groups(&mut self, id: ConnId, addr: &DeviceAddr) {
         let told = self
             .device_mut(addr)

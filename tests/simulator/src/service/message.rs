@@ -377,7 +377,7 @@ pub(super) fn is_withheld(node: &Node, from: &DeviceAddr) -> bool {
     from.device != 0 && node.get_optional_child("unavailable").is_some()
 }
 
-/// Media whose `<enc>` does not say of which kind it is: WhatsApp takes it and delivers it to nobody.
+/// Media whose `<enc>` has no media type: WhatsApp accepts it and does not deliver it.
 fn names_its_media(node: &Node) -> bool {
     if attr(node, "type").as_deref() != Some("media") {
         return true;

@@ -68,7 +68,7 @@ pub type ConnId = u64;
 
 /// How many (sender, id, recipient) are remembered, so that a message sent twice arrives once.
 const MAX_SEEN: usize = 200_000;
-/// How long a client has to close a connection by itself.
+/// How long a client has to close its connection.
 const CLOSING: Duration = Duration::from_secs(1);
 /// Work items that one call may cause. Far beyond any real cascade: it bounds a loop between two
 /// phones that keep answering each other.

@@ -1,4 +1,4 @@
-//! Notifications: what the service tells devices by itself.
+//! Notifications from the service to devices.
 
 use wacore::messages::MessageUtils;
 use wacore_binary::Node;
@@ -10,7 +10,7 @@ use super::{Form, Service, now_secs};
 use crate::directory::DeviceAddr;
 
 impl Service {
-    /// The device list of a number changed: its own devices and whoever knows it hear of it.
+    /// The device list of a number changed: its own devices and its contacts are notified.
     pub(super) fn announce_devices(&mut self, changed: &DeviceAddr, added: bool) {
         let number = changed.number.clone();
         let Some((list, changed_at)) = self
@@ -143,7 +143,7 @@ impl Service {
             .collect()
     }
 
-    /// One-time prekeys run low: the device is told how many are left, in one notification at a time.
+    /// One-time prekeys run low: notifies the device of the number left, one notification at a time.
     pub(super) fn warn_of_low_prekeys(&mut self, addr: &DeviceAddr) {
         let Some(device) = self.device_mut(addr) else {
             return;

@@ -150,7 +150,7 @@ impl Outbox {
     }
 
     /// Takes up to `count` stanzas of the offline delivery, then everything newer once that is
-    /// complete. Call it with 0 to take only what may go out by itself.
+    /// complete. Call it with 0 to take only stanzas that need no credit.
     pub fn take(&mut self, count: usize) -> Vec<Deliver> {
         let mut out = Vec::new();
         if let Some(drain) = &mut self.draining {

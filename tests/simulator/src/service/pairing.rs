@@ -33,7 +33,7 @@ pub(super) struct Registration {
     link: Link,
 }
 
-/// How far a registration has come.
+/// The state of a registration.
 pub(super) enum Link {
     /// Shows its code.
     Waiting,
@@ -129,7 +129,7 @@ impl Service {
         self.later(self.refs_lifetime(), Timer::RefsSpent(conn));
     }
 
-    /// Nobody scanned: WhatsApp closes the connection, unless a phone code is still being typed.
+    /// The code was not scanned: WhatsApp closes the connection, unless a phone code is in use.
     pub(super) fn refs_spent(&mut self, conn: ConnId) {
         if self.passkey_outlives_refs(conn) {
             return;

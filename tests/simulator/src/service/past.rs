@@ -95,10 +95,10 @@ impl Service {
         Ok(answer)
     }
 
-    /// Somebody whom the phone's owner knows from before: always the same for the same owner.
+    /// A contact of the phone's owner; always the same for the same owner.
     fn past_peer(&mut self, owner: &str, n: usize) -> Result<Peer, PeopleError> {
         let first = digits(&[b"past", owner.as_bytes()], 10_000);
-        // +1 556: a block of 10,000 numbers for each owner, so that nobody is two people.
+        // +1 556: a block of 10,000 numbers for each owner, so that numbers are unique.
         let number = format!("1556{first:04}{n:04}");
         let name = format!("Friend {n}");
         self.ensure_account(&number, Some(&name))?;

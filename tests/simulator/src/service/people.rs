@@ -21,7 +21,7 @@ pub enum PeopleError {
     /// The simulator is full.
     #[error("there are {MAX_ACCOUNTS} numbers already")]
     Full,
-    /// Nobody has this number.
+    /// The number is unknown.
     #[error("nobody has the number {0}")]
     Unknown(String),
     /// WhatsApp has no such usernames.
@@ -73,7 +73,7 @@ impl Service {
         Ok(true)
     }
 
-    /// 15 digits that nobody has, from the number.
+    /// A unique LID of 15 digits for the number.
     fn lid_for(&self, number: &str) -> String {
         let mut round = 0u32;
         loop {
@@ -253,7 +253,7 @@ impl Service {
         Ok(devices.len())
     }
 
-    /// Removes a linked device, tells it, and tells everyone who knows the number.
+    /// Removes a linked device, and notifies it and all contacts of the number.
     pub(super) fn remove_device(&mut self, addr: &DeviceAddr) {
         if let Some(&conn) = self.online.get(addr) {
             self.stream_error(conn, 401);
@@ -317,14 +317,14 @@ impl Service {
     }
 }
 
-/// The number of a person who is only known by a push name; without one, by the Noise key.
+/// The number of a person with a push name only; without one, from the Noise key.
 pub(super) fn number_for(push_name: &str, noise_key: &[u8; 32]) -> String {
     let seed: &[u8] = if push_name.is_empty() {
         noise_key
     } else {
         push_name.as_bytes()
     };
-    // +1 555 with seven digits: numbers that are nobody's.
+    // +1 555 with seven digits: numbers that are not assigned.
     format!("1555{:07}", digits(&[b"number", seed], 10_000_000))
 }
 

@@ -1,4 +1,4 @@
-//! Presence and chat states. None of it is kept for who is not there.
+//! Presence and chat states, which are not queued for offline devices.
 
 use wacore_binary::builder::NodeBuilder;
 use wacore_binary::{JidExt as _, Node};
@@ -70,7 +70,7 @@ impl Service {
         }
     }
 
-    /// Tells the subscribers; `available` of one device counts unless another one still is.
+    /// Notifies the subscribers; a number is available while one of its devices is.
     pub(super) fn announce_presence(&mut self, from: &DeviceAddr, available: bool) {
         let available = available || self.is_available(&from.number);
         let watchers: Vec<DeviceAddr> = self
@@ -154,7 +154,7 @@ impl Service {
             .map_or("", String::as_str)
     }
 
-    /// Tells a phone, and a linked device whose presence is `available`: others get no chat states.
+    /// Notifies a phone, and linked devices whose presence is `available`: others get no chat states.
     pub(super) fn tell_available(&mut self, to: &DeviceAddr, stanza: Node) {
         if to.device == 0 || self.device_is_available(to) {
             self.tell(to, stanza);

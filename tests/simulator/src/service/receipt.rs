@@ -17,7 +17,7 @@ impl Service {
         if attr(node, "type").as_deref() == Some("retry") {
             self.count_retry(from, node);
         }
-        // Whatever a receipt says, its sender has the message.
+        // Any receipt means that its sender has the message.
         self.acknowledged(from, "message", node);
         self.answer_ack(from, node, "receipt");
         let Some(to) = jid_attr(node, "to") else {

@@ -1,4 +1,4 @@
-//! The last stanzas, decoded, for whoever looks for a mistake.
+//! The last stanzas, decoded, for debugging.
 
 use std::collections::VecDeque;
 

@@ -54,7 +54,7 @@ impl Service {
         Ok(())
     }
 
-    /// The number of who has a username.
+    /// The number of the owner of a username.
     fn with_username(&self, name: &str) -> Option<String> {
         let mut accounts = self.accounts.iter();
         let found = accounts.find(|(_, account)| {

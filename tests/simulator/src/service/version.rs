@@ -22,7 +22,7 @@ pub(super) struct Versions {
     current: u32,
     /// The oldest revision that is served.
     oldest: u32,
-    /// When a login is told that its version will no longer be served, in Unix seconds.
+    /// The expiry of the version that is sent at a login, in Unix seconds.
     expires: Option<u64>,
     /// How often the version page was asked for.
     lookups: u64,
@@ -119,7 +119,7 @@ impl Service {
             || ([primary, secondary] == PREFIX && revision >= self.versions.oldest)
     }
 
-    /// What a login is told of its version's end.
+    /// The expiry that a login is sent.
     pub(super) fn expiration(&self) -> Option<Node> {
         let expires = self.versions.expires?;
         let notice = NodeBuilder::new("client_expiration").attr("t", expires);

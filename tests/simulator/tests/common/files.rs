@@ -1,4 +1,4 @@
-//! What the tests of the media service share: an auth token, uploads and downloads.
+//! Shared by the tests of the media service: an auth token, uploads and downloads.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;

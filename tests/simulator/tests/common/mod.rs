@@ -1,4 +1,4 @@
-//! What the tests of the service share: hands on the phones, and a client that speaks stanzas.
+//! Shared by the tests of the service: control of the phones, and a client at the level of stanzas.
 #![allow(dead_code, unused_imports)]
 
 pub mod files;

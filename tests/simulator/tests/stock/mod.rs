@@ -1,4 +1,4 @@
-//! A simulator, its admin endpoints, and stock clients that are told nothing but a URL and an authority.
+//! A simulator, its admin endpoints, and stock clients that get only a URL and an authority.
 //! Every wait is for an event or an answer.
 // Each test file uses a part of it.
 #![allow(dead_code)]
@@ -170,7 +170,7 @@ struct Shared<S>(Arc<smol::lock::Mutex<S>>);
 
 macro_rules! poll_locked {
     ($self:ident, $cx:ident, $stream:ident => $poll:expr) => {{
-        // Nobody else holds it: one request at a time, on one thread.
+        // Uncontended: one request at a time, on one thread.
         let mut guard = $self.0.try_lock().expect("one user at a time");
         let $stream = std::pin::Pin::new(&mut *guard);
         $poll
@@ -307,7 +307,7 @@ impl Device {
         .await;
     }
 
-    /// Stops as a program stops that is told to.
+    /// Stops cleanly.
     pub async fn stop(self) -> Arc<InMemoryBackend> {
         self.handle.shutdown().await;
         self.store
@@ -397,7 +397,7 @@ impl Device {
         .await;
     }
 
-    /// The texts that arrived and that nobody waited for.
+    /// Texts that arrived unexpectedly.
     pub fn unexpected_texts(&mut self) -> Vec<String> {
         self.take_events();
         let messages = self.messages.iter();

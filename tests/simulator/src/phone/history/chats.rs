@@ -21,7 +21,7 @@ pub(super) struct Chat {
     old: usize,
     /// What came after.
     new: Vec<wa::WebMessageInfo>,
-    /// How many nobody has read.
+    /// The number of unread messages.
     pub(super) unread: usize,
 }
 

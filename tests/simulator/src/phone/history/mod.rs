@@ -1,4 +1,4 @@
-//! What a phone tells a device that was just linked: the app-state key, the history and the push
+//! The data that a phone sends to a newly linked device: the app-state key, the history and the push
 //! names. History comes as WhatsApp's phones send it: the chats with their newest messages first
 //! (`INITIAL_BOOTSTRAP`), then the push names, the rest of the last months (`RECENT`) and, for a client that
 //! requires a full sync, what is older (`FULL`), in chunks. No message comes twice.
@@ -259,7 +259,7 @@ impl Phone {
             .collect()
     }
 
-    /// The owner, and whoever is in a chat.
+    /// The owner and the members of a chat.
     fn known_numbers(&self, chats: &[Chat], dir: &dyn Directory) -> Vec<String> {
         let mut numbers = std::collections::BTreeSet::from([self.number.clone()]);
         for chat in chats {

@@ -1,4 +1,4 @@
-//! A past that nobody lived: chats and messages that a phone has from before it was first looked at.
+//! Generated history: chats and messages that a phone has from the start.
 //! Everything is computed when it is asked for, from the numbers of the chat and of the message, so a
 //! past of any size costs nothing until it is sent.
 
@@ -11,7 +11,7 @@ const REACTED: usize = 10;
 /// Every so many messages one is a reply.
 const REPLIES: usize = 7;
 
-/// Somebody in the past.
+/// A person in the history.
 #[derive(Debug, Clone)]
 pub struct Peer {
     /// The number.
@@ -47,7 +47,7 @@ pub struct Past {
     pub chats: Vec<PastChat>,
     /// Messages of each.
     pub messages: usize,
-    /// How many of each chat's newest messages nobody has read; they are all incoming.
+    /// The number of unread messages in each chat, the newest ones, all incoming.
     pub unread: usize,
     /// How far back the oldest message is, seconds.
     pub span: u64,

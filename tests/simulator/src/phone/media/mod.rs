@@ -57,9 +57,9 @@ pub struct Attachment {
     pub gif: bool,
     /// Whether a sticker moves.
     pub animated: bool,
-    /// What the message says of the file's length, whatever is true.
+    /// The file length in the message, instead of the real one.
     pub file_length: Option<u64>,
-    /// Where the message says that the file lies, whatever is true.
+    /// The path in the message, instead of the real one.
     pub direct_path: Option<String>,
 }
 

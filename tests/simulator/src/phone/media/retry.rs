@@ -1,7 +1,7 @@
 //! Media retry: a linked device found a link expired, and its phone uploads the file anew.
 //!
 //! The request and the answer are encrypted with AES-256-GCM under a key that HKDF-SHA256 makes from the
-//! media key, with the message's id as associated data: whoever asks has read the message.
+//! media key, with the message's id as associated data: the requester has decrypted the message.
 
 use rand::Rng as _;
 use wacore::crypto::hkdf_sha256_into;

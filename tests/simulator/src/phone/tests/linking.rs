@@ -99,7 +99,7 @@ fn qr_codes_come_in_three_shapes() {
 }
 
 #[test]
-fn a_countersignature_by_somebody_else_is_refused() {
+fn a_countersignature_by_another_key_is_refused() {
     let mut world = World::new();
     let companion = Companion::new(1);
     let stranger = Companion::new(2);

@@ -1,4 +1,4 @@
-//! A service just large enough for phones to talk through: it routes, and it says who exists.
+//! A minimal service for tests of phones: it routes stanzas and lists numbers.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -179,7 +179,7 @@ impl World {
         &self.phones[number]
     }
 
-    /// Runs something on a phone that may look at everybody else.
+    /// Runs a function on a phone, with access to the others.
     pub(super) fn with<T>(
         &mut self,
         number: &str,

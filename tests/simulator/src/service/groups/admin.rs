@@ -7,10 +7,10 @@ use super::{Change, Group, GroupError};
 use crate::service::{Form, PeopleError, Service};
 
 impl Service {
-    /// A group whose creator is the first of `members`. Numbers that nobody has are made.
+    /// A group whose creator is the first of `members`. Unknown numbers are created.
     ///
     /// # Errors
-    /// Somebody who is neither a number nor a known JID, or what [`GroupError`] says.
+    /// A member that is neither a number nor a known JID, or a [`GroupError`].
     pub fn admin_create_group(
         &mut self,
         subject: &str,
@@ -107,7 +107,7 @@ impl Service {
         })
     }
 
-    /// The number behind a number or a JID; a number that nobody has is made.
+    /// The number behind a number or a JID; an unknown number is created.
     pub fn person_named(&mut self, name: &str) -> Result<String, PeopleError> {
         let digits = name.strip_prefix('+').unwrap_or(name);
         let jid: Option<Jid> = digits.parse().ok();

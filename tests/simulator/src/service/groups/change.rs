@@ -23,7 +23,7 @@ pub enum Setting {
     AdminsAdd(bool),
 }
 
-/// What somebody wants of a group.
+/// A change of a group.
 #[derive(Debug, Clone)]
 pub enum Change {
     /// People are added, named as the request named them.
@@ -47,7 +47,7 @@ pub enum Change {
     },
     /// A switch.
     Set(Setting),
-    /// Whoever asks leaves.
+    /// The requester leaves.
     Leave,
 }
 
@@ -55,7 +55,7 @@ pub enum Change {
 type Outcome = Vec<(Jid, Option<u16>)>;
 
 impl Service {
-    /// Changes a group, as `by`, and tells the members' devices. For changes of people the result
+    /// Changes a group, as `by`, and notifies the members' devices. For changes of people the result
     /// says what became of each.
     ///
     /// # Errors
@@ -151,13 +151,13 @@ impl Service {
         outcome
     }
 
-    /// Whether nobody may put this number into a group without asking.
+    /// Whether the number can be added to groups only by its own consent.
     pub(in crate::service) fn refuses_groups(&self, number: &str) -> bool {
         let choice = self
             .accounts
             .get(number)
             .and_then(|account| account.privacy.get("groupadd"));
-        // Nobody here is anybody's contact as far as the service knows.
+        // The service has no contact lists.
         choice.is_some_and(|choice| choice != "all")
     }
 
@@ -232,7 +232,7 @@ impl Service {
         };
         let (form, everyone) = (group.form, group.numbers());
         group.dismiss(by);
-        // A group is never without an admin: the one who is longest in it becomes one.
+        // A group is never without an admin: the longest-standing member becomes one.
         let mut heir = None;
         if group.members.iter().all(|member| member.role < Role::Admin)
             && let Some(first) = group.members.first_mut()

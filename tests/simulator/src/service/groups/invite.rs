@@ -61,7 +61,7 @@ impl Service {
         })
     }
 
-    /// What a group looks like to who has its invitation.
+    /// A group as the holder of its invitation sees it.
     pub(in crate::service) fn invitation(&self, code: &str) -> Result<Node, GroupError> {
         Ok(self.group_node(self.invited_to(code)?, true, true))
     }
@@ -96,7 +96,7 @@ impl Service {
         Ok(Joined::Member(jid))
     }
 
-    /// The admins hear that somebody wants to come in.
+    /// Notifies the admins of a request to join.
     fn announce_request(&mut self, id: &str, number: &str) {
         let Some(group) = self.groups.get(id) else {
             return;

@@ -124,7 +124,7 @@ impl Service {
     }
 
     /// Compares the devices that the sender hashed with those there are: all of all members, the
-    /// sending one included. A sender without a hash is not told.
+    /// sending one included. A sender without a hash is not notified.
     fn group_phash(&self, node: &Node, form: Form, devices: &[DeviceAddr]) -> Option<String> {
         let named = attr(node, "phash")?;
         let right: Vec<Jid> = devices

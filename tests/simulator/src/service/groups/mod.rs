@@ -1,4 +1,4 @@
-//! Groups: who is in them, what they are called, who may do what. Requests come in by `iq::groups`
+//! Groups: members, subjects, rights. Requests come in by `iq::groups`
 //! and the admin endpoints; both go through [`Service::change_group`], so that an admin request is refused
 //! where a client's would be.
 
@@ -38,7 +38,7 @@ pub enum GroupError {
     /// Only admins get the invitation link.
     #[error("not-authorized")]
     NotAuthorized,
-    /// Whoever asks is no member, or no admin.
+    /// The requester is not a member, or not an admin.
     #[error("forbidden")]
     Forbidden,
     /// There is no such group.
@@ -47,7 +47,7 @@ pub enum GroupError {
     /// A value is too long, or an invitation is not one.
     #[error("not-acceptable")]
     NotAcceptable,
-    /// Somebody else was faster.
+    /// A concurrent change was first.
     #[error("conflict")]
     Conflict,
     /// The invitation was revoked.
@@ -79,7 +79,7 @@ impl GroupError {
 pub enum Role {
     /// Writes.
     Member,
-    /// Changes who is in the group and what it is.
+    /// Changes members and properties of the group.
     Admin,
     /// An admin whom no other can remove: who made the group.
     Creator,
@@ -175,7 +175,7 @@ impl Group {
 }
 
 impl Service {
-    /// Makes a group of `creator` and `members`. Whoever cannot be in it is left out.
+    /// Makes a group of `creator` and `members`. Numbers that cannot be members are left out.
     ///
     /// # Errors
     /// [`GroupError::NotAcceptable`] for a subject that is empty or too long, [`GroupError::Full`].

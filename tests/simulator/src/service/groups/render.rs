@@ -122,7 +122,7 @@ impl Service {
         Some(builder)
     }
 
-    /// Tells every member's devices that the group exists.
+    /// Notifies every member's devices of a new group.
     pub(super) fn announce_group(&mut self, id: &str, by: &str, key: Option<&str>) {
         let Some(group) = self.groups.get(id) else {
             return;
@@ -136,7 +136,7 @@ impl Service {
         self.tell_members(id, by, &members, create);
     }
 
-    /// Tells people who came into a group that exists, so that they know all of it.
+    /// Notifies new members of an existing group, with all of its data.
     pub(super) fn introduce_group(
         &mut self,
         id: &str,

@@ -1,6 +1,6 @@
 //! `xmlns="w:sync:app:state"`: patches stored in order, versions checked, conflicts answered.
 //!
-//! The service cannot read a patch: it numbers it. Whoever sends one names the version that it builds on;
+//! The service cannot read a patch: it numbers it. The sender names the version that it is based on;
 //! if another device was faster, the answer is a conflict with what is missing.
 
 use std::collections::BTreeMap;

@@ -172,7 +172,7 @@ impl Service {
                 let done = self.change_group(to, &from.number, change_of(child)?)?;
                 let form = self.group(to).map(Group::form);
                 let children = done.into_iter().map(|(jid, code)| {
-                    // Answers name people as the group does, whatever the request did.
+                    // Answers use the addressing mode of the group, not that of the request.
                     match (self.number_of_jid(&jid), form, code) {
                         (Some(number), Some(form), None) => self.participant(&number, form).build(),
                         _ => outcome(jid, code),

@@ -188,7 +188,7 @@ impl Service {
         }
     }
 
-    /// A device has fetched what it was told had changed.
+    /// A device has fetched a notified change.
     pub(super) fn clean(&mut self, from: &DeviceAddr, iq: &Node) -> Node {
         let groups = iq
             .get_optional_child("clean")

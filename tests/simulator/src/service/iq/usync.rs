@@ -39,7 +39,7 @@ fn other_form(digits: &str) -> Option<String> {
     None
 }
 
-/// Someone who is asked about.
+/// A person in a query.
 struct Asked {
     /// The JID to answer with: in the form of the question.
     jid: Jid,
@@ -125,7 +125,7 @@ impl Service {
         }
         let contact = user.get_optional_child("contact")?.content_as_string()?;
         let digits: String = contact.chars().filter(char::is_ascii_digit).collect();
-        // Who is asked for by number is named by the number that is registered.
+        // A query by number is answered with the registered form.
         let number = self.registered(&digits);
         Some(Asked {
             form: Form::Pn,
@@ -195,7 +195,7 @@ impl Service {
                         .build(),
                 )
             }
-            // Nobody here is a business or a bot, and what is unknown is left out, as WhatsApp does.
+            // The service has no businesses or bots; unknown protocols are left out, as by WhatsApp.
             _ => None,
         }
     }

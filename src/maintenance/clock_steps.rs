@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::{self, Step};
-use crate::store::{Store, StoreError, accounts, idempotency, outbox, strangers};
+use crate::store::{self, Store};
 use crate::sync::within;
 
 /// The interval of polling a clock that is not set.
@@ -47,7 +47,8 @@ async fn take(store: &Store, step: Step) {
     if step.by < 0 {
         clock::adopt(step);
     }
-    if let Err(error) = restamp(store, step).await {
+    let moved = store.write(move |tx| store::restamp(tx, &step)).await;
+    if let Err(error) = moved {
         log::error!("timestamps made by the wrong clock remain: {error}");
     }
     if step.by >= 0 {
@@ -58,18 +59,4 @@ async fn take(store: &Store, step: Step) {
         clock::iso8601(step.to),
         clock::iso8601(step.moved(step.to))
     );
-}
-
-/// Moves the timestamps of everything that expires, in one transaction.
-async fn restamp(store: &Store, step: Step) -> Result<(), StoreError> {
-    store
-        .write(move |tx| {
-            for account in accounts::list(&tx.view())? {
-                outbox::restamp(tx, account.number, &step)?;
-                strangers::restamp(tx, account.number, &step)?;
-                idempotency::restamp(tx, account.number, &step)?;
-            }
-            Ok(())
-        })
-        .await
 }

@@ -1,22 +1,16 @@
-//! Accounts: their settings and what is known of them while no session runs.
-//!
-//! - `accounts`: number (u32) → [`AccountRecord`], JSON. Numbers count up in creation order and
-//!   are never given twice, so rows of a removed account cannot show under a new one.
-//! - `account_ids`: id (text) → number (u32).
-//! - `meta` `next_account`: the next number (u32).
+//! Accounts: their settings, and what is known of them while no session runs. Their numbers are never given
+//! twice, so that rows of a removed account cannot show under a new one.
 
 use serde::{Deserialize, Serialize};
 
 use super::error::StoreError;
-use super::key::{Key, KeyReader};
 use super::purge;
+use super::schema::{ACCOUNT_IDS, ACCOUNTS, NEXT_ACCOUNT};
 use super::tx::{ReadTx, WriteTx};
 use super::webhooks;
 use crate::clock::Millis;
 
 type Result<T> = std::result::Result<T, StoreError>;
-
-const NEXT: &[u8] = b"next_account";
 
 /// An account as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,12 +23,12 @@ pub struct AccountRecord {
     pub collection_name: String,
     pub created_at: Millis,
     pub updated_at: Millis,
-    /// What its owner asked for last.
+    /// Whether its owner wants it connected.
     pub wanted: Wanted,
     /// Why it cannot connect without a new pairing.
     #[serde(default)]
     pub ended: Option<Ended>,
-    /// Since when the status holds that the other fields tell.
+    /// When the status that follows from the other fields began.
     pub status_since: Millis,
     /// Its own phone-number JID; `None` until paired.
     #[serde(default)]
@@ -81,15 +75,11 @@ pub fn create(
     collection_name: String,
     now: Millis,
 ) -> Result<Option<AccountRecord>> {
-    let tables = tx.tables();
     if number(&tx.view(), id)?.is_some() {
         return Ok(None);
     }
-    let number = match tx.view().get(tables.meta, NEXT)? {
-        Some(bytes) => read_number("meta", NEXT, bytes)?,
-        None => 1,
-    };
-    tx.put(tables.meta, NEXT, &(number + 1).to_be_bytes())?;
+    let number = NEXT_ACCOUNT.get(&tx.view(), ())?.unwrap_or(1);
+    NEXT_ACCOUNT.put(tx, (), number + 1)?;
     let record = AccountRecord {
         number,
         id: id.to_owned(),
@@ -105,34 +95,27 @@ pub fn create(
         push_name: None,
         last_error: None,
     };
-    tx.put(
-        tables.account_ids,
-        &Key::new().text(id),
-        &number.to_be_bytes(),
-    )?;
-    tx.put_json(tables.accounts, &Key::account(number), &record)?;
+    ACCOUNT_IDS.put(tx, (id,), number)?;
+    ACCOUNTS.put(tx, (number,), &record)?;
     Ok(Some(record))
 }
 
 /// All accounts in the order of their creation.
 pub fn list(tx: &ReadTx<'_>) -> Result<Vec<AccountRecord>> {
-    let table = tx.tables().accounts;
-    tx.prefix(table, &[])?
-        .map(|row| row.and_then(|(key, bytes)| super::tx::from_json(table, key, bytes)))
-        .collect()
+    ACCOUNTS.scan(tx, ())?.map(|row| row?.value()).collect()
 }
 
-/// The account of that id.
 /// How many there are.
 pub fn count(tx: &ReadTx<'_>) -> Result<usize> {
     let mut count = 0;
-    for row in tx.prefix(tx.tables().account_ids, &[])? {
+    for row in ACCOUNT_IDS.scan(tx, ())? {
         row?;
         count += 1;
     }
     Ok(count)
 }
 
+/// The account of that id.
 pub fn get(tx: &ReadTx<'_>, id: &str) -> Result<Option<AccountRecord>> {
     match number(tx, id)? {
         Some(number) => by_number(tx, number),
@@ -142,15 +125,12 @@ pub fn get(tx: &ReadTx<'_>, id: &str) -> Result<Option<AccountRecord>> {
 
 /// The account of that number.
 pub fn by_number(tx: &ReadTx<'_>, number: u32) -> Result<Option<AccountRecord>> {
-    tx.get_json(tx.tables().accounts, &Key::account(number))
+    ACCOUNTS.get(tx, (number,))
 }
 
 /// The number of the account of that id.
 pub fn number(tx: &ReadTx<'_>, id: &str) -> Result<Option<u32>> {
-    let key = Key::new().text(id);
-    tx.get(tx.tables().account_ids, &key)?
-        .map(|bytes| read_number("account_ids", &key, bytes))
-        .transpose()
+    ACCOUNT_IDS.get(tx, (id,))
 }
 
 /// Changes an account; `None` if there is none of that id. Its number and id stay what they are.
@@ -167,29 +147,21 @@ pub fn update(
     change(&mut record);
     record.number = number;
     id.clone_into(&mut record.id);
-    let table = tx.tables().accounts;
-    tx.put_json(table, &Key::account(number), &record)?;
+    ACCOUNTS.put(tx, (number,), &record)?;
     Ok(Some(record))
 }
 
-/// Removes an account and the hooks that were registered for it alone; returns what it was. It is
-/// invisible from then on, and its id is free; its rows go by [`purge::step`].
+/// Removes an account and the hooks that were registered for it alone; returns its record. It is
+/// invisible from then on, and its id is free; [`purge::step`] deletes its rows.
 pub fn remove(tx: &mut WriteTx<'_>, id: &str) -> Result<Option<AccountRecord>> {
     let Some(record) = get(&tx.view(), id)? else {
         return Ok(None);
     };
-    let tables = tx.tables();
-    tx.delete(tables.account_ids, &Key::new().text(id))?;
-    tx.delete(tables.accounts, &Key::account(record.number))?;
+    ACCOUNT_IDS.delete(tx, (id,))?;
+    ACCOUNTS.delete(tx, (record.number,))?;
     webhooks::remove_of_account(tx, id)?;
     purge::request(tx, record.number, id)?;
     Ok(Some(record))
-}
-
-fn read_number(table: &'static str, key: &[u8], bytes: &[u8]) -> Result<u32> {
-    KeyReader(bytes)
-        .u32()
-        .ok_or_else(|| StoreError::corrupt(table, key, "not a number"))
 }
 
 #[cfg(test)]

@@ -1,16 +1,16 @@
-//! Dead letters: events that a hook was not given in all the time that there was for it. They
-//! outlive the event log, until they are replayed, become too many, or go with their hook or account.
+//! Dead letters: events that could not be delivered to a hook within the time for it. They outlive the event
+//! log, until they are replayed, become too many, or are deleted with their hook or account.
 //!
-//! `dead_letters`: the hook's number (u64), the event's number (u64) → a line of JSON ([`Header`]), a
-//! line feed, and the event's JSON body. How many there are is in the hook's row.
+//! A hook's row has their number.
 
 use serde::{Deserialize, Serialize};
 
 use super::error::StoreError;
 use super::events::{self, StoredEvent};
-use super::key::{Key, KeyReader};
 use super::messages::Part;
-use super::tx::{ReadTx, Row, WriteTx};
+use super::rows::{Found, Headed};
+use super::schema::DEAD_LETTERS;
+use super::tx::{ReadTx, WriteTx};
 use super::webhooks::{self, Progress, WebhookRecord};
 use crate::clock::Millis;
 
@@ -82,12 +82,12 @@ pub fn bury(
     most: Most,
     now: Millis,
 ) -> Result<Option<u64>> {
-    let (Some(mut hook), Some(prefix)) =
-        (webhooks::get(&tx.view(), hook_id)?, webhooks::key(hook_id))
-    else {
+    let (Some(mut hook), Some(of)) = (
+        webhooks::get(&tx.view(), hook_id)?,
+        webhooks::number(hook_id),
+    ) else {
         return Ok(None);
     };
-    let table = tx.tables().dead_letters;
     for burial in burials {
         let Some(event) = find(&tx.view(), hook_id, burial.number)? else {
             // It went with its account, or with the log's end.
@@ -101,14 +101,12 @@ pub fn bury(
             error: burial.error.clone(),
             again: false,
         };
-        let row = encode(&header, &event.body)?;
-        remove(tx, &mut hook, burial.number)?;
-        let key = prefix.clone().u64(burial.number);
-        tx.put(table, &key, &row)?;
+        remove(tx, &mut hook, of, burial.number)?;
+        let size = DEAD_LETTERS.put(tx, (of, burial.number), (&header, &event.body))?;
         hook.dead_count += 1;
-        hook.dead_bytes += row.len() as u64;
+        hook.dead_bytes += size as u64;
     }
-    let dropped = drop_oldest(tx, &mut hook, &prefix, most)?;
+    let dropped = drop_oldest(tx, &mut hook, of, most)?;
     hook.progress = progress.clone();
     hook.progress.missed += dropped;
     store(tx, hook)?;
@@ -130,28 +128,26 @@ pub fn find(tx: &ReadTx<'_>, hook_id: &str, number: u64) -> Result<Option<Stored
 
 /// One dead letter.
 pub fn get(tx: &ReadTx<'_>, hook_id: &str, number: u64) -> Result<Option<DeadLetter>> {
-    let Some(prefix) = webhooks::key(hook_id) else {
+    let Some(hook) = webhooks::number(hook_id) else {
         return Ok(None);
     };
-    let key = prefix.u64(number);
-    match tx.get(tx.tables().dead_letters, &key)? {
-        Some(bytes) => parse((&key, bytes)).map(Some),
-        None => Ok(None),
-    }
+    let row = DEAD_LETTERS.get(tx, (hook, number))?;
+    Ok(row.map(|(header, body)| DeadLetter {
+        number,
+        header,
+        body: body.to_owned(),
+    }))
 }
 
 /// A part of a hook's dead letters, the oldest events first, behind an event's number; and whether there
 /// are more. Of bytes their bodies count, and a little for the rest.
 pub fn list(tx: &ReadTx<'_>, hook_id: &str, part: Part<u64>) -> Result<(Vec<DeadLetter>, bool)> {
-    let Some(prefix) = webhooks::key(hook_id) else {
+    let Some(hook) = webhooks::number(hook_id) else {
         return Ok((Vec::new(), false));
     };
-    let start = prefix
-        .clone()
-        .u64(part.behind.map_or(0, |last| last.saturating_add(1)));
-    let end = prefix.after_prefix();
+    let first = part.behind.map_or(0, |last| last.saturating_add(1));
     let (mut found, mut size) = (Vec::new(), 0usize);
-    let rows = tx.range(tx.tables().dead_letters, &start, end.as_deref())?;
+    let rows = DEAD_LETTERS.scan_from(tx, (hook, first), (hook,))?;
     for row in rows.skip(part.skip) {
         let letter = parse(row?)?;
         size = size.saturating_add(letter.body.len() + AROUND);
@@ -171,15 +167,15 @@ pub fn to_replay(
     number: u64,
     limit: usize,
 ) -> Result<Vec<(u64, Header)>> {
-    let (Some(prefix), Some(start)) = (webhooks::key(hook_id), number.checked_add(1)) else {
+    let (Some(hook), Some(first)) = (webhooks::number(hook_id), number.checked_add(1)) else {
         return Ok(Vec::new());
     };
-    let (start, end) = (prefix.clone().u64(start), prefix.after_prefix());
     let mut found = Vec::new();
-    for row in tx.range(tx.tables().dead_letters, &start, end.as_deref())? {
-        let (number, header, _) = split(row?)?;
+    for row in DEAD_LETTERS.scan_from(tx, (hook, first), (hook,))? {
+        let row = row?;
+        let (header, _) = row.value()?;
         if header.again {
-            found.push((number, header));
+            found.push((row.parts()?.1, header));
         }
         if found.len() >= limit {
             break;
@@ -190,10 +186,9 @@ pub fn to_replay(
 
 /// Marks dead letters to be delivered again: those of these event ids, or all.
 pub fn replay(tx: &mut WriteTx<'_>, hook_id: &str, ids: Option<&[String]>) -> Result<Replay> {
-    let Some(prefix) = webhooks::key(hook_id) else {
+    let Some(hook) = webhooks::number(hook_id) else {
         return Ok(Replay::Queued(0));
     };
-    let table = tx.tables().dead_letters;
     let mut rows = Vec::new();
     let mut found = 0;
     match ids {
@@ -205,27 +200,26 @@ pub fn replay(tx: &mut WriteTx<'_>, hook_id: &str, ids: Option<&[String]>) -> Re
                     None => None,
                 };
                 match letter.filter(|letter| letter.header.id == *id) {
-                    Some(letter) => rows.push((letter.number, letter.header, letter.body)),
+                    Some(letter) => rows.push(letter),
                     None => return Ok(Replay::Unknown(id.clone())),
                 }
                 found += 1;
             }
         }
         None => {
-            for row in tx.view().prefix(table, &prefix)? {
-                let (number, header, body) = split(row?)?;
+            for row in DEAD_LETTERS.scan(&tx.view(), (hook,))? {
+                let letter = parse(row?)?;
                 found += 1;
-                if !header.again {
-                    rows.push((number, header, body.to_owned()));
+                if !letter.header.again {
+                    rows.push(letter);
                 }
             }
         }
     }
-    for (number, mut header, body) in rows {
-        // Of the same length or a byte less: the hook's sum stays about right, and is put right below.
-        header.again = true;
-        let row = encode(&header, &body)?;
-        tx.put(table, &prefix.clone().u64(number), &row)?;
+    for mut letter in rows {
+        letter.header.again = true;
+        let value = (&letter.header, letter.body.as_str());
+        DEAD_LETTERS.put(tx, (hook, letter.number), value)?;
     }
     recount(tx, hook_id)?;
     Ok(Replay::Queued(found))
@@ -238,10 +232,13 @@ pub fn delivered(
     number: u64,
     progress: &Progress,
 ) -> Result<bool> {
-    let Some(mut hook) = webhooks::get(&tx.view(), hook_id)? else {
+    let (Some(mut hook), Some(of)) = (
+        webhooks::get(&tx.view(), hook_id)?,
+        webhooks::number(hook_id),
+    ) else {
         return Ok(false);
     };
-    remove(tx, &mut hook, number)?;
+    remove(tx, &mut hook, of, number)?;
     hook.progress = progress.clone();
     store(tx, hook)?;
     Ok(true)
@@ -252,68 +249,58 @@ pub(super) fn remove_of_account(
     hook_id: &str,
     account_id: &str,
 ) -> Result<()> {
-    let Some(prefix) = webhooks::key(hook_id) else {
+    let Some(hook) = webhooks::number(hook_id) else {
         return Ok(());
     };
-    let table = tx.tables().dead_letters;
     let mut doomed = Vec::new();
-    for row in tx.view().prefix(table, &prefix)? {
+    for row in DEAD_LETTERS.scan(&tx.view(), (hook,))? {
         let row = row?;
-        if split(row)?.1.event.account == account_id {
-            doomed.push(row.0.to_vec());
+        if row.value()?.0.event.account == account_id {
+            doomed.push(row.parts()?);
         }
     }
-    for key in &doomed {
-        tx.delete(table, key)?;
+    for key in doomed {
+        DEAD_LETTERS.delete(tx, key)?;
     }
     recount(tx, hook_id)
 }
 
 /// Deletes a dead letter, if there is one.
-fn remove(tx: &mut WriteTx<'_>, hook: &mut WebhookRecord, number: u64) -> Result<()> {
-    let Some(prefix) = webhooks::key(&hook.id) else {
+fn remove(tx: &mut WriteTx<'_>, hook: &mut WebhookRecord, of: u64, number: u64) -> Result<()> {
+    let Some(length) = DEAD_LETTERS.size(&tx.view(), (of, number))? else {
         return Ok(());
     };
-    let (table, key) = (tx.tables().dead_letters, prefix.u64(number));
-    let Some(length) = tx.view().get(table, &key)?.map(<[u8]>::len) else {
-        return Ok(());
-    };
-    tx.delete(table, &key)?;
+    DEAD_LETTERS.delete(tx, (of, number))?;
     hook.dead_count = hook.dead_count.saturating_sub(1);
     hook.dead_bytes = hook.dead_bytes.saturating_sub(length as u64);
     Ok(())
 }
 
-fn drop_oldest(
-    tx: &mut WriteTx<'_>,
-    hook: &mut WebhookRecord,
-    prefix: &Key,
-    most: Most,
-) -> Result<u64> {
-    let table = tx.tables().dead_letters;
+fn drop_oldest(tx: &mut WriteTx<'_>, hook: &mut WebhookRecord, of: u64, most: Most) -> Result<u64> {
     let mut dropped = 0;
     while hook.dead_count > most.count.max(1) || hook.dead_bytes > most.bytes && hook.dead_count > 1
     {
-        let oldest = tx.view().prefix(table, prefix)?.next();
-        let Some(number) = oldest.transpose()?.map(split).transpose()?.map(|it| it.0) else {
+        let Some(oldest) = DEAD_LETTERS.scan(&tx.view(), (of,))?.next().transpose()? else {
             break;
         };
-        remove(tx, hook, number)?;
+        let (_, number) = oldest.parts()?;
+        remove(tx, hook, of, number)?;
         dropped += 1;
     }
     Ok(dropped)
 }
 
 fn recount(tx: &mut WriteTx<'_>, hook_id: &str) -> Result<()> {
-    let (Some(mut hook), Some(prefix)) =
-        (webhooks::get(&tx.view(), hook_id)?, webhooks::key(hook_id))
-    else {
+    let (Some(mut hook), Some(of)) = (
+        webhooks::get(&tx.view(), hook_id)?,
+        webhooks::number(hook_id),
+    ) else {
         return Ok(());
     };
     (hook.dead_count, hook.dead_bytes) = (0, 0);
-    for row in tx.view().prefix(tx.tables().dead_letters, &prefix)? {
+    for row in DEAD_LETTERS.scan(&tx.view(), (of,))? {
         hook.dead_count += 1;
-        hook.dead_bytes += row?.1.len() as u64;
+        hook.dead_bytes += row?.bytes.len() as u64;
     }
     store(tx, hook)
 }
@@ -323,44 +310,21 @@ fn store(tx: &mut WriteTx<'_>, hook: WebhookRecord) -> Result<()> {
     webhooks::update(tx, &id, |row| *row = hook).map(drop)
 }
 
-fn encode(header: &Header, body: &str) -> Result<Vec<u8>> {
-    let mut row = serde_json::to_vec(header).map_err(|e| StoreError::Encode {
-        table: "dead_letters",
-        cause: e.to_string().into(),
-    })?;
-    row.push(b'\n');
-    row.extend_from_slice(body.as_bytes());
-    Ok(row)
-}
-
-fn parse(row: Row<'_>) -> Result<DeadLetter> {
-    let (number, header, body) = split(row)?;
+fn parse(row: Found<'_, (u64, u64), Headed<Header>>) -> Result<DeadLetter> {
+    let (header, body) = row.value()?;
     Ok(DeadLetter {
-        number,
+        number: row.parts()?.1,
         header,
         body: body.to_owned(),
     })
 }
 
-fn split<'t>((key, bytes): Row<'t>) -> Result<(u64, Header, &'t str)> {
-    let corrupt = |cause: String| StoreError::corrupt("dead_letters", key, cause);
-    let mut reader = KeyReader(key);
-    let number = reader.u64().and_then(|_| reader.u64());
-    let number = number.ok_or_else(|| corrupt("not two numbers".to_owned()))?;
-    let row = std::str::from_utf8(bytes).map_err(|e| corrupt(e.to_string()))?;
-    let (header, body) = row
-        .split_once('\n')
-        .ok_or_else(|| corrupt("no body".to_owned()))?;
-    let header = serde_json::from_str(header).map_err(|e| corrupt(e.to_string()))?;
-    Ok((number, header, body))
-}
-
 #[cfg(test)]
 mod tests {
-
     use super::*;
     use crate::event::Event;
     use crate::store::accounts;
+    use crate::store::schema::EVENTS;
     use crate::store::tests::{TestStore, message};
     use crate::store::webhooks::NewWebhook;
 
@@ -422,10 +386,7 @@ mod tests {
         }
         give_up(&store, &b, 2, MOST);
         let body = store.read(|tx| events::get(tx, 2)).unwrap().unwrap().body;
-        store.run(|tx| {
-            let table = tx.tables().events;
-            tx.delete_prefix(table, &[], usize::MAX)
-        });
+        store.run(|tx| EVENTS.delete_all(tx, (), usize::MAX));
         assert_eq!(numbers(&store, &a), [1, 2, 3]);
         let page = store.read(|tx| list(tx, &a, Part::of(1, 1))).unwrap().0;
         assert_eq!((page[0].number, &page[0].body), (2, &body));

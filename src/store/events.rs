@@ -1,10 +1,6 @@
-//! The event log: what happened, numbered, until it is trimmed.
+//! The event log: numbered events, until they are trimmed.
 //!
-//! - `events`: number (u64) → a line of JSON ([`Header`]), a line feed, and the event's final JSON
-//!   body, which its readers get as it is.
-//! - `meta` `events`: [`State`], JSON.
-//! - `meta` `instance`: a random text, so that event ids differ from those of another data
-//!   directory, whose numbers are the same.
+//! Of each a header is stored, and the final JSON body, which readers get as it is.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, Instant};
@@ -12,15 +8,12 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::error::StoreError;
-use super::key::{Key, KeyReader};
+use super::schema::{EVENT_LOG, EVENTS, INSTANCE};
 use super::tx::{ReadTx, WriteTx};
 use crate::clock::Millis;
 use crate::event::{Event, EventKind};
 
 type Result<T> = std::result::Result<T, StoreError>;
-
-const STATE: &[u8] = b"events";
-const INSTANCE: &[u8] = b"instance";
 
 /// The log as a whole.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,7 +28,7 @@ pub struct State {
     pub bytes: u64,
 }
 
-/// What is known of an event without its body.
+/// An event without its body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     pub kind: EventKind,
@@ -51,14 +44,15 @@ pub struct Header {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredEvent {
     pub number: u64,
-    /// What `eventId` and the header `webhook-id` say.
+    /// As in `eventId` and the header `webhook-id`.
     pub id: String,
     pub header: Header,
     /// The JSON body.
     pub body: String,
 }
 
-/// How much of the log is kept. Whoever reads it more slowly misses the oldest events, and is told.
+/// How much of the log is kept. A reader that is further behind misses the oldest events, and gets an event that
+/// says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keep {
     pub age: Duration,
@@ -97,7 +91,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// `certain`: whether the time is that of WhatsApp. By another nothing is too old: a board's clock
+    /// `certain`: whether WhatsApp's server has confirmed the time. By another clock nothing is too old: a board's
     /// may say 2040.
     pub fn bounds(&self, certain: bool) -> Bounds {
         let dated = match self.opened.elapsed() >= self.keep.age {
@@ -122,7 +116,6 @@ const PUSHED_OUT: usize = 4;
 /// Appends an event and returns its number. Numbers count up by one in the order of commits. The
 /// oldest ones go when the log is over its bounds.
 pub fn append(tx: &mut WriteTx<'_>, event: &Event, now: Millis) -> Result<u64> {
-    let tables = tx.tables();
     let mut state = state(&tx.view())?;
     state.last += 1;
     let number = state.last;
@@ -130,20 +123,18 @@ pub fn append(tx: &mut WriteTx<'_>, event: &Event, now: Millis) -> Result<u64> {
         table: "events",
         cause: e.to_string().into(),
     };
-    let mut row = serde_json::to_string(&Header {
+    let header = Header {
         kind: event.kind(),
         account: event.account_id().to_owned(),
         chat: event.chat_id().map(str::to_owned),
         at: now,
-    })
-    .map_err(encode)?;
+    };
     let id = event_id(&instance(tx)?, number);
-    row.push('\n');
-    row.push_str(&event.to_json(&id).map_err(encode)?);
-    tx.put(tables.events, &Key::new().u64(number), row.as_bytes())?;
+    let body = event.to_json(&id).map_err(encode)?;
+    let size = EVENTS.put(tx, (number,), (&header, &body))?;
     state.count += 1;
-    state.bytes += row.len() as u64;
-    tx.put_json(tables.meta, STATE, &state)?;
+    state.bytes += size as u64;
+    EVENT_LOG.put(tx, (), &state)?;
     tx.last_event = Some(number);
     let bounds = tx.events;
     trim_step(tx, bounds, now, PUSHED_OUT)?;
@@ -152,7 +143,7 @@ pub fn append(tx: &mut WriteTx<'_>, event: &Event, now: Millis) -> Result<u64> {
 
 /// The log as a whole.
 pub fn state(tx: &ReadTx<'_>) -> Result<State> {
-    Ok(tx.get_json(tx.tables().meta, STATE)?.unwrap_or_default())
+    Ok(EVENT_LOG.get(tx, ())?.unwrap_or_default())
 }
 
 /// How much [`scan`] does at most.
@@ -229,9 +220,10 @@ fn rows(
         return Ok((number, log));
     }
     // Not over: there are later numbers.
-    let start = Key::new().u64(number + 1);
-    for (looked, row) in tx.range(tx.tables().events, &start, None)?.enumerate() {
-        let (number, header, body) = parse(row?)?;
+    for (looked, row) in EVENTS.scan_from(tx, (number + 1,), ())?.enumerate() {
+        let row = row?;
+        let (number,) = row.parts()?;
+        let (header, body) = row.value()?;
         if looked == looks || !visit(number, header, body) {
             return Ok((number - 1, log));
         }
@@ -241,11 +233,9 @@ fn rows(
 
 /// One event.
 pub fn get(tx: &ReadTx<'_>, number: u64) -> Result<Option<StoredEvent>> {
-    let key = Key::new().u64(number);
-    let Some(bytes) = tx.get(tx.tables().events, &key)? else {
+    let Some((header, body)) = EVENTS.get(tx, (number,))? else {
         return Ok(None);
     };
-    let (number, header, body) = parse((&key, bytes))?;
     let instance = known_instance(tx)?.unwrap_or_default();
     Ok(Some(stored(&instance, number, header, body)))
 }
@@ -286,8 +276,7 @@ pub fn number_of_id(tx: &ReadTx<'_>, id: &str) -> Result<Option<u64>> {
 pub fn skip_numbers(tx: &mut WriteTx<'_>) -> Result<()> {
     let mut state = state(&tx.view())?;
     state.last += SKIPPED;
-    let meta = tx.tables().meta;
-    tx.put_json(meta, STATE, &state)
+    EVENT_LOG.put(tx, (), &state).map(drop)
 }
 
 /// Deletes what this store's bounds do not keep; see [`trim_step`].
@@ -299,16 +288,16 @@ pub fn trim(tx: &mut WriteTx<'_>, now: Millis, limit: usize) -> Result<bool> {
 /// Deletes the oldest events that are over the bounds, at most `limit` of them. Returns whether
 /// there may be more.
 fn trim_step(tx: &mut WriteTx<'_>, bounds: Bounds, now: Millis, limit: usize) -> Result<bool> {
-    let table = tx.tables().events;
     let mut state = state(&tx.view())?;
     let age = u64::try_from(bounds.keep.age.as_millis()).unwrap_or(u64::MAX);
     let oldest = now.saturating_sub(age);
     let mut trimmed = Vec::new();
     let mut more = false;
-    for row in tx.view().prefix(table, &[])? {
-        let (key, bytes) = row?;
+    for row in EVENTS.scan(&tx.view(), ())? {
+        let row = row?;
+        let (number,) = row.parts()?;
         if state.bytes <= bounds.keep.bytes {
-            let (number, header, _) = parse((key, bytes))?;
+            let (header, _) = row.value()?;
             if number > bounds.dated || header.at >= oldest {
                 break;
             }
@@ -317,18 +306,12 @@ fn trim_step(tx: &mut WriteTx<'_>, bounds: Bounds, now: Millis, limit: usize) ->
             more = true;
             break;
         }
-        trimmed.push(key.to_vec());
+        trimmed.push(number);
         state.count = state.count.saturating_sub(1);
-        state.bytes = state.bytes.saturating_sub(bytes.len() as u64);
-        state.trimmed = number_of(key)?;
+        state.bytes = state.bytes.saturating_sub(row.bytes.len() as u64);
+        state.trimmed = number;
     }
-    for key in &trimmed {
-        tx.delete(table, key)?;
-    }
-    if !trimmed.is_empty() {
-        let meta = tx.tables().meta;
-        tx.put_json(meta, STATE, &state)?;
-    }
+    delete(tx, &trimmed, &state)?;
     Ok(more)
 }
 
@@ -341,46 +324,39 @@ pub(super) fn remove_of_account(
     last: u64,
     limit: usize,
 ) -> Result<u64> {
-    let table = tx.tables().events;
     let mut state = state(&tx.view())?;
     let mut doomed = Vec::new();
     let mut searched = last;
-    let (start, end) = (Key::new().u64(from + 1), Key::new().u64(last + 1));
-    for (n, row) in tx.view().range(table, &start, Some(&end))?.enumerate() {
+    for (n, row) in EVENTS.scan_from(&tx.view(), (from + 1,), ())?.enumerate() {
         let row = row?;
-        let (number, header, _) = parse(row)?;
+        let (number,) = row.parts()?;
+        if number > last {
+            break;
+        }
         if n == limit {
             searched = number - 1;
             break;
         }
+        let (header, _) = row.value()?;
         if header.account == account_id {
-            doomed.push(row.0.to_vec());
+            doomed.push(number);
             state.count = state.count.saturating_sub(1);
-            state.bytes = state.bytes.saturating_sub(row.1.len() as u64);
+            state.bytes = state.bytes.saturating_sub(row.bytes.len() as u64);
         }
     }
-    for key in &doomed {
-        tx.delete(table, key)?;
-    }
-    if !doomed.is_empty() {
-        let meta = tx.tables().meta;
-        tx.put_json(meta, STATE, &state)?;
-    }
+    delete(tx, &doomed, &state)?;
     Ok(searched)
 }
 
-fn parse<'t>((key, bytes): (&'t [u8], &'t [u8])) -> Result<(u64, Header, &'t str)> {
-    let corrupt = |cause: &str| StoreError::corrupt("events", key, cause);
-    let row = std::str::from_utf8(bytes).map_err(|e| StoreError::corrupt("events", key, e))?;
-    let (header, body) = row.split_once('\n').ok_or_else(|| corrupt("no body"))?;
-    let header = serde_json::from_str(header).map_err(|e| StoreError::corrupt("events", key, e))?;
-    Ok((number_of(key)?, header, body))
-}
-
-fn number_of(key: &[u8]) -> Result<u64> {
-    KeyReader(key)
-        .u64()
-        .ok_or_else(|| StoreError::corrupt("events", key, "not a number"))
+/// Deletes events, if there are any, and stores what the log is without them.
+fn delete(tx: &mut WriteTx<'_>, numbers: &[u64], state: &State) -> Result<()> {
+    for &number in numbers {
+        EVENTS.delete(tx, (number,))?;
+    }
+    if !numbers.is_empty() {
+        EVENT_LOG.put(tx, (), state)?;
+    }
+    Ok(())
 }
 
 fn event_id(instance: &str, number: u64) -> String {
@@ -388,8 +364,7 @@ fn event_id(instance: &str, number: u64) -> String {
 }
 
 fn known_instance(tx: &ReadTx<'_>) -> Result<Option<String>> {
-    let bytes = tx.get(tx.tables().meta, INSTANCE)?;
-    Ok(bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
+    Ok(INSTANCE.get(tx, ())?.map(str::to_owned))
 }
 
 /// Random, not secret: the keys of std's hash maps come from the system's randomness.
@@ -397,9 +372,8 @@ fn instance(tx: &mut WriteTx<'_>) -> Result<String> {
     if let Some(known) = known_instance(&tx.view())? {
         return Ok(known);
     }
-    let meta = tx.tables().meta;
     let instance = format!("{:016x}", RandomState::new().build_hasher().finish());
-    tx.put(meta, INSTANCE, instance.as_bytes())?;
+    INSTANCE.put(tx, (), &instance)?;
     Ok(instance)
 }
 

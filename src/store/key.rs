@@ -127,7 +127,7 @@ impl std::ops::Deref for Key {
     }
 }
 
-/// Reads a key's fixed-size parts back, front to back.
+/// Reads a key's parts back, front to back.
 pub struct KeyReader<'a>(pub &'a [u8]);
 
 impl KeyReader<'_> {
@@ -141,6 +141,20 @@ impl KeyReader<'_> {
         let (head, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
         Some(u64::from_be_bytes(*head))
+    }
+
+    /// Leaves out a text that [`Key::text`] wrote.
+    pub fn skip_text(&mut self) -> Option<()> {
+        let end = match self.0.first()? {
+            &HASHED => 1 + Sha256::output_size(),
+            _ => 1 + self.0.iter().position(|&byte| byte == END_OF_TEXT)?,
+        };
+        self.skip(end)
+    }
+
+    pub fn skip(&mut self, bytes: usize) -> Option<()> {
+        self.0 = self.0.get(bytes..)?;
+        Some(())
     }
 }
 
@@ -192,6 +206,26 @@ mod tests {
         let mut reader = KeyReader(&[0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 9]);
         assert_eq!((reader.u32(), reader.u64()), (Some(7), Some(9)));
         assert_eq!(reader.u64(), None);
+    }
+
+    #[test]
+    fn texts_are_skipped_short_and_long() {
+        for text in [
+            "",
+            "a",
+            "ä",
+            &"x".repeat(TEXT_MAX),
+            &"x".repeat(TEXT_MAX + 1),
+        ] {
+            let key = Key::new().u32(1).text(text).u64(2);
+            let mut reader = KeyReader(&key);
+            assert_eq!(
+                (reader.u32(), reader.skip_text(), reader.u64()),
+                (Some(1), Some(()), Some(2))
+            );
+        }
+        assert_eq!(KeyReader(b"no end").skip_text(), None);
+        assert_eq!(KeyReader(&[]).skip_text(), None);
     }
 
     #[test]

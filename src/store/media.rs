@@ -1,14 +1,10 @@
 //! The media of messages: what is known of them, where WhatsApp keeps them, and which are to be
 //! fetched. The files themselves are `crate::media`'s.
 //!
-//! All keys start with the account's number (u32).
-//!
-//! - `media`: medium number (u64), which counts up within the account → [`Medium`], JSON. Both numbers
-//!   as hexadecimal digits are the medium's public id.
-//! - `media_wanted`: medium number (u64) → how often it was tried (u32) and when it is due (u64).
+//! The public id of a medium is the account's number and its own, as hexadecimal digits.
 
 use super::error::StoreError;
-use super::key::{Key, KeyReader};
+use super::schema::{MEDIA, MEDIA_WANTED};
 use super::tx::{ReadTx, WriteTx};
 use crate::clock::Millis;
 use crate::message::{Medium, Message, NewMedium};
@@ -93,8 +89,7 @@ pub(super) fn put_new(
         stored_at: None,
         created_at: message.timestamp,
     };
-    let table = tx.tables().media;
-    tx.put_json(table, &key(account, number), &medium)?;
+    MEDIA.put(tx, (account, number), &medium)?;
     if new.wanted {
         want(
             tx,
@@ -111,17 +106,15 @@ pub(super) fn put_new(
 
 /// The medium of that number.
 pub fn get(tx: &ReadTx<'_>, account: u32, number: u64) -> Result<Option<Medium>> {
-    tx.get_json(tx.tables().media, &key(account, number))
+    MEDIA.get(tx, (account, number))
 }
 
 /// Replaces what is known of a medium, unless it is gone. Whether it was there.
 pub fn put(tx: &mut WriteTx<'_>, account: u32, number: u64, medium: &Medium) -> Result<bool> {
-    let table = tx.tables().media;
-    let key = key(account, number);
-    if tx.view().get(table, &key)?.is_none() {
+    if MEDIA.size(&tx.view(), (account, number))?.is_none() {
         return Ok(false);
     }
-    tx.put_json(table, &key, medium)?;
+    MEDIA.put(tx, (account, number), medium)?;
     Ok(true)
 }
 
@@ -130,9 +123,8 @@ pub(super) fn remove(tx: &mut WriteTx<'_>, account: u32, id: &str) -> Result<()>
     if let Some((owner, number)) = parse_id(id)
         && owner == account
     {
-        let tables = tx.tables();
-        tx.delete(tables.media, &key(account, number))?;
-        tx.delete(tables.media_wanted, &key(account, number))?;
+        MEDIA.delete(tx, (account, number))?;
+        MEDIA_WANTED.delete(tx, (account, number))?;
     }
     Ok(())
 }
@@ -169,67 +161,51 @@ pub fn newest_first<'t>(
     account: u32,
     behind: Option<u64>,
 ) -> Result<impl Iterator<Item = Result<Found>> + use<'t>> {
-    let table = tx.tables().media;
-    let prefix = Key::account(account);
+    let start = MEDIA.key((account,));
     let end = match behind {
-        Some(number) => Some(key(account, number)),
-        None => prefix.clone().after_prefix(),
+        Some(number) => Some(MEDIA.key((account, number))),
+        None => start.clone().after_prefix(),
     };
-    let rows = tx.range_back(table, &prefix, end.as_deref())?;
+    let rows = MEDIA.range_back(tx, &start, end.as_deref())?;
     Ok(rows.map(move |row| {
-        let (key, bytes) = row?;
+        let row = row?;
         Ok(Found {
             account,
-            number: number_in(table.name, key)?,
-            medium: super::tx::from_json(table, key, bytes)?,
+            number: row.parts()?.1,
+            medium: row.value()?,
         })
     }))
 }
 
 /// Says that a medium is to be fetched.
 pub fn want(tx: &mut WriteTx<'_>, account: u32, wanted: Wanted) -> Result<()> {
-    let table = tx.tables().media_wanted;
-    let value = Key::new().u32(wanted.tries).u64(wanted.due);
-    tx.put(table, &key(account, wanted.number), &value)
+    let value = (wanted.tries, wanted.due);
+    MEDIA_WANTED
+        .put(tx, (account, wanted.number), value)
+        .map(drop)
 }
 
 /// Says that a medium is not to be fetched any more.
 pub fn unwant(tx: &mut WriteTx<'_>, account: u32, number: u64) -> Result<()> {
-    let table = tx.tables().media_wanted;
-    tx.delete(table, &key(account, number)).map(|_| ())
+    MEDIA_WANTED.delete(tx, (account, number)).map(drop)
 }
 
 /// The media to be fetched after number `after`, at most `limit`, oldest first.
 pub fn wanted(tx: &ReadTx<'_>, account: u32, after: u64, limit: usize) -> Result<Vec<Wanted>> {
-    let table = tx.tables().media_wanted;
-    let start = key(account, after.saturating_add(1));
-    let end = Key::account(account).after_prefix();
-    tx.range(table, &start, end.as_deref())?
+    let start = (account, after.saturating_add(1));
+    MEDIA_WANTED
+        .scan_from(tx, start, (account,))?
         .take(limit)
         .map(|row| {
-            let (key, value) = row?;
-            let mut value = KeyReader(value);
-            match (value.u32(), value.u64()) {
-                (Some(tries), Some(due)) => Ok(Wanted {
-                    number: number_in(table.name, key)?,
-                    tries,
-                    due,
-                }),
-                _ => Err(StoreError::corrupt(table.name, key, "not a try")),
-            }
+            let row = row?;
+            let (tries, due) = row.value()?;
+            Ok(Wanted {
+                number: row.parts()?.1,
+                tries,
+                due,
+            })
         })
         .collect()
-}
-
-fn key(account: u32, number: u64) -> Key {
-    Key::account(account).u64(number)
-}
-
-fn number_in(table: &'static str, key: &[u8]) -> Result<u64> {
-    let mut reader = KeyReader(key);
-    (reader.u32(), reader.u64())
-        .1
-        .ok_or_else(|| StoreError::corrupt(table, key, "not a medium's number"))
 }
 
 #[cfg(test)]

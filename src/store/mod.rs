@@ -28,6 +28,7 @@ pub mod messages;
 pub mod outbox;
 pub mod purge;
 mod reader;
+mod rows;
 mod schema;
 pub mod signal;
 pub mod strangers;
@@ -51,7 +52,7 @@ pub use env::Options;
 pub use error::{LmdbError, Room, StoreError};
 pub use key::Key;
 pub use reader::Reader;
-pub use schema::VERSION;
+pub use schema::{VERSION, restamp};
 pub use tx::{ReadTx, WriteTx};
 pub use width::{Unconverted, convert};
 pub use writer::{Condition, Failing, Job, Refusal, Stats};
@@ -77,9 +78,7 @@ const PROBE: usize = 256 << 10;
 /// # Errors
 /// The transaction's.
 pub fn probe(tx: &mut WriteTx<'_>) -> Result<(), StoreError> {
-    let meta = tx.tables().meta;
-    // On the heap, for an array of that size would be in the program.
-    tx.put(meta, b"probe", &vec![0; PROBE])
+    schema::PROBE.put(tx, (), &"\0".repeat(PROBE)).map(drop)
 }
 
 /// The writer's stack in bytes: jobs are shallow, and the address space of a 32-bit board small.

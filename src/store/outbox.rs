@@ -2,16 +2,6 @@
 //! WhatsApp has acknowledged or refused it, or it was given up. What stands here is sent (again) by
 //! the server itself, under the id it has: after a lost connection, a restart, a power cut.
 //!
-//! One table, `outbox`, so that an entry that comes and goes touches few pages. All keys start with
-//! the account's number (u32) and a kind (u8):
-//!
-//! - state → [`State`], JSON.
-//! - entry, sequence (u64), which counts up within the account → [`Entry`], JSON. The order in which
-//!   they go.
-//! - id, message id (text) → sequence (u64).
-//! - expiry, when it is given up (u64), sequence → nothing.
-//! - stranger: see [`super::strangers`].
-//!
 //! What a message says stands in `messages`, where it is shown as pending, and what its file needs to be sent in
 //! `media`; a file that waits lies in the outbox's folder (`crate::media::Files`).
 
@@ -19,22 +9,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::error::StoreError;
-use super::key::{Key, KeyReader};
-use super::tx::{ReadTx, WriteTx, from_json};
-use super::{media, messages};
+use super::rows::{Json, Rows};
+use super::schema::{Id, OUTBOX, OUTBOX_EXPIRY, OUTBOX_IDS, OUTBOX_STATE};
+use super::tx::{ReadTx, WriteTx};
+use super::{accounts, media, messages};
 use crate::clock::{Millis, Step};
 use crate::media::Look;
 use crate::message::{Change, Target};
 
 type Result<T> = std::result::Result<T, StoreError>;
-
-const STATE: u8 = 0;
-const ENTRY: u8 = 1;
-const ID: u8 = 2;
-const EXPIRY: u8 = 3;
-pub(super) const STRANGER: u8 = 4;
-/// Where the numbers in a key start, in bytes.
-const PARTS: usize = 5;
 
 /// One that is on its way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,8 +108,7 @@ impl State {
 
 /// How the account's sending stands.
 pub fn state(tx: &ReadTx<'_>, account: u32) -> Result<State> {
-    let row = tx.get_json(tx.tables().outbox, &key(account, STATE))?;
-    Ok(row.unwrap_or_default())
+    Ok(OUTBOX_STATE.get(tx, (account,))?.unwrap_or_default())
 }
 
 /// Changes what [`state`] says.
@@ -137,13 +119,11 @@ pub fn update_state(
 ) -> Result<()> {
     let mut state = state(&tx.view(), account)?;
     change(&mut state);
-    let table = tx.tables().outbox;
-    tx.put_json(table, &key(account, STATE), &state)
+    OUTBOX_STATE.put(tx, (account,), &state).map(drop)
 }
 
 /// Adds an entry at the end. Its message id is new.
 pub fn add(tx: &mut WriteTx<'_>, account: u32, entry: &Entry) -> Result<()> {
-    let table = tx.tables().outbox;
     let mut sequence = 0;
     update_state(tx, account, |state| {
         state.last += 1;
@@ -152,11 +132,10 @@ pub fn add(tx: &mut WriteTx<'_>, account: u32, entry: &Entry) -> Result<()> {
         state.bytes = state.bytes.saturating_add(entry.size);
         sequence = state.last;
     })?;
-    tx.put_json(table, &key(account, ENTRY).u64(sequence), entry)?;
-    let id_key = key(account, ID).text(&entry.message_id);
-    tx.put(table, &id_key, &sequence.to_be_bytes())?;
-    let by_expiry = key(account, EXPIRY).u64(entry.expires_at).u64(sequence);
-    tx.put(table, &by_expiry, &[])
+    OUTBOX.put(tx, (account, sequence), entry)?;
+    OUTBOX_IDS.put(tx, (account, &entry.message_id), sequence)?;
+    OUTBOX_EXPIRY.put(tx, (account, entry.expires_at, sequence), ())?;
+    Ok(())
 }
 
 /// The entry of that message id.
@@ -176,33 +155,25 @@ pub fn behind<'t>(
     account: u32,
     after: u64,
 ) -> Result<impl Iterator<Item = Result<(u64, Entry)>> + use<'t>> {
-    let table = tx.tables().outbox;
-    let start = key(account, ENTRY).u64(after.saturating_add(1));
-    let end = key(account, ENTRY).after_prefix();
-    let rows = tx.range(table, &start, end.as_deref())?;
-    Ok(rows.map(move |row| {
-        let (key, bytes) = row?;
-        let sequence = number_in(key, PARTS)?;
-        Ok((sequence, from_json(table, key, bytes)?))
+    let rows = OUTBOX.scan_from(tx, (account, after.saturating_add(1)), (account,))?;
+    Ok(rows.map(|row| {
+        let row = row?;
+        Ok((row.parts()?.1, row.value()?))
     }))
 }
 
 /// The entry that is given up first, with the time of that.
 pub fn first_to_expire(tx: &ReadTx<'_>, account: u32) -> Result<Option<(Millis, Entry)>> {
-    let table = tx.tables().outbox;
-    let Some(row) = tx.prefix(table, &key(account, EXPIRY))?.next() else {
+    let Some(row) = OUTBOX_EXPIRY.scan(tx, (account,))?.next() else {
         return Ok(None);
     };
-    let (row, _) = row?;
-    let sequence = number_in(row, PARTS + 8)?;
-    let entry = entry_at(tx, account, sequence)?;
-    Ok(Some((number_in(row, PARTS)?, entry)))
+    let (_, expires_at, sequence) = row?.parts()?;
+    Ok(Some((expires_at, OUTBOX.named(tx, (account, sequence))?)))
 }
 
 /// Moves what entries say of times along with a step of the clock. Idempotency keys are in
 /// [`super::idempotency::restamp`].
 pub fn restamp(tx: &mut WriteTx<'_>, account: u32, step: &Step) -> Result<()> {
-    let table = tx.tables().outbox;
     // All of them: a thousand by default, and no more are taken in than the outbox's bounds allow.
     for (sequence, mut entry) in list(&tx.view(), account, 0, usize::MAX)? {
         let created_at = step.moved(entry.created_at);
@@ -210,13 +181,11 @@ pub fn restamp(tx: &mut WriteTx<'_>, account: u32, step: &Step) -> Result<()> {
             continue;
         }
         let life = entry.expires_at.saturating_sub(entry.created_at);
-        let before = key(account, EXPIRY).u64(entry.expires_at).u64(sequence);
-        tx.delete(table, &before)?;
+        OUTBOX_EXPIRY.delete(tx, (account, entry.expires_at, sequence))?;
         entry.created_at = created_at;
         entry.expires_at = created_at.saturating_add(life);
-        tx.put_json(table, &key(account, ENTRY).u64(sequence), &entry)?;
-        let by_expiry = key(account, EXPIRY).u64(entry.expires_at).u64(sequence);
-        tx.put(table, &by_expiry, &[])?;
+        OUTBOX.put(tx, (account, sequence), &entry)?;
+        OUTBOX_EXPIRY.put(tx, (account, entry.expires_at, sequence), ())?;
     }
     Ok(())
 }
@@ -231,8 +200,7 @@ pub fn begin(tx: &mut WriteTx<'_>, account: u32, message_id: &str) -> Result<boo
             state.queued = state.queued.saturating_sub(1);
         })?;
         entry.stage = Stage::Sending;
-        let table = tx.tables().outbox;
-        tx.put_json(table, &key(account, ENTRY).u64(sequence), &entry)?;
+        OUTBOX.put(tx, (account, sequence), &entry)?;
     }
     Ok(true)
 }
@@ -242,11 +210,9 @@ pub fn remove(tx: &mut WriteTx<'_>, account: u32, message_id: &str) -> Result<Op
     let Some((sequence, entry)) = find(&tx.view(), account, message_id)? else {
         return Ok(None);
     };
-    let table = tx.tables().outbox;
-    tx.delete(table, &key(account, ENTRY).u64(sequence))?;
-    tx.delete(table, &key(account, ID).text(message_id))?;
-    let by_expiry = key(account, EXPIRY).u64(entry.expires_at).u64(sequence);
-    tx.delete(table, &by_expiry)?;
+    OUTBOX.delete(tx, (account, sequence))?;
+    OUTBOX_IDS.delete(tx, (account, message_id))?;
+    OUTBOX_EXPIRY.delete(tx, (account, entry.expires_at, sequence))?;
     update_state(tx, account, |state| {
         state.count = state.count.saturating_sub(1);
         state.queued = state
@@ -258,52 +224,29 @@ pub fn remove(tx: &mut WriteTx<'_>, account: u32, message_id: &str) -> Result<Op
 }
 
 fn find(tx: &ReadTx<'_>, account: u32, message_id: &str) -> Result<Option<(u64, Entry)>> {
-    let id_key = key(account, ID).text(message_id);
-    let Some(bytes) = tx.get(tx.tables().outbox, &id_key)? else {
+    let Some(sequence) = OUTBOX_IDS.get(tx, (account, message_id))? else {
         return Ok(None);
     };
-    let sequence = KeyReader(bytes)
-        .u64()
-        .ok_or_else(|| StoreError::corrupt("outbox", &id_key, "not a sequence"))?;
-    Ok(Some((sequence, entry_at(tx, account, sequence)?)))
-}
-
-fn entry_at(tx: &ReadTx<'_>, account: u32, sequence: u64) -> Result<Entry> {
-    let key = key(account, ENTRY).u64(sequence);
-    tx.get_json(tx.tables().outbox, &key)?
-        .ok_or_else(|| StoreError::corrupt("outbox", &key, "an index names it, it is missing"))
-}
-
-pub(super) fn key(account: u32, kind: u8) -> Key {
-    Key::account(account).u8(kind)
-}
-
-/// The number that starts `at` bytes into a key.
-fn number_in(key: &[u8], at: usize) -> Result<u64> {
-    key.get(at..)
-        .and_then(|rest| KeyReader(rest).u64())
-        .ok_or_else(|| StoreError::corrupt("outbox", key, "a short key"))
+    Ok(Some((sequence, OUTBOX.named(tx, (account, sequence))?)))
 }
 
 /// Layout 1 said in each entry what kind of message goes, and kept there what a file needs to be sent: that is with
 /// the message's medium since.
 pub(super) fn upgrade_from_1(tx: &mut WriteTx<'_>) -> Result<()> {
-    let table = tx.tables().outbox;
     let mut entries = Vec::new();
     // Some thousand rows at most: of each account as many as its outbox may hold.
-    for row in tx.view().range(table, &Key::account(0), None)? {
-        let (key, bytes) = row?;
-        if let (Some(account), Some(&ENTRY)) = (KeyReader(key).u32(), key.get(PARTS - 1)) {
-            let entry: Value = from_json(table, key, bytes)?;
-            entries.push((account, key.to_vec(), entry));
+    for account in accounts::list(&tx.view())? {
+        for row in OF_LAYOUT_1.scan(&tx.view(), (account.number,))? {
+            let row = row?;
+            entries.push((row.parts()?, row.value()?));
         }
     }
-    for (account, key, mut entry) in entries {
+    for (key, mut entry) in entries {
         let mut what = entry["what"].take();
         let target = |mut of: Value| of["target"].take();
         if what["medium"].is_object() {
             let id = entry["messageId"].as_str().unwrap_or_default().to_owned();
-            keep_with_medium(tx, account, &id, what["medium"].take())?;
+            keep_with_medium(tx, key.0, &id, what["medium"].take())?;
         } else if what["reaction"].is_object() {
             let emoji = what["reaction"]["emoji"].take();
             let target = target(what["reaction"].take());
@@ -315,10 +258,13 @@ pub(super) fn upgrade_from_1(tx: &mut WriteTx<'_>) -> Result<()> {
         if let Some(fields) = entry.as_object_mut() {
             fields.remove("what");
         }
-        tx.put_json(table, &key, &entry)?;
+        OF_LAYOUT_1.put(tx, key, &entry)?;
     }
     Ok(())
 }
+
+/// [`OUTBOX`] as layout 1 had it, and as JSON of any kind.
+const OF_LAYOUT_1: Rows<(u32, u64), Json<Value>> = Rows::new(Id::Outbox, &[1]);
 
 /// Puts what layout 1 said of a file that goes out to the message's medium, if that is there.
 fn keep_with_medium(
@@ -482,13 +428,13 @@ mod tests {
         ];
         let store = TestStore::new();
         store.run(|tx| {
+            accounts::create(tx, "alice", None, String::new(), 0)?;
             for (n, (id, what)) in WHATS.iter().enumerate() {
                 add(tx, 1, &entry(id, 5))?;
                 let what: Value = serde_json::from_str(what).expect("JSON");
                 let row = json!({"messageId": id, "to": TO, "what": what, "stage": "sending",
                     "createdAt": 1, "expiresAt": 5, "size": 9});
-                let table = tx.tables().outbox;
-                tx.put_json(table, &key(1, ENTRY).u64(n as u64 + 1), &row)?;
+                OF_LAYOUT_1.put(tx, (1, n as u64 + 1), &row)?;
             }
             let mut video = Message::empty("alice", "M", TO, MessageKind::Video, 1);
             video.from_me = true;

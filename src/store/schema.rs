@@ -3,10 +3,16 @@
 use heed::types::Bytes;
 use heed::{CommitOrAbort, Env, WithoutTls};
 
+use super::accounts::{self, AccountRecord};
 use super::error::StoreError;
 use super::key::KeyReader;
-use super::outbox;
-use super::tx::{Table, WriteTx};
+use super::rows::{Headed, Json, Rows, Text};
+use super::tx::WriteTx;
+use super::web_version::WebVersion;
+use super::webhooks::WebhookRecord;
+use super::{dead_letters, events, idempotency, messages, outbox, purge, strangers};
+use crate::clock::Step;
+use crate::message::{Medium, Message};
 
 /// The layout that this program writes.
 ///
@@ -23,54 +29,222 @@ const UPGRADES: [Upgrade; VERSION as usize - 1] = [outbox::upgrade_from_1];
 pub(super) const META: &str = "meta";
 pub(super) const VERSION_KEY: &[u8] = b"schema";
 
+/// Whose rows a table holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// The server's.
+    Server,
+    /// Accounts': the account's number is the first part of all keys.
+    Account,
+    /// Accounts', and counted as what messages take; see [`messages::size`].
+    Messages,
+}
+
+/// Moves the times of an account's rows along with a step of the clock.
+type Restamp = fn(&mut WriteTx<'_>, u32, &Step) -> Result<(), StoreError>;
+
+/// Declares the databases and the kinds of rows in each: keys, values, and the bytes that tell a kind from
+/// others in the same database. The purge of removed accounts, the bound on what messages take, and
+/// [`restamp`] follow from it.
 macro_rules! tables {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// Every database of the environment. The file that owns a group documents its keys.
-        pub struct Tables {
-            $($(#[$doc])* pub $name: Table,)*
-        }
+    ($(
+        $(#[doc = $about:literal])*
+        $Table:ident = $name:literal, $owner:ident $(, restamped by $restamp:path)* {$(
+            $(#[doc = $words:literal])*
+            $ROWS:ident: $Key:ty => $Value:ty $(, $kind:expr)?;
+        )*}
+    )+) => {
+        /// A database of the environment.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Id {$(
+            $(#[doc = $about])*
+            $Table,
+        )+}
 
-        const NAMES: &[&str] = &[$(stringify!($name),)*];
+        const TABLES: &[(Id, &str, Owner)] = &[$((Id::$Table, $name, Owner::$owner),)+];
 
-        impl Tables {
-            /// `databases` in the order of `NAMES`.
-            fn new(mut databases: impl Iterator<Item = heed::Database<'static, Bytes, Bytes>>) -> Option<Tables> {
-                Some(Tables {
-                    $($name: Table { db: databases.next()?, name: stringify!($name) },)*
-                })
-            }
-        }
+        const RESTAMPS: &[Restamp] = &[$($($restamp,)*)+];
+
+        $($(
+            $(#[doc = $words])*
+            pub(super) const $ROWS: Rows<$Key, $Value> = Rows::new(Id::$Table, kind!($($kind)?));
+        )*)+
+    };
+}
+
+macro_rules! kind {
+    () => {
+        &[]
+    };
+    ($kind:expr) => {
+        $kind
     };
 }
 
 tables! {
-    /// Of the environment as a whole: schema version, counters. By name.
-    meta,
-    accounts,
-    account_ids,
-    purges,
-    counters,
-    chat_ids,
-    chats,
-    chats_by_time,
-    messages,
-    message_ids,
-    messages_by_time,
-    people,
-    early_changes,
-    media,
-    media_wanted,
-    events,
-    webhooks,
-    dead_letters,
-    signal,
-    outbox,
-    idempotency,
-    usernames,
+    /// The environment as a whole: rows that are alone of their kind.
+    Meta = "meta", Server {
+        SCHEMA: () => u32, VERSION_KEY;
+        /// The number of the next account. None is given twice.
+        NEXT_ACCOUNT: () => u32, b"next_account";
+        NEXT_WEBHOOK: () => u64, b"next_webhook";
+        EVENT_LOG: () => Json<events::State>, b"events";
+        /// A random text in event ids, which tells them from those of another data directory.
+        INSTANCE: () => Text, b"instance";
+        WEB_VERSION: () => Json<WebVersion>, b"web version";
+        /// Zeros that show whether there is room.
+        PROBE: () => Text, b"probe";
+    }
+    Accounts = "accounts", Server {
+        /// Number → account. Numbers count up in the order of creation.
+        ACCOUNTS: (u32,) => Json<AccountRecord>;
+    }
+    AccountIds = "account_ids", Server {
+        /// Id → number.
+        ACCOUNT_IDS: (Text,) => u32;
+    }
+    Purges = "purges", Server {
+        /// Number of a removed account whose rows are not all deleted.
+        PURGES: (u32,) => Json<purge::Purge>;
+    }
+    Signal = "signal", Account {}
+    Messages = "messages", Messages {
+        /// Chat number, timestamp, sequence → message. A chat in the order of time; the sequence, which counts up
+        /// within the account, orders equal times.
+        MESSAGES: (u32, u64, u64, u64) => Message;
+    }
+    MessageIds = "message_ids", Messages {
+        /// Message id, chat number, sender → timestamp, sequence. WhatsApp's ids are unique only within chat and
+        /// sender. The sender is `me` for own messages, `peer` in a chat with one person, who may write under two
+        /// JIDs, and else the JID that the person writes under there (a LID, in most groups).
+        MESSAGE_IDS: (u32, Text, u64, Text) => (u64, u64);
+    }
+    MessagesByTime = "messages_by_time", Messages {
+        /// Timestamp, sequence → chat number.
+        MESSAGES_BY_TIME: (u32, u64, u64) => u64;
+    }
+    People = "people", Messages {
+        /// LID → the JID of its phone number, and back, for each person whose number was ever learnt, with a chat
+        /// or without. Also the JID of a number in the form that WhatsApp does not use → the one that it does, see
+        /// [`messages::answers_as`]. It outlives the pairing.
+        PEOPLE: (u32, Text) => Text;
+    }
+    Usernames = "usernames", Account {
+        /// JID → when WhatsApp last said so, username; and `@` with the username in lower case, with which no JID
+        /// begins → the same time, JID.
+        USERNAMES: (u32, Text) => (u64, Text);
+    }
+    EarlyChanges = "early_changes", Messages {
+        /// Message id, sequence → change that waits for its message.
+        EARLY_CHANGES: (u32, Text, u64) => Json<messages::Early>;
+    }
+    /// One database for several kinds, so that an entry that comes and goes touches few pages.
+    Outbox = "outbox", Account, restamped by outbox::restamp, restamped by strangers::restamp {
+        OUTBOX_STATE: (u32,) => Json<outbox::State>, &[0];
+        /// Sequence, which counts up within the account → entry. They are sent in this order.
+        OUTBOX: (u32, u64) => Json<outbox::Entry>, &[1];
+        /// Message id → sequence.
+        OUTBOX_IDS: (u32, Text) => u64, &[2];
+        /// When it is given up, sequence.
+        OUTBOX_EXPIRY: (u32, u64, u64) => (), &[3];
+        /// JID → when the account first wrote to it.
+        STRANGERS: (u32, Text) => u64, &[4];
+    }
+    Idempotency = "idempotency", Account, restamped by idempotency::restamp {
+        /// Idempotency key → what is known of it.
+        KEYS: (u32, Text) => Json<idempotency::Known>, &[0];
+        /// When it was first seen, idempotency key → idempotency key.
+        KEYS_BY_TIME: (u32, u64, Text) => Text, &[1];
+    }
+    Media = "media", Messages {
+        /// Number, which counts up within the account → medium.
+        MEDIA: (u32, u64) => Json<Medium>;
+    }
+    MediaWanted = "media_wanted", Messages {
+        /// Number of a medium whose file is to be fetched → tries, when it is due.
+        MEDIA_WANTED: (u32, u64) => (u32, u64);
+    }
+    ChatsByTime = "chats_by_time", Messages {
+        /// Timestamp of the last message, chat number: the chats that are listed. Chats without messages are not,
+        /// nor those in which all messages are own ones that failed.
+        CHATS_BY_TIME: (u32, u64, u64) => ();
+    }
+    Chats = "chats", Messages {
+        /// Chat number → chat.
+        CHATS: (u32, u64) => Json<messages::Chat>;
+    }
+    ChatIds = "chat_ids", Messages {
+        /// JID → chat number. A person has two JIDs, a LID and a phone number's; both lead to the same chat once
+        /// [`messages::link`] has said that they are the same. A row counts only as long as its chat says the same:
+        /// a JID that passed on keeps its row, the chat may be gone.
+        CHAT_IDS: (u32, Text) => u64;
+    }
+    Counters = "counters", Account {
+        COUNTERS: (u32,) => Json<messages::Counters>;
+    }
+    Events = "events", Server {
+        /// Number → header, and the JSON body as readers get it. Events name their account by its id.
+        EVENTS: (u64,) => Headed<events::Header>;
+    }
+    Webhooks = "webhooks", Server {
+        /// Number in the webhook's id, never given twice → webhook.
+        WEBHOOKS: (u64,) => Json<WebhookRecord>;
+    }
+    DeadLetters = "dead_letters", Server {
+        /// The webhook's number, the event's number → header, and the event's JSON body.
+        DEAD_LETTERS: (u64, u64) => Headed<dead_letters::Header>;
+    }
+}
+
+impl Id {
+    pub(super) fn name(self) -> &'static str {
+        TABLES[self as usize].1
+    }
+}
+
+/// The tables of these owners.
+pub(super) fn tables_of(owners: &[Owner]) -> impl Iterator<Item = Id> {
+    TABLES
+        .iter()
+        .filter(|(_, _, owner)| owners.contains(owner))
+        .map(|(id, _, _)| *id)
+}
+
+/// Moves the times of all rows that expire along with a step of the clock.
+///
+/// # Errors
+/// The transaction's.
+pub fn restamp(tx: &mut WriteTx<'_>, step: &Step) -> Result<(), StoreError> {
+    for account in accounts::list(&tx.view())? {
+        for restamp in RESTAMPS {
+            restamp(tx, account.number, step)?;
+        }
+    }
+    Ok(())
+}
+
+type Database = heed::Database<'static, Bytes, Bytes>;
+
+/// The opened databases, in the order of their declaration.
+pub struct Tables([Database; TABLES.len()]);
+
+impl Tables {
+    /// `None` if one is missing.
+    fn new(databases: [Option<Database>; TABLES.len()]) -> Option<Tables> {
+        let mut opened = [databases[0]?; TABLES.len()];
+        for (to, from) in opened.iter_mut().zip(databases) {
+            *to = from?;
+        }
+        Some(Tables(opened))
+    }
+
+    pub(super) fn of(&self, id: Id) -> Database {
+        self.0[id as usize]
+    }
 }
 
 /// How many databases LMDB must make room for.
-pub const COUNT: u32 = NAMES.len() as u32;
+pub const COUNT: u32 = TABLES.len() as u32;
 
 /// Opens all tables, creates those that are missing, and brings an older layout up to date.
 ///
@@ -80,8 +254,8 @@ pub fn open(env: &Env<WithoutTls>) -> Result<Tables, StoreError> {
     let found = check_version(env)?;
     let txn = env.write_txn()?;
     let opened = env.create_databases_and_commit(txn, |opener, txn| {
-        let mut databases = [None; NAMES.len()];
-        for (slot, name) in databases.iter_mut().zip(NAMES) {
+        let mut databases = [None; TABLES.len()];
+        for (slot, (_, name, _)) in databases.iter_mut().zip(TABLES) {
             *slot = Some(opener.create_database::<Bytes, Bytes>(txn, Some(name))?);
         }
         Ok::<_, StoreError>(CommitOrAbort::<_, std::convert::Infallible>::Commit(
@@ -93,7 +267,7 @@ pub fn open(env: &Env<WithoutTls>) -> Result<Tables, StoreError> {
         CommitOrAbort::Abort(never) => match never {},
     };
     // Every slot was filled above.
-    let tables = Tables::new(databases.into_iter().flatten()).ok_or(StoreError::Closed)?;
+    let tables = Tables::new(databases).ok_or(StoreError::Closed)?;
     upgrade(env, &tables, found)?;
     Ok(tables)
 }
@@ -101,7 +275,7 @@ pub fn open(env: &Env<WithoutTls>) -> Result<Tables, StoreError> {
 /// Opens the tables of an environment that is only read.
 ///
 /// # Errors
-/// [`StoreError::Older`] if one is missing: only who writes can make it.
+/// [`StoreError::Older`] if one is missing: only a writer can create it.
 pub fn open_to_read(env: &Env<WithoutTls>) -> Result<Tables, StoreError> {
     let found = check_version(env)?.unwrap_or(0);
     if found < VERSION {
@@ -109,8 +283,8 @@ pub fn open_to_read(env: &Env<WithoutTls>) -> Result<Tables, StoreError> {
     }
     let txn = env.read_txn()?;
     let opened = env.open_databases_and_commit(txn, |opener, txn| {
-        let mut databases = [None; NAMES.len()];
-        for (slot, name) in databases.iter_mut().zip(NAMES) {
+        let mut databases = [None; TABLES.len()];
+        for (slot, (_, name, _)) in databases.iter_mut().zip(TABLES) {
             *slot = opener.open_database::<Bytes, Bytes>(txn, Some(name))?;
         }
         Ok::<_, StoreError>(CommitOrAbort::<_, std::convert::Infallible>::Commit(
@@ -121,10 +295,7 @@ pub fn open_to_read(env: &Env<WithoutTls>) -> Result<Tables, StoreError> {
         CommitOrAbort::Commit(databases) => databases,
         CommitOrAbort::Abort(never) => match never {},
     };
-    if databases.iter().any(Option::is_none) {
-        return Err(StoreError::Older);
-    }
-    Tables::new(databases.into_iter().flatten()).ok_or(StoreError::Older)
+    Tables::new(databases).ok_or(StoreError::Older)
 }
 
 /// The version that the data have, without touching them, unless it is newer than this program;
@@ -189,13 +360,12 @@ fn write_version(
     if let Some(step) = step {
         step(&mut tx)?;
     }
-    tx.put(tables.meta, VERSION_KEY, &version.to_be_bytes())?;
+    SCHEMA.put(&mut tx, (), version)?;
     Ok(tx.txn.commit()?)
 }
 
 /// Overwrites the version, for the test of a later one.
 #[cfg(test)]
 pub fn pretend_version(tx: &mut WriteTx<'_>, version: u32) -> Result<(), StoreError> {
-    let meta = tx.tables().meta;
-    tx.put(meta, VERSION_KEY, &version.to_be_bytes())
+    SCHEMA.put(tx, (), version).map(drop)
 }

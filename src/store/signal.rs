@@ -3,11 +3,12 @@
 //! `signal`: account number (u32), [`Kind`] (u8), and what the kind is keyed by. One table for all
 //! kinds: an account's rows lie together, and another kind costs no database.
 //!
-//! What the bytes mean is the business of `whatsapp::backend`, which also documents the keys of
-//! each kind; only the numbers of the kinds are given here, so that none is used twice.
+//! `whatsapp::backend` encodes the values and documents the keys of each kind; only the numbers of the kinds are
+//! declared here, so that none is used twice.
 
 use super::error::StoreError;
 use super::key::Key;
+use super::schema::Id;
 use super::tx::{ReadTx, WriteTx};
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -58,7 +59,7 @@ pub const KEY_START: usize = 5;
 
 /// The row, where it lies in the map.
 pub fn get<'t>(tx: &ReadTx<'t>, key: &[u8]) -> Result<Option<&'t [u8]>> {
-    tx.get(tx.tables().signal, key)
+    tx.get(Id::Signal, key)
 }
 
 /// The rows whose keys start with `prefix`, in order.
@@ -66,7 +67,7 @@ pub fn scan<'t>(
     tx: &ReadTx<'t>,
     prefix: &[u8],
 ) -> Result<impl Iterator<Item = Result<(&'t [u8], &'t [u8])>> + use<'t>> {
-    tx.prefix(tx.tables().signal, prefix)
+    tx.prefix(Id::Signal, &Key::new().encoded(prefix))
 }
 
 /// The rows from key `start` to before `end`, in order.
@@ -75,49 +76,44 @@ pub fn range<'t>(
     start: &[u8],
     end: &[u8],
 ) -> Result<impl Iterator<Item = Result<(&'t [u8], &'t [u8])>> + use<'t>> {
-    tx.range(tx.tables().signal, start, Some(end))
+    tx.range(Id::Signal, start, Some(end))
 }
 
 /// The last row whose key starts with `prefix`.
 pub fn last<'t>(tx: &ReadTx<'t>, prefix: Key) -> Result<Option<(&'t [u8], &'t [u8])>> {
-    tx.prefix_back(tx.tables().signal, prefix)?
-        .next()
-        .transpose()
+    let end = prefix.clone().after_prefix();
+    let mut rows = tx.range_back(Id::Signal, &prefix, end.as_deref())?;
+    rows.next().transpose()
 }
 
 /// Stores a row. One that is there already with that value is left alone, and costs no commit.
 pub fn put(tx: &mut WriteTx<'_>, key: &[u8], value: &[u8]) -> Result<()> {
-    let table = tx.tables().signal;
-    // LMDB has its own word for an empty key, when it is to be stored.
-    if !key.is_empty() && tx.view().get(table, key)? == Some(value) {
+    // LMDB reports an empty key when it is stored.
+    if !key.is_empty() && tx.view().get(Id::Signal, key)? == Some(value) {
         return Ok(());
     }
-    tx.put(table, key, value)
+    tx.put(Id::Signal, key, value)
 }
 
 /// Whether the row was there.
 pub fn delete(tx: &mut WriteTx<'_>, key: &[u8]) -> Result<bool> {
-    let table = tx.tables().signal;
-    tx.delete(table, key)
+    tx.delete(Id::Signal, key)
 }
 
 /// Deletes the first rows that start with `prefix`, at most `limit`, and says how many.
 pub fn delete_prefix(tx: &mut WriteTx<'_>, prefix: &[u8], limit: usize) -> Result<usize> {
-    let table = tx.tables().signal;
-    tx.delete_prefix(table, prefix, limit)
+    tx.delete_prefix(Id::Signal, &Key::new().encoded(prefix), limit)
 }
 
 /// Deletes up to `limit` rows of an account, for a new pairing: nothing of the old one may be
 /// left. Returns whether there may be more.
 pub fn clear_step(tx: &mut WriteTx<'_>, account: u32, limit: usize) -> Result<bool> {
-    let table = tx.tables().signal;
-    Ok(tx.delete_prefix(table, &Key::account(account), limit)? == limit)
+    Ok(tx.delete_prefix(Id::Signal, &Key::account(account), limit)? == limit)
 }
 
 /// Deletes up to `limit` rows of an account that encrypt and decrypt for others, and what is known of
 /// who has them; the pairing stays. Returns whether there may be more.
 pub fn forget_sessions(tx: &mut WriteTx<'_>, account: u32, limit: usize) -> Result<bool> {
-    let table = tx.tables().signal;
     let mut left = limit;
     for kind in [
         Kind::Session,
@@ -126,7 +122,7 @@ pub fn forget_sessions(tx: &mut WriteTx<'_>, account: u32, limit: usize) -> Resu
         Kind::SenderKeyDeviceGroup,
         Kind::BaseKey,
     ] {
-        left -= tx.delete_prefix(table, &key(account, kind), left)?;
+        left -= tx.delete_prefix(Id::Signal, &key(account, kind), left)?;
         if left == 0 {
             return Ok(true);
         }

@@ -1,11 +1,7 @@
 //! People to whom an account has begun to write lately, for the bound on how many these may be.
-//!
-//! In the table `outbox`, beside what is sent to them: (account, [`outbox::STRANGER`], JID (text)) → when
-//! the first message went (u64).
 
 use super::error::StoreError;
-use super::key::KeyReader;
-use super::outbox;
+use super::schema::STRANGERS;
 use super::tx::{ReadTx, WriteTx};
 use crate::clock::{Millis, Step};
 
@@ -17,20 +13,18 @@ const SWEEP: usize = 64;
 /// When an account has begun to write to `jid`; `None` if it has not, or before the rows of that time were
 /// removed.
 pub fn since(tx: &ReadTx<'_>, account: u32, jid: &str) -> Result<Option<Millis>> {
-    let key = outbox::key(account, outbox::STRANGER).text(jid);
-    let row = tx.get(tx.tables().outbox, &key)?;
-    row.map(|bytes| time(&key, bytes)).transpose()
+    STRANGERS.get(tx, (account, jid))
 }
 
 /// When an account has begun to write to each of them, in no order.
 pub fn times(tx: &ReadTx<'_>, account: u32) -> Result<Vec<Millis>> {
-    let prefix = outbox::key(account, outbox::STRANGER);
-    tx.prefix(tx.tables().outbox, &prefix)?
-        .map(|row| row.and_then(|(key, bytes)| time(key, bytes)))
+    STRANGERS
+        .scan(tx, (account,))?
+        .map(|row| row?.value())
         .collect()
 }
 
-/// An account begins to write to `jid`. Rows of before `oldest` go.
+/// An account begins to write to `jid`. Rows of before `oldest` are removed.
 pub fn note(
     tx: &mut WriteTx<'_>,
     account: u32,
@@ -38,43 +32,32 @@ pub fn note(
     now: Millis,
     oldest: Millis,
 ) -> Result<()> {
-    let table = tx.tables().outbox;
-    let prefix = outbox::key(account, outbox::STRANGER);
     let mut old = Vec::new();
-    for row in tx.view().prefix(table, &prefix)? {
-        let (key, bytes) = row?;
-        if old.len() < SWEEP && time(key, bytes)? < oldest {
-            old.push(key.to_vec());
+    for row in STRANGERS.scan(&tx.view(), (account,))? {
+        let row = row?;
+        if old.len() < SWEEP && row.value()? < oldest {
+            old.push(row.key.to_vec());
         }
     }
     for key in old {
-        tx.delete(table, &key)?;
+        STRANGERS.delete_at(tx, &key)?;
     }
-    let key = outbox::key(account, outbox::STRANGER).text(jid);
-    tx.put(table, &key, &now.to_be_bytes())
+    STRANGERS.put(tx, (account, jid), now).map(drop)
 }
 
-/// Moves what the rows say along with a step of the clock.
+/// Moves the times of the rows along with a step of the clock.
 pub fn restamp(tx: &mut WriteTx<'_>, account: u32, step: &Step) -> Result<()> {
-    let table = tx.tables().outbox;
-    let prefix = outbox::key(account, outbox::STRANGER);
     let mut moved = Vec::new();
-    for row in tx.view().prefix(table, &prefix)? {
-        let (key, bytes) = row?;
-        let at = time(key, bytes)?;
+    for row in STRANGERS.scan(&tx.view(), (account,))? {
+        let row = row?;
+        let at = row.value()?;
         if step.moved(at) != at {
-            moved.push((key.to_vec(), step.moved(at)));
+            moved.push((row.key.to_vec(), step.moved(at)));
         }
     }
     moved
         .iter()
-        .try_for_each(|(key, at)| tx.put(table, key, &at.to_be_bytes()))
-}
-
-fn time(key: &[u8], bytes: &[u8]) -> Result<Millis> {
-    KeyReader(bytes)
-        .u64()
-        .ok_or_else(|| StoreError::corrupt("outbox", key, "not a time"))
+        .try_for_each(|(key, at)| STRANGERS.put_at(tx, key, *at).map(drop))
 }
 
 #[cfg(test)]

@@ -3,23 +3,14 @@
 use std::ops::Bound;
 
 use heed::types::Bytes;
-use heed::{RoTxn, RwTxn};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use heed::{RoRange, RoRevRange, RoTxn, RwTxn};
 
 use super::error::{Room, StoreError};
 use super::events;
 use super::key::Key;
-use super::schema::Tables;
+use super::schema::{Id, Tables};
 
 type Result<T> = std::result::Result<T, StoreError>;
-
-/// One LMDB database, by its name.
-#[derive(Clone, Copy)]
-pub struct Table {
-    pub(super) db: heed::Database<'static, Bytes, Bytes>,
-    pub(super) name: &'static str,
-}
 
 /// A key and its value, where they lie in the map.
 pub type Row<'t> = (&'t [u8], &'t [u8]);
@@ -37,90 +28,68 @@ impl<'t> ReadTx<'t> {
         ReadTx { txn, tables }
     }
 
-    pub(super) fn tables(&self) -> &'t Tables {
-        self.tables
-    }
-
-    pub(super) fn get(&self, table: Table, key: &[u8]) -> Result<Option<&'t [u8]>> {
-        Ok(table.db.get(self.txn, key)?)
+    pub(super) fn get(&self, table: Id, key: &[u8]) -> Result<Option<&'t [u8]>> {
+        Ok(self.tables.of(table).get(self.txn, key)?)
     }
 
     /// Bytes of the pages that a table takes.
-    pub(super) fn table_bytes(&self, table: Table) -> Result<u64> {
-        let stat = table.db.stat(self.txn)?;
+    pub(super) fn table_bytes(&self, table: Id) -> Result<u64> {
+        let stat = self.tables.of(table).stat(self.txn)?;
         let pages = stat.branch_pages + stat.leaf_pages + stat.overflow_pages;
         Ok(pages as u64 * u64::from(stat.page_size))
     }
 
-    /// The row as JSON.
-    pub(super) fn get_json<T: DeserializeOwned>(
-        &self,
-        table: Table,
-        key: &[u8],
-    ) -> Result<Option<T>> {
-        self.get(table, key)?
-            .map(|bytes| from_json(table, key, bytes))
-            .transpose()
-    }
-
     /// The rows whose keys start with `prefix`, in order.
-    pub(super) fn prefix(
-        &self,
-        table: Table,
-        prefix: &[u8],
-    ) -> Result<impl Iterator<Item = Result<Row<'t>>> + use<'t>> {
-        // LMDB cannot seek to an empty key.
-        let rows = if prefix.is_empty() {
-            Either::Left(table.db.iter(self.txn)?)
-        } else {
-            Either::Right(table.db.prefix_iter(self.txn, prefix)?)
-        };
-        Ok(rows.map(|row| row.map_err(StoreError::from)))
+    pub(super) fn prefix(&self, table: Id, prefix: &Key) -> Result<Walk<'t>> {
+        let end = prefix.clone().after_prefix();
+        self.range(table, prefix, end.as_deref())
     }
 
     /// The rows from `start` to before `end`, in order.
-    pub(super) fn range(
-        &self,
-        table: Table,
-        start: &[u8],
-        end: Option<&[u8]>,
-    ) -> Result<impl Iterator<Item = Result<Row<'t>>> + use<'t>> {
-        let range = (
-            Bound::Included(start),
-            end.map_or(Bound::Unbounded, Bound::Excluded),
-        );
-        Ok(table
-            .db
-            .range(self.txn, &range)?
-            .map(|row| row.map_err(StoreError::from)))
+    pub(super) fn range(&self, table: Id, start: &[u8], end: Option<&[u8]>) -> Result<Walk<'t>> {
+        let rows = self.tables.of(table).range(self.txn, &bounds(start, end))?;
+        Ok(Walk::Forward(rows))
     }
 
     /// The rows from the last before `end` down to `start`.
     pub(super) fn range_back(
         &self,
-        table: Table,
+        table: Id,
         start: &[u8],
         end: Option<&[u8]>,
-    ) -> Result<impl Iterator<Item = Result<Row<'t>>> + use<'t>> {
-        let range = (
-            Bound::Included(start),
-            end.map_or(Bound::Unbounded, Bound::Excluded),
-        );
-        Ok(table
-            .db
-            .rev_range(self.txn, &range)?
-            .map(|row| row.map_err(StoreError::from)))
+    ) -> Result<Walk<'t>> {
+        let rows = self
+            .tables
+            .of(table)
+            .rev_range(self.txn, &bounds(start, end))?;
+        Ok(Walk::Back(rows))
     }
+}
 
-    /// The rows whose keys start with `prefix`, last first.
-    pub(super) fn prefix_back(
-        &self,
-        table: Table,
-        prefix: Key,
-    ) -> Result<impl Iterator<Item = Result<Row<'t>>> + use<'t>> {
-        let start = prefix.clone();
-        let end = prefix.after_prefix();
-        self.range_back(table, &start, end.as_deref())
+fn bounds<'a>(start: &'a [u8], end: Option<&'a [u8]>) -> (Bound<&'a [u8]>, Bound<&'a [u8]>) {
+    let start = match start {
+        // LMDB cannot seek to an empty key.
+        [] => Bound::Unbounded,
+        start => Bound::Included(start),
+    };
+    (start, end.map_or(Bound::Unbounded, Bound::Excluded))
+}
+
+/// Rows that are read one by one.
+pub enum Walk<'t> {
+    Forward(RoRange<'t, Bytes, Bytes>),
+    Back(RoRevRange<'t, Bytes, Bytes>),
+}
+
+impl<'t> Iterator for Walk<'t> {
+    type Item = Result<Row<'t>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let row = match self {
+            Walk::Forward(rows) => rows.next(),
+            Walk::Back(rows) => rows.next(),
+        };
+        row.map(|row| row.map_err(StoreError::from))
     }
 }
 
@@ -163,33 +132,16 @@ impl<'t> WriteTx<'t> {
         ReadTx::new(&self.txn, self.tables)
     }
 
-    pub(super) fn tables(&self) -> &'t Tables {
-        self.tables
-    }
-
-    pub(super) fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<()> {
+    pub(super) fn put(&mut self, table: Id, key: &[u8], value: &[u8]) -> Result<()> {
         self.written += key.len() + value.len();
         self.changes += 1;
-        let result = table.db.put(&mut self.txn, key, value);
+        let result = self.tables.of(table).put(&mut self.txn, key, value);
         self.note(result)
     }
 
-    pub(super) fn put_json<T: Serialize>(
-        &mut self,
-        table: Table,
-        key: &[u8],
-        value: &T,
-    ) -> Result<()> {
-        let bytes = serde_json::to_vec(value).map_err(|e| StoreError::Encode {
-            table: table.name,
-            cause: e.to_string().into(),
-        })?;
-        self.put(table, key, &bytes)
-    }
-
     /// Whether the row was there.
-    pub(super) fn delete(&mut self, table: Table, key: &[u8]) -> Result<bool> {
-        let result = table.db.delete(&mut self.txn, key);
+    pub(super) fn delete(&mut self, table: Id, key: &[u8]) -> Result<bool> {
+        let result = self.tables.of(table).delete(&mut self.txn, key);
         let deleted = self.note(result)?;
         if deleted {
             self.changes += 1;
@@ -199,12 +151,7 @@ impl<'t> WriteTx<'t> {
     }
 
     /// Deletes the first rows that start with `prefix`, at most `limit`, and says how many.
-    pub(super) fn delete_prefix(
-        &mut self,
-        table: Table,
-        prefix: &[u8],
-        limit: usize,
-    ) -> Result<usize> {
+    pub(super) fn delete_prefix(&mut self, table: Id, prefix: &Key, limit: usize) -> Result<usize> {
         let mut keys: Vec<Vec<u8>> = Vec::new();
         for row in self.view().prefix(table, prefix)?.take(limit) {
             keys.push(row?.0.to_vec());
@@ -226,27 +173,5 @@ impl<'t> WriteTx<'t> {
     /// Whether the map was too small for what was written.
     pub(super) fn map_full(&self) -> bool {
         matches!(self.broken, Some(StoreError::Full(Room::Map { .. })))
-    }
-}
-
-/// Reads `bytes` of `table`.
-pub(super) fn from_json<T: DeserializeOwned>(table: Table, key: &[u8], bytes: &[u8]) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|e| StoreError::corrupt(table.name, key, e))
-}
-
-/// One of two iterators over the same items.
-enum Either<L, R> {
-    Left(L),
-    Right(R),
-}
-
-impl<L: Iterator, R: Iterator<Item = L::Item>> Iterator for Either<L, R> {
-    type Item = L::Item;
-
-    fn next(&mut self) -> Option<L::Item> {
-        match self {
-            Either::Left(rows) => rows.next(),
-            Either::Right(rows) => rows.next(),
-        }
     }
 }

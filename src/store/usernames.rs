@@ -1,18 +1,12 @@
-//! What people are called by WhatsApp itself: usernames, unique at any time, changed and given up at will.
+//! Usernames of WhatsApp: unique at any time, changed and given up at will.
 //!
-//! One table, `usernames`. All keys start with the account's number (u32):
-//!
-//! - JID (text), a person's LID or, where that is not known, the number's → when it was said last (u64),
-//!   the username as bytes.
-//! - `@` and the username in small letters (text), which no JID begins with → the same time, the JID as
-//!   bytes.
-//!
-//! The second row is there as long as the first says the same: a username leads to one person, and a person
-//! has one. It outlives the pairing, as who has which number does.
+//! Each is stored under the JID and, the other way, under the username; see
+//! [`USERNAMES`](super::schema::USERNAMES). The second row is there as long as the first says the same: a
+//! username leads to one person, and a person has one. Both outlive the pairing.
 
 use super::error::StoreError;
-use super::key::{Key, KeyReader};
 use super::messages;
+use super::schema::USERNAMES;
 use super::tx::{ReadTx, WriteTx};
 use crate::clock::Millis;
 
@@ -23,7 +17,7 @@ const LONGEST: usize = 64;
 /// How long the time of a row may be behind before it is written again, so that not every message writes.
 const DRIFT: Millis = 6 * 3_600_000;
 
-/// Whose a username is.
+/// The person who has a username.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
     /// The LID, or the number's JID where that alone is known.
@@ -50,7 +44,7 @@ pub fn of(tx: &ReadTx<'_>, account: u32, jid: &str) -> Result<Option<String>> {
     Ok(None)
 }
 
-/// Who has a username, as far as it was said.
+/// The person who has a username, as far as WhatsApp said.
 pub fn holder(tx: &ReadTx<'_>, account: u32, name: &str) -> Result<Option<Holder>> {
     Ok(row(tx, account, &by_name(name))?.map(|(at, jid)| Holder { jid, at }))
 }
@@ -93,18 +87,17 @@ pub fn learn(
     if let Some(name) = name {
         // Who had it before has it no more.
         forget(tx, account, name)?;
-        put(tx, account, jid, now, name)?;
-        put(tx, account, &by_name(name), now, jid)?;
+        USERNAMES.put(tx, (account, jid), (now, name))?;
+        USERNAMES.put(tx, (account, &by_name(name)), (now, jid))?;
     }
     Ok(!same)
 }
 
 /// The username is free, as far as is known.
 pub fn forget(tx: &mut WriteTx<'_>, account: u32, name: &str) -> Result<()> {
-    let table = tx.tables().usernames;
     if let Some(holder) = holder(&tx.view(), account, name)? {
-        tx.delete(table, &Key::account(account).text(&by_name(name)))?;
-        tx.delete(table, &Key::account(account).text(&holder.jid))?;
+        USERNAMES.delete(tx, (account, &by_name(name)))?;
+        USERNAMES.delete(tx, (account, &holder.jid))?;
     }
     Ok(())
 }
@@ -123,25 +116,8 @@ fn by_name(name: &str) -> String {
 }
 
 fn row(tx: &ReadTx<'_>, account: u32, text: &str) -> Result<Option<(Millis, String)>> {
-    let table = tx.tables().usernames;
-    let key = Key::account(account).text(text);
-    let Some(bytes) = tx.get(table, &key)? else {
-        return Ok(None);
-    };
-    let mut reader = KeyReader(bytes);
-    let at = reader
-        .u64()
-        .ok_or_else(|| StoreError::corrupt(table.name, &key, "not a time"))?;
-    let text = String::from_utf8(reader.0.to_vec())
-        .map_err(|e| StoreError::corrupt(table.name, &key, e))?;
-    Ok(Some((at, text)))
-}
-
-fn put(tx: &mut WriteTx<'_>, account: u32, text: &str, at: Millis, value: &str) -> Result<()> {
-    let mut bytes = at.to_be_bytes().to_vec();
-    bytes.extend_from_slice(value.as_bytes());
-    let table = tx.tables().usernames;
-    tx.put(table, &Key::account(account).text(text), &bytes)
+    let row = USERNAMES.get(tx, (account, text))?;
+    Ok(row.map(|(at, text)| (at, text.to_owned())))
 }
 
 #[cfg(test)]

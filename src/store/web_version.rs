@@ -1,12 +1,11 @@
-//! The version of WhatsApp Web that WhatsApp named last, for when it cannot be asked. One row of `meta`.
+//! The version of WhatsApp Web that WhatsApp named last, for when it cannot be asked.
 
 use serde::{Deserialize, Serialize};
 
 use super::error::StoreError;
+use super::schema::WEB_VERSION;
 use super::tx::{ReadTx, WriteTx};
 use crate::clock::Millis;
-
-const KEY: &[u8] = b"web version";
 
 /// What was looked up, and when, by the server's time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,7 +19,7 @@ pub struct WebVersion {
 /// # Errors
 /// What the storage says.
 pub fn get(tx: &ReadTx<'_>) -> Result<Option<WebVersion>, StoreError> {
-    tx.get_json(tx.tables().meta, KEY)
+    WEB_VERSION.get(tx, ())
 }
 
 /// Keeps this one instead of the one before.
@@ -28,6 +27,5 @@ pub fn get(tx: &ReadTx<'_>) -> Result<Option<WebVersion>, StoreError> {
 /// # Errors
 /// What the storage says.
 pub fn put(tx: &mut WriteTx<'_>, found: &WebVersion) -> Result<(), StoreError> {
-    let meta = tx.tables().meta;
-    tx.put_json(meta, KEY, found)
+    WEB_VERSION.put(tx, (), found).map(drop)
 }

@@ -1,9 +1,5 @@
-//! Webhooks: who wants to be told, and how far each has been.
-//!
-//! `webhooks`: number (u64) → [`WebhookRecord`], JSON. Ids are `wh_<number>` and never given
-//! twice. There are few of them, so looking through all is fine.
-//!
-//! `meta` `next_webhook`: the next number (u64).
+//! Webhooks, and how far the deliveries of each are. Their ids are `wh_<number>`, and none is given twice. There are
+//! few of them, so that looking through all is fine.
 
 use std::collections::BTreeMap;
 
@@ -12,14 +8,13 @@ use serde::{Deserialize, Serialize};
 use super::dead_letters;
 use super::error::StoreError;
 use super::events;
-use super::key::{Key, KeyReader};
-use super::tx::{ReadTx, WriteTx, from_json};
+use super::schema::{DEAD_LETTERS, NEXT_WEBHOOK, WEBHOOKS};
+use super::tx::{ReadTx, WriteTx};
 use crate::clock::Millis;
 use crate::event::EventKind;
 
 type Result<T> = std::result::Result<T, StoreError>;
 
-const NEXT: &[u8] = b"next_webhook";
 const ID_PREFIX: &str = "wh_";
 
 /// A registered hook.
@@ -176,7 +171,6 @@ pub fn create(
     new: &NewWebhook,
     now: Millis,
 ) -> Result<(WebhookRecord, Registration)> {
-    let tables = tx.tables();
     let from_now_on = Progress {
         cursor: events::state(&tx.view())?.last,
         ..Progress::default()
@@ -209,13 +203,8 @@ pub fn create(
         }
         None => {}
     }
-    let number = match tx.view().get(tables.meta, NEXT)? {
-        Some(bytes) => KeyReader(bytes)
-            .u64()
-            .ok_or_else(|| StoreError::corrupt("meta", NEXT, "not a number"))?,
-        None => 1,
-    };
-    tx.put(tables.meta, NEXT, &(number + 1).to_be_bytes())?;
+    let number = NEXT_WEBHOOK.get(&tx.view(), ())?.unwrap_or(1);
+    NEXT_WEBHOOK.put(tx, (), number + 1)?;
     let mut record = WebhookRecord {
         id: format!("{ID_PREFIX}{number}"),
         url: new.url.clone(),
@@ -230,29 +219,26 @@ pub fn create(
         dead_bytes: 0,
     };
     new.change(&mut record);
-    tx.put_json(tables.webhooks, &Key::new().u64(number), &record)?;
+    WEBHOOKS.put(tx, (number,), &record)?;
     Ok((record, Registration::Created))
 }
 
 /// All hooks, in the order of their creation.
 pub fn list(tx: &ReadTx<'_>) -> Result<Vec<WebhookRecord>> {
-    let table = tx.tables().webhooks;
-    tx.prefix(table, &[])?
-        .map(|row| row.and_then(|(key, bytes)| from_json(table, key, bytes)))
-        .collect()
+    WEBHOOKS.scan(tx, ())?.map(|row| row?.value()).collect()
 }
 
 pub fn get(tx: &ReadTx<'_>, id: &str) -> Result<Option<WebhookRecord>> {
-    match key(id) {
-        Some(key) => tx.get_json(tx.tables().webhooks, &key),
+    match number(id) {
+        Some(number) => WEBHOOKS.get(tx, (number,)),
         None => Ok(None),
     }
 }
 
 /// Whether there is such a hook.
 pub fn exists(tx: &ReadTx<'_>, id: &str) -> Result<bool> {
-    Ok(match key(id) {
-        Some(key) => tx.get(tx.tables().webhooks, &key)?.is_some(),
+    Ok(match number(id) {
+        Some(number) => WEBHOOKS.size(tx, (number,))?.is_some(),
         None => false,
     })
 }
@@ -262,10 +248,9 @@ pub fn delete(tx: &mut WriteTx<'_>, id: &str) -> Result<Option<WebhookRecord>> {
     let Some(record) = get(&tx.view(), id)? else {
         return Ok(None);
     };
-    if let Some(key) = key(id) {
-        let tables = tx.tables();
-        tx.delete(tables.webhooks, &key)?;
-        tx.delete_prefix(tables.dead_letters, &key, usize::MAX)?;
+    if let Some(number) = number(id) {
+        WEBHOOKS.delete(tx, (number,))?;
+        DEAD_LETTERS.delete_all(tx, (number,), usize::MAX)?;
     }
     Ok(Some(record))
 }
@@ -276,15 +261,14 @@ pub(super) fn update(
     id: &str,
     change: impl FnOnce(&mut WebhookRecord),
 ) -> Result<Option<WebhookRecord>> {
-    let (Some(mut record), Some(key)) = (get(&tx.view(), id)?, key(id)) else {
+    let (Some(mut record), Some(number)) = (get(&tx.view(), id)?, number(id)) else {
         return Ok(None);
     };
     let before = record.clone();
     change(&mut record);
     id.clone_into(&mut record.id);
     if record != before {
-        let table = tx.tables().webhooks;
-        tx.put_json(table, &key, &record)?;
+        WEBHOOKS.put(tx, (number,), &record)?;
     }
     Ok(Some(record))
 }
@@ -307,12 +291,12 @@ pub(super) fn remove_of_account(tx: &mut WriteTx<'_>, account_id: &str) -> Resul
     Ok(())
 }
 
-/// The key of a hook's row, and the prefix of its dead letters'.
-pub(super) fn key(id: &str) -> Option<Key> {
+/// The number in a hook's id.
+pub(super) fn number(id: &str) -> Option<u64> {
     let digits = id.strip_prefix(ID_PREFIX)?;
     let number: u64 = digits.parse().ok()?;
     // "+1" and "01" parse, too, but are no ids of ours.
-    (number.to_string() == digits).then(|| Key::new().u64(number))
+    (number.to_string() == digits).then_some(number)
 }
 
 #[cfg(test)]

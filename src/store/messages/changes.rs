@@ -1,7 +1,7 @@
 //! What happens to a message after it was sent: reactions, edits, deletions.
 //!
 //! A change that comes before its message (from another device, or ahead of the history) waits for it
-//! in `early_changes`: message id (text), sequence (u64) → [`Early`], JSON.
+//! in `early_changes`.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -16,9 +16,8 @@ use crate::clock;
 use crate::event::{Deed, Deletion, Event, ReactionChange};
 use crate::message::{Author, By, Change, Message, Target, bounds};
 use crate::store::accounts;
-use crate::store::error::StoreError;
-use crate::store::key::Key;
-use crate::store::tx::{ReadTx, WriteTx, from_json};
+use crate::store::schema::EARLY_CHANGES;
+use crate::store::tx::{ReadTx, WriteTx};
 
 /// Changes that wait for one message.
 const EARLY_FOR_ONE: usize = 64;
@@ -27,8 +26,9 @@ const EARLY_FOR_ONE: usize = 64;
 const EARLY: u64 = 4096;
 const EARLY_BYTES: u64 = 1 << 20;
 
+/// A change that waits for its message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Early {
+pub struct Early {
     target: Target,
     by: By,
     change: Change,
@@ -122,14 +122,13 @@ pub fn catch_up(
     if counters.early_changes == 0 {
         return Ok(());
     }
-    let table = tx.tables().early_changes;
-    let prefix = Key::account(account).text(&message.message_id);
     let mut due = Vec::new();
     {
         let view = tx.view();
-        for row in view.prefix(table, &prefix)?.take(EARLY_FOR_ONE) {
-            let (key, bytes) = row?;
-            let early: Early = from_json(table, key, bytes)?;
+        let rows = EARLY_CHANGES.scan(&view, (account, message.message_id.as_str()))?;
+        for row in rows.take(EARLY_FOR_ONE) {
+            let row = row?;
+            let early = row.value()?;
             let its_chat = chats::canonical_jid(&view, account, &early.target.chat)?;
             let here = its_chat == chat.jid || Some(&its_chat) == chat.lid.as_ref();
             // Stored before deletions had to say whose message goes.
@@ -138,7 +137,7 @@ pub fn catch_up(
                 && !unfounded
                 && is_by(&view, account, chat, message, early.target.author.as_ref())?
             {
-                due.push((key.to_vec(), bytes.len(), early));
+                due.push((row.key.to_vec(), row.bytes.len(), early));
             }
         }
     }
@@ -187,32 +186,28 @@ fn keep_for_later(
     if is_another_s(&tx.view(), account, target)? {
         return Ok(None);
     }
-    let table = tx.tables().early_changes;
-    let prefix = Key::account(account).text(&target.message_id);
     let early = Early {
         target: target.clone(),
         by: by.clone(),
         change: change.clone(),
     };
     let mut waiting = 0;
-    for row in tx.view().prefix(table, &prefix)?.take(EARLY_FOR_ONE) {
-        let (key, bytes) = row?;
+    let rows = EARLY_CHANGES.scan(&tx.view(), (account, target.message_id.as_str()))?;
+    for row in rows.take(EARLY_FOR_ONE) {
         waiting += 1;
-        if from_json::<Early>(table, key, bytes)? == early {
+        if row?.value()? == early {
             return Ok(None);
         }
     }
     if waiting < EARLY_FOR_ONE {
         let mut counters = counters(&tx.view(), account)?;
-        let row = serde_json::to_vec(&early).map_err(|e| StoreError::Encode {
-            table: table.name,
-            cause: e.to_string().into(),
-        })?;
-        make_room(tx, account, row.len() as u64, &mut counters)?;
+        let size = EARLY_CHANGES.encode(&early)?.len() as u64;
+        make_room(tx, account, size, &mut counters)?;
         counters.early_changes += 1;
-        counters.early_bytes += row.len() as u64;
+        counters.early_bytes += size;
         counters.sequence += 1;
-        tx.put(table, &prefix.u64(counters.sequence), &row)?;
+        let key = (account, target.message_id.as_str(), counters.sequence);
+        EARLY_CHANGES.put(tx, key, &early)?;
         put_counters(tx, account, &counters)?;
     }
     Ok(match change {
@@ -231,8 +226,7 @@ fn forget_early(
     size: usize,
     counters: &mut Counters,
 ) -> Result<()> {
-    let table = tx.tables().early_changes;
-    tx.delete(table, key)?;
+    EARLY_CHANGES.delete_at(tx, key)?;
     counters.early_changes = counters.early_changes.saturating_sub(1);
     counters.early_bytes = counters.early_bytes.saturating_sub(size as u64);
     Ok(())
@@ -244,25 +238,23 @@ fn make_room(tx: &mut WriteTx<'_>, account: u32, size: u64, counters: &mut Count
     if counters.early_changes < EARLY && counters.early_bytes.saturating_add(size) <= EARLY_BYTES {
         return Ok(());
     }
-    let table = tx.tables().early_changes;
     let mut by_sender: HashMap<String, usize> = HashMap::new();
     let mut rows = Vec::new();
-    for row in tx.view().prefix(table, &Key::account(account))? {
-        let (key, bytes) = row?;
-        let early: Early = from_json(table, key, bytes)?;
-        *by_sender.entry(early.by.from.clone()).or_default() += bytes.len();
-        rows.push((early.by.from, key.to_vec(), bytes.len()));
+    for row in EARLY_CHANGES.scan(&tx.view(), (account,))? {
+        let row = row?;
+        let sender = row.value()?.by.from;
+        *by_sender.entry(sender.clone()).or_default() += row.bytes.len();
+        let (_, (), sequence) = row.parts()?;
+        rows.push((sender, sequence, row.key.to_vec(), row.bytes.len()));
     }
-    // The sequence ends the key.
-    let age = |key: &[u8]| key.last_chunk::<8>().copied();
-    rows.sort_by_cached_key(|(sender, key, _)| {
+    rows.sort_by_cached_key(|(sender, sequence, ..)| {
         (
             Reverse(by_sender.get(sender).copied()),
             sender.clone(),
-            age(key),
+            *sequence,
         )
     });
-    for (_, key, bytes) in rows {
+    for (_, _, key, bytes) in rows {
         let has_room = counters.early_changes <= EARLY / 4 * 3
             && counters.early_bytes.saturating_add(size) <= EARLY_BYTES / 4 * 3;
         if has_room {
@@ -275,11 +267,10 @@ fn make_room(tx: &mut WriteTx<'_>, account: u32, size: u64, counters: &mut Count
 
 /// Removes changes that wait, at most `limit`; how many.
 pub fn forget_all_early(tx: &mut WriteTx<'_>, account: u32, limit: usize) -> Result<usize> {
-    let table = tx.tables().early_changes;
     let mut rows = Vec::new();
-    for row in tx.view().prefix(table, &Key::account(account))?.take(limit) {
-        let (key, bytes) = row?;
-        rows.push((key.to_vec(), bytes.len()));
+    for row in EARLY_CHANGES.scan(&tx.view(), (account,))?.take(limit) {
+        let row = row?;
+        rows.push((row.key.to_vec(), row.bytes.len()));
     }
     if rows.is_empty() {
         return Ok(0);

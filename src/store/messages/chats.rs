@@ -1,29 +1,17 @@
 //! Chats: one for each person, group, list or channel, under whatever JIDs it is known by.
 //!
-//! All keys start with the account's number (u32).
-//!
-//! - `chat_ids`: JID (text) → chat number (u64). A person has two JIDs, a LID and a phone number's;
-//!   both lead to the same chat once [`link`] has said that they are the same. A row counts only as
-//!   long as its chat says the same: a JID that passed on keeps its row, the chat may be gone.
-//! - `people`: LID (text) → the JID of its phone number, and back, for everyone whose number was ever
-//!   learnt, with a chat or without. Also the JID of a number in the form that WhatsApp does not use
-//!   → the one that it does, see [`answers_as`]. It outlives the pairing.
-//! - `chats`: chat number (u64) → [`Chat`], JSON.
-//! - `chats_by_time`: the last message's timestamp (u64), chat number → nothing: the chats that are
-//!   listed. Those without messages are not, nor those with nothing but own ones that failed.
+//! Their rows are declared in [`super::super::schema`].
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Counters, Place, Result, UNSENT, chat_prefix, counters, id_key, media, put_counters,
-    read_message,
-};
+use super::{Counters, Place, Result, UNSENT, counters, id_key, media, put_counters, put_message};
 use crate::clock::Millis;
 use crate::event::Deed;
 use crate::jid::{ChatJid, Server, other_form};
 use crate::message::{DeliveryStatus, Message, MessageKind, bounds};
-use crate::store::error::StoreError;
-use crate::store::key::{Key, KeyReader};
+use crate::store::schema::{
+    CHAT_IDS, CHATS, CHATS_BY_TIME, MESSAGE_IDS, MESSAGES, MESSAGES_BY_TIME, PEOPLE,
+};
 use crate::store::tx::{ReadTx, WriteTx};
 use crate::store::usernames;
 
@@ -232,13 +220,7 @@ pub fn deed(
 
 /// The other JID of a person, if it was learnt: of a LID the number's, of a number's the LID.
 pub fn other_jid(tx: &ReadTx<'_>, account: u32, jid: &str) -> Result<Option<String>> {
-    let table = tx.tables().people;
-    let key = Key::account(account).text(jid);
-    tx.get(table, &key)?
-        .map(|bytes| {
-            String::from_utf8(bytes.to_vec()).map_err(|e| StoreError::corrupt(table.name, &key, e))
-        })
-        .transpose()
+    Ok(PEOPLE.get(tx, (account, jid))?.map(str::to_owned))
 }
 
 /// The one JID of a person, group, list or channel, as far as it is known.
@@ -289,8 +271,7 @@ pub fn answers_as(tx: &mut WriteTx<'_>, account: u32, typed: &str, number: &str)
     if other_jid(&view, account, typed)?.is_some_and(|other| is_lid(&other)) {
         return Ok(());
     }
-    let key = Key::account(account).text(typed);
-    tx.put(tx.tables().people, &key, number.as_bytes())?;
+    PEOPLE.put(tx, (account, typed), number)?;
     if typed == number {
         return Ok(());
     }
@@ -306,10 +287,10 @@ pub fn answers_as(tx: &mut WriteTx<'_>, account: u32, typed: &str, number: &str)
     };
     number.clone_into(&mut chat.jid);
     chat.lid = lid.or(chat.lid);
-    tx.delete(tx.tables().chat_ids, &key)?;
-    put_jid(tx, account, number, chat.number)?;
+    CHAT_IDS.delete(tx, (account, typed))?;
+    CHAT_IDS.put(tx, (account, number), chat.number)?;
     if let Some(lid) = &chat.lid {
-        put_jid(tx, account, lid, chat.number)?;
+        CHAT_IDS.put(tx, (account, lid), chat.number)?;
     }
     put_row(tx, account, &chat)
 }
@@ -321,20 +302,14 @@ pub fn unlist_if_failed(tx: &mut WriteTx<'_>, account: u32, number: u64) -> Resu
     if !chat.only_failed || chat.last.is_none() {
         return Ok(());
     }
-    let table = tx.tables().messages;
+    // Those before have failed, or the chat would not be marked so; of those that are on their way
+    // the last to fail finds the others.
+    for row in MESSAGES
+        .scan_back(&tx.view(), (account, number))?
+        .take(UNSENT)
     {
-        let view = tx.view();
-        // Those before have failed, or the chat would not be marked so; of those that are on their way
-        // the last to fail finds the others.
-        for row in view
-            .prefix_back(table, chat_prefix(account, number))?
-            .take(UNSENT)
-        {
-            let (key, bytes) = row?;
-            let message = read_message(table, key, bytes)?;
-            if message.status != Some(DeliveryStatus::Failed) {
-                return Ok(());
-            }
+        if row?.value()?.status != Some(DeliveryStatus::Failed) {
+            return Ok(());
         }
     }
     put(tx, account, &mut chat, None)
@@ -377,22 +352,12 @@ pub fn mark_read_up_to(
     chat: &mut Chat,
     (timestamp, sequence): (Millis, u64),
 ) -> Result<bool> {
-    let table = tx.tables().messages;
-    let prefix = chat_prefix(account, chat.number);
-    let start = prefix
-        .clone()
-        .u64(timestamp)
-        .u64(sequence.saturating_add(1));
+    let start = (account, chat.number, timestamp, sequence.saturating_add(1));
     let mut later = 0;
-    {
-        let view = tx.view();
-        for row in view.range_back(table, &start, prefix.after_prefix().as_deref())? {
-            let (key, bytes) = row?;
-            let message = read_message(table, key, bytes)?;
-            later += u64::from(!message.from_me);
-            if later >= chat.unread_count {
-                return Ok(false);
-            }
+    for row in MESSAGES.scan_from(&tx.view(), start, (account, chat.number))? {
+        later += u64::from(!row?.value()?.from_me);
+        if later >= chat.unread_count {
+            return Ok(false);
         }
     }
     chat.unread_count = later;
@@ -489,9 +454,8 @@ pub fn link(tx: &mut WriteTx<'_>, account: u32, lid: &str, pn: &str) -> Result<(
         // Nobody of that name has written yet: who does is found by `people`. What a JID led to
         // was somebody else's.
         (None, None) => {
-            let table = tx.tables().chat_ids;
             for jid in [lid, pn] {
-                tx.delete(table, &Key::account(account).text(jid))?;
+                CHAT_IDS.delete(tx, (account, jid))?;
             }
             return Ok(());
         }
@@ -499,14 +463,13 @@ pub fn link(tx: &mut WriteTx<'_>, account: u32, lid: &str, pn: &str) -> Result<(
     pn.clone_into(&mut chat.jid);
     chat.lid = Some(lid.to_owned());
     for jid in [lid, pn] {
-        put_jid(tx, account, jid, chat.number)?;
+        CHAT_IDS.put(tx, (account, jid), chat.number)?;
     }
     put_row(tx, account, &chat)
 }
 
 /// Remembers that two JIDs are one person, and forgets what either was before.
 fn introduce(tx: &mut WriteTx<'_>, account: u32, lid: &str, pn: &str) -> Result<()> {
-    let table = tx.tables().people;
     for (this, other) in [(lid, pn), (pn, lid)] {
         let before = other_jid(&tx.view(), account, this)?;
         if before.as_deref() == Some(other) {
@@ -515,35 +478,29 @@ fn introduce(tx: &mut WriteTx<'_>, account: u32, lid: &str, pn: &str) -> Result<
         if let Some(before) = before
             && other_jid(&tx.view(), account, &before)?.as_deref() == Some(this)
         {
-            tx.delete(table, &Key::account(account).text(&before))?;
+            PEOPLE.delete(tx, (account, &before))?;
         }
-        tx.put(table, &Key::account(account).text(this), other.as_bytes())?;
+        PEOPLE.put(tx, (account, this), other)?;
     }
     Ok(())
 }
 
 /// Moves everything of `from` into `into`, which is returned but not yet stored.
 fn merge(tx: &mut WriteTx<'_>, account: u32, from: Chat, mut into: Chat) -> Result<Chat> {
-    let tables = tx.tables();
-    let mut keys = Vec::new();
-    for row in tx
-        .view()
-        .prefix(tables.messages, &chat_prefix(account, from.number))?
-    {
-        keys.push(row?.0.to_vec());
+    let mut places = Vec::new();
+    for row in MESSAGES.scan(&tx.view(), (account, from.number))? {
+        places.push(Place::of(&row?)?);
     }
     let mut twice = 0;
-    for key in &keys {
-        let place = Place::from_key(key)?;
-        let Some(bytes) = tx.view().get(tables.messages, key)?.map(<[u8]>::to_vec) else {
+    for place in places {
+        let Some(message) = MESSAGES.get(&tx.view(), place.key(account))? else {
             continue;
         };
-        let message = read_message(tables.messages, key, &bytes)?;
-        tx.delete(tables.messages, key)?;
-        tx.delete(tables.message_ids, &id_key(account, &from, &message))?;
+        MESSAGES.delete(tx, place.key(account))?;
+        MESSAGE_IDS.delete_at(tx, &id_key(account, &from, &message))?;
         let new_id = id_key(account, &into, &message);
-        if tx.view().get(tables.message_ids, &new_id)?.is_some() {
-            tx.delete(tables.messages_by_time, &place.time_key(account))?;
+        if MESSAGE_IDS.get_at(&tx.view(), &new_id)?.is_some() {
+            MESSAGES_BY_TIME.delete(tx, place.time_key(account))?;
             if let Some(id) = &message.media_id {
                 media::remove(tx, account, id)?;
             }
@@ -554,18 +511,13 @@ fn merge(tx: &mut WriteTx<'_>, account: u32, from: Chat, mut into: Chat) -> Resu
             chat: into.number,
             ..place
         };
-        tx.put(tables.message_ids, &new_id, &place.id_value())?;
-        tx.put(tables.messages, &place.key(account), &bytes)?;
-        let chat = place.chat.to_be_bytes();
-        tx.put(tables.messages_by_time, &place.time_key(account), &chat)?;
+        MESSAGE_IDS.put_at(tx, &new_id, place.id_value())?;
+        put_message(tx, account, place, &message)?;
     }
     if let Some((timestamp, _)) = from.last {
-        tx.delete(
-            tables.chats_by_time,
-            &time_key(account, timestamp, from.number),
-        )?;
+        CHATS_BY_TIME.delete(tx, (account, timestamp, from.number))?;
     }
-    tx.delete(tables.chats, &chat_prefix(account, from.number))?;
+    CHATS.delete(tx, (account, from.number))?;
     let mut counters = counters(&tx.view(), account)?;
     counters.messages = counters.messages.saturating_sub(twice);
     if from.last.is_some() {
@@ -600,7 +552,7 @@ pub fn ensure(
             if let Some(lid) = other_jid(&tx.view(), account, &canonical)?
                 && is_lid(&lid)
             {
-                put_jid(tx, account, &lid, chat.number)?;
+                CHAT_IDS.put(tx, (account, &lid), chat.number)?;
                 chat.lid = Some(lid);
                 put_row(tx, account, &chat)?;
             }
@@ -623,23 +575,19 @@ fn create(tx: &mut WriteTx<'_>, account: u32, jid: &str, counters: &mut Counters
         last: None,
         only_failed: true,
     };
-    put_jid(tx, account, jid, chat.number)?;
+    CHAT_IDS.put(tx, (account, jid), chat.number)?;
     put_row(tx, account, &chat)?;
     Ok(chat)
 }
 
 /// Removes a chat that has no messages. What leads to it by a JID goes with it, if it still does.
 pub fn forget(tx: &mut WriteTx<'_>, account: u32, chat: &Chat) -> Result<()> {
-    let tables = tx.tables();
     for jid in std::iter::once(&chat.jid).chain(&chat.lid) {
-        let key = Key::account(account).text(jid);
-        let is_its = tx.view().get(tables.chat_ids, &key)? == Some(&chat.number.to_be_bytes()[..]);
-        if is_its {
-            tx.delete(tables.chat_ids, &key)?;
+        if CHAT_IDS.get(&tx.view(), (account, jid))? == Some(chat.number) {
+            CHAT_IDS.delete(tx, (account, jid))?;
         }
     }
-    tx.delete(tables.chats, &chat_prefix(account, chat.number))?;
-    Ok(())
+    CHATS.delete(tx, (account, chat.number)).map(drop)
 }
 
 /// Stores the chat with `last` as its newest message, in the order of chats, too, and counts it among
@@ -650,14 +598,13 @@ pub fn put(
     chat: &mut Chat,
     last: Option<(Millis, u64)>,
 ) -> Result<()> {
-    let table = tx.tables().chats_by_time;
     let (before, after) = (chat.last.map(|l| l.0), last.map(|l| l.0));
     if before != after {
         if let Some(before) = before {
-            tx.delete(table, &time_key(account, before, chat.number))?;
+            CHATS_BY_TIME.delete(tx, (account, before, chat.number))?;
         }
         if let Some(after) = after {
-            tx.put(table, &time_key(account, after, chat.number), &[])?;
+            CHATS_BY_TIME.put(tx, (account, after, chat.number), ())?;
         }
     }
     if before.is_some() != after.is_some() {
@@ -674,21 +621,15 @@ pub fn put(
 
 /// Timestamp and sequence of the chat's newest message.
 pub fn newest(tx: &ReadTx<'_>, account: u32, chat: u64) -> Result<Option<(Millis, u64)>> {
-    let mut rows = tx.prefix_back(tx.tables().messages, chat_prefix(account, chat))?;
+    let mut rows = MESSAGES.scan_back(tx, (account, chat))?;
     rows.next()
-        .map(|row| {
-            let place = Place::from_key(row?.0)?;
-            Ok((place.timestamp, place.sequence))
-        })
+        .map(|row| Ok(Place::of(&row?)?.id_value()))
         .transpose()
 }
 
 /// The chat of a number that an index names.
 pub fn of(tx: &ReadTx<'_>, account: u32, number: u64) -> Result<Chat> {
-    let table = tx.tables().chats;
-    let key = chat_prefix(account, number);
-    tx.get_json(table, &key)?
-        .ok_or_else(|| StoreError::corrupt(table.name, &key, "an index names it, it is missing"))
+    CHATS.named(tx, (account, number))
 }
 
 /// The chat that `jid` leads to, be it by the other JID of the same person.
@@ -704,35 +645,16 @@ pub fn by_jid(tx: &ReadTx<'_>, account: u32, jid: &str) -> Result<Option<Chat>> 
 
 /// The chat that bears this very JID now.
 fn by_own_jid(tx: &ReadTx<'_>, account: u32, jid: &str) -> Result<Option<Chat>> {
-    let table = tx.tables().chat_ids;
-    let key = Key::account(account).text(jid);
-    let Some(bytes) = tx.get(table, &key)? else {
+    let Some(number) = CHAT_IDS.get(tx, (account, jid))? else {
         return Ok(None);
     };
-    let number = KeyReader(bytes)
-        .u64()
-        .ok_or_else(|| StoreError::corrupt(table.name, &key, "not a chat number"))?;
-    let chat: Option<Chat> = tx.get_json(tx.tables().chats, &chat_prefix(account, number))?;
-    // What it led to before it passed on is somebody else's, or has moved into another chat.
+    let chat = CHATS.get(tx, (account, number))?;
+    // The chat that the JID led to before it passed on is another person's, or has moved into another chat.
     Ok(chat.filter(|chat| chat.jid == jid || chat.lid.as_deref() == Some(jid)))
 }
 
-pub fn time_key(account: u32, timestamp: Millis, number: u64) -> Key {
-    Key::account(account).u64(timestamp).u64(number)
-}
-
 fn put_row(tx: &mut WriteTx<'_>, account: u32, chat: &Chat) -> Result<()> {
-    let table = tx.tables().chats;
-    tx.put_json(table, &chat_prefix(account, chat.number), chat)
-}
-
-fn put_jid(tx: &mut WriteTx<'_>, account: u32, jid: &str, number: u64) -> Result<()> {
-    let table = tx.tables().chat_ids;
-    tx.put(
-        table,
-        &Key::account(account).text(jid),
-        &number.to_be_bytes(),
-    )
+    CHATS.put(tx, (account, chat.number), chat).map(drop)
 }
 
 /// Whether the JID is a phone number's.
@@ -746,14 +668,9 @@ fn is_group(jid: &str) -> bool {
 
 /// The groups among the `looks` chats with the newest messages that have no name yet.
 pub fn nameless_groups(tx: &ReadTx<'_>, account: u32, looks: usize) -> Result<Vec<String>> {
-    let table = tx.tables().chats_by_time;
     let mut found = Vec::new();
-    for row in tx.prefix_back(table, Key::account(account))?.take(looks) {
-        let (key, _) = row?;
-        let mut reader = KeyReader(key);
-        let number = (reader.u32(), reader.u64(), reader.u64()).2;
-        let number =
-            number.ok_or_else(|| StoreError::corrupt(table.name, key, "not a chat number"))?;
+    for row in CHATS_BY_TIME.scan_back(tx, (account,))?.take(looks) {
+        let (_, _, number) = row?.parts()?;
         let chat = of(tx, account, number)?;
         if chat.name.is_none() && is_group(&chat.jid) {
             found.push(chat.jid);

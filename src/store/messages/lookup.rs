@@ -2,11 +2,11 @@
 //! and of several the one stored first is meant where nothing says which.
 
 use super::chats::{self, ChatNames};
-use super::{OWN, Place, Result, chat_prefix, load, load_in, read_message};
+use super::{OWN, Place, Result, load, load_in};
 use crate::jid::{ChatJid, Server};
 use crate::message::Message;
-use crate::store::error::StoreError;
-use crate::store::key::{Key, KeyReader};
+use crate::store::key::Key;
+use crate::store::schema::{MESSAGE_IDS, MESSAGES};
 use crate::store::tx::ReadTx;
 
 /// Rows of one message id that are looked at, of a chat or of all: as many as a group has members.
@@ -107,11 +107,8 @@ pub fn has_written(
     let Some(chat) = chats::by_jid(tx, account, chat)? else {
         return Ok(false);
     };
-    let table = tx.tables().messages;
-    let rows = tx.prefix_back(table, chat_prefix(account, chat.number))?;
-    for row in rows.take(limit) {
-        let (key, bytes) = row?;
-        let message = read_message(table, key, bytes)?;
+    for row in MESSAGES.scan_back(tx, (account, chat.number))?.take(limit) {
+        let message = row?.value()?;
         if !message.from_me && person.is(&message) {
             return Ok(true);
         }
@@ -193,27 +190,21 @@ pub(super) fn places(
     message_id: &str,
     chat: Option<u64>,
 ) -> Result<Vec<(Place, Vec<u8>)>> {
-    let table = tx.tables().message_ids;
-    let of_id = Key::account(account).text(message_id);
-    let start = of_id.len();
-    let prefix = match chat {
-        Some(chat) => of_id.u64(chat),
-        None => of_id,
+    let rows = match chat {
+        Some(chat) => MESSAGE_IDS.scan(tx, (account, message_id, chat))?,
+        None => MESSAGE_IDS.scan(tx, (account, message_id))?,
     };
     let mut found = Vec::new();
-    for row in tx.prefix(table, &prefix)?.take(SAME_ID) {
-        let (key, value) = row?;
-        let (mut rest, mut value) = (KeyReader(&key[start..]), KeyReader(value));
-        let (Some(chat), Some(timestamp), Some(sequence)) = (rest.u64(), value.u64(), value.u64())
-        else {
-            return Err(StoreError::corrupt(table.name, key, "not a place"));
-        };
+    for row in rows.take(SAME_ID) {
+        let row = row?;
+        let (_, (), chat, ()) = row.parts()?;
+        let (timestamp, sequence) = row.value()?;
         let place = Place {
             chat,
             timestamp,
             sequence,
         };
-        found.push((place, key.to_vec()));
+        found.push((place, row.key.to_vec()));
     }
     found.sort_by_key(|(place, _)| place.sequence);
     Ok(found)

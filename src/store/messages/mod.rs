@@ -1,17 +1,6 @@
 //! Messages and the chats that they are in.
 //!
-//! All keys start with the account's number (u32); JSON values, except where bytes are named.
-//!
-//! - `messages`: chat number (u64), timestamp (u64), sequence (u64) → [`Message`]. A chat in the
-//!   order of time; the sequence, which counts up within the account, orders equal times.
-//! - `message_ids`: message id (text), chat (u64), sender (text) → timestamp and sequence (u64
-//!   each). What makes a message known: WhatsApp's ids are unique only within chat and sender. The
-//!   sender is `me` for own messages, `peer` in a chat with one person, who may write under two
-//!   JIDs, and else the JID that he writes under there (a LID, in most groups).
-//! - `messages_by_time`: timestamp, sequence → chat (u64), for the newest of a whole account.
-//! - `chats`, `chat_ids`, `chats_by_time`, `people`: see [`chats`].
-//! - `early_changes`: see [`changes`].
-//! - `counters`: [`Counters`].
+//! Their rows are declared in [`super::schema`].
 //!
 //! A message shows under its chat's canonical JID, whatever it said when it was stored.
 
@@ -28,8 +17,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub(super) use changes::Early;
 pub use changes::{Applied, apply, find_target, is_own};
-pub(super) use chats::other_jid;
+pub(super) use chats::{Chat, other_jid};
 pub use chats::{
     ChatNames, ChatSummary, LastMessage, answers_as, canonical, canonical_jid, found_as,
     is_known_person, is_lid, is_nameless, link, mark_read, mark_unread, nameless_groups, names,
@@ -41,13 +31,14 @@ pub use placeholders::{Lost, lose};
 pub use retention::{Keep, Removed, is_over, retention_step, size};
 
 use super::error::StoreError;
-use super::key::{Key, KeyReader};
+use super::key::Key;
 use super::media;
-use super::tx::{ReadTx, Table, WriteTx};
+use super::rows::Found;
+use super::schema::{COUNTERS, MESSAGE_IDS, MESSAGES, MESSAGES_BY_TIME};
+use super::tx::{ReadTx, WriteTx};
 use crate::clock::Millis;
 use crate::jid::ChatJid;
 use crate::message::{DeliveryStatus, Message, NewMedium, bounds};
-use chats::Chat;
 use lookup::{find, find_received, first_of_a_person, places};
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -78,7 +69,7 @@ pub enum Arrival {
 /// Per account.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Counters {
+pub struct Counters {
     /// The last sequence and chat number given.
     sequence: u64,
     chat: u64,
@@ -101,51 +92,49 @@ struct Place {
 }
 
 impl Place {
-    fn key(&self, account: u32) -> Key {
-        chat_prefix(account, self.chat)
-            .u64(self.timestamp)
-            .u64(self.sequence)
+    fn key(&self, account: u32) -> (u32, u64, u64, u64) {
+        (account, self.chat, self.timestamp, self.sequence)
     }
 
-    fn time_key(&self, account: u32) -> Key {
-        Key::account(account).u64(self.timestamp).u64(self.sequence)
+    fn time_key(&self, account: u32) -> (u32, u64, u64) {
+        (account, self.timestamp, self.sequence)
     }
 
-    fn id_value(&self) -> Key {
-        Key::new().u64(self.timestamp).u64(self.sequence)
+    fn id_value(&self) -> (u64, u64) {
+        (self.timestamp, self.sequence)
     }
 
-    /// From a key of `messages`.
-    fn from_key(key: &[u8]) -> Result<Place> {
-        let mut reader = KeyReader(key);
-        let place = |reader: &mut KeyReader<'_>| {
-            reader.u32()?;
-            Some(Place {
-                chat: reader.u64()?,
-                timestamp: reader.u64()?,
-                sequence: reader.u64()?,
-            })
-        };
-        place(&mut reader).ok_or_else(|| StoreError::corrupt("messages", key, "short key"))
+    /// Of a row of `messages`.
+    fn of(row: &Found<'_, (u32, u64, u64, u64), Message>) -> Result<Place> {
+        let (_, chat, timestamp, sequence) = row.parts()?;
+        Ok(Place {
+            chat,
+            timestamp,
+            sequence,
+        })
+    }
+
+    /// Of a row of `messages_by_time`.
+    fn of_time(row: &Found<'_, (u32, u64, u64), u64>) -> Result<Place> {
+        let (_, timestamp, sequence) = row.parts()?;
+        Ok(Place {
+            chat: row.value()?,
+            timestamp,
+            sequence,
+        })
     }
 }
 
-fn chat_prefix(account: u32, chat: u64) -> Key {
-    Key::account(account).u64(chat)
-}
-
+/// The key of a message's row in `message_ids`.
 fn id_key(account: u32, chat: &Chat, message: &Message) -> Key {
     let sender = if message.from_me {
         OWN
     } else if chat.is_person() {
         PEER
     } else {
-        message.wire_lid.as_ref().unwrap_or(&message.sender)
+        message.wire_lid.as_deref().unwrap_or(&message.sender)
     };
-    Key::account(account)
-        .text(&message.message_id)
-        .u64(chat.number)
-        .text(sender)
+    MESSAGE_IDS.key((account, message.message_id.as_str(), chat.number, sender))
 }
 
 /// Stores a message unless it is known, with its chat's summary and its medium. `message` gets its
@@ -158,7 +147,6 @@ pub fn insert(
     medium: Option<&NewMedium>,
     arrival: Arrival,
 ) -> Result<Inserted> {
-    let tables = tx.tables();
     let medium = medium.map(bounds::medium);
     let medium = medium.as_ref();
     let mut counters = counters(&tx.view(), account)?;
@@ -179,7 +167,7 @@ pub fn insert(
         media::put_new(tx, account, counters.media, message, medium)?;
     }
     changes::catch_up(tx, account, &chat, message, &mut counters)?;
-    tx.put(tables.message_ids, &id_key, &place.id_value())?;
+    MESSAGE_IDS.put_at(tx, &id_key, place.id_value())?;
     put_message(tx, account, place, message)?;
     put_counters(tx, account, &counters)?;
     chat.message_count += 1;
@@ -221,19 +209,12 @@ fn settle_names(tx: &ReadTx<'_>, account: u32, chat: &Chat, message: &mut Messag
 
 /// Where a message of a chat lies, by the key of its row in `message_ids`.
 fn place_of(tx: &ReadTx<'_>, chat: &Chat, id_key: &Key) -> Result<Option<Place>> {
-    let table = tx.tables().message_ids;
-    let Some(value) = tx.get(table, id_key)? else {
-        return Ok(None);
-    };
-    let mut value = KeyReader(value);
-    match (value.u64(), value.u64()) {
-        (Some(timestamp), Some(sequence)) => Ok(Some(Place {
-            chat: chat.number,
-            timestamp,
-            sequence,
-        })),
-        _ => Err(StoreError::corrupt(table.name, id_key, "not a place")),
-    }
+    let found = MESSAGE_IDS.get_at(tx, id_key)?;
+    Ok(found.map(|(timestamp, sequence)| Place {
+        chat: chat.number,
+        timestamp,
+        sequence,
+    }))
 }
 
 /// Says that the account's owner has read up to the newest of these messages: in the chat `jid`, or
@@ -297,14 +278,12 @@ pub fn unread(tx: &ReadTx<'_>, account: u32, jid: &str, limit: usize) -> Result<
     let wanted = usize::try_from(chat.unread_count)
         .unwrap_or(usize::MAX)
         .min(limit);
-    let table = tx.tables().messages;
     let mut found = Vec::new();
-    for row in tx.prefix_back(table, chat_prefix(account, chat.number))? {
+    for row in MESSAGES.scan_back(tx, (account, chat.number))? {
         if found.len() >= wanted {
             break;
         }
-        let (key, bytes) = row?;
-        let mut message = read_message(table, key, bytes)?;
+        let mut message = row?.value()?;
         if !message.from_me {
             chat.make_canonical(tx, account, &mut message)?;
             found.push(message);
@@ -386,13 +365,9 @@ pub fn is_new_contact(tx: &ReadTx<'_>, account: u32, jid: &str) -> Result<bool> 
     let Some(chat) = chats::by_jid(tx, account, jid)? else {
         return Ok(true);
     };
-    let table = tx.tables().messages;
-    for row in tx
-        .prefix_back(table, chat_prefix(account, chat.number))?
-        .take(UNSENT)
-    {
-        let (key, bytes) = row?;
-        let message = read_message(table, key, bytes)?;
+    let newest = MESSAGES.scan_back(tx, (account, chat.number))?;
+    for row in newest.take(UNSENT) {
+        let message = row?.value()?;
         let unsent = matches!(
             message.status,
             Some(DeliveryStatus::Pending | DeliveryStatus::Failed)
@@ -468,7 +443,6 @@ fn change_at(
     id_key: &[u8],
     change: impl FnOnce(&mut Message) -> bool,
 ) -> Result<Option<Message>> {
-    let tables = tx.tables();
     let (mut chat, before) = load(&tx.view(), account, place)?;
     let mut message = before.clone();
     if !change(&mut message) {
@@ -485,9 +459,9 @@ fn change_at(
         ..place
     };
     if moved != place {
-        tx.delete(tables.messages, &place.key(account))?;
-        tx.delete(tables.messages_by_time, &place.time_key(account))?;
-        tx.put(tables.message_ids, id_key, &moved.id_value())?;
+        MESSAGES.delete(tx, place.key(account))?;
+        MESSAGES_BY_TIME.delete(tx, place.time_key(account))?;
+        MESSAGE_IDS.put_at(tx, id_key, moved.id_value())?;
     }
     put_message(tx, account, moved, &message)?;
     // Something is at WhatsApp: the chat is one.
@@ -505,17 +479,9 @@ fn change_at(
 }
 
 fn put_message(tx: &mut WriteTx<'_>, account: u32, place: Place, message: &Message) -> Result<()> {
-    let tables = tx.tables();
-    let bytes = message.to_stored().map_err(|e| StoreError::Encode {
-        table: tables.messages.name,
-        cause: e.to_string().into(),
-    })?;
-    tx.put(tables.messages, &place.key(account), &bytes)?;
-    tx.put(
-        tables.messages_by_time,
-        &place.time_key(account),
-        &place.chat.to_be_bytes(),
-    )
+    MESSAGES.put(tx, place.key(account), message)?;
+    MESSAGES_BY_TIME.put(tx, place.time_key(account), place.chat)?;
+    Ok(())
 }
 
 /// The chat and the message at a place that an index names.
@@ -526,27 +492,15 @@ fn load(tx: &ReadTx<'_>, account: u32, place: Place) -> Result<(Chat, Message)> 
 }
 
 fn load_in(tx: &ReadTx<'_>, account: u32, chat: &Chat, place: Place) -> Result<Message> {
-    let table = tx.tables().messages;
-    let key = place.key(account);
-    let bytes = tx
-        .get(table, &key)?
-        .ok_or_else(|| StoreError::corrupt(table.name, &key, "an index names it, it is missing"))?;
-    let mut message = read_message(table, &key, bytes)?;
+    let mut message = MESSAGES.named(tx, place.key(account))?;
     chat.make_canonical(tx, account, &mut message)?;
     Ok(message)
 }
 
-/// A row of `messages`.
-fn read_message(table: Table, key: &[u8], bytes: &[u8]) -> Result<Message> {
-    Message::from_stored(bytes).map_err(|e| StoreError::corrupt(table.name, key, e))
-}
-
 fn counters(tx: &ReadTx<'_>, account: u32) -> Result<Counters> {
-    let row = tx.get_json(tx.tables().counters, &Key::account(account))?;
-    Ok(row.unwrap_or_default())
+    Ok(COUNTERS.get(tx, (account,))?.unwrap_or_default())
 }
 
 fn put_counters(tx: &mut WriteTx<'_>, account: u32, counters: &Counters) -> Result<()> {
-    let table = tx.tables().counters;
-    tx.put_json(table, &Key::account(account), counters)
+    COUNTERS.put(tx, (account,), counters).map(drop)
 }

@@ -7,11 +7,10 @@ use std::{fmt, io};
 use serde::Serialize;
 
 use super::chats::{self, Chat, ChatSummary, LastMessage};
-use super::{Place, Result, chat_prefix, counters, load_in, read_message};
+use super::{Place, Result, counters, load_in};
 use crate::clock::Millis;
 use crate::message::Message;
-use crate::store::error::StoreError;
-use crate::store::key::{Key, KeyReader};
+use crate::store::schema::{CHATS_BY_TIME, MESSAGES, MESSAGES_BY_TIME};
 use crate::store::tx::ReadTx;
 use crate::store::usernames;
 
@@ -195,31 +194,31 @@ pub fn page(tx: &ReadTx<'_>, account: u32, jid: &str, query: PageQuery) -> Resul
         return Ok(page);
     };
     page.total = chat.message_count;
-    let prefix = chat_prefix(account, chat.number);
-    let start = match query.after {
-        Some(after) => prefix.clone().u64(after.saturating_add(1)),
-        None => prefix.clone(),
-    };
-    let before = query.before.map(|before| prefix.clone().u64(before));
+    let after = query.after.map_or(0, |after| after.saturating_add(1));
+    let start = MESSAGES.key((account, chat.number, after));
+    let before = query
+        .before
+        .map(|before| MESSAGES.key((account, chat.number, before)));
     let behind = query
         .behind
-        .map(|last| prefix.clone().u64(last.timestamp).u64(last.number));
+        .map(|last| MESSAGES.key((account, chat.number, last.timestamp, last.number)));
     let end = match (before, behind) {
         (Some(a), Some(b)) => Some(if *a < *b { a } else { b }),
-        (a, b) => a.or(b).or_else(|| prefix.after_prefix()),
+        (a, b) => a
+            .or(b)
+            .or_else(|| MESSAGES.key((account, chat.number)).after_prefix()),
     };
     if end.as_ref().is_some_and(|end| **end <= *start) {
         return Ok(page);
     }
-    let table = tx.tables().messages;
-    let rows = tx.range_back(table, &start, end.as_deref())?;
+    let rows = MESSAGES.range_back(tx, &start, end.as_deref())?;
     let mut room = Room::new(query.limit, query.bytes);
     let mut last = None;
     for row in rows.skip(query.offset) {
-        let (key, bytes) = row?;
+        let row = row?;
         let message = match room.has_some() {
             true => {
-                let mut message = read_message(table, key, bytes)?;
+                let mut message = row.value()?;
                 chat.make_canonical(tx, account, &mut message)?;
                 Some(message)
             }
@@ -227,7 +226,7 @@ pub fn page(tx: &ReadTx<'_>, account: u32, jid: &str, query: PageQuery) -> Resul
         };
         match message {
             Some(message) if room.take(&message) => {
-                let place = Place::from_key(key)?;
+                let place = Place::of(&row)?;
                 last = Some(Cursor {
                     timestamp: place.timestamp,
                     number: place.sequence,
@@ -253,68 +252,46 @@ pub fn oldest_first(
     limit: usize,
     bytes: usize,
 ) -> Result<Vec<((Millis, u64), Message)>> {
-    let table = tx.tables().messages_by_time;
-    let prefix = Key::account(account);
-    let start = match after {
-        Some((timestamp, sequence)) => prefix
-            .clone()
-            .u64(timestamp)
-            .u64(sequence.saturating_add(1)),
-        None => prefix.clone(),
-    };
-    let end = prefix.after_prefix();
+    let (timestamp, sequence) = after.unwrap_or_default();
+    let start = (
+        account,
+        timestamp,
+        sequence.saturating_add(u64::from(after.is_some())),
+    );
     let mut found = Vec::new();
     let mut room = Room::new(limit, bytes);
-    for row in tx.range(table, &start, end.as_deref())? {
+    for row in MESSAGES_BY_TIME.scan_from(tx, start, (account,))? {
         if !room.has_some() {
             break;
         }
-        let (key, chat) = row?;
-        let mut reader = KeyReader(key);
-        let (_, timestamp, sequence) = (reader.u32(), reader.u64(), reader.u64());
-        let (Some(timestamp), Some(sequence), Some(chat)) =
-            (timestamp, sequence, KeyReader(chat).u64())
-        else {
-            return Err(StoreError::corrupt(table.name, key, "not a place"));
-        };
-        let place = Place {
-            chat,
-            timestamp,
-            sequence,
-        };
+        let place = Place::of_time(&row?)?;
         let chat = chats::of(tx, account, place.chat)?;
         let message = load_in(tx, account, &chat, place)?;
         if !room.take(&message) {
             break;
         }
-        found.push(((timestamp, sequence), message));
+        found.push((place.id_value(), message));
     }
     Ok(found)
 }
 
 /// An account's chats that have messages.
 pub fn chats(tx: &ReadTx<'_>, account: u32, part: Part) -> Result<ChatPage> {
-    let table = tx.tables().chats_by_time;
     let mut page = ChatPage {
         chats: Vec::new(),
         total: counters(tx, account)?.chats,
         next: None,
     };
-    let prefix = Key::account(account);
+    let start = CHATS_BY_TIME.key((account,));
     let end = match part.behind {
-        Some(last) => Some(prefix.clone().u64(last.timestamp).u64(last.number)),
-        None => prefix.clone().after_prefix(),
+        Some(last) => Some(CHATS_BY_TIME.key((account, last.timestamp, last.number))),
+        None => start.clone().after_prefix(),
     };
-    let rows = tx.range_back(table, &prefix, end.as_deref())?;
+    let rows = CHATS_BY_TIME.range_back(tx, &start, end.as_deref())?;
     let mut room = Room::new(part.limit, part.bytes);
     let mut last = None;
     for row in rows.skip(part.skip) {
-        let (key, _) = row?;
-        let mut reader = KeyReader(key);
-        let (Some(_), Some(timestamp), Some(number)) = (reader.u32(), reader.u64(), reader.u64())
-        else {
-            return Err(StoreError::corrupt(table.name, key, "not a chat number"));
-        };
+        let (_, timestamp, number) = row?.parts()?;
         let summary = match room.has_some() {
             true => Some(summary(tx, account, chats::of(tx, account, number)?)?),
             false => None,
@@ -379,7 +356,6 @@ fn summary(tx: &ReadTx<'_>, account: u32, chat: Chat) -> Result<ChatSummary> {
 /// The newest messages of several accounts together. Costs a look-up for each account besides
 /// what it shows and skips.
 pub fn recent(tx: &ReadTx<'_>, accounts: &[u32], part: Part) -> Result<Page> {
-    let table = tx.tables().messages_by_time;
     let mut page = Page {
         messages: Vec::new(),
         total: 0,
@@ -390,19 +366,19 @@ pub fn recent(tx: &ReadTx<'_>, accounts: &[u32], part: Part) -> Result<Page> {
     let mut heads = BinaryHeap::with_capacity(accounts.len());
     for &account in accounts {
         page.total += counters(tx, account)?.messages;
-        let prefix = Key::account(account);
+        let start = MESSAGES_BY_TIME.key((account,));
         let end = match part.behind {
             Some(last) => {
                 // Of equal places the greater account's comes first.
                 let own = u64::from(account < last.account);
                 let end = last.number.saturating_add(own);
-                Some(prefix.clone().u64(last.timestamp).u64(end))
+                Some(MESSAGES_BY_TIME.key((account, last.timestamp, end)))
             }
-            None => prefix.clone().after_prefix(),
+            None => start.clone().after_prefix(),
         };
-        let mut rows = tx.range_back(table, &prefix, end.as_deref())?;
+        let mut rows = MESSAGES_BY_TIME.range_back(tx, &start, end.as_deref())?;
         if let Some(row) = rows.next() {
-            heads.push((place(table.name, row?)?, account, sources.len()));
+            heads.push((Newest(Place::of_time(&row?)?), account, sources.len()));
             sources.push(rows);
         }
     }
@@ -437,7 +413,7 @@ pub fn recent(tx: &ReadTx<'_>, accounts: &[u32], part: Part) -> Result<Page> {
             });
         }
         if let Some(row) = sources[source].next() {
-            heads.push((place(table.name, row?)?, account, source));
+            heads.push((Newest(Place::of_time(&row?)?), account, source));
         }
     }
     Ok(page)
@@ -456,18 +432,5 @@ impl Ord for Newest {
 impl PartialOrd for Newest {
     fn partial_cmp(&self, other: &Newest) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
-    }
-}
-
-/// From a row of `messages_by_time`.
-fn place(table: &'static str, (key, value): (&[u8], &[u8])) -> Result<Newest> {
-    let (mut reader, mut value) = (KeyReader(key), KeyReader(value));
-    match (reader.u32(), reader.u64(), reader.u64(), value.u64()) {
-        (Some(_), Some(timestamp), Some(sequence), Some(chat)) => Ok(Newest(Place {
-            chat,
-            timestamp,
-            sequence,
-        })),
-        _ => Err(StoreError::corrupt(table, key, "not a place")),
     }
 }

@@ -7,11 +7,12 @@
 
 use super::chats::{self, Chat};
 use super::{
-    Arrival, Inserted, Place, Result, changes, chat_prefix, counters, insert, load_in, place_of,
-    put_counters, put_message, read_message, settle_names,
+    Arrival, Inserted, Place, Result, changes, counters, insert, load_in, place_of, put_counters,
+    put_message, settle_names,
 };
 use crate::message::{Message, NewMedium};
 use crate::store::media;
+use crate::store::schema::MESSAGES;
 use crate::store::tx::{ReadTx, WriteTx};
 
 /// The newest messages of a chat that are looked at, and how many of them may be placeholders: so much
@@ -97,14 +98,10 @@ pub(super) fn fill(
 
 /// Whether a chat has as many placeholders among its newest messages as it may have.
 fn is_full(tx: &ReadTx<'_>, account: u32, chat: &Chat) -> Result<bool> {
-    let table = tx.tables().messages;
     let mut found = 0;
-    for row in tx
-        .prefix_back(table, chat_prefix(account, chat.number))?
-        .take(NEWEST)
-    {
-        let (key, bytes) = row?;
-        let message = read_message(table, key, bytes)?;
+    let newest = MESSAGES.scan_back(tx, (account, chat.number))?;
+    for row in newest.take(NEWEST) {
+        let message = row?.value()?;
         found += usize::from(message.kind.is_placeholder());
     }
     Ok(found >= PLACEHOLDERS)

@@ -1,17 +1,18 @@
-//! Messages that are to go because they are the oldest.
+//! Removal of the oldest messages, by age and by size.
 
 use super::{Place, Result, changes, chats, counters, id_key, load, places, put_counters};
 use crate::clock::Millis;
 use crate::store::accounts;
-use crate::store::error::StoreError;
-use crate::store::key::{Key, KeyReader};
 use crate::store::media;
-use crate::store::tx::{ReadTx, WriteTx, from_json};
+use crate::store::schema::{
+    CHATS, EARLY_CHANGES, MESSAGE_IDS, MESSAGES, MESSAGES_BY_TIME, Owner, tables_of,
+};
+use crate::store::tx::{ReadTx, WriteTx};
 
 /// What is kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Keep {
-    /// Messages before this time go.
+    /// Messages before this time are removed.
     pub since: Option<Millis>,
     /// The most bytes of the database that messages, with what finds them, may take. Whole pages
     /// count, and free ones do not.
@@ -22,7 +23,7 @@ pub struct Keep {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Removed {
     pub messages: usize,
-    /// Account and number of each medium that went along: its file is to go, too.
+    /// Account and number of each medium that was removed with its message: the caller deletes its file.
     pub media: Vec<(u32, u64)>,
 }
 
@@ -101,23 +102,9 @@ pub fn is_over(tx: &ReadTx<'_>, keep: Keep) -> Result<bool> {
 /// Bytes of the pages that messages take in the database, with what finds them, their chats, and what
 /// waits for them: all that others make the store hold.
 pub fn size(tx: &ReadTx<'_>) -> Result<u64> {
-    let tables = tx.tables();
-    let mut bytes = 0;
-    for table in [
-        tables.messages,
-        tables.message_ids,
-        tables.messages_by_time,
-        tables.media,
-        tables.media_wanted,
-        tables.chats,
-        tables.chat_ids,
-        tables.chats_by_time,
-        tables.people,
-        tables.early_changes,
-    ] {
-        bytes += tx.table_bytes(table)?;
-    }
-    Ok(bytes)
+    tables_of(&[Owner::Messages])
+        .map(|table| tx.table_bytes(table))
+        .sum()
 }
 
 /// Removes a chat that has no message any more, unless the owner's address book names it.
@@ -146,16 +133,14 @@ fn forget_rest(tx: &mut WriteTx<'_>, account: u32, limit: usize) -> Result<()> {
 
 /// Whether [`forget_rest`] would remove something.
 fn has_rest(tx: &ReadTx<'_>, account: u32) -> Result<bool> {
-    let early = tx.prefix(tx.tables().early_changes, &Key::account(account))?;
-    Ok(early.take(1).count() > 0 || !empty_chats(tx, account, 1)?.is_empty())
+    let mut early = EARLY_CHANGES.scan(tx, (account,))?;
+    Ok(early.next().is_some() || !empty_chats(tx, account, 1)?.is_empty())
 }
 
 fn empty_chats(tx: &ReadTx<'_>, account: u32, limit: usize) -> Result<Vec<u64>> {
-    let table = tx.tables().chats;
     let mut found = Vec::new();
-    for row in tx.prefix(table, &Key::account(account))? {
-        let (key, bytes) = row?;
-        let chat: chats::Chat = from_json(table, key, bytes)?;
+    for row in CHATS.scan(tx, (account,))? {
+        let chat = row?.value()?;
         if is_rest(&chat) {
             found.push(chat.number);
         }
@@ -168,34 +153,19 @@ fn empty_chats(tx: &ReadTx<'_>, account: u32, limit: usize) -> Result<Vec<u64>> 
 
 /// The account's oldest message.
 fn oldest(tx: &ReadTx<'_>, account: u32) -> Result<Option<Place>> {
-    let table = tx.tables().messages_by_time;
-    let Some(row) = tx.prefix(table, &Key::account(account))?.next() else {
-        return Ok(None);
-    };
-    let (key, chat) = row?;
-    let place = |key: &mut KeyReader<'_>| {
-        key.u32()?;
-        Some(Place {
-            timestamp: key.u64()?,
-            sequence: key.u64()?,
-            chat: KeyReader(chat).u64()?,
-        })
-    };
-    place(&mut KeyReader(key))
-        .map(Some)
-        .ok_or_else(|| StoreError::corrupt(table.name, key, "not a place"))
+    let mut rows = MESSAGES_BY_TIME.scan(tx, (account,))?;
+    rows.next().map(|row| Place::of_time(&row?)).transpose()
 }
 
 fn remove(tx: &mut WriteTx<'_>, account: u32, place: Place, removed: &mut Removed) -> Result<()> {
-    let tables = tx.tables();
     let (mut chat, message) = load(&tx.view(), account, place)?;
-    tx.delete(tables.messages, &place.key(account))?;
-    tx.delete(tables.messages_by_time, &place.time_key(account))?;
+    MESSAGES.delete(tx, place.key(account))?;
+    MESSAGES_BY_TIME.delete(tx, place.time_key(account))?;
     // An id that is used by more senders than are looked at leaves no row that leads nowhere.
-    tx.delete(tables.message_ids, &id_key(account, &chat, &message))?;
+    MESSAGE_IDS.delete_at(tx, &id_key(account, &chat, &message))?;
     for (at, key) in places(&tx.view(), account, &message.message_id, Some(place.chat))? {
         if at == place {
-            tx.delete(tables.message_ids, &key)?;
+            MESSAGE_IDS.delete_at(tx, &key)?;
         }
     }
     if let Some(id) = &message.media_id {

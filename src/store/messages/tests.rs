@@ -2,6 +2,7 @@ use super::*;
 use crate::event::Event;
 use crate::message::{Author, By, Change, Target};
 use crate::store::accounts;
+use crate::store::schema::{EARLY_CHANGES, Id, MESSAGE_IDS, Owner, tables_of};
 use crate::store::tests::{TestStore, message};
 use crate::store::{StoreError, purge};
 
@@ -423,7 +424,7 @@ fn whoever_is_linked_with_whom_messages_are_stored_and_found() {
                 .read(|tx| recent(tx, &[ALICE], Part::of(999, 0)))
                 .unwrap();
             assert_eq!(recent.messages.len() as u64, messages);
-            let named = store.read(|tx| Ok(tx.prefix(tx.tables().message_ids, &[])?.count()));
+            let named = store.read(|tx| Ok(MESSAGE_IDS.scan(tx, ())?.count()));
             assert_eq!(named.unwrap() as u64, messages);
         }
     }
@@ -486,18 +487,9 @@ fn nothing_of_a_removed_account_is_left() {
     assert!(steps >= 60 / 7, "{steps}");
     let tables_are_empty = store
         .read(|tx| {
-            let t = tx.tables();
             let prefix = Key::account(number);
-            for table in [
-                t.messages,
-                t.message_ids,
-                t.messages_by_time,
-                t.chats,
-                t.chat_ids,
-                t.chats_by_time,
-                t.counters,
-                t.accounts,
-            ] {
+            let owners = [Owner::Account, Owner::Messages];
+            for table in tables_of(&owners).chain([Id::Accounts]) {
                 if tx.prefix(table, &prefix)?.next().is_some() {
                     return Ok(false);
                 }
@@ -635,7 +627,7 @@ fn what_comes_before_its_message_waits_for_it() {
     assert_eq!((newest.edited, newest.reactions.len()), (true, 1));
     // It waits no more.
     let left = store
-        .read(|tx| Ok(tx.prefix(tx.tables().early_changes, &[])?.count()))
+        .read(|tx| Ok(EARLY_CHANGES.scan(tx, ())?.count()))
         .unwrap();
     assert_eq!(left, 0);
 }
@@ -677,7 +669,7 @@ fn what_is_said_of_anothers_message_neither_changes_it_nor_waits_nor_is_told() {
         let to = target(GROUP, id, author);
         assert_eq!(change(&store, to.clone(), by(ZOE, 9), what), None, "{to:?}");
     }
-    let left = store.read(|tx| Ok(tx.prefix(tx.tables().early_changes, &[])?.count()));
+    let left = store.read(|tx| Ok(EARLY_CHANGES.scan(tx, ())?.count()));
     assert_eq!(left.unwrap(), 0);
     // Named as the group names them, by either of their names.
     for (id, names) in [
@@ -712,7 +704,7 @@ fn changes_without_a_message_are_bounded() {
     }
     let waiting = || {
         store
-            .read(|tx| Ok(tx.prefix(tx.tables().early_changes, &[])?.count()))
+            .read(|tx| Ok(EARLY_CHANGES.scan(tx, ())?.count()))
             .unwrap()
     };
     assert_eq!(waiting(), 64);
@@ -741,8 +733,8 @@ fn a_flood_of_changes_pushes_out_its_senders_own() {
     });
     let bytes = store
         .read(|tx| {
-            let rows = tx.prefix(tx.tables().early_changes, &[])?;
-            rows.map(|row| Ok(row?.1.len())).sum::<Result<usize>>()
+            let rows = EARLY_CHANGES.scan(tx, ())?;
+            rows.map(|row| Ok(row?.bytes.len())).sum::<Result<usize>>()
         })
         .unwrap();
     assert!((256 << 10..=1 << 20).contains(&bytes), "{bytes}");

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use toml::de::{DeTable, DeValue};
 
-use super::table::{Kind, Setting};
+use super::table::{Kind, Setting, Value};
 use super::{SETTINGS, find};
 
 /// The prefix of the environment's variables.
@@ -78,6 +78,8 @@ pub(super) struct Layers {
     /// One for each of [`SETTINGS`], in their order.
     pub(super) entries: Vec<Entry>,
     pub(super) errors: Vec<SettingsError>,
+    /// How many values [`next`](Self::next) has given out.
+    read: usize,
 }
 
 impl Layers {
@@ -90,6 +92,7 @@ impl Layers {
         Layers {
             entries: SETTINGS.iter().map(entry).collect(),
             errors: Vec::new(),
+            read: 0,
         }
     }
 
@@ -209,6 +212,21 @@ impl Layers {
         };
     }
 
+    /// The next setting's value, in the order of [`SETTINGS`]. What is wrong with it is noted, and the default
+    /// stands in. There are as many as [`super::Settings`] has fields.
+    pub(super) fn next<T: Value>(&mut self) -> T {
+        let (at, setting) = (self.read, &SETTINGS[self.read]);
+        self.read += 1;
+        let text = self.entries[at].text.as_deref().map_err(String::clone);
+        text.and_then(|text| T::read(text, setting.kind))
+            .unwrap_or_else(|message| {
+                self.refuse(at, message);
+                // Defaults are part of the program, and a test reads all of them.
+                T::read(setting.default, setting.kind)
+                    .unwrap_or_else(|message| panic!("{}: {message}", setting.name))
+            })
+    }
+
     pub(super) fn refuse(&mut self, at: usize, message: String) {
         self.errors.push(SettingsError::BadValue {
             origin: self.entries[at].origin.clone(),
@@ -289,33 +307,4 @@ pub(super) fn variables(
         }
     }
     found
-}
-
-/// Gives out the values in the order of [`SETTINGS`].
-pub(super) struct Reader<'a> {
-    layers: &'a mut Layers,
-    /// How many were given out.
-    at: usize,
-}
-
-impl<'a> Reader<'a> {
-    pub(super) fn new(layers: &'a mut Layers) -> Reader<'a> {
-        Reader { layers, at: 0 }
-    }
-
-    /// The next setting and its text. There are as many as [`super::Settings`] has fields.
-    pub(super) fn entry(&mut self) -> (&'static Setting, Result<&str, String>) {
-        let at = self.at;
-        self.at += 1;
-        let text = self.layers.entries[at].text.as_ref();
-        (
-            &SETTINGS[at],
-            text.map(String::as_str).map_err(String::clone),
-        )
-    }
-
-    /// Notes what is wrong with the entry that was given out last.
-    pub(super) fn refuse(&mut self, message: String) {
-        self.layers.refuse(self.at - 1, message);
-    }
 }

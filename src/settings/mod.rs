@@ -24,7 +24,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 pub use declared::*;
-use layers::{Layers, Reader, STATE_DIRECTORY};
+use layers::{Layers, STATE_DIRECTORY};
 pub use layers::{Origin, SettingsError};
 pub use table::Setting;
 
@@ -141,7 +141,7 @@ fn resolve(
         layers.flag(key, value, flag);
     }
     place_data(&mut layers, &variables);
-    let settings = Settings::read(&mut Reader::new(&mut layers));
+    let settings = Settings::read(&mut layers);
     check_sandbox(&settings, &mut layers, cfg!(feature = "sandbox"));
     if !layers.errors.is_empty() {
         return Err(SettingsErrors(layers.errors));

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use http_types::Url;
 
-use super::layers::Reader;
 use super::values::{self, Version};
 use crate::jid::ChatJid;
 
@@ -48,31 +47,8 @@ pub(super) const DAY: u64 = 24 * HOUR;
 pub(super) const KIB: u64 = 1 << 10;
 pub(super) const MIB: u64 = 1 << 20;
 
-pub(super) const fn text(default: &'static str) -> Setting {
-    of_kind(Kind::Text, default)
-}
-
-pub(super) const fn flag(default: &'static str) -> Setting {
-    of_kind(Kind::Flag, default)
-}
-
-pub(super) const fn count(default: &'static str, min: u64, max: u64) -> Setting {
-    of_kind(Kind::Count(min, max), default)
-}
-
-pub(super) const fn duration(default: &'static str, min: u64, max: u64) -> Setting {
-    of_kind(Kind::Duration(min, max), default)
-}
-
-pub(super) const fn size(default: &'static str, min: u64, max: u64) -> Setting {
-    of_kind(Kind::Size(min, max), default)
-}
-
-pub(super) const fn space(default: &'static str, min: u64, max: u64) -> Setting {
-    of_kind(Kind::Space(min, max), default)
-}
-
-const fn of_kind(kind: Kind, default: &'static str) -> Setting {
+/// A declaration, without what [`settings`] adds to it.
+pub(super) const fn of(kind: Kind, default: &'static str) -> Setting {
     Setting {
         section: "",
         name: "",
@@ -155,8 +131,8 @@ macro_rules! settings {
         )+)+];
 
         impl Settings {
-            /// Takes every value from `values`, which follow the order of [`SETTINGS`].
-            pub(super) fn read(values: &mut super::layers::Reader<'_>) -> Settings {
+            /// Takes every value from `values`, in the order of [`SETTINGS`].
+            pub(super) fn read(values: &mut super::layers::Layers) -> Settings {
                 Settings {
                     $($section: $Section { $($name: values.next(),)+ },)+
                 }
@@ -208,191 +184,58 @@ macro_rules! choices {
 }
 pub(super) use choices;
 
-impl Reader<'_> {
-    /// The next setting's value. What is wrong with it is noted, and the default stands in.
-    pub(super) fn next<T: Value>(&mut self) -> T {
-        let (setting, entry) = self.entry();
-        match entry.and_then(|text| T::read(text, setting.kind)) {
-            Ok(value) => value,
-            Err(message) => {
-                self.refuse(message);
-                // Defaults are part of the program, and a test reads all of them.
-                T::read(setting.default, setting.kind)
-                    .unwrap_or_else(|message| panic!("{}: {message}", setting.name))
+/// How types are read and shown.
+macro_rules! values {
+    ($($type:ty: |$text:ident, $kind:pat_param| $read:expr, |$value:ident, $unit:pat_param| $shown:expr;)+) => {$(
+        impl Value for $type {
+            fn read($text: &str, $kind: Kind) -> Result<Self, String> {
+                $read
+            }
+
+            fn show(&self, $unit: Kind) -> String {
+                let $value = self;
+                $shown
             }
         }
-    }
+    )+};
 }
 
-impl Value for u64 {
-    fn read(text: &str, kind: Kind) -> Result<Self, String> {
-        values::number(text, kind)
-    }
-
-    fn show(&self, kind: Kind) -> String {
-        values::show_number(*self, kind)
-    }
+values! {
+    u64: |text, kind| values::number(text, kind), |value, kind| values::show_number(*value, kind);
+    u32: |text, kind| fitting(text, kind), |value, kind| values::show_number(u64::from(*value), kind);
+    usize: |text, kind| fitting(text, kind), |value, kind| values::show_number(*value as u64, kind);
+    Duration: |text, kind| values::number(text, kind).map(Duration::from_millis),
+        |value, kind| values::show_number(u64::try_from(value.as_millis()).unwrap_or(u64::MAX), kind);
+    bool: |text, _| values::flag(text), |value, _| value.to_string();
+    SocketAddr: |text, _| values::listen(text), |value, _| value.to_string();
+    Vec<String>: |text, _| values::host_names(text), |value, _| value.join(", ");
+    PathBuf: |text, _| Ok(PathBuf::from(text)), |value, _| value.to_string_lossy().into_owned();
+    Url: |text, _| values::websocket_url(text), |value, _| value.to_string();
+    Version: |text, _| values::version(text), |value, _| format!("{}.{}.{}", value.0, value.1, value.2);
+    // The name in the phone's list, the only setting that is free text.
+    String: |text, _| values::device_name(text), |value, _| value.clone();
+    ChatJid: |text, _| ChatJid::typed(text).map_err(|error| format!("{text:?} is {error}")),
+        |value, _| value.to_string();
+    log::LevelFilter: |text, _| values::level(text), |value, _| value.as_str().to_ascii_lowercase();
 }
 
-impl Value for u32 {
-    fn read(text: &str, kind: Kind) -> Result<Self, String> {
-        fitting(values::number(text, kind)?, text)
-    }
-
-    fn show(&self, kind: Kind) -> String {
-        values::show_number(u64::from(*self), kind)
-    }
-}
-
-impl Value for usize {
-    fn read(text: &str, kind: Kind) -> Result<Self, String> {
-        fitting(values::number(text, kind)?, text)
-    }
-
-    fn show(&self, kind: Kind) -> String {
-        values::show_number(*self as u64, kind)
-    }
-}
-
-/// Bounds keep numbers within their types; this is for a bound that does not.
-fn fitting<T: TryFrom<u64>>(number: u64, text: &str) -> Result<T, String> {
-    T::try_from(number).map_err(|_| format!("{text} is too large"))
-}
-
-impl Value for Duration {
-    fn read(text: &str, kind: Kind) -> Result<Self, String> {
-        values::number(text, kind).map(Duration::from_millis)
-    }
-
-    fn show(&self, kind: Kind) -> String {
-        let millis = u64::try_from(self.as_millis()).unwrap_or(u64::MAX);
-        values::show_number(millis, kind)
-    }
-}
-
-impl Value for Option<u64> {
+/// `None` is written as an empty text.
+impl<T: Value> Value for Option<T> {
     fn read(text: &str, kind: Kind) -> Result<Self, String> {
         match text {
             "" => Ok(None),
-            text => values::number(text, kind).map(Some),
+            text => T::read(text, kind).map(Some),
         }
-    }
-
-    fn show(&self, kind: Kind) -> String {
-        self.map_or_else(String::new, |bytes| values::show_number(bytes, kind))
-    }
-}
-
-impl Value for bool {
-    fn read(text: &str, _: Kind) -> Result<Self, String> {
-        match text.trim().to_ascii_lowercase().as_str() {
-            "true" | "1" | "yes" => Ok(true),
-            "false" | "0" | "no" => Ok(false),
-            _ => Err(format!("{text:?} is not true or false")),
-        }
-    }
-
-    fn show(&self, _: Kind) -> String {
-        self.to_string()
-    }
-}
-
-impl Value for PathBuf {
-    fn read(text: &str, _: Kind) -> Result<Self, String> {
-        Ok(PathBuf::from(text))
-    }
-
-    fn show(&self, _: Kind) -> String {
-        self.to_string_lossy().into_owned()
-    }
-}
-
-impl Value for Option<PathBuf> {
-    fn read(text: &str, _: Kind) -> Result<Self, String> {
-        Ok((!text.is_empty()).then(|| PathBuf::from(text)))
     }
 
     fn show(&self, kind: Kind) -> String {
         self.as_ref()
-            .map_or_else(String::new, |path| path.show(kind))
+            .map_or_else(String::new, |value| value.show(kind))
     }
 }
 
-impl Value for SocketAddr {
-    fn read(text: &str, _: Kind) -> Result<Self, String> {
-        values::listen(text)
-    }
-
-    fn show(&self, _: Kind) -> String {
-        self.to_string()
-    }
-}
-
-impl Value for Vec<String> {
-    fn read(text: &str, _: Kind) -> Result<Self, String> {
-        values::host_names(text)
-    }
-
-    fn show(&self, _: Kind) -> String {
-        self.join(", ")
-    }
-}
-
-impl Value for Url {
-    fn read(text: &str, _: Kind) -> Result<Self, String> {
-        values::websocket_url(text)
-    }
-
-    fn show(&self, _: Kind) -> String {
-        self.to_string()
-    }
-}
-
-impl Value for Option<Version> {
-    fn read(text: &str, _: Kind) -> Result<Self, String> {
-        match text {
-            "" => Ok(None),
-            text => values::version(text).map(Some),
-        }
-    }
-
-    fn show(&self, _: Kind) -> String {
-        self.map_or_else(String::new, |(a, b, c)| format!("{a}.{b}.{c}"))
-    }
-}
-
-/// The name in the phone's list, the only setting that is free text.
-impl Value for String {
-    fn read(text: &str, _: Kind) -> Result<Self, String> {
-        values::device_name(text)
-    }
-
-    fn show(&self, _: Kind) -> String {
-        self.clone()
-    }
-}
-
-impl Value for Option<ChatJid> {
-    fn read(text: &str, _: Kind) -> Result<Self, String> {
-        match text {
-            "" => Ok(None),
-            text => ChatJid::typed(text)
-                .map(Some)
-                .map_err(|error| format!("{text:?} is {error}")),
-        }
-    }
-
-    fn show(&self, _: Kind) -> String {
-        self.as_ref().map_or_else(String::new, ToString::to_string)
-    }
-}
-
-impl Value for log::LevelFilter {
-    fn read(text: &str, _: Kind) -> Result<Self, String> {
-        values::level(text)
-    }
-
-    fn show(&self, _: Kind) -> String {
-        self.as_str().to_ascii_lowercase()
-    }
+/// Bounds keep numbers within their types; the error is for a bound that does not.
+fn fitting<T: TryFrom<u64>>(text: &str, kind: Kind) -> Result<T, String> {
+    let number = values::number(text, kind)?;
+    T::try_from(number).map_err(|_| format!("{text} is too large"))
 }

@@ -39,7 +39,7 @@ fn errors(result: Result<Loaded, SettingsErrors>) -> Vec<String> {
 #[test]
 fn every_default_is_within_its_bounds_and_shown_as_it_is_declared() {
     let mut layers = Layers::defaults();
-    let settings = Settings::read(&mut Reader::new(&mut layers));
+    let settings = Settings::read(&mut layers);
     assert!(layers.errors.is_empty(), "{:?}", layers.errors);
     let shown = settings.shown();
     assert_eq!(shown.len(), SETTINGS.len());
@@ -218,7 +218,7 @@ fn a_sandbox_build_stays_on_this_machine() {
     let check = |url: &str, sandbox: bool| {
         let mut layers = Layers::defaults();
         layers.flag("whatsapp.url", url, "test");
-        let settings = Settings::read(&mut Reader::new(&mut layers));
+        let settings = Settings::read(&mut layers);
         check_sandbox(&settings, &mut layers, sandbox);
         layers.errors.len()
     };

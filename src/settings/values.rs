@@ -23,6 +23,15 @@ pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
+/// Reads what files call `true` and `false`, also as variables have it.
+pub(super) fn flag(text: &str) -> Result<bool, String> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" => Ok(true),
+        "false" | "0" | "no" => Ok(false),
+        _ => Err(format!("{text:?} is not true or false")),
+    }
+}
+
 /// Reads a number: of `kind`'s unit, within its bounds.
 pub(super) fn number(text: &str, kind: Kind) -> Result<u64, String> {
     let value = match unit_of(kind) {

@@ -26,8 +26,8 @@
 //! | [`systemd`] | notifications to the service manager, and its watchdog |
 //! | [`qr`], [`console`] | pairing codes; the log and the terminal |
 //!
-//! Imports point one way: `main -> lib -> maintenance, archive -> api -> webhook, account, systemd -> whatsapp ->
-//! ledger -> store, console -> event -> message -> net, media, jid, keys, settings, args, qr, runtime -> clock,
+//! Imports point one way: `main -> lib -> maintenance, archive, console -> api -> webhook, account, systemd ->
+//! whatsapp -> ledger -> store -> event -> message -> net, media, jid, keys, settings, args, qr, runtime -> clock,
 //! text -> sync`.
 //!
 //! # Invariants

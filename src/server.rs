@@ -9,7 +9,7 @@ use futures_lite::FutureExt as _;
 use smol::lock::Semaphore;
 use smol::net::TcpListener;
 
-use crate::account::{Accounts, Manner, SendingLimits};
+use crate::account::{self, Accounts, Manner, SendingLimits};
 use crate::api::{self, ApiConfig, ApiContext, AuthSettings, Gate, ServerLimits};
 use crate::jid::ChatJid;
 use crate::maintenance::{self, Policy};
@@ -26,7 +26,8 @@ use crate::sync::within;
 use crate::systemd::Manager;
 use crate::webhook::{Deliveries, DeliverySettings, Retry};
 use crate::whatsapp::{
-    self, MediaPolicy, Patience, Presence, SurfHttpClient, Versions, Wiring, WsTransportFactory,
+    self, MediaPolicy, Patience, Presence, SessionConfig, SurfHttpClient, Versions,
+    WsTransportFactory,
 };
 use crate::{clock, console};
 
@@ -192,7 +193,16 @@ impl Server {
             config.media.patience,
         ));
         let space = Space::default();
-        let wiring = Wiring {
+        let media = MediaPolicy {
+            auto_max_bytes: match config.media.download {
+                Download::Auto => config.media.auto_max_bytes,
+                Download::OnDemand => 0,
+            },
+            max_bytes: MAX_MEDIUM as u64,
+            leaves_room: config.media.max_bytes.is_none(),
+            unannounced_max_bytes: config.limits.max_file,
+        };
+        let session = SessionConfig {
             store: store.clone(),
             executor: Arc::clone(&executor),
             transport: Arc::new(WsTransportFactory::new(
@@ -211,16 +221,7 @@ impl Server {
             device_name: config.whatsapp.device_name.clone(),
             spool: spool.clone(),
             files: files.clone(),
-            space: space.clone(),
-            media: MediaPolicy {
-                auto_max_bytes: match config.media.download {
-                    Download::Auto => config.media.auto_max_bytes,
-                    Download::OnDemand => 0,
-                },
-                max_bytes: MAX_MEDIUM as u64,
-                leaves_room: config.media.max_bytes.is_none(),
-                unannounced_max_bytes: config.limits.max_file,
-            },
+            media,
             history_days: config.history.days,
             presence: Presence {
                 online: config.whatsapp.online,
@@ -231,6 +232,16 @@ impl Server {
                 // The connection, the handshake, the login.
                 login: 3 * config.whatsapp.timeout,
             },
+        };
+        let wiring = account::Wiring {
+            store: store.clone(),
+            executor: Arc::clone(&executor),
+            spool: spool.clone(),
+            files: files.clone(),
+            space: space.clone(),
+            media,
+            session,
+            on_qr: console::show_qr,
         };
         let accounts = Accounts::open(wiring, sending_limits(config))?;
         let shutdown = Shutdown::new();

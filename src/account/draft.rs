@@ -14,7 +14,7 @@ use crate::store::outbox::Changing;
 use crate::whatsapp::SendFailure;
 
 use super::caller::Caller;
-use super::sending::{Sending, Way};
+use super::sender::{Sending, Way};
 use super::slots;
 use super::turns::Turns;
 use super::types::AccountError;

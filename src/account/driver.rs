@@ -4,31 +4,28 @@
 mod records;
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_lite::FutureExt as _;
 
 use crate::clock::{self, Millis, Step};
-use crate::console;
 use crate::ledger::Owner;
 use crate::runtime::tasks::{self, InARow, Kind};
 use crate::store::accounts::{AccountRecord, EndReason, Ended, Wanted};
-use crate::store::{StoreError, media, probe};
-use crate::sync::{locked, within};
-use crate::whatsapp::{Session, SessionNews, Wiring};
+use crate::store::{Store, StoreError, media, probe, signal};
+use crate::sync::within;
+use crate::whatsapp::{Session, SessionNews};
 
 use super::backoff;
+use super::live::{Live, LiveState};
 use super::machine::{Action, Ending, Input, Machine, Phase, Stopped};
 use super::media::Fetcher;
 use super::outbox;
-use super::pace::Pace;
-use super::passkey::{self, Exchange, Turn};
-use super::reachout::{Answers, Limits};
-use super::sending::Sending;
-use super::standings::Standings;
+use super::passkey::{self, Turn};
+use super::sender::Sending;
 use super::types::{SendingLimits, Status};
-use super::usernames::LookUps;
+use super::wiring::Wiring;
 
 /// Commands that may wait for one driver; more are made to wait by their senders.
 const COMMANDS: usize = 16;
@@ -55,106 +52,6 @@ pub enum Command {
     Stop(async_channel::Sender<()>),
 }
 
-/// What a driver shows of itself.
-pub struct Live {
-    state: Mutex<LiveState>,
-    pub pace: Mutex<Pace>,
-    /// Usernames that WhatsApp was asked for.
-    pub look_ups: Mutex<LookUps>,
-    /// What WhatsApp has said of people.
-    pub standings: Mutex<Standings>,
-    /// What holds up messages to new contacts, and to people whom WhatsApp refused.
-    pub limits: Mutex<Limits>,
-    /// Held while WhatsApp is asked about that.
-    pub answers: smol::lock::Mutex<Answers>,
-    /// Ids of the messages that somebody is sending right now. Bounded by the requests under way.
-    flights: Mutex<HashSet<String>>,
-    /// Tells the outbox that something changed.
-    kick: async_channel::Sender<()>,
-}
-
-/// Says that somebody is sending a message, until it is dropped; the outbox looks again then.
-pub struct Flight {
-    live: Arc<Live>,
-    message_id: String,
-}
-
-impl Drop for Flight {
-    fn drop(&mut self) {
-        self.live.lock_flights().remove(&self.message_id);
-        self.live.kick();
-    }
-}
-
-/// A snapshot of the machine, and the session to send with.
-#[derive(Clone)]
-pub struct LiveState {
-    pub status: Status,
-    /// Whether a session runs or is due.
-    pub active: bool,
-    /// Since when the status holds, and the same by [`clock::ticks`].
-    pub since: Millis,
-    pub ticks: Millis,
-    /// Since when an account that was never paired cannot reach WhatsApp, by [`clock::ticks`].
-    pub cut_off_since: Option<Millis>,
-    pub qr: Option<String>,
-    /// The passkey that WhatsApp asks for.
-    pub passkey: Option<Exchange>,
-    pub last_error: Option<String>,
-    /// When the ban is over, as far as WhatsApp has said.
-    pub banned_until: Option<Millis>,
-    pub paired: bool,
-    pub session: Option<Arc<Session>>,
-    /// Why nothing can be sent although an account wants to be connected: it waits for room on the disk.
-    pub no_room: Option<StoreError>,
-}
-
-impl Live {
-    pub fn get(&self) -> LiveState {
-        self.lock().clone()
-    }
-
-    /// The session, and since when it is connected by [`clock::ticks`], if it is.
-    pub fn connected(&self) -> Option<(Arc<Session>, Millis)> {
-        let state = self.lock();
-        match state.status {
-            Status::Connected => Some((state.session.clone()?, state.ticks)),
-            _ => None,
-        }
-    }
-
-    /// Keeps others from sending that message.
-    pub fn fly(self: &Arc<Live>, message_id: &str) -> Flight {
-        self.lock_flights().insert(message_id.to_owned());
-        Flight {
-            live: Arc::clone(self),
-            message_id: message_id.to_owned(),
-        }
-    }
-
-    pub fn is_flying(&self, message_id: &str) -> bool {
-        self.lock_flights().contains(message_id)
-    }
-
-    /// The messages that somebody is sending.
-    pub fn flights(&self) -> HashSet<String> {
-        self.lock_flights().clone()
-    }
-
-    pub(super) fn kick(&self) {
-        // Full: it will look anyway. Closed: the account ends.
-        let _ = self.kick.try_send(());
-    }
-
-    fn lock_flights(&self) -> MutexGuard<'_, HashSet<String>> {
-        locked(&self.flights)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, LiveState> {
-        locked(&self.state)
-    }
-}
-
 /// A driver that runs.
 #[derive(Clone)]
 pub struct Handle {
@@ -175,33 +72,21 @@ pub fn start(
     let (commands, inbox) = async_channel::bounded(COMMANDS);
     let (kick, kicked) = async_channel::bounded(1);
     let (machine, ban) = (machine_of(record), ban_of(record));
-    let live = Arc::new(Live {
-        state: Mutex::new(LiveState {
-            status: machine.status(),
-            active: false,
-            since: record.status_since,
-            ticks: machine.since(),
-            cut_off_since: None,
-            qr: None,
-            passkey: None,
-            last_error: machine.last_error(),
-            banned_until: ban.and_then(|ban| ban.until),
-            paired: machine.paired(),
-            session: None,
-            no_room: None,
-        }),
-        pace: Mutex::new(Pace::new(
-            limits.messages_per_minute,
-            limits.burst,
-            clock::ticks(),
-        )),
-        standings: Mutex::default(),
-        limits: Mutex::default(),
-        answers: smol::lock::Mutex::default(),
-        look_ups: Mutex::new(LookUps::new(clock::ticks())),
-        flights: Mutex::default(),
-        kick,
-    });
+    let state = LiveState {
+        status: machine.status(),
+        active: false,
+        since: record.status_since,
+        ticks: machine.since(),
+        cut_off_since: None,
+        qr: None,
+        passkey: None,
+        last_error: machine.last_error(),
+        banned_until: ban.and_then(|ban| ban.until),
+        paired: machine.paired(),
+        session: None,
+        no_room: None,
+    };
+    let live = Arc::new(Live::new(state, &limits, kick));
     let sending = Sending {
         fetcher: fetcher.clone(),
         limits,
@@ -216,7 +101,7 @@ pub fn start(
         outbox::run(emptied.clone(), kicked.clone())
     });
     let driver = Driver {
-        wiring: wiring.clone(),
+        wiring: Arc::clone(wiring),
         fetcher: fetcher.clone(),
         id: record.id.clone(),
         number: record.number,
@@ -309,7 +194,7 @@ struct Running {
 }
 
 struct Driver {
-    wiring: Wiring,
+    wiring: Arc<Wiring>,
     fetcher: Fetcher,
     id: String,
     number: u32,
@@ -714,7 +599,7 @@ impl Driver {
                 if let Err(error) = self.sending.forget_limits().await {
                     log::error!("{}: restrictions could not be forgotten: {error}", self.id);
                 }
-                if let Err(error) = records::forget_keys(&self.wiring.store, self.number).await {
+                if let Err(error) = forget_keys(&self.wiring.store, self.number).await {
                     log::error!("{}: the old keys could not be removed: {error}", self.id);
                 }
                 self.remember(|record| {
@@ -762,7 +647,7 @@ impl Driver {
             ),
             Action::ShowQr(code) => {
                 let first = !std::mem::replace(&mut self.qr_shown, true);
-                console::show_qr(&self.id, &code, first);
+                (self.wiring.on_qr)(&self.id, &code, first);
                 self.report_qr(code).await;
             }
         }
@@ -774,7 +659,7 @@ impl Driver {
             self.close().await;
         }
         if self.session.is_none() {
-            match Session::open(&self.wiring, &self.owner()).await {
+            match Session::open(&self.wiring.session, &self.owner()).await {
                 Ok((session, news)) => self.session = Some(Running { session, news }),
                 Err(error) => {
                     let words = error.to_string();
@@ -820,4 +705,16 @@ impl Driver {
         drop(live);
         self.live.kick();
     }
+}
+
+/// Rows that one transaction deletes when keys are forgotten.
+const FORGET_STEP: usize = 1_000;
+
+/// Removes every key of an account, in small transactions.
+async fn forget_keys(store: &Store, account: u32) -> Result<(), StoreError> {
+    while store
+        .write(move |tx| signal::clear_step(tx, account, FORGET_STEP))
+        .await?
+    {}
+    Ok(())
 }

@@ -2,8 +2,8 @@
 
 use crate::clock::{self, Millis};
 
-use super::Accounts;
-use super::driver::LiveState;
+use super::live::LiveState;
+use super::registry::Accounts;
 use super::types::Status;
 
 /// How an account does.

@@ -1,8 +1,5 @@
 //! The stored files, as a list over accounts.
 
-use std::collections::BTreeMap;
-use std::fmt;
-
 use crate::clock;
 use crate::jid::Recipient;
 use crate::message::{self, Medium};
@@ -10,42 +7,8 @@ use crate::store::media::{self as rows, Found};
 use crate::store::messages::{self, Part, Room};
 use crate::store::{ReadTx, StoreError, accounts as records, usernames};
 
-use super::Accounts;
-use super::types::{AccountError, MediaFilter, MediaPage, MediaView};
-use super::usernames::NameError;
-
-/// Accounts that a cursor may name.
-const ACCOUNTS: usize = 10_000;
-
-/// Where a page of files ended: in each account of which it showed some, at that number. Its text has
-/// no characters that an address would have to escape.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct MediaCursor(BTreeMap<u32, u64>);
-
-impl MediaCursor {
-    /// Of a text that this type has given out.
-    pub fn parse(text: &str) -> Option<MediaCursor> {
-        let mut found = BTreeMap::new();
-        for part in text.split('.') {
-            let (account, number) = part.split_once('-')?;
-            found.insert(account.parse().ok()?, number.parse().ok()?);
-            if found.len() > ACCOUNTS {
-                return None;
-            }
-        }
-        Some(MediaCursor(found))
-    }
-}
-
-impl fmt::Display for MediaCursor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, (account, number)) in self.0.iter().enumerate() {
-            let dot = if n > 0 { "." } else { "" };
-            write!(f, "{dot}{account}-{number}")?;
-        }
-        Ok(())
-    }
-}
+use super::registry::Accounts;
+use super::types::{AccountError, MediaCursor, MediaFilter, MediaPage, MediaView, NameError};
 
 impl Accounts {
     /// The stored files: each account's newest first, and of those the one whose message is the newest.
@@ -192,6 +155,8 @@ fn view(tx: &ReadTx<'_>, account_id: &str, found: Found) -> Result<MediaView, St
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]

@@ -12,7 +12,7 @@ use crate::whatsapp::Outdated;
 use crate::whatsapp::{Ban, Refusal};
 
 use super::outdated;
-use super::passkey::{Exchange, Told, Turn};
+use super::passkey::{CUT_OFF, Exchange, GIVEN_UP, REFUSED_AT_ONCE, Told, Turn, WANTED};
 use super::types::Status;
 
 /// The first pause before a reconnect.
@@ -231,7 +231,7 @@ impl Machine {
 
     /// What is wrong, or what WhatsApp waits for, in words.
     pub fn last_error(&self) -> Option<String> {
-        let wanted = self.passkey.as_ref().map(|_| passkey::WANTED.to_owned());
+        let wanted = self.passkey.as_ref().map(|_| WANTED.to_owned());
         wanted
             .or_else(|| self.last_error.clone())
             .or_else(|| self.passkey_trouble.clone())
@@ -316,7 +316,7 @@ impl Machine {
                 actions
             }
             Input::LoggedOut(_) if self.new_pairing => {
-                self.verdict(Verdict::LoggedOut(passkey::REFUSED_AT_ONCE.to_owned()))
+                self.verdict(Verdict::LoggedOut(REFUSED_AT_ONCE.to_owned()))
             }
             Input::LoggedOut(words) => self.verdict(Verdict::LoggedOut(words)),
             Input::Outdated(outdated) => self.verdict(Verdict::Outdated(outdated)),
@@ -392,7 +392,7 @@ impl Machine {
             Phase::Connecting { .. } | Phase::Connected => {
                 self.phase = Phase::Closing { again: false };
                 let mut actions = vec![Action::Want(false), Action::Close];
-                actions.extend(self.drop_passkey(passkey::GIVEN_UP.to_owned()));
+                actions.extend(self.drop_passkey(GIVEN_UP.to_owned()));
                 self.last_error = None;
                 self.passkey_trouble = None;
                 actions
@@ -476,7 +476,7 @@ impl Machine {
     }
 
     fn ended(&mut self, error: Option<String>, now: Millis, random: f64) -> Vec<Action> {
-        let told = self.drop_passkey(passkey::CUT_OFF.to_owned());
+        let told = self.drop_passkey(CUT_OFF.to_owned());
         let mut actions = self.ended_by(error, now, random);
         actions.extend(told);
         actions

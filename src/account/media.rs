@@ -11,10 +11,11 @@ use crate::runtime::{Shutdown, tasks};
 use crate::store::StoreError;
 use crate::store::media::{self as rows, Wanted};
 use crate::sync::locked;
-use crate::whatsapp::{FetchFailure, MediaPolicy, Session, Wiring};
+use crate::whatsapp::{FetchFailure, MediaPolicy, Session};
 use futures_lite::FutureExt as _;
 
 use super::slots::{Kind, Slot, Slots};
+use super::wiring::Wiring;
 
 /// How long a medium that could not be fetched rests before the next try, by the tries so far; after
 /// the last one it is only fetched when it is asked for.
@@ -46,7 +47,7 @@ struct Fetch {
 /// Fetches media, each once at a time. Clones share it.
 #[derive(Clone)]
 pub struct Fetcher {
-    pub wiring: Wiring,
+    pub wiring: Arc<Wiring>,
     under_way: Arc<Mutex<UnderWay>>,
     /// For files that move at the same time.
     pub slots: Slots,
@@ -59,7 +60,7 @@ fn next_try(tries: u32, now: Millis) -> Option<Millis> {
 }
 
 impl Fetcher {
-    pub fn new(wiring: Wiring) -> Fetcher {
+    pub fn new(wiring: Arc<Wiring>) -> Fetcher {
         Fetcher {
             wiring,
             under_way: Arc::default(),

@@ -11,10 +11,12 @@ use crate::store::outbox::{self, Stage};
 use crate::sync::locked;
 use crate::whatsapp::{FetchFailure, SendFailure, Session, unwritable};
 
-use super::Accounts;
-use super::driver::{Handle, LiveState};
-use super::sending::{NOT_CONNECTED, Sending, Way};
-use super::types::{AccountError, Manner, MediaFile, Outcome, Status};
+use super::claims::Manner;
+use super::driver::Handle;
+use super::live::LiveState;
+use super::registry::Accounts;
+use super::sender::{NOT_CONNECTED, Sending, Way};
+use super::types::{AccountError, MediaFile, Outcome, Status};
 
 /// Messages that one request marks as read at most.
 const READ_AT_ONCE: usize = 1_000;

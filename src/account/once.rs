@@ -1,43 +1,12 @@
 //! Idempotency keys: the first request with a key works, others with it wait for its answer.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard};
-
 use crate::clock;
-use crate::store::idempotency::{self as rows, Answer, Known};
-use crate::sync::locked;
+use crate::store::idempotency::{self as rows, Known};
 
-use super::types::{Accepted, AccountError, Once, Outcome, Sent};
-use super::{Accounts, sending};
-
-/// Account and key.
-type Name = (u32, String);
-
-/// The keys whose request is being worked on. Bounded by the requests and sends under way.
-#[derive(Debug, Clone, Default)]
-pub struct Claims(Arc<Mutex<HashMap<Name, async_channel::Receiver<()>>>>);
-
-/// The right to send with a key. Whoever waits for it goes on when it is dropped.
-#[derive(Debug)]
-pub struct Claim {
-    pub once: Once,
-    claims: Claims,
-    name: Name,
-    /// Closes with this.
-    _done: async_channel::Sender<()>,
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        self.claims.lock().remove(&self.name);
-    }
-}
-
-impl Claims {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Name, async_channel::Receiver<()>>> {
-        locked(&self.0)
-    }
-}
+use super::claims::{Claim, outcome};
+use super::registry::Accounts;
+use super::sending;
+use super::types::{AccountError, Once, Outcome};
 
 /// How a key is found.
 enum Look {
@@ -92,12 +61,12 @@ impl Accounts {
         }
         let (done, first) = async_channel::bounded(1);
         claims.insert(name.clone(), first);
-        Ok(Look::Free(Claim {
-            once: once.clone(),
-            claims: self.0.claims.clone(),
+        Ok(Look::Free(Claim::new(
+            once.clone(),
+            &self.0.claims,
             name,
-            _done: done,
-        }))
+            done,
+        )))
     }
 
     /// The answer to a key that was seen.
@@ -126,23 +95,5 @@ impl Accounts {
             }
         };
         outcome(answer, message_id)
-    }
-}
-
-/// An answer as it was first given.
-pub fn outcome(answer: Answer, message_id: String) -> Result<Outcome, AccountError> {
-    match answer {
-        Answer::Sent(timestamp) => Ok(Outcome::Sent(Sent {
-            message_id,
-            timestamp,
-        })),
-        Answer::Accepted { words, expires_at } => Ok(Outcome::Accepted(Accepted::new(
-            message_id, expires_at, words,
-        ))),
-        Answer::Refused { code, words } => Err(AccountError::Refused {
-            code,
-            text: words,
-            message_id,
-        }),
     }
 }

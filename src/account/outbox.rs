@@ -8,24 +8,20 @@ use std::time::Duration;
 use futures_lite::FutureExt as _;
 
 use crate::clock::{self, Millis};
-use crate::ledger::Fact;
-use crate::message::{Message, MessageKind, Remote};
+use crate::message::{Message, Remote};
 use crate::store::media as media_rows;
-use crate::store::messages::{self, Part, Room};
 use crate::store::outbox::{self as rows, Entry, Stage};
-use crate::store::{ReadTx, StoreError};
+use crate::store::{StoreError, messages};
 use crate::sync::locked;
 use crate::whatsapp::{Limit, SendFailure, Session};
 
-use super::Accounts;
-use super::driver::Flight;
+use super::live::Flight;
 use super::pace;
 use super::queue::{Picker, TRIES, Try};
-use super::reach;
 use super::reachout::count_stranger;
-use super::sending::{Sending, Verdict, is_final};
+use super::sender::{Sending, Verdict};
+use super::sending::is_final;
 use super::slots;
-use super::types::{AccountError, OutboxEntry, OutboxView};
 
 /// Entries that are looked at in one go.
 const LOOK: usize = 32;
@@ -39,7 +35,7 @@ const SETTLE: Millis = 2_000;
 const EXPIRED: &str = "it could not be sent before it expired";
 const EXPIRED_UNKNOWN: &str =
     "WhatsApp did not acknowledge it before it expired: it may have arrived or not";
-const CANCELLED: &str = "cancelled before it was sent";
+pub const CANCELLED: &str = "cancelled before it was sent";
 const FILE_LOST: &str = "its file is not there any more";
 
 /// How often entries were tried since the start.
@@ -390,118 +386,4 @@ impl Sending {
             }
         }
     }
-}
-
-impl Accounts {
-    /// What waits to be sent, in the order in which it goes.
-    ///
-    /// # Errors
-    /// [`AccountError::NotFound`], or the store's.
-    pub fn outbox(&self, id: &str, part: Part<u64>) -> Result<OutboxView, AccountError> {
-        let account = self.handle(id)?.number;
-        let view = self.0.wiring.store.read(|tx| {
-            let state = rows::state(tx, account)?;
-            let (mut messages, mut last, mut more) = (Vec::new(), None, false);
-            let mut room = Room::new(part.limit, part.bytes);
-            let behind = part.behind.unwrap_or(0);
-            for row in rows::behind(tx, account, behind)?.skip(part.skip) {
-                let (sequence, entry) = row?;
-                let shown = show(tx, account, &entry)?;
-                if !room.take(&shown) {
-                    more = true;
-                    break;
-                }
-                last = Some(sequence);
-                messages.push(shown);
-            }
-            Ok(OutboxView {
-                messages,
-                has_more: more,
-                next: last.filter(|_| more).map(|last| last.to_string()),
-                count: state.count,
-                bytes: state.bytes,
-                new_contacts_paused_until: reach::restricted(&state, clock::now())
-                    .map(|it| clock::iso8601(it.until)),
-            })
-        })?;
-        Ok(view)
-    }
-
-    /// Takes a message that waits out of the outbox: it is not sent.
-    ///
-    /// # Errors
-    /// [`AccountError::NotInOutbox`]; [`AccountError::AlreadySending`] once it may be at WhatsApp.
-    pub async fn cancel(&self, id: &str, message_id: &str) -> Result<(), AccountError> {
-        let handle = self.handle(id)?;
-        let sending = self.sending(id, &handle);
-        let (account, message_id) = (handle.number, message_id.to_owned());
-        let found = self
-            .0
-            .wiring
-            .store
-            .read(|tx| rows::get(tx, account, &message_id))?;
-        let entry = found.ok_or(AccountError::NotInOutbox)?;
-        self.whole(async move {
-            let done = entry.clone();
-            let cancelled = sending.owner().write(sending.store(), move |ledger| {
-                let entry = rows::get(&ledger.tx.view(), ledger.account, &done.message_id)?;
-                match entry.map(|entry| entry.stage) {
-                    None => return Ok(Err(AccountError::NotInOutbox)),
-                    Some(Stage::Sending) => return Ok(Err(AccountError::AlreadySending)),
-                    Some(Stage::Queued) => {}
-                }
-                let fact = Fact::Failed {
-                    entry: &done,
-                    words: CANCELLED,
-                    code: None,
-                    remembered: true,
-                };
-                ledger.record(&fact, clock::now())?;
-                Ok(Ok(()))
-            });
-            cancelled.await?.ok_or(AccountError::NotFound)??;
-            sending.remove_waiting(&entry.message_id).await;
-            Ok(())
-        })
-        .await
-    }
-
-    /// Removes files that waited for messages that are not there: of a power cut between the two.
-    /// To be called before anything is queued.
-    pub(super) fn sweep_waiting_files(&self) {
-        let store = &self.0.wiring.store;
-        let swept = self.0.wiring.files.sweep_waiting(|account, message_id| {
-            // What cannot be read is not removed.
-            !matches!(
-                store.read(|tx| rows::get(tx, account, message_id)),
-                Ok(None)
-            )
-        });
-        if let Err(error) = swept {
-            log::warn!("the outbox's folder could not be swept: {error}");
-        }
-    }
-}
-
-fn show(tx: &ReadTx<'_>, account: u32, entry: &Entry) -> Result<OutboxEntry, StoreError> {
-    let message = messages::get_own(tx, account, &entry.message_id)?;
-    let (kind, text) = match (&entry.change, &message) {
-        (Some(changing), _) => (changing.change.name(), changing.change.words()),
-        (None, Some(message)) => (message.kind.name(), message.words()),
-        (None, None) => (MessageKind::Unknown.name(), None),
-    };
-    let text = text.map(str::to_owned);
-    Ok(OutboxEntry {
-        message_id: entry.message_id.clone(),
-        chat_id: messages::canonical_jid(tx, account, &entry.to)?,
-        kind: kind.to_owned(),
-        text,
-        stage: match entry.stage {
-            Stage::Queued => "queued",
-            Stage::Sending => "sending",
-        },
-        size: entry.size,
-        created_at: clock::iso8601(entry.created_at),
-        expires_at: clock::iso8601(entry.expires_at),
-    })
 }

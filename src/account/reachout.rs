@@ -1,9 +1,6 @@
 //! Messages to new contacts, and whether one may go now: WhatsApp's limits as they are stored,
 //! asked about and told of; the bound of a day; and people who alone were refused.
 
-use std::collections::HashMap;
-use std::sync::MutexGuard;
-
 use crate::clock::{self, Millis};
 use crate::event::Restriction;
 use crate::jid::ChatJid;
@@ -13,33 +10,9 @@ use crate::store::{ReadTx, StoreError, WriteTx, accounts as records, messages, s
 use crate::sync::locked;
 use crate::whatsapp::{Limit, Session, Told, is_trusted};
 
-use super::driver::Live;
 use super::reach::{self, Restricted};
-use super::sending::{Sending, Verdict};
+use super::sender::{Sending, Verdict};
 use super::types::AccountError;
-
-/// People that are remembered because WhatsApp refused them alone, of each account.
-const ALONE: usize = 64;
-
-/// What an account knows of WhatsApp's limits, beside what is stored. Shown without a look at the store.
-#[derive(Debug, Default)]
-pub struct Limits {
-    restricted: Option<Restricted>,
-    alone: HashMap<Box<str>, Alone>,
-}
-
-/// A person whom WhatsApp refused though no restriction concerns them.
-#[derive(Debug, Clone, Copy)]
-struct Alone {
-    strikes: u32,
-    /// By [`clock::ticks`].
-    until: Millis,
-    /// Whether nothing had been exchanged: once something is, all is different.
-    was_stranger: bool,
-}
-
-/// What WhatsApp has answered last about each limit, and when by [`clock::ticks`].
-pub type Answers = [Option<(Millis, Option<Told>)>; 2];
 
 /// Why a message to this person has to wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,47 +34,6 @@ impl Wait {
     }
 }
 
-impl Live {
-    /// What holds up everything to new contacts now. Looks at memory only.
-    pub fn restricted(&self) -> Option<Restricted> {
-        let now = clock::now();
-        let restricted = self.lock_limits().restricted.clone();
-        restricted.filter(|it| it.until > now)
-    }
-
-    fn lock_limits(&self) -> MutexGuard<'_, Limits> {
-        locked(&self.limits)
-    }
-
-    /// Until when nothing goes to this person, whom WhatsApp has refused alone; by [`clock::now`].
-    fn refused_alone(&self, jid: &str, is_stranger: bool) -> Option<Millis> {
-        let ticks = clock::ticks();
-        let alone = *self.lock_limits().alone.get(jid)?;
-        let holds = alone.until > ticks && (is_stranger || !alone.was_stranger);
-        holds.then(|| clock::now().saturating_add(alone.until - ticks))
-    }
-
-    fn refuse_alone(&self, jid: &str, was_stranger: bool, first: Millis) {
-        let ticks = clock::ticks();
-        let mut limits = self.lock_limits();
-        let known = limits.alone.get(jid).copied();
-        let (strikes, until) = known.map_or((0, 0), |known| (known.strikes, known.until));
-        let (strikes, until) = reach::refused(strikes, until, first, ticks);
-        if limits.alone.len() >= ALONE && known.is_none() {
-            let soonest = limits.alone.iter().min_by_key(|(_, alone)| alone.until);
-            if let Some(jid) = soonest.map(|(jid, _)| jid.clone()) {
-                limits.alone.remove(&jid);
-            }
-        }
-        let alone = Alone {
-            strikes,
-            until,
-            was_stranger,
-        };
-        limits.alone.insert(jid.into(), alone);
-    }
-}
-
 impl Sending {
     /// Reads what is stored of WhatsApp's limits, for those who look at memory. To be called before
     /// anything is sent.
@@ -109,7 +41,7 @@ impl Sending {
         let account = self.account;
         match self.store().read(|tx| outbox::state(tx, account)) {
             Ok(state) => {
-                self.live.lock_limits().restricted = reach::restricted(&state, clock::now());
+                locked(&self.live.limits).restricted = reach::restricted(&state, clock::now());
             }
             Err(error) => log::error!("{}: the outbox could not be read: {error}", self.id),
         }
@@ -132,8 +64,9 @@ impl Sending {
         let is_stranger = is_stranger(tx, self.account, &self.id, to)?;
         if stage == Stage::Queued {
             let jid = messages::canonical_jid(tx, self.account, to)?;
-            if let Some(until) = self.live.refused_alone(&jid, is_stranger) {
-                return Ok(Some(Wait::Alone(until)));
+            let rest = locked(&self.live.limits).refused_alone(&jid, is_stranger, clock::ticks());
+            if let Some(rest) = rest {
+                return Ok(Some(Wait::Alone(clock::now().saturating_add(rest))));
             }
         }
         if !is_stranger {
@@ -197,7 +130,7 @@ impl Sending {
         // alone, too; without one WhatsApp may take the next message.
         if restricted.is_some() != is_stranger {
             let first = self.limits.new_contact_pause;
-            self.live.refuse_alone(&jid, is_stranger, first);
+            locked(&self.live.limits).refuse_alone(&jid, is_stranger, first, clock::ticks());
         }
         let words = match restricted {
             Some(restricted) => format!(
@@ -218,14 +151,14 @@ impl Sending {
 
     /// A message has reached this chat.
     pub fn reached(&self, to: &str) {
-        if self.live.lock_limits().alone.is_empty() {
+        if locked(&self.live.limits).is_open() {
             return;
         }
         let jid = self
             .store()
             .read(|tx| messages::canonical_jid(tx, self.account, to));
         if let Ok(jid) = jid {
-            self.live.lock_limits().alone.remove(jid.as_str());
+            locked(&self.live.limits).accept(&jid);
         }
     }
 
@@ -256,7 +189,7 @@ impl Sending {
 
     /// Another number may be paired next: nothing of this one's limits concerns it.
     pub async fn forget_limits(&self) -> Result<(), StoreError> {
-        self.live.lock_limits().alone.clear();
+        locked(&self.live.limits).forget_people();
         self.change(|state, _, _| {
             state.strikes = 0;
             state.paused_until = 0;
@@ -304,7 +237,7 @@ impl Sending {
             if is_news {
                 self.say(restricted.as_ref());
             }
-            self.live.lock_limits().restricted = restricted;
+            locked(&self.live.limits).restricted = restricted;
             self.live.kick();
         }
         Ok(())

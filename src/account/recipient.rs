@@ -11,7 +11,7 @@ use crate::jid::{ChatJid, Server, other_form};
 use crate::store::{StoreError, messages};
 use crate::whatsapp::{Session, Standing};
 
-use super::sending::{Sending, Verdict};
+use super::sender::{Sending, Verdict};
 
 /// Mentioned people of one message that WhatsApp is asked about, one after the other; further ones are
 /// mentioned as they were typed.

@@ -3,84 +3,33 @@
 //! connection or a power cut, is mended by sending again under the same id
 //! (`super::outbox`).
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_lite::future;
 
 use crate::clock::{self, Millis};
 use crate::jid::{ChatJid, Server};
-use crate::ledger::{self, Fact, Owner};
+use crate::ledger::Fact;
 use crate::media::Prepared;
 use crate::message::{self, Context, Draft, Message};
 use crate::store::idempotency::{self, Answer, Known};
 use crate::store::messages::{self, Arrival};
 use crate::store::outbox::{self, Entry, Stage};
-use crate::store::{Store, StoreError, WriteTx, accounts as records, media as media_rows};
+use crate::store::{StoreError, WriteTx, media as media_rows};
 use crate::whatsapp::{Ack, SendFailure, Session, new_message_id};
 
+use super::claims::{self, Manner};
 use super::draft::New;
-use super::driver::{Flight, Live};
-use super::media::Fetcher;
-use super::once;
+use super::live::Flight;
 use super::reach;
 use super::reachout::{Wait, count_stranger};
-use super::types::{AccountError, Manner, Once, Outcome, SendingLimits, Sent};
+use super::sender::{NOT_CONNECTED, Sending, Verdict, Way};
+use super::types::{AccountError, Once, Outcome, Sent};
 
 const NO_ANSWER: &str = "WhatsApp has not acknowledged the message yet; the server goes on sending \
                          it, under this id, so it arrives once";
 
-/// Why a message waits that could not go for lack of a connection.
-pub const NOT_CONNECTED: &str = "The account is not connected; the message is sent once it is";
-
-/// What an account sends with. Cheap to clone.
-#[derive(Clone)]
-pub struct Sending {
-    pub fetcher: Fetcher,
-    pub limits: SendingLimits,
-    /// The account's number in the store.
-    pub account: u32,
-    pub id: Arc<str>,
-    pub live: Arc<Live>,
-}
-
-/// Where a message goes.
-pub enum Way {
-    /// To WhatsApp.
-    Now(Arc<Session>),
-    /// Into the outbox, for this reason.
-    Later(String),
-}
-
-/// What came of trying to send.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// WhatsApp has it, since then.
-    Acked(Millis),
-    /// WhatsApp does not take it.
-    Refused { code: Option<u16>, words: String },
-    /// It is surely not at WhatsApp, which may take it later.
-    Later { code: u16, words: String },
-    /// It may be at WhatsApp or not.
-    Unknown,
-    /// It is surely not at WhatsApp, for lack of a connection.
-    NotConnected,
-    /// It is surely not at WhatsApp, for this reason.
-    NotSent(String),
-}
-
 impl Sending {
-    pub fn store(&self) -> &Store {
-        &self.fetcher.wiring.store
-    }
-
-    pub fn owner(&self) -> Owner {
-        Owner {
-            number: self.account,
-            id: Arc::clone(&self.id),
-        }
-    }
-
     /// Sends or queues what was checked.
     pub async fn go(
         self,
@@ -155,22 +104,7 @@ impl Sending {
         recorded?;
         // The outbox's own task is told.
         drop(flight);
-        once::outcome(answer, entry.message_id)
-    }
-
-    pub fn not_connected(&self) -> AccountError {
-        AccountError::NotConnected {
-            status: self.live.get().status,
-        }
-    }
-
-    pub fn own_jid(&self) -> Option<String> {
-        let live = self.live.get();
-        if let Some(jid) = live.session.and_then(|session| session.own_jid()) {
-            return Some(jid);
-        }
-        let record = self.store().read(|tx| records::get(tx, &self.id));
-        record.ok().flatten().and_then(|record| record.jid)
+        claims::outcome(answer, entry.message_id)
     }
 
     /// Stores a message as pending, its entry in the outbox and its idempotency key, all or
@@ -419,17 +353,7 @@ impl Sending {
             }
             None => None,
         };
-        once::outcome(counts.unwrap_or(answer), entry.message_id.clone())
-    }
-
-    /// The time of an entry's message, if a receipt has shown that it is at WhatsApp.
-    pub fn is_there(&self, entry: &Entry) -> Option<Millis> {
-        let account = self.account;
-        let message = self
-            .store()
-            .read(|tx| messages::get_own(tx, account, &entry.message_id));
-        let message = message.ok().flatten()?;
-        ledger::is_at_whatsapp(message.status).then_some(message.timestamp)
+        claims::outcome(counts.unwrap_or(answer), entry.message_id.clone())
     }
 
     /// WhatsApp has it: stored with its event and the end of its entry.
@@ -512,11 +436,6 @@ impl Sending {
         if let Err(error) = smol::unblock(move || files.remove_waiting(account, &id)).await {
             log::error!("the file of a message that waits no more remains: {error}");
         }
-    }
-
-    /// Where the file of a message that waits is.
-    pub fn waiting_file(&self, message_id: &str) -> PathBuf {
-        self.fetcher.wiring.files.waiting(self.account, message_id)
     }
 
     /// Keeps a file that was sent, if files of its size are kept.

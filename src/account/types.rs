@@ -1,20 +1,17 @@
 //! What the accounts say of themselves, and how they fail.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
 use crate::clock::{self, Millis};
-use crate::jid::Recipient;
+use crate::jid::{Recipient, Username};
 use crate::media::MediaError;
 use crate::message::DeliveryStatus;
 use crate::store::StoreError;
 use crate::store::outbox::Bounds;
-
-use super::caller::Caller;
-use super::listing::MediaCursor;
-use super::once::Claim;
-use super::usernames::NameError;
 
 /// Where an account stands, as `status` in the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -157,6 +154,39 @@ pub struct MediaFilter {
     pub message_id: Option<String>,
 }
 
+/// Accounts that a cursor may name.
+const ACCOUNTS: usize = 10_000;
+
+/// Where a page of files ended: in each account of which it showed some, at that number. Its text has
+/// no characters that an address would have to escape.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MediaCursor(pub(super) BTreeMap<u32, u64>);
+
+impl MediaCursor {
+    /// Of a text that this type has given out.
+    pub fn parse(text: &str) -> Option<MediaCursor> {
+        let mut found = BTreeMap::new();
+        for part in text.split('.') {
+            let (account, number) = part.split_once('-')?;
+            found.insert(account.parse().ok()?, number.parse().ok()?);
+            if found.len() > ACCOUNTS {
+                return None;
+            }
+        }
+        Some(MediaCursor(found))
+    }
+}
+
+impl fmt::Display for MediaCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, (account, number)) in self.0.iter().enumerate() {
+            let dot = if n > 0 { "." } else { "" };
+            write!(f, "{dot}{account}-{number}")?;
+        }
+        Ok(())
+    }
+}
+
 /// Stored files, and where the page ended if there are more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MediaPage {
@@ -182,19 +212,6 @@ pub struct MediaView {
     pub timestamp: Millis,
     /// When the file was stored, ISO 8601.
     pub stored_at: String,
-}
-
-/// How a message is to be sent.
-#[derive(Debug, Default)]
-pub struct Manner {
-    /// Take it even if it cannot go now.
-    pub queue: bool,
-    /// Milliseconds from now on after which it is not sent any more.
-    pub expires_in: Option<Millis>,
-    /// The caller's idempotency key.
-    pub claim: Option<Claim>,
-    /// Who waits for the outcome.
-    pub caller: Caller,
 }
 
 /// An idempotency key, and a hash of the request that it came with.
@@ -302,6 +319,36 @@ pub struct Sent {
     pub message_id: String,
     /// The server's own time of the message.
     pub timestamp: Millis,
+}
+
+/// Usernames that WhatsApp is asked for in a minute: it limits that itself, and looks at who tries many.
+pub const LOOK_UPS: u32 = 10;
+
+/// Why a username leads to no chat.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    #[error("{0} is not on WhatsApp")]
+    Absent(Username),
+    /// Nothing is here of a person of that name; WhatsApp was not asked.
+    #[error("No chat with {0} is here")]
+    NoChat(Username),
+    #[error(
+        "{0} takes first messages from those alone who have the username key: write \"{0}:1234\", with \
+         that key"
+    )]
+    KeyNeeded(Username),
+    #[error(
+        "Who {0} is cannot be looked up, because the account is not connected; a chatId or a phone number \
+         can be queued"
+    )]
+    NotConnected(Username),
+    #[error("Too many usernames were looked up: at most {LOOK_UPS} a minute")]
+    TooMany {
+        /// Whole seconds until the next may be asked for.
+        retry_after: u64,
+    },
+    #[error("WhatsApp did not say who {0} is")]
+    NoAnswer(Username),
 }
 
 /// Why an account could not do what it was asked.

@@ -5,8 +5,7 @@
 //! other. People change their usernames and give them up to others, so an answer holds for a day; while
 //! WhatsApp cannot be asked, the last one holds.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, MutexGuard};
 
 use crate::clock::{self, Millis};
 use crate::jid::{ChatJid, Recipient, Username};
@@ -16,84 +15,14 @@ use crate::store::{StoreError, messages};
 use crate::sync::locked;
 use crate::whatsapp::{NameHolder, Session};
 
-use super::Accounts;
 use super::driver::Handle;
+use super::look_ups::LookUps;
 use super::messaging::connected;
-use super::pace::Pace;
-use super::types::AccountError;
+use super::registry::Accounts;
+use super::types::{AccountError, NameError};
 
 /// How long WhatsApp's word holds.
 const FRESH: Millis = 24 * 3_600_000;
-/// How long a username that no account has is not asked for again, and how many such are remembered.
-const ABSENT: Millis = 10 * 60_000;
-const ABSENTEES: usize = 32;
-/// Usernames that WhatsApp is asked for in a minute: it limits that itself, and looks at who tries many.
-const LOOK_UPS: u32 = 10;
-
-/// Why a username leads to no chat.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NameError {
-    #[error("{0} is not on WhatsApp")]
-    Absent(Username),
-    /// Nothing is here of a person of that name; WhatsApp was not asked.
-    #[error("No chat with {0} is here")]
-    NoChat(Username),
-    #[error(
-        "{0} takes first messages from those alone who have the username key: write \"{0}:1234\", with \
-         that key"
-    )]
-    KeyNeeded(Username),
-    #[error(
-        "Who {0} is cannot be looked up, because the account is not connected; a chatId or a phone number \
-         can be queued"
-    )]
-    NotConnected(Username),
-    #[error("Too many usernames were looked up: at most {LOOK_UPS} a minute")]
-    TooMany {
-        /// Whole seconds until the next may be asked for.
-        retry_after: u64,
-    },
-    #[error("WhatsApp did not say who {0} is")]
-    NoAnswer(Username),
-}
-
-/// What one account has asked for. Shared by its requests.
-pub struct LookUps {
-    pace: Pace,
-    /// Usernames that no account has, and since when that is known by [`clock::ticks`].
-    absent: VecDeque<(Username, Millis)>,
-}
-
-impl LookUps {
-    pub fn new(now: Millis) -> LookUps {
-        LookUps {
-            pace: Pace::new(LOOK_UPS, LOOK_UPS, now),
-            absent: VecDeque::new(),
-        }
-    }
-
-    /// Whether WhatsApp may be asked for a username now.
-    ///
-    /// # Errors
-    /// That no account has it, as WhatsApp said a while ago; or when it may.
-    fn begin(&mut self, name: &Username, now: Millis) -> Result<(), NameError> {
-        self.absent
-            .retain(|(_, since)| now.saturating_sub(*since) < ABSENT);
-        if self.absent.iter().any(|(absent, _)| absent == name) {
-            return Err(NameError::Absent(name.clone()));
-        }
-        let turn = self.pace.take(now);
-        turn.map_err(|retry_after| NameError::TooMany { retry_after })
-    }
-
-    fn absent(&mut self, name: &Username, now: Millis) {
-        if self.absent.len() >= ABSENTEES {
-            self.absent.pop_front();
-        }
-        self.absent.push_back((name.clone(), now));
-    }
-}
-
 /// Whether what is known of a username is to be asked for again.
 fn is_fresh(holder: &Holder, now: Millis) -> bool {
     holder.at <= now && now - holder.at < FRESH
@@ -172,7 +101,7 @@ impl Accounts {
             (None, None) => return Err(NameError::NoAnswer(name.clone()).into()),
         };
         if jid.is_none() {
-            look_ups(handle).absent(name, clock::ticks());
+            look_ups(handle).note_absent(name, clock::ticks());
         }
         let (said, number) = (jid.clone(), number.map(|number| number.to_string()));
         let owner = Owner {
@@ -207,43 +136,12 @@ impl Accounts {
 }
 
 fn look_ups(handle: &Handle) -> MutexGuard<'_, LookUps> {
-    let look_ups: &Mutex<LookUps> = &handle.live.look_ups;
-    locked(look_ups)
+    locked(&handle.live.look_ups)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn name(text: &str) -> Username {
-        Username::parse(text).unwrap()
-    }
-
-    #[test]
-    fn who_is_not_there_is_asked_for_again_after_a_while() {
-        let mut asked = LookUps::new(0);
-        assert_eq!(asked.begin(&name("bob"), 0), Ok(()));
-        asked.absent(&name("bob"), 0);
-        let absent = Err(NameError::Absent(name("bob")));
-        assert_eq!(asked.begin(&name("bob"), ABSENT - 1), absent);
-        assert_eq!(asked.begin(&name("zoe"), ABSENT - 1), Ok(()));
-        assert_eq!(asked.begin(&name("bob"), ABSENT), Ok(()));
-        for n in 0..=ABSENTEES {
-            asked.absent(&name(&format!("bob{n}")), ABSENT);
-        }
-        assert_eq!(asked.absent.len(), ABSENTEES);
-    }
-
-    #[test]
-    fn so_many_are_asked_for_in_a_minute() {
-        let mut asked = LookUps::new(0);
-        for n in 0..LOOK_UPS {
-            assert_eq!(asked.begin(&name(&format!("bob{n}")), 0), Ok(()));
-        }
-        let refused = asked.begin(&name("zoe"), 0);
-        assert_eq!(refused, Err(NameError::TooMany { retry_after: 6 }));
-        assert_eq!(asked.begin(&name("zoe"), 6_000), Ok(()));
-    }
 
     #[test]
     fn an_answer_holds_for_a_day() {

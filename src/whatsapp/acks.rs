@@ -3,9 +3,16 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::session::Ack;
+use crate::clock::Millis;
 
 use crate::sync::locked;
+
+/// The server took a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ack {
+    /// The server's time of the message; `None` if it named none.
+    pub timestamp: Option<Millis>,
+}
 
 /// What the server said of a message.
 pub type Verdict = Result<Ack, Option<u16>>;

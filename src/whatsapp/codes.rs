@@ -6,10 +6,12 @@
 //! handler for each code: the step in which that happens is a step of this task, and the
 //! runtime, which is ours, ends it there.
 
+use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Poll;
 
-use super::holdback::this_step;
+use super::holdback::{Job, next_step, this_step};
 
 /// The codes of one session's connection.
 #[derive(Clone, Default)]
@@ -39,20 +41,33 @@ impl Codes {
     }
 
     /// Whether that step, the latest of the task that asks, has shown a code.
-    pub(super) fn shown_in(&self, step: u64) -> bool {
+    fn shown_in(&self, step: u64) -> bool {
         self.0.shown.load(Ordering::Relaxed) == step
     }
 
-    pub(super) fn are_over(&self) -> bool {
+    fn are_over(&self) -> bool {
         self.0.over.load(Ordering::Relaxed)
     }
+}
+
+/// The task, each poll of which is a step. Where it is the one that shows QR codes, it ends with them.
+pub fn in_steps(mut job: Job, codes: Codes) -> impl Future<Output = ()> + Send {
+    let mut shows_codes = false;
+    poll_fn(move |cx| {
+        if shows_codes && codes.are_over() {
+            return Poll::Ready(());
+        }
+        let step = next_step();
+        let polled = job.as_mut().poll(cx);
+        shows_codes = shows_codes || codes.shown_in(step);
+        polled
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
 
-    use super::super::holdback::in_steps;
     use super::*;
     use futures_lite::future::{block_on, yield_now};
 

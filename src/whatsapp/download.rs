@@ -4,13 +4,14 @@
 use std::io::{self, BufWriter, Write as _};
 
 use whatsapp_rust::anyhow;
-use whatsapp_rust::download::{DownloadParams, DownloadUtils, MediaDecryption, MediaRoute};
+use whatsapp_rust::download::{
+    DownloadParams, DownloadUtils, MediaDecryption, MediaRoute, MediaType,
+};
 use whatsapp_rust::wacore::download::DownloadRequest;
 
-use crate::media::{Spool, Spooled};
+use crate::media::{MediaKind, Spool, Spooled};
 use crate::message::{Medium, Remote};
 
-use super::files::media_type;
 use super::guard::{GuardedHttp, TooLong};
 use super::session::Session;
 
@@ -140,4 +141,15 @@ fn from_server(
     };
     writer.flush()?;
     Ok(file)
+}
+
+/// The client's word for a kind of media.
+pub(super) fn media_type(kind: MediaKind) -> MediaType {
+    match kind {
+        MediaKind::Image => MediaType::Image,
+        MediaKind::Video => MediaType::Video,
+        MediaKind::Audio => MediaType::Audio,
+        MediaKind::Document => MediaType::Document,
+        MediaKind::Sticker => MediaType::Sticker,
+    }
 }

@@ -14,9 +14,10 @@ use whatsapp_rust::wacore::upload::{EncryptedMediaInfo, UploadSource, encrypt_me
 use crate::media::{MediaKind, Spool, Spooled};
 use crate::message::{Medium, Remote};
 
-use super::download::NotFetched;
+use super::download::{NotFetched, media_type};
+use super::error::SendFailure;
 use super::remote;
-use super::session::{MediaPolicy, SendFailure, Session, wire_jid};
+use super::session::{MediaPolicy, Session, wire_jid};
 
 /// A message without a file, or with a path that leads elsewhere.
 const NO_FILE: &str = "the message names no file at WhatsApp's media servers";
@@ -150,16 +151,6 @@ fn kept(answer: UploadResponse) -> (Remote, [u8; 32]) {
         streaming_sidecar: answer.streaming_sidecar,
     };
     (remote, answer.file_sha256)
-}
-
-pub(super) fn media_type(kind: MediaKind) -> MediaType {
-    match kind {
-        MediaKind::Image => MediaType::Image,
-        MediaKind::Video => MediaType::Video,
-        MediaKind::Audio => MediaType::Audio,
-        MediaKind::Document => MediaType::Document,
-        MediaKind::Sticker => MediaType::Sticker,
-    }
 }
 
 /// Bytes that a file may have as it is stored at WhatsApp; in words, if its message announces too many.

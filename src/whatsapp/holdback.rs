@@ -11,13 +11,10 @@
 //! [`UndecryptableMessage`]: whatsapp_rust::types::events::UndecryptableMessage
 
 use std::cell::Cell;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::Poll;
-
-use super::codes::Codes;
 
 use crate::sync::locked;
 
@@ -71,19 +68,11 @@ pub fn this_step() -> u64 {
     STEP.get()
 }
 
-/// The task, each poll of which is a step. Where it is the one that shows QR codes, it ends with them.
-pub fn in_steps(mut job: Job, codes: Codes) -> impl Future<Output = ()> + Send {
-    let mut shows_codes = false;
-    poll_fn(move |cx| {
-        if shows_codes && codes.are_over() {
-            return Poll::Ready(());
-        }
-        let step = STEPS.fetch_add(1, Ordering::Relaxed);
-        STEP.set(step);
-        let polled = job.as_mut().poll(cx);
-        shows_codes = shows_codes || codes.shown_in(step);
-        polled
-    })
+/// Begins this thread's next step, and returns it.
+pub fn next_step() -> u64 {
+    let step = STEPS.fetch_add(1, Ordering::Relaxed);
+    STEP.set(step);
+    step
 }
 
 #[cfg(test)]
@@ -115,7 +104,11 @@ mod tests {
             futures_lite::future::yield_now().await;
             its_hold.pass(late).await;
         };
-        futures_lite::future::block_on(in_steps(Box::pin(work), Codes::default()));
+        let mut work: Job = Box::pin(work);
+        futures_lite::future::block_on(std::future::poll_fn(|cx| {
+            next_step();
+            work.as_mut().poll(cx)
+        }));
         assert!(!first.load(Ordering::Relaxed), "held back, and dropped");
         assert!(second.load(Ordering::Relaxed), "it counts for one");
         assert!(late.load(Ordering::Relaxed), "and in its own step");

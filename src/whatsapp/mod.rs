@@ -11,9 +11,12 @@ mod chats;
 mod codes;
 mod convert;
 mod download;
+mod durable;
+mod error;
 mod farewell;
 mod files;
 mod guard;
+mod handler;
 mod history;
 mod holdback;
 mod http;
@@ -40,7 +43,10 @@ use whatsapp_rust::wacore::time::{TimeProvider, set_time_provider};
 
 use crate::clock;
 
-pub use backend::{Backend, is_trusted};
+pub use acks::Ack;
+pub use backend::Backend;
+pub use backend::tc_tokens::is_trusted;
+pub use error::{SendFailure, SessionError};
 pub use farewell::{Ban, Refusal, Rest, spoken};
 pub use files::FetchFailure;
 pub use http::SurfHttpClient;
@@ -52,10 +58,7 @@ pub use presence::Presence;
 pub use refusal::unwritable;
 pub use restriction::{Answer, Limit, Told};
 pub use runtime::{SmolRuntime, UPLOADS};
-pub use session::{
-    Ack, MediaPolicy, PairingCode, SendFailure, Session, SessionError, Standing, Wiring,
-    new_message_id,
-};
+pub use session::{MediaPolicy, PairingCode, Session, SessionConfig, Standing, new_message_id};
 pub use silence::Patience;
 pub use transport::WsTransportFactory;
 pub use usernames::NameHolder;

@@ -7,9 +7,10 @@
 
 use std::time::Duration;
 
+use whatsapp_rust::Client;
 use whatsapp_rust::passkey::{Assertion, PasskeyError, build_webauthn_assertion_json};
 
-use super::session::{Session, SessionError};
+use super::error::SessionError;
 
 use crate::sync::within;
 
@@ -37,36 +38,34 @@ pub struct PasskeyAnswer {
     pub user_handle: Option<Vec<u8>>,
 }
 
-impl Session {
-    /// Shows WhatsApp the authenticator's answer.
-    ///
-    /// # Errors
-    /// [`SessionError::PairingRefused`] if WhatsApp does not accept it, which leaves the challenge as it was;
-    /// [`SessionError::Passkey`] in words if it cannot be reached.
-    pub async fn show_passkey(&self, answer: &PasskeyAnswer) -> Result<(), SessionError> {
-        let assertion = Assertion {
-            assertion_json: build_webauthn_assertion_json(
-                &answer.credential_id,
-                &answer.client_data,
-                &answer.authenticator_data,
-                &answer.signature,
-                answer.user_handle.as_deref(),
-            ),
-            credential_id: answer.credential_id.clone(),
-        };
-        let words = "WhatsApp does not accept this answer of the passkey: perhaps it is of another \
-                     account, or too late. Make a new one, or give up and scan a new QR code";
-        in_time(self.client.send_passkey_response(assertion), words).await
-    }
+/// Shows WhatsApp the authenticator's answer.
+///
+/// # Errors
+/// [`SessionError::PairingRefused`] if WhatsApp does not accept it, which leaves the challenge as it was;
+/// [`SessionError::Passkey`] in words if it cannot be reached.
+pub async fn show(client: &Client, answer: &PasskeyAnswer) -> Result<(), SessionError> {
+    let assertion = Assertion {
+        assertion_json: build_webauthn_assertion_json(
+            &answer.credential_id,
+            &answer.client_data,
+            &answer.authenticator_data,
+            &answer.signature,
+            answer.user_handle.as_deref(),
+        ),
+        credential_id: answer.credential_id.clone(),
+    };
+    let words = "WhatsApp does not accept this answer of the passkey: perhaps it is of another \
+                 account, or too late. Make a new one, or give up and scan a new QR code";
+    in_time(client.send_passkey_response(assertion), words).await
+}
 
-    /// Tells WhatsApp that both sides show the same code, and sends it the keys of this device.
-    ///
-    /// # Errors
-    /// As for [`Session::show_passkey`]; the exchange is over then.
-    pub async fn confirm_passkey(&self) -> Result<(), SessionError> {
-        let words = "WhatsApp does not let this device in: the phone did not accept its keys";
-        in_time(self.client.send_passkey_confirmation(), words).await
-    }
+/// Tells WhatsApp that both sides show the same code, and sends it the keys of this device.
+///
+/// # Errors
+/// As for [`show`]; the exchange is over then.
+pub async fn confirm(client: &Client) -> Result<(), SessionError> {
+    let words = "WhatsApp does not let this device in: the phone did not accept its keys";
+    in_time(client.send_passkey_confirmation(), words).await
 }
 
 async fn in_time(

@@ -5,7 +5,7 @@ use whatsapp_rust::send::SendError;
 
 use crate::jid::{ChatJid, Server};
 
-use super::session::SendFailure;
+use super::error::SendFailure;
 
 /// Why a message was given up that could be encrypted for none of the recipient's devices.
 pub const UNREACHED: &str = "WhatsApp gave no keys for any of the recipient's devices, so the message could not be \

@@ -6,12 +6,11 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use whatsapp_rust::MexRequest;
 use whatsapp_rust::wacore::iq::mex_operations::{
     fetch_new_chat_message_capping_info, fetch_reachout_timelock,
 };
+use whatsapp_rust::{Client, MexRequest};
 
-use super::session::Session;
 use crate::clock::Millis;
 use crate::sync::within;
 
@@ -50,20 +49,15 @@ pub struct Told {
     pub answer: Answer,
 }
 
-impl Session {
-    /// Asks WhatsApp how a limit stands; `None` if it does not say. No message goes to any person for it.
-    pub async fn ask(&self, limit: Limit) -> Option<Told> {
-        if !self.is_ready() {
-            return None;
-        }
-        let mex = self.client.mex();
-        match within(PATIENCE, mex.query(request(limit))).await {
-            Some(Ok(response)) => return answered(limit, response.data.as_ref()?),
-            Some(Err(error)) => log::debug!("how a limit stands is not known: {error}"),
-            None => log::debug!("how a limit stands is not known: no answer in time"),
-        }
-        None
+/// Asks WhatsApp how a limit stands; `None` if it does not say. No message goes to any person for it.
+pub async fn ask(client: &Client, limit: Limit) -> Option<Told> {
+    let mex = client.mex();
+    match within(PATIENCE, mex.query(request(limit))).await {
+        Some(Ok(response)) => return answered(limit, response.data.as_ref()?),
+        Some(Err(error)) => log::debug!("how a limit stands is not known: {error}"),
+        None => log::debug!("how a limit stands is not known: no answer in time"),
     }
+    None
 }
 
 fn request(limit: Limit) -> MexRequest<Value> {

@@ -12,8 +12,8 @@ use smol::lock::Semaphore;
 use smol::{Executor, Task};
 
 use super::arrival;
-use super::codes::Codes;
-use super::holdback::{HoldBack, Job, in_steps};
+use super::codes::{Codes, in_steps};
+use super::holdback::{HoldBack, Job};
 use crate::clock;
 use crate::runtime::Shutdown;
 use crate::runtime::tasks::{self, Kind};

@@ -1,18 +1,18 @@
-//! One account's session with WhatsApp: a whatsapp-rust client, told what to use, and heard.
+//! One account's session with WhatsApp: a whatsapp-rust client with this server's storage, transport and event
+//! handler.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use futures_lite::FutureExt as _;
 use whatsapp_rust::bot::Bot;
-use whatsapp_rust::bytes::Bytes;
 use whatsapp_rust::features::GroupMetadata;
 use whatsapp_rust::http::HttpClient;
 use whatsapp_rust::pair_code::PairCodeOptions;
 use whatsapp_rust::send::SendOptions;
-use whatsapp_rust::transport::{Transport, TransportEvent, TransportFactory};
+use whatsapp_rust::transport::TransportFactory;
 use whatsapp_rust::wacore::pair_code::PairCodeRejection;
 use whatsapp_rust::wacore::request::RequestUtils;
 use whatsapp_rust::wacore::runtime::wait_for_shutdown;
@@ -22,39 +22,43 @@ use whatsapp_rust::wacore::store::traits::ProtocolStore as _;
 use whatsapp_rust::wacore_binary::NodeRef;
 use whatsapp_rust::waproto::whatsapp as wa;
 use whatsapp_rust::{
-    CacheConfig, CacheEntryConfig, Client, Freshness, Jid, NodeFilter, RawNodeLease, anyhow,
-    async_trait,
+    CacheConfig, CacheEntryConfig, Client, Freshness, Jid, NodeFilter, RawNodeLease,
 };
 
 use crate::clock::{self, Millis};
 use crate::jid::{ChatJid, Server};
 use crate::ledger::Owner;
-use crate::media::{Files, Space, Spool};
+use crate::media::{Files, Spool};
 use crate::runtime::tasks::{self, Kind};
 use crate::runtime::{Executor, Shutdown};
 use crate::store::{Store, StoreError};
 use crate::sync::{locked, within};
 
-use super::SmolRuntime;
-use super::acks::{Acks, Verdict};
+use super::acks::{Ack, Acks, Verdict};
 use super::arrival::{self, Arrival};
 use super::backend::{self, Backend, Journal};
 use super::chats::ChatLedger;
 use super::codes::Codes;
 use super::convert::{self, AutoDownload};
+use super::durable::{DurableTransports, write_behind};
+use super::error::{SendFailure, SessionError};
 use super::guard::GuardedHttp;
+use super::handler::ClientEvents;
 use super::history::Importer;
 use super::holdback::HoldBack;
 use super::inbound::Inbox;
 use super::lost::LostAndFound;
-use super::news::{Ears, NewsSender, SessionNews, Trouble, news};
+use super::news::{LastError, NewsSender, SessionNews, news};
 use super::outgoing::Outgoing;
+use super::passkey::{self, PasskeyAnswer};
 use super::presence::Presence;
 use super::refusal;
 use super::repair::Repairs;
+use super::restriction::{self, Limit, Told};
+use super::runtime::SmolRuntime;
 use super::silence::{Patience, until_deaf};
 use super::stale::Stale;
-use super::usernames::Heard;
+use super::usernames::{self, Heard, NameHolder};
 use super::version::{Spoken, Versions};
 
 /// How long a message may take, from its encryption to the server's ack. Shorter than the usual
@@ -64,17 +68,10 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(20);
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long a pairing code waits for the socket to WhatsApp, and then for the code.
 const SOCKET_TIMEOUT: Duration = Duration::from_secs(10);
-/// Between two commits of a session's journal that nobody waits for: messages that come faster share
-/// one. An acknowledgement is late by that much at most.
-const PACE: Duration = Duration::from_millis(50);
-
 /// How many days of its past the phone is asked for when none is wanted: the tokens by which a restricted
 /// account answers chats that exist come with it, and the pairs of numbers and LIDs (Baileys#2441). The importer
 /// throws the messages away.
 const TOKENS_DAYS: u32 = 7;
-
-/// For the client to hand over its ratchets.
-const FLUSH_PATIENCE: Duration = Duration::from_millis(50);
 
 /// How long a session that was found deaf may take to end by itself.
 const LAST_WORDS: Duration = Duration::from_secs(10);
@@ -82,8 +79,7 @@ const LAST_WORDS: Duration = Duration::from_secs(10);
 const PAIRING_CODE_LIFE: Millis = 180_000;
 
 /// What every session is built from.
-#[derive(Clone)]
-pub struct Wiring {
+pub struct SessionConfig {
     pub store: Store,
     pub executor: Arc<Executor>,
     pub transport: Arc<dyn TransportFactory>,
@@ -96,8 +92,6 @@ pub struct Wiring {
     pub spool: Spool,
     /// Where the media of messages stay.
     pub files: Files,
-    /// Told when one came.
-    pub space: Space,
     pub media: MediaPolicy,
     /// How many days of the phone's past a new pairing stores; 0 for none.
     pub history_days: u32,
@@ -121,56 +115,11 @@ pub struct MediaPolicy {
     pub leaves_room: bool,
 }
 
-/// The server took a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ack {
-    /// The server's time of the message; `None` if it named none.
-    pub timestamp: Option<Millis>,
-}
-
 /// A code for "link with phone number".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PairingCode {
     pub code: String,
     pub expires_at: Millis,
-}
-
-/// Why a message did not go, as far as that is known.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SendFailure {
-    /// Nothing was sent.
-    #[error("not connected")]
-    NotConnected,
-    /// The server refused it, with its code.
-    #[error("{words}")]
-    Refused { code: Option<u16>, words: String },
-    /// Nothing was sent: the server is in trouble, or was asked too much, by its code.
-    #[error("{words}")]
-    Later { code: u16, words: String },
-    /// It was on its way, and no ack came: it may have arrived or not.
-    #[error("no acknowledgement")]
-    NoAck,
-    /// Nothing was sent, for this reason.
-    #[error("{0}")]
-    Other(String),
-}
-
-/// A session that could not be set up, or could not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum SessionError {
-    #[error("the session could not be set up: {0}")]
-    Setup(#[source] anyhow::Error),
-    #[error("no pairing code: {0}")]
-    PairingCode(String),
-    /// The passkey was shown already, or its code confirmed.
-    #[error("the passkey is on its way already")]
-    PasskeyTwice,
-    /// A passkey could not be shown, or its code confirmed.
-    #[error("the passkey: {0}")]
-    Passkey(String),
-    /// WhatsApp does not link this device, or gives no pairing code for this number, or not now, by its code.
-    #[error("{words}")]
-    PairingRefused { code: u16, words: &'static str },
 }
 
 /// What WhatsApp says of a person that was asked about.
@@ -196,7 +145,7 @@ pub struct Session {
     /// Groups that are to be asked for anew.
     stale: Stale,
     acks: Acks,
-    trouble: Trouble,
+    last_error: LastError,
     spoken: Spoken,
     patience: Patience,
     presence: Presence,
@@ -205,7 +154,7 @@ pub struct Session {
     codes: Codes,
     /// Ends whatever of the client still runs.
     stop: Shutdown,
-    /// Lets the ears hear each stanza.
+    /// Makes the client pass each stanza to the event handler.
     _stanzas: RawNodeLease,
 }
 
@@ -215,7 +164,7 @@ impl Session {
     /// # Errors
     /// When the account's keys cannot be read or made.
     pub async fn open(
-        wiring: &Wiring,
+        config: &SessionConfig,
         owner: &Owner,
     ) -> Result<(Arc<Session>, async_channel::Receiver<SessionNews>), SessionError> {
         let (account, account_id) = (owner.number, &*owner.id);
@@ -228,23 +177,23 @@ impl Session {
         };
         let stop = Shutdown::new();
         let acks = Acks::default();
-        let trouble = Trouble::default();
-        let spoken = Spoken::new(wiring.versions.clone());
+        let last_error = LastError::default();
+        let spoken = Spoken::new(config.versions.clone());
         // What an earlier session of this account was writing when it ended is on disk by then.
-        wiring
+        config
             .store
             .write(|_| Ok(()))
             .await
             .map_err(|e| SessionError::Setup(e.into()))?;
-        let backend = Backend::behind(wiring.store.clone(), account, Arc::new(on_failure));
+        let backend = Backend::behind(config.store.clone(), account, Arc::new(on_failure));
         let journal = Arc::clone(backend.journal());
         let is_live = Arc::new(AtomicBool::new(false));
         let (arrival, teller) = (Arrival::default(), sender.clone());
         let inbox = Inbox {
-            store: wiring.store.clone(),
+            store: config.store.clone(),
             owner: owner.clone(),
             auto: AutoDownload {
-                max_bytes: wiring.media.auto_max_bytes,
+                max_bytes: config.media.auto_max_bytes,
             },
             news: sender.clone(),
             journal: Arc::clone(&journal),
@@ -252,7 +201,7 @@ impl Session {
         };
         let (hold, own_client) = (HoldBack::default(), Arc::new(OnceLock::new()));
         let codes = Codes::default();
-        let ears = Ears {
+        let events = ClientEvents {
             sender,
             lost: LostAndFound {
                 hold: hold.clone(),
@@ -267,45 +216,45 @@ impl Session {
                 mended: Arc::default(),
             },
             acks: acks.clone(),
-            trouble: trouble.clone(),
+            last_error: last_error.clone(),
             spoken: spoken.clone(),
             is_live: Arc::clone(&is_live),
             arrival: arrival.clone(),
             inbox: inbox.clone(),
-            executor: wiring.executor.clone(),
+            executor: config.executor.clone(),
             chats: ChatLedger {
-                store: wiring.store.clone(),
+                store: config.store.clone(),
                 owner: owner.clone(),
-                executor: wiring.executor.clone(),
+                executor: config.executor.clone(),
                 waiting: Arc::default(),
             },
             history: Importer {
-                store: wiring.store.clone(),
+                store: config.store.clone(),
                 owner: owner.clone(),
-                spool: wiring.spool.clone(),
-                files: wiring.files.clone(),
-                days: wiring.history_days,
+                spool: config.spool.clone(),
+                files: config.files.clone(),
+                days: config.history_days,
             },
         };
-        if wiring.files.history_folder(account).exists() {
+        if config.files.history_folder(account).exists() {
             // Pieces that a stop or a power cut left unread.
-            ears.history.read_in_background(&wiring.executor);
+            events.history.read_in_background(&config.executor);
         }
-        let http = GuardedHttp::new(wiring.http.clone());
-        let days = match wiring.history_days {
+        let http = GuardedHttp::new(config.http.clone());
+        let days = match config.history_days {
             0 => TOKENS_DAYS,
             days => days,
         };
         let builder = Bot::builder()
             .with_backend(backend.clone())
-            .with_transport_factory(NotingTransport {
-                inner: wiring.transport.clone(),
-                trouble: trouble.clone(),
+            .with_transport_factory(DurableTransports {
+                inner: config.transport.clone(),
+                last_error: last_error.clone(),
                 journal: Arc::clone(&journal),
             })
             .with_http_client(http.clone())
             .with_runtime(
-                SmolRuntime::new(wiring.executor.clone(), account_id)
+                SmolRuntime::new(config.executor.clone(), account_id)
                     .until(stop.clone())
                     .holding_back(hold)
                     .showing(codes.clone())
@@ -325,10 +274,10 @@ impl Session {
                 ..CacheConfig::default()
             })
             .with_inbound_durability_hook(inbox)
-            .with_event_handler(ears)
+            .with_event_handler(events)
             .with_device_props(
                 DevicePropsOverride::new()
-                    .with_os(wiring.device_name.clone())
+                    .with_os(config.device_name.clone())
                     .with_platform_type(wa::device_props::PlatformType::Desktop)
                     .with_history_sync_config(wa::device_props::HistorySyncConfig {
                         full_sync_days_limit: Some(days),
@@ -344,7 +293,7 @@ impl Session {
         // Set once, here.
         let _ = own_client.set(Arc::downgrade(&client));
         http.serves(&client);
-        wiring.presence.prepare(&client);
+        config.presence.prepare(&client);
         // When to come back is this server's policy (account::machine), not the client's.
         client
             .enable_auto_reconnect
@@ -353,7 +302,7 @@ impl Session {
         let stopped = stop.wait();
         let name = format!("{account_id}: journal");
         tasks::guard_or(
-            &wiring.executor,
+            &config.executor,
             Kind::Journal,
             name,
             writer.or(stopped),
@@ -373,10 +322,10 @@ impl Session {
             stale: Stale::default(),
             first_run: Mutex::new(Some(bot)),
             acks,
-            trouble,
+            last_error,
             spoken,
-            patience: wiring.patience,
-            presence: wiring.presence,
+            patience: config.patience,
+            presence: config.presence,
             arrival,
             news: teller,
             codes,
@@ -387,7 +336,7 @@ impl Session {
 
     /// Connects and stays until the connection ends. Returns what went wrong, if that is known.
     pub async fn run(&self) -> Option<String> {
-        self.trouble.take();
+        self.last_error.take();
         let ending = self.client.shutdown_signal();
         let ended = wait_for_shutdown(&ending);
         // A client that is told to end meanwhile does not run any more.
@@ -418,7 +367,7 @@ impl Session {
             .await;
         self.arrival.away();
         self.acks.abandon();
-        self.trouble.take()
+        self.last_error.take()
     }
 
     /// Tells each login that is complete and that the client does not announce.
@@ -433,7 +382,7 @@ impl Session {
     /// Ends the run when the connection is open and nobody is there any more.
     async fn end_when_deaf(&self) {
         let words = until_deaf(&self.client, self.patience).await;
-        self.trouble.note(words);
+        self.last_error.note(words);
         // What is under way is written down first; then the run ends by itself, and this with it.
         let ending = async {
             self.client.reconnect_immediately().await;
@@ -777,6 +726,38 @@ impl Session {
         Ok(())
     }
 
+    /// Asks WhatsApp how a limit on new contacts stands; `None` if it does not say.
+    pub async fn ask(&self, limit: Limit) -> Option<Told> {
+        match self.is_ready() {
+            true => restriction::ask(&self.client, limit).await,
+            false => None,
+        }
+    }
+
+    /// Asks WhatsApp which account has a username; `None` if it does not say.
+    pub async fn find_username(&self, name: &str, key: Option<&str>) -> Option<NameHolder> {
+        match self.is_ready() {
+            true => usernames::find(&self.client, name, key).await,
+            false => None,
+        }
+    }
+
+    /// Shows WhatsApp an authenticator's answer.
+    ///
+    /// # Errors
+    /// As [`passkey::show`].
+    pub async fn show_passkey(&self, answer: &PasskeyAnswer) -> Result<(), SessionError> {
+        passkey::show(&self.client, answer).await
+    }
+
+    /// Confirms that phone and caller show the same code.
+    ///
+    /// # Errors
+    /// As [`passkey::confirm`].
+    pub async fn confirm_passkey(&self) -> Result<(), SessionError> {
+        passkey::confirm(&self.client).await
+    }
+
     pub(super) fn is_ready(&self) -> bool {
         self.client.is_connected() && self.client.is_logged_in()
     }
@@ -823,71 +804,5 @@ fn pairing_refused(rejection: PairCodeRejection) -> SessionError {
     SessionError::PairingRefused {
         code: u16::try_from(rejection.code()).unwrap_or(500),
         words,
-    }
-}
-
-/// The shared transport, whose failures the session remembers: the client only logs them.
-struct NotingTransport {
-    inner: Arc<dyn TransportFactory>,
-    trouble: Trouble,
-    journal: Arc<Journal>,
-}
-
-#[async_trait]
-impl TransportFactory for NotingTransport {
-    async fn create_transport(
-        &self,
-    ) -> anyhow::Result<(Arc<dyn Transport>, async_channel::Receiver<TransportEvent>)> {
-        let made = self.inner.create_transport().await;
-        if let Err(error) = &made {
-            self.trouble
-                .note(format!("WhatsApp is out of reach: {error:#}"));
-        }
-        let (inner, events) = made?;
-        let journal = Arc::clone(&self.journal);
-        Ok((Arc::new(DurableTransport { inner, journal }), events))
-    }
-}
-
-/// Sends nothing before what the session has written is on disk.
-struct DurableTransport {
-    inner: Arc<dyn Transport>,
-    journal: Arc<Journal>,
-}
-
-#[async_trait]
-impl Transport for DurableTransport {
-    async fn send(&self, data: Bytes) -> anyhow::Result<()> {
-        self.journal.before_sending().await?;
-        self.inner.send(data).await
-    }
-
-    async fn disconnect(&self) {
-        self.inner.disconnect().await;
-    }
-}
-
-/// Brings a session's journal to the disk, until it fails or is closed. What comes alone goes at
-/// once; what follows waits for more.
-async fn write_behind(journal: Arc<Journal>, client: Weak<Client>, is_live: Arc<AtomicBool>) {
-    while let Ok(messages) = journal.wanted().await {
-        // The ratchets go along with the messages that they have moved past. While the client drains
-        // what the server kept for it, it does so itself.
-        if messages
-            && is_live.load(Ordering::Relaxed)
-            && let Some(client) = client.upgrade()
-        {
-            let flush = async {
-                if let Err(error) = client.flush_pending_signal_state().await {
-                    log::debug!("ratchets are not written yet: {error}");
-                }
-            };
-            // Nothing in it waits for the disk; it could wait for a client that has begun to drain.
-            within(FLUSH_PATIENCE, flush).await;
-        }
-        if journal.settle().await.is_err() {
-            return;
-        }
-        smol::Timer::after(PACE).await;
     }
 }

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use serde_json::Value;
+use whatsapp_rust::Client;
 use whatsapp_rust::types::events::MexNotification;
 use whatsapp_rust::types::message::MessageInfo;
 use whatsapp_rust::usync::{
@@ -20,7 +21,6 @@ use whatsapp_rust::usync::{
 use whatsapp_rust::wacore_binary::NodeRef;
 
 use super::convert;
-use super::session::Session;
 use crate::jid::{ChatJid, Server};
 use crate::sync::{locked, within};
 
@@ -204,36 +204,31 @@ pub enum NameHolder {
     },
 }
 
-impl Session {
-    /// Asks WhatsApp whose a username is, as WhatsApp Web does; `None` if it does not say.
-    pub async fn find_username(&self, name: &str, key: Option<&str>) -> Option<NameHolder> {
-        if !self.is_ready() {
-            return None;
-        }
-        let mut user = UsyncUser::from_username(name);
-        if let Some(key) = key {
-            user = user.with_username_pin(key);
-        }
-        let protocols = vec![
-            UsyncProtocol::Contact {
-                addressing_mode: UsyncAddressingMode::Lid,
-            },
-            UsyncProtocol::BusinessVerifiedName,
-        ];
-        let query = UsyncQuery::new(
-            UsyncMode::Query,
-            UsyncContext::Interactive,
-            protocols,
-            vec![user],
-        );
-        let query = query.ok()?;
-        match within(LOOKUP_TIMEOUT, self.client.query_usync(query)).await {
-            Some(Ok(answer)) => return holder(&answer),
-            Some(Err(error)) => log::debug!("the account of a username is not known: {error}"),
-            None => log::debug!("the account of a username is not known: no answer in time"),
-        }
-        None
+/// Asks WhatsApp whose a username is, as WhatsApp Web does; `None` if it does not say.
+pub async fn find(client: &Client, name: &str, key: Option<&str>) -> Option<NameHolder> {
+    let mut user = UsyncUser::from_username(name);
+    if let Some(key) = key {
+        user = user.with_username_pin(key);
     }
+    let protocols = vec![
+        UsyncProtocol::Contact {
+            addressing_mode: UsyncAddressingMode::Lid,
+        },
+        UsyncProtocol::BusinessVerifiedName,
+    ];
+    let query = UsyncQuery::new(
+        UsyncMode::Query,
+        UsyncContext::Interactive,
+        protocols,
+        vec![user],
+    );
+    let query = query.ok()?;
+    match within(LOOKUP_TIMEOUT, client.query_usync(query)).await {
+        Some(Ok(answer)) => return holder(&answer),
+        Some(Err(error)) => log::debug!("the account of a username is not known: {error}"),
+        None => log::debug!("the account of a username is not known: no answer in time"),
+    }
+    None
 }
 
 fn holder(answer: &UsyncResponse) -> Option<NameHolder> {

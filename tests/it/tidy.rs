@@ -1,5 +1,6 @@
 //! Rules checked in the sources: imports between modules, and the documentation of every endpoint.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use wildcat::api::{ROUTES, Route};
@@ -34,9 +35,13 @@ fn sources() -> Vec<(String, String)> {
 
 /// Code, without comments and without the tests at the end of a file.
 fn code(text: &str) -> String {
-    text.split("#[cfg(test)]\nmod tests {")
-        .next()
-        .unwrap_or_default()
+    let end = text
+        .match_indices("#[cfg(test)]\n")
+        .find_map(|(at, attribute)| {
+            let item = text[at + attribute.len()..].lines().next()?;
+            (item.contains("mod ") && item.ends_with('{')).then_some(at)
+        });
+    text[..end.unwrap_or(text.len())]
         .lines()
         .filter(|line| !line.trim_start().starts_with("//"))
         .collect::<Vec<_>>()
@@ -143,12 +148,12 @@ fn modules_depend_one_way() {
     // Each may import what stands further down.
     const ORDER: &[&[&str]] = &[
         &["main", "lib", "server", "sandbox", "fuzzing"],
-        &["maintenance", "archive"],
+        &["maintenance", "archive", "console"],
         &["api"],
         &["webhook", "account", "systemd"],
         &["whatsapp"],
         &["ledger"],
-        &["store", "console"],
+        &["store"],
         &["event"],
         &["message"],
         &[
@@ -185,6 +190,148 @@ fn modules_depend_one_way() {
     }
 }
 
+/// The paths of a `use` tree, or a path as it stands: `a::{b, c::{d, e as f}}` is `a::b`, `a::c::d`, `a::c::e`.
+fn paths_of(tree: &str) -> Vec<String> {
+    let tree = tree.trim();
+    let Some((stem, list)) = tree.split_once('{') else {
+        let path = tree.split(" as ").next().unwrap_or_default();
+        return vec![path.split_whitespace().collect()];
+    };
+    let stem: String = stem.split_whitespace().collect();
+    let (mut depth, mut start, mut found) = (0, 0, Vec::new());
+    for (at, c) in list.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth > 0 => depth -= 1,
+            ',' | '}' if depth == 0 => {
+                let branch = &list[start..at];
+                if !branch.trim().is_empty() {
+                    found.extend(paths_of(branch).iter().map(|path| format!("{stem}{path}")));
+                }
+                start = at + 1;
+                if c == '}' {
+                    break;
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// Every path in a file's code that may lead to another file: of its `use` items, and of its expressions.
+fn paths_in(code: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut rest = String::new();
+    for item in code.split_inclusive(';') {
+        let uses = item.rfind("use ").filter(|at| {
+            let before = item[..*at].trim_end();
+            before.is_empty()
+                || before.ends_with(['}', ';', ']', '{', '\n', ')'])
+                || before.ends_with("pub")
+        });
+        match uses {
+            Some(at) => {
+                rest.push_str(&item[..at]);
+                found.extend(paths_of(item[at + "use ".len()..].trim_end_matches(';')));
+            }
+            None => rest.push_str(item),
+        }
+    }
+    let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+    let words = rest
+        .split(|c: char| !is_part(c))
+        .filter(|word| word.contains("::"));
+    found.extend(words.map(str::to_owned));
+    found
+}
+
+/// The modules of a folder of `src`, each with those that it names. A file that names what another one
+/// re-exports names that one.
+fn named_within(folder: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let mut codes = BTreeMap::new();
+    for (name, text) in sources() {
+        if name.starts_with(&format!("{folder}/")) && !is_test_file(&name) {
+            let module = name.trim_end_matches(".rs").trim_end_matches("/mod");
+            codes.insert(module.replace('/', "::"), code(&text));
+        }
+    }
+    assert!(codes.len() > 1, "{folder} has files");
+    let modules: BTreeSet<String> = codes.keys().cloned().collect();
+    let file_of = |path: &str| -> Option<String> {
+        let mut path = path.to_owned();
+        while !modules.contains(&path) {
+            path.truncate(path.rfind("::")?);
+        }
+        Some(path)
+    };
+    let named = codes.iter().map(|(module, code)| {
+        let absolute = |path: String| -> String {
+            if let Some(path) = path.strip_prefix("crate::") {
+                return path.to_owned();
+            }
+            let mut base = module.clone();
+            let mut path = path.strip_prefix("self::").unwrap_or(&path).to_owned();
+            while let Some(rest) = path.strip_prefix("super::").map(str::to_owned) {
+                base.truncate(base.rfind("::").unwrap_or(0));
+                path = rest;
+            }
+            format!("{base}::{path}")
+        };
+        let files = paths_in(code).into_iter().map(absolute);
+        let files = files.filter_map(|path| file_of(&path));
+        (
+            module.clone(),
+            files.filter(|file| file != module).collect(),
+        )
+    });
+    named.collect()
+}
+
+#[test]
+fn paths_are_found_in_lists_and_in_expressions() {
+    let code = "use super::{a::A, b::{self, B as C}};\npub use self::d::*;\nfn f() {\n    \
+        crate::account::e::f(super::g::H);\n}\n";
+    let expected = ["super::a::A", "super::b::self", "super::b::B", "self::d::*"];
+    let found = paths_in(code);
+    assert_eq!(found[..4], expected);
+    assert_eq!(found[4..], ["crate::account::e::f", "super::g::H"]);
+}
+
+/// A file that can be read without those that read it: no files below a folder import each other in a circle.
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    for folder in ["account", "whatsapp"] {
+        let mut left = named_within(folder);
+        // What names nothing that is left is in no circle.
+        loop {
+            let done: Vec<String> = left
+                .iter()
+                .filter(|(_, named)| named.iter().all(|file| !left.contains_key(file)))
+                .map(|(module, _)| module.clone())
+                .collect();
+            if done.is_empty() {
+                break;
+            }
+            left.retain(|module, _| !done.contains(module));
+        }
+        // Nor is what none of them names.
+        let mut circles = left.clone();
+        loop {
+            let before = circles.len();
+            let named: BTreeSet<String> = circles.values().flatten().cloned().collect();
+            circles.retain(|module, _| named.contains(module));
+            if circles.len() == before {
+                break;
+            }
+        }
+        for named in circles.values_mut() {
+            named.retain(|file| left.contains_key(file));
+        }
+        assert!(circles.is_empty(), "circles of imports: {circles:#?}");
+    }
+}
+
 #[test]
 fn only_the_clock_reads_the_time_of_day() {
     for (name, text) in sources() {
@@ -202,7 +349,8 @@ fn only_the_ledger_appends_events() {
         if is_test_file(&name) {
             continue;
         }
-        if code(&text).contains("events::append") {
+        let paths = paths_in(&code(&text));
+        if paths.iter().any(|path| path.ends_with("events::append")) {
             appending.push(name);
         }
     }

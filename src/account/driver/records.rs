@@ -5,7 +5,7 @@ use crate::ledger::{Fact, Ledger};
 use crate::message::DeliveryStatus;
 use crate::runtime::tasks::{self, Kind};
 use crate::store::accounts::{AccountRecord, Wanted};
-use crate::store::{Store, StoreError, accounts, messages, signal};
+use crate::store::{StoreError, accounts, messages};
 use crate::whatsapp::SessionNews;
 
 use super::Driver;
@@ -240,15 +240,3 @@ impl Driver {
 
 /// What [`Ledger::record`] returns.
 type Recorded = Result<bool, StoreError>;
-
-/// Rows that one transaction deletes when keys are forgotten.
-const FORGET_STEP: usize = 1_000;
-
-/// Removes every key of an account, in small transactions.
-pub(super) async fn forget_keys(store: &Store, account: u32) -> Result<(), StoreError> {
-    while store
-        .write(move |tx| signal::clear_step(tx, account, FORGET_STEP))
-        .await?
-    {}
-    Ok(())
-}

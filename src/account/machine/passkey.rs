@@ -1,19 +1,9 @@
 //! What a passkey that is asked for, and an account that cannot be linked, do to an account's life.
 
-use crate::account::passkey::{Exchange, Stage, Told, Turn};
+use crate::account::passkey::{Exchange, GIVEN_UP, Stage, Told, Turn};
 use crate::clock::Millis;
 
 use super::{Action, Machine, Phase, Verdict};
-
-/// What is said while WhatsApp waits for a passkey.
-pub(super) const WANTED: &str = "WhatsApp asks for this account's passkey before it links this device: GET /accounts/:id/passkey says \
-     what to do";
-pub(super) const GIVEN_UP: &str = "linking with a passkey was given up";
-pub(super) const CUT_OFF: &str =
-    "the connection to WhatsApp ended before it had accepted the passkey and the phone the code";
-/// What is said of a device that the phone has linked and WhatsApp never lets in.
-pub(super) const REFUSED_AT_ONCE: &str = "WhatsApp refused this device right after it was linked. If this is a WhatsApp Business account that is also on \
-     Meta's Business Platform, this version of wildcat cannot link it; otherwise link it again";
 
 impl Machine {
     /// The session waits for the end of its connection: it is ended here, with the words kept.
@@ -77,6 +67,7 @@ impl Machine {
 mod tests {
     use super::super::{Input, Stopped};
     use super::*;
+    use crate::account::passkey::REFUSED_AT_ONCE;
     use crate::account::passkey::tests::challenge;
     use crate::account::types::Status;
 

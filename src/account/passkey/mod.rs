@@ -16,6 +16,16 @@ use crate::clock::{self, Millis};
 use crate::event::PasskeyStep;
 use crate::whatsapp::PasskeyNews;
 
+/// What is said while WhatsApp waits for a passkey.
+pub const WANTED: &str = "WhatsApp asks for this account's passkey before it links this device: GET /accounts/:id/passkey says \
+     what to do";
+pub const GIVEN_UP: &str = "linking with a passkey was given up";
+pub const CUT_OFF: &str =
+    "the connection to WhatsApp ended before it had accepted the passkey and the phone the code";
+/// What is said of a device that the phone has linked and WhatsApp never lets in.
+pub const REFUSED_AT_ONCE: &str = "WhatsApp refused this device right after it was linked. If this is a WhatsApp Business account that is also on \
+     Meta's Business Platform, this version of wildcat cannot link it; otherwise link it again";
+
 /// How long a challenge lives that does not say so.
 const USUAL_LIFE: Millis = 600_000;
 /// Between these a challenge's own word counts.

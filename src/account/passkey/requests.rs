@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::{Challenge, Exchange, PasskeyView, Stage, Turn};
-use crate::account::Accounts;
 use crate::account::driver::Command;
+use crate::account::registry::Accounts;
 use crate::account::types::{AccountError, Status};
 use crate::clock;
 use crate::whatsapp::{Session, SessionError};

@@ -1,8 +1,10 @@
 //! Rows with a time, and an index by it, so that a sweep costs what it deletes.
 
-use super::{Stored, rows};
 use crate::store::signal::{KEY_START, Kind};
-use crate::store::{Key, ReadTx, WriteTx};
+use crate::store::{Key, ReadTx, StoreError, WriteTx, signal as rows};
+
+/// What reading and writing the store's rows returns.
+pub type Stored<T> = Result<T, StoreError>;
 
 /// Bytes of the time, in front of a value and in a key of the index.
 const TIME: usize = 8;

@@ -18,9 +18,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use event_listener::Event;
 
-use super::expiring::PENDING;
-use super::{FailureHook, Stored, rows};
-use crate::store::{Job, Key, ReadTx, Store, StoreError, WriteTx};
+use super::expiring::{PENDING, Stored};
+use crate::store::{Job, Key, ReadTx, Store, StoreError, WriteTx, signal as rows};
 use crate::sync::locked;
 
 /// Messages that wait for the disk; who brings more waits for it, too.
@@ -45,6 +44,9 @@ pub struct Arrivals {
     pub count: usize,
     pub bytes: usize,
 }
+
+/// Called when a write has failed.
+pub type FailureHook = Arc<dyn Fn(&StoreError) + Send + Sync>;
 
 /// Rows by their key; `None` deletes.
 type Rows = BTreeMap<Vec<u8>, Option<Vec<u8>>>;

@@ -47,7 +47,7 @@ mod secrets;
 mod sender_key_devices;
 pub mod sent;
 mod signal;
-mod tc_tokens;
+pub mod tc_tokens;
 
 use std::sync::Arc;
 
@@ -59,19 +59,14 @@ use crate::clock;
 use crate::store::signal::{self as rows, Kind};
 use crate::store::{Key, ReadTx, Store, StoreError, WriteTx};
 use crate::whatsapp::outgoing::Outgoing;
+use expiring::Stored;
 
 use given::Given;
+use journal::FailureHook;
 pub use journal::{Arrivals, Journal};
-pub use tc_tokens::is_trusted;
 
 /// wacore's result.
 type Result<T> = std::result::Result<T, BackendError>;
-
-/// The storage's own.
-type Stored<T> = std::result::Result<T, StoreError>;
-
-/// Who is told that a write failed.
-pub type FailureHook = Arc<dyn Fn(&StoreError) + Send + Sync>;
 
 /// Rows that one transaction of a sweep deletes, so that nobody waits long behind it.
 const SWEEP: usize = 256;

@@ -2,7 +2,8 @@
 //!
 //! A device is found in two ways: within its group, and in all groups, when it is gone.
 
-use super::{Stored, rows};
+use super::expiring::Stored;
+use crate::store::signal as rows;
 use crate::store::signal::{KEY_START, Kind};
 use crate::store::{Key, ReadTx, WriteTx};
 

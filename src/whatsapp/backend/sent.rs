@@ -7,10 +7,11 @@
 use whatsapp_rust::waproto::codec;
 
 use super::expiring::SENT;
-use super::{Stored, rows};
+use super::expiring::Stored;
 use crate::jid::ChatJid;
 use crate::message::{self, Context, Message};
 use crate::store::messages;
+use crate::store::signal as rows;
 use crate::store::signal::Kind;
 use crate::store::{Key, ReadTx, WriteTx};
 

@@ -3,8 +3,8 @@
 use crate::clock::Millis;
 use crate::store::web_version::WebVersion;
 
+use super::number::{BUILT_IN, Version};
 use super::page::Unknown;
-use super::{BUILT_IN, Version};
 
 /// How long a version that was looked up counts as the current one.
 const FRESH: Millis = 24 * 60 * 60_000;

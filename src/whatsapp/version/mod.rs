@@ -3,9 +3,9 @@
 //! it does not connect, is never reached: it is told the version before each run.
 
 mod known;
+mod number;
 mod page;
 
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -20,26 +20,13 @@ use crate::store::{Store, StoreError, web_version};
 use crate::sync::{locked, within};
 
 use known::Known;
+use number::{BUILT_IN, Version};
 use page::Unknown;
 
-/// The version of this release: the last resort where WhatsApp cannot be asked and never was. WhatsApp accepts
-/// one for some months. To be set anew for each release, to what `https://web.whatsapp.com/sw.js` names.
-const BUILT_IN: Version = Version((2, 3000, 1_045_649_367));
 /// How long WhatsApp may take to name its version: accounts wait for that before they connect.
 const LOOKUP: Duration = Duration::from_secs(10);
 /// The client asks by itself when what it was told is a day old. It never is.
 const TOLD_AGAIN: i64 = 12 * 60 * 60_000;
-
-/// A version of WhatsApp Web.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Version(pub (u32, u32, u32));
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (primary, secondary, revision) = self.0;
-        write!(f, "{primary}.{secondary}.{revision}")
-    }
-}
 
 /// The one owner of what is known of the version. Clones share all.
 #[derive(Clone)]

@@ -5,7 +5,7 @@ use whatsapp_rust::wacore::version::parse_sw_js;
 
 use crate::net::inflate::{Coding, Inflater};
 
-use super::{BUILT_IN, Version};
+use super::number::{BUILT_IN, Version};
 
 /// Bytes of the page, unpacked; WhatsApp's own has some tens of thousands.
 const MAX_PAGE: usize = 4 << 20;

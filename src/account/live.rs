@@ -1,0 +1,138 @@
+//! What an account's driver shows to other tasks, and what these share: the status, the session, and the
+//! limiters.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use crate::clock::{self, Millis};
+use crate::store::StoreError;
+use crate::sync::locked;
+use crate::whatsapp::Session;
+
+use super::limits::{Answers, Limits};
+use super::look_ups::LookUps;
+use super::pace::Pace;
+use super::passkey::Exchange;
+use super::reach::Restricted;
+use super::standings::Standings;
+use super::types::{SendingLimits, Status};
+
+/// What a driver shows of itself.
+pub struct Live {
+    state: Mutex<LiveState>,
+    pub pace: Mutex<Pace>,
+    /// Usernames that WhatsApp was asked for.
+    pub look_ups: Mutex<LookUps>,
+    /// What WhatsApp has said of people.
+    pub standings: Mutex<Standings>,
+    /// What holds up messages to new contacts, and to people whom WhatsApp refused.
+    pub limits: Mutex<Limits>,
+    /// Held while WhatsApp is asked about that.
+    pub answers: smol::lock::Mutex<Answers>,
+    /// Ids of the messages that somebody is sending right now. Bounded by the requests under way.
+    flights: Mutex<HashSet<String>>,
+    /// Tells the outbox that something changed.
+    kick: async_channel::Sender<()>,
+}
+
+/// Says that somebody is sending a message, until it is dropped; the outbox looks again then.
+pub struct Flight {
+    live: Arc<Live>,
+    message_id: String,
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.live.lock_flights().remove(&self.message_id);
+        self.live.kick();
+    }
+}
+
+/// A snapshot of the machine, and the session to send with.
+#[derive(Clone)]
+pub struct LiveState {
+    pub status: Status,
+    /// Whether a session runs or is due.
+    pub active: bool,
+    /// Since when the status holds, and the same by [`clock::ticks`].
+    pub since: Millis,
+    pub ticks: Millis,
+    /// Since when an account that was never paired cannot reach WhatsApp, by [`clock::ticks`].
+    pub cut_off_since: Option<Millis>,
+    pub qr: Option<String>,
+    /// The passkey that WhatsApp asks for.
+    pub passkey: Option<Exchange>,
+    pub last_error: Option<String>,
+    /// When the ban is over, as far as WhatsApp has said.
+    pub banned_until: Option<Millis>,
+    pub paired: bool,
+    pub session: Option<Arc<Session>>,
+    /// Why nothing can be sent although an account wants to be connected: it waits for room on the disk.
+    pub no_room: Option<StoreError>,
+}
+
+impl Live {
+    /// `kick` wakes the outbox's task.
+    pub fn new(state: LiveState, limits: &SendingLimits, kick: async_channel::Sender<()>) -> Live {
+        let now = clock::ticks();
+        Live {
+            state: Mutex::new(state),
+            pace: Mutex::new(Pace::new(limits.messages_per_minute, limits.burst, now)),
+            look_ups: Mutex::new(LookUps::new(now)),
+            standings: Mutex::default(),
+            limits: Mutex::default(),
+            answers: smol::lock::Mutex::default(),
+            flights: Mutex::default(),
+            kick,
+        }
+    }
+
+    pub fn get(&self) -> LiveState {
+        self.lock().clone()
+    }
+
+    /// The session, and since when it is connected by [`clock::ticks`], if it is.
+    pub fn connected(&self) -> Option<(Arc<Session>, Millis)> {
+        let state = self.lock();
+        match state.status {
+            Status::Connected => Some((state.session.clone()?, state.ticks)),
+            _ => None,
+        }
+    }
+
+    /// What holds up all messages to new contacts now. Reads memory only.
+    pub fn restricted(&self) -> Option<Restricted> {
+        locked(&self.limits).restricted(clock::now())
+    }
+
+    /// Keeps others from sending that message.
+    pub fn fly(self: &Arc<Live>, message_id: &str) -> Flight {
+        self.lock_flights().insert(message_id.to_owned());
+        Flight {
+            live: Arc::clone(self),
+            message_id: message_id.to_owned(),
+        }
+    }
+
+    pub fn is_flying(&self, message_id: &str) -> bool {
+        self.lock_flights().contains(message_id)
+    }
+
+    /// The messages that somebody is sending.
+    pub fn flights(&self) -> HashSet<String> {
+        self.lock_flights().clone()
+    }
+
+    pub(super) fn kick(&self) {
+        // Full: it will look anyway. Closed: the account ends.
+        let _ = self.kick.try_send(());
+    }
+
+    fn lock_flights(&self) -> MutexGuard<'_, HashSet<String>> {
+        locked(&self.flights)
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, LiveState> {
+        locked(&self.state)
+    }
+}

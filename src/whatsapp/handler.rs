@@ -1,0 +1,388 @@
+//! The handler of the client's events: reduces them to what this server needs, and passes that on.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+
+use whatsapp_rust::Jid;
+use whatsapp_rust::types::events::{
+    ContactUpdate, Event, EventHandler, EventInterest, EventKind, Receipt, ServerAck,
+};
+use whatsapp_rust::types::presence::ReceiptType;
+use whatsapp_rust::wacore::stanza::groups::GroupNotificationAction;
+
+use crate::message::DeliveryStatus;
+use crate::runtime::Executor;
+use crate::runtime::tasks::{self, Kind};
+
+use super::acks::{Ack, Acks};
+use super::arrival::Arrival;
+use super::chats::{ChatLedger, ChatNews};
+use super::codes::Codes;
+use super::convert;
+use super::farewell::{self, Refused};
+use super::history::Importer;
+use super::inbound::Inbox;
+use super::lost::LostAndFound;
+use super::news::{LastError, NewsSender, SessionNews};
+use super::passkey::{self, PasskeyNews};
+use super::repair::Repairs;
+use super::restriction;
+use super::usernames;
+use super::version::Spoken;
+
+/// One session's handler. The client calls it on its own thread.
+pub struct ClientEvents {
+    pub sender: NewsSender,
+    pub acks: Acks,
+    pub last_error: LastError,
+    pub spoken: Spoken,
+    /// Whether the client has what the server kept for it, and takes each message as it comes.
+    pub is_live: Arc<AtomicBool>,
+    pub arrival: Arrival,
+    pub inbox: Inbox,
+    pub lost: LostAndFound,
+    pub codes: Codes,
+    pub repairs: Repairs,
+    pub executor: Arc<Executor>,
+    pub chats: ChatLedger,
+    pub history: Importer,
+}
+
+impl ClientEvents {
+    fn tell(&self, news: SessionNews) {
+        if matches!(news, SessionNews::Receipt { .. }) && self.sender.is_scarce() {
+            log::warn!(
+                "{}: too many receipts at once, some are not counted",
+                self.inbox.owner.id
+            );
+            return;
+        }
+        if self.sender.tell(news).is_err() {
+            // Without its content: a QR code is a secret.
+            log::error!("{}: the session's news overflow", self.inbox.owner.id);
+        }
+    }
+
+    fn receipt(&self, receipt: &Receipt) {
+        let source = &receipt.source;
+        let kind = as_own(
+            &receipt.r#type,
+            source.is_from_me || self.is_own(&source.sender),
+        );
+        let status = match kind {
+            ReceiptType::Delivered => DeliveryStatus::Delivered,
+            ReceiptType::Read => DeliveryStatus::Read,
+            ReceiptType::Played => DeliveryStatus::Played,
+            // Of a chat of two the event names the account itself: the ids say which it is.
+            ReceiptType::ReadSelf | ReceiptType::PlayedSelf => {
+                let chat = &source.chat;
+                let is_of_two = chat.is_pn() || chat.is_lid();
+                return self.chats.note(ChatNews::ReadMessages {
+                    group: (!is_of_two).then(|| convert::bare(chat)),
+                    ids: receipt.message_ids.clone(),
+                    by: convert::bare(&source.sender),
+                });
+            }
+            _ => return,
+        };
+        if source.is_from_me {
+            return;
+        }
+        self.tell(SessionNews::Receipt {
+            message_ids: receipt.message_ids.clone(),
+            chat: convert::bare(&source.chat),
+            status,
+            by: convert::bare(&source.sender),
+        });
+    }
+
+    /// Whether it is this account, under its number or its LID, on any device.
+    fn is_own(&self, jid: &Jid) -> bool {
+        let Some(client) = self.lost.client.get().and_then(Weak::upgrade) else {
+            return false;
+        };
+        let own = [client.pn(), client.lid()];
+        let mut own = own.iter().flatten();
+        own.any(|own| own.user == jid.user && own.server == jid.server)
+    }
+
+    fn contact(&self, update: &ContactUpdate) {
+        let action = &update.action;
+        let jid = convert::bare(&update.jid);
+        if let (Some(lid), Some(number)) = (&action.lid_jid, &action.pn_jid) {
+            self.chats.note(ChatNews::Link {
+                lid: lid.clone(),
+                number: number.clone(),
+            });
+        } else if let Some(lid) = &action.lid_jid
+            && jid.ends_with("@s.whatsapp.net")
+        {
+            self.chats.note(ChatNews::Link {
+                lid: lid.clone(),
+                number: jid.clone(),
+            });
+        }
+        if let Some(name) = action.username.clone().filter(|name| !name.is_empty()) {
+            self.username((jid.clone(), Some(name)));
+        }
+        let name = action
+            .full_name
+            .clone()
+            .or_else(|| action.first_name.clone())
+            .filter(|name| !name.is_empty());
+        self.chats.note(ChatNews::Contact { jid, name });
+    }
+
+    fn username(&self, (jid, name): usernames::Said) {
+        self.chats.note(ChatNews::Username { jid, name });
+    }
+
+    fn acked(&self, ack: &ServerAck) {
+        if ack.class.as_deref().is_some_and(|c| c != "message") {
+            return;
+        }
+        let verdict = match &ack.error {
+            None => Ok(Ack {
+                timestamp: ack
+                    .timestamp
+                    .and_then(|t| u64::try_from(t.timestamp_millis()).ok()),
+            }),
+            Some(code) => Err(code.parse().ok()),
+        };
+        self.acks.settle(&ack.id, verdict);
+    }
+}
+
+impl EventHandler for ClientEvents {
+    fn interest(&self) -> EventInterest {
+        EventInterest::of(&[
+            EventKind::PairingQrCode,
+            EventKind::PairingQrCodesExhausted,
+            EventKind::PairSuccess,
+            EventKind::PairError,
+            EventKind::PairPasskeyRequest,
+            EventKind::PairPasskeyConfirmation,
+            EventKind::PairPasskeyError,
+            EventKind::Connected,
+            EventKind::Disconnected,
+            EventKind::LoggedOut,
+            EventKind::TemporaryBan,
+            EventKind::ClientOutdated,
+            EventKind::ConnectFailure,
+            EventKind::StreamError,
+            EventKind::StreamReplaced,
+            EventKind::SelfPushNameUpdated,
+            EventKind::ServerAck,
+            EventKind::Receipt,
+            EventKind::Messages,
+            EventKind::UndecryptableMessage,
+            EventKind::GroupUpdate,
+            EventKind::ContactUpdate,
+            EventKind::ContactNumberChanged,
+            EventKind::MarkChatAsReadUpdate,
+            EventKind::HistorySync,
+            EventKind::OfflineSyncCompleted,
+            EventKind::AppStateSyncFailed,
+            EventKind::MexNotification,
+            EventKind::RawNode,
+        ])
+    }
+
+    fn handle_event(&self, event: Arc<Event>) {
+        match event.as_ref() {
+            // Each stanza, before the client looks at it.
+            Event::RawNode(node) => {
+                self.repairs.hear(node.get());
+                self.spoken.hear(node.get());
+                if node.tag() == "stream:error"
+                    && let Some(refusal) = farewell::of_stream(node.get())
+                {
+                    self.tell(SessionNews::Unwelcome(refusal));
+                }
+                let said = usernames::on_stanza(node.get());
+                said.of_message
+                    .into_iter()
+                    .for_each(|said| self.inbox.usernames.note(said));
+                said.of_others
+                    .into_iter()
+                    .for_each(|said| self.username(said));
+            }
+            Event::MexNotification(notification) => {
+                let (name, payload) = (&notification.op_name, &notification.payload);
+                if let Some(told) = restriction::pushed(name, payload) {
+                    self.tell(SessionNews::Limit(told));
+                } else if let Some(said) = usernames::of_notification(notification) {
+                    self.username(said);
+                }
+            }
+            Event::PairingQrCode(qr) => {
+                self.codes.shown();
+                self.tell(SessionNews::Qr(qr.code.clone()));
+            }
+            Event::PairingQrCodesExhausted(_) => self.tell(SessionNews::QrExhausted),
+            Event::PairSuccess(pair) => self.tell(SessionNews::Paired {
+                jid: pair.id.to_non_ad().to_string(),
+                lid: lid_of(&pair.lid),
+            }),
+            Event::PairError(pair) => match passkey::unlinkable(&pair.error) {
+                Some(words) => self.tell(SessionNews::Unlinkable(words.to_owned())),
+                None => self
+                    .last_error
+                    .note(format!("pairing failed: {}", pair.error)),
+            },
+            Event::PairPasskeyRequest(asked) => {
+                // The connection is needed for as long as the challenge lives.
+                self.codes.end();
+                let options = asked.request_options_json.clone();
+                self.tell(SessionNews::Passkey(PasskeyNews::Asked { options }));
+            }
+            Event::PairPasskeyConfirmation(confirmation) => {
+                let code = confirmation.code.clone();
+                self.tell(SessionNews::Passkey(PasskeyNews::Code(code)));
+            }
+            Event::PairPasskeyError(failed) => {
+                let words = passkey::failed_words(&failed.error, failed.continuation);
+                self.tell(SessionNews::Passkey(PasskeyNews::Failed(words)));
+            }
+            Event::OfflineSyncCompleted(_) => {
+                self.is_live.store(true, Ordering::Relaxed);
+                self.arrival.drained();
+            }
+            Event::Connected(_) => {
+                self.arrival.connected();
+                self.tell(SessionNews::LoggedIn);
+            }
+            Event::AppStateSyncFailed(failed) if !failed.connected => self.arrival.failed(),
+            Event::Disconnected(lost) => {
+                self.is_live.store(false, Ordering::Relaxed);
+                self.arrival.away();
+                self.last_error.note(format!(
+                    "the connection to WhatsApp was lost: {}",
+                    lost.reason
+                ));
+            }
+            Event::LoggedOut(out) => self.tell(SessionNews::LoggedOut(farewell::logged_out(out))),
+            Event::TemporaryBan(ban) => self.tell(SessionNews::Banned(farewell::banned(ban))),
+            Event::ClientOutdated(_) => self.tell(SessionNews::Outdated(self.spoken.refused())),
+            Event::ConnectFailure(failure) => match farewell::refused(failure) {
+                Refused::Lost(words) => self.last_error.note(words),
+                Refused::NotNow(refusal) => self.tell(SessionNews::Unwelcome(refusal)),
+                Refused::Banned(ban) => self.tell(SessionNews::Banned(ban)),
+            },
+            Event::StreamError(error) => {
+                self.last_error
+                    .note(format!("WhatsApp ended the stream (code {})", error.code));
+            }
+            Event::StreamReplaced(_) => self.tell(SessionNews::Replaced),
+            Event::SelfPushNameUpdated(name) => {
+                self.tell(SessionNews::PushName(name.new_name.clone()));
+            }
+            Event::ServerAck(ack) => self.acked(ack),
+            Event::Receipt(receipt) => self.receipt(receipt),
+            Event::GroupUpdate(update) => {
+                let chat = convert::bare(&update.group_jid);
+                match &update.action {
+                    GroupNotificationAction::Subject { subject, .. } => {
+                        let name = subject.clone();
+                        self.chats.note(ChatNews::Subject { chat, name });
+                    }
+                    // A group that is perhaps new here: its name is to be known before somebody writes.
+                    GroupNotificationAction::Create { .. }
+                    | GroupNotificationAction::Add { .. } => {
+                        self.tell(SessionNews::Nameless(chat));
+                    }
+                    _ => {}
+                }
+            }
+            Event::ContactUpdate(update) => self.contact(update),
+            Event::ContactNumberChanged(change) => {
+                if let Some(lid) = &change.new_lid {
+                    self.chats.note(ChatNews::Link {
+                        lid: convert::bare(lid),
+                        number: convert::bare(&change.new_jid),
+                    });
+                }
+            }
+            Event::MarkChatAsReadUpdate(update) => {
+                let chat = convert::bare(&update.jid);
+                self.chats.note(match update.action.read {
+                    Some(false) => ChatNews::Unread { chat },
+                    Some(true) | None => ChatNews::ReadUntil {
+                        chat,
+                        until: update
+                            .action
+                            .message_range
+                            .as_option()
+                            .and_then(|range| range.last_message_timestamp)
+                            .and_then(|seconds| u64::try_from(seconds).ok())
+                            // The whole second: messages within it count as read.
+                            .map(|seconds| seconds.saturating_mul(1000).saturating_add(999)),
+                    },
+                });
+            }
+            Event::HistorySync(piece) => {
+                let (importer, compressed) =
+                    (self.history.clone(), piece.compressed_bytes().clone());
+                let name = format!("{}: history", importer.owner.id);
+                let executor = self.executor.clone();
+                let keeping = async move {
+                    let keeper = importer.clone();
+                    smol::unblock(move || {
+                        if let Err(error) = keeper.keep(&compressed) {
+                            log::error!("{}: history not kept: {error}", keeper.owner.id);
+                        }
+                    })
+                    .await;
+                    importer.read_in_background(&executor);
+                };
+                tasks::guard(&self.executor, Kind::Errand, name, keeping).detach();
+            }
+            Event::UndecryptableMessage(lost) => self.lost.hear(lost),
+            // What the durability hook does not cover: channel posts, and messages that the phone
+            // handed over because this device could not decrypt them.
+            Event::Messages(batch) if !batch.hook_committed => {
+                let inbox = self.inbox.clone();
+                let messages = batch.messages.clone();
+                let name = format!("{}: messages", inbox.owner.id);
+                let storing = async move {
+                    if let Err(error) = inbox.store(&messages).await {
+                        log::error!("{}: not stored: {error}", inbox.owner.id);
+                    }
+                };
+                tasks::guard(&self.executor, Kind::Errand, name, storing).detach();
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What an own device read or played comes as `read` or `played` too, and the client does not say that it
+/// is an own one's: it then counts as what it is.
+fn as_own(kind: &ReceiptType, is_own: bool) -> &ReceiptType {
+    match kind {
+        ReceiptType::Read if is_own => &ReceiptType::ReadSelf,
+        ReceiptType::Played if is_own => &ReceiptType::PlayedSelf,
+        kind => kind,
+    }
+}
+
+fn lid_of(jid: &Jid) -> Option<String> {
+    let text = jid.to_non_ad().to_string();
+    text.ends_with("@lid").then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_own_devices_read_is_not_read_by_others() {
+        assert_eq!(as_own(&ReceiptType::Read, true), &ReceiptType::ReadSelf);
+        assert_eq!(as_own(&ReceiptType::Played, true), &ReceiptType::PlayedSelf);
+        for kind in [ReceiptType::Read, ReceiptType::Played] {
+            assert_eq!(as_own(&kind, false), &kind);
+        }
+        let delivered = ReceiptType::Delivered;
+        assert_eq!(as_own(&delivered, true), &delivered);
+    }
+}

@@ -1,7 +1,7 @@
 //! How long WhatsApp is left alone, by what it has said. Pure: the random number is the caller's.
 //!
 //! Reports of accounts that were restricted name programs that come back at once and at fixed intervals; none
-//! proves a cause. A program that was told 429 and logs in a second later is told it again.
+//! proves a cause. A program that logs in a second after a 429 gets another one.
 
 use crate::clock::Millis;
 use crate::whatsapp::Rest;

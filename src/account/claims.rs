@@ -13,11 +13,11 @@ use super::types::{Accepted, AccountError, Once, Outcome, Sent};
 /// Account and key.
 pub type Name = (u32, String);
 
-/// The keys whose request is being worked on. Bounded by the requests and sends under way.
+/// Keys of requests under way. Bounded by the number of those requests.
 #[derive(Debug, Clone, Default)]
 pub struct Claims(Arc<Mutex<HashMap<Name, async_channel::Receiver<()>>>>);
 
-/// The right to send with a key. Whoever waits for it goes on when it is dropped.
+/// The right to send with a key. When it is dropped, requests that wait for the key go on.
 #[derive(Debug)]
 pub struct Claim {
     pub once: Once,
@@ -50,16 +50,16 @@ impl Claims {
     }
 }
 
-/// How a message is to be sent.
+/// Delivery options of a request to send.
 #[derive(Debug, Default)]
 pub struct Manner {
-    /// Take it even if it cannot go now.
+    /// Queue the message if it cannot be sent now.
     pub queue: bool,
-    /// Milliseconds from now on after which it is not sent any more.
+    /// Milliseconds from now after which it is not sent any more.
     pub expires_in: Option<Millis>,
     /// The caller's idempotency key.
     pub claim: Option<Claim>,
-    /// Who waits for the outcome.
+    /// The client that waits for the outcome.
     pub caller: Caller,
 }
 

@@ -1,5 +1,5 @@
-//! The driver of one account: it owns the account's [`Machine`] and its session, carries out what
-//! the machine decides, and shows the result to everyone else.
+//! The driver of one account: it owns the account's [`Machine`] and its session, carries out the machine's
+//! actions, and publishes the result in [`Live`].
 
 mod records;
 
@@ -29,13 +29,13 @@ use super::wiring::Wiring;
 
 /// Commands that may wait for one driver; more are made to wait by their senders.
 const COMMANDS: usize = 16;
-/// How long a session may take to write down what is under way.
+/// How long a session may take to store its pending writes.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long WhatsApp may take to unlink a device.
 const UNLINK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two looks whether a full disk has room again.
 const ROOM_LOOK: Millis = 3_000;
-/// What is said of messages that waited when a new pairing begins.
+/// The error of queued messages when a new pairing begins.
 const LOGGED_OUT: &str = "the account was logged out before it could be sent";
 
 /// What the registry asks of a driver.
@@ -60,8 +60,8 @@ pub struct Handle {
     pub live: Arc<Live>,
 }
 
-/// Starts the driver of an account. It rests until it is told to connect.
-/// `connected` is told its id when it connects, if there is room.
+/// Starts the driver of an account, which waits for a command to connect.
+/// When it connects, its id is sent to `connected` unless that is full.
 pub fn start(
     fetcher: &Fetcher,
     record: &AccountRecord,
@@ -149,14 +149,14 @@ fn machine_of(record: &AccountRecord) -> Machine {
     Machine::new(record.jid.is_some(), stopped, clock::ticks())
 }
 
-/// The ban that WhatsApp has spoken.
+/// The ban that is stored, if one holds.
 fn ban_of(record: &AccountRecord) -> Option<Ended> {
     record
         .ended
         .filter(|ended| ended.reason == EndReason::Banned)
 }
 
-/// When an account comes back whose ban was spoken in an earlier run, or by another clock; by
+/// When an account reconnects after a ban from an earlier run, or from before the clock was set; by
 /// [`clock::ticks`].
 fn comes_back(ban: &Ended) -> Option<Millis> {
     let left = ban.until?.saturating_sub(clock::now());
@@ -171,7 +171,7 @@ async fn supervise(mut driver: Driver) {
     loop {
         let began = clock::ticks();
         if let Some(done) = tasks::caught(Kind::Account, &name, driver.drive()).await {
-            // Nobody may wait for the answer any more.
+            // The receiver may be gone.
             let _ = done.try_send(());
             return;
         }
@@ -199,7 +199,7 @@ struct Driver {
     id: String,
     number: u32,
     machine: Machine,
-    /// Since when the status holds, for who asks.
+    /// Since when the status holds, by [`clock::now`].
     since: Millis,
     live: Arc<Live>,
     inbox: async_channel::Receiver<Command>,
@@ -208,11 +208,11 @@ struct Driver {
     /// Empties the outbox; ends with the driver.
     _outbox: smol::Task<()>,
     session: Option<Running>,
-    /// News that was taken out of its turn.
+    /// The next news, already taken from the queue.
     held: Option<SessionNews>,
     /// The session's run, while one is under way.
     run: Option<smol::Task<Option<Option<String>>>>,
-    /// Fetches media while the account is connected; told when there are more.
+    /// The task that fetches media while the account is connected, and the sender that wakes it.
     fetching: Option<(smol::Task<()>, async_channel::Sender<()>)>,
     /// Groups whose subject was asked for.
     asked: HashSet<String>,
@@ -226,7 +226,7 @@ struct Driver {
     clock_seen: u64,
     /// Waits for room on the disk rather than for a time.
     for_room: bool,
-    /// Whom to answer when the driver ends.
+    /// Where to send the answer when the driver ends.
     leave: Option<async_channel::Sender<()>>,
 }
 
@@ -244,7 +244,7 @@ enum Woken {
 }
 
 impl Driver {
-    /// Works until told to leave; returns whom to answer.
+    /// Works until a command ends it; returns the channel for the answer.
     async fn drive(&mut self) -> async_channel::Sender<()> {
         loop {
             if let Some(done) = self.leave.take() {
@@ -290,8 +290,8 @@ impl Driver {
         }
     }
 
-    /// A pause is over. While the storage is full none ends: WhatsApp would deliver what cannot be
-    /// kept. As soon as there is room, the pause is over whatever its length.
+    /// A pause is over. While the storage is full the account stays offline, because WhatsApp would deliver
+    /// messages that cannot be stored. It connects as soon as there is room.
     async fn due(&mut self) {
         if !self.for_room {
             self.feed(Input::Due).await;
@@ -307,7 +307,7 @@ impl Driver {
         }
     }
 
-    /// What the clock kept from connecting, or was counted by it, is looked at again.
+    /// Recomputes the times that depend on the clock.
     async fn clock_set(&mut self, step: Step) {
         self.since = step.moved(self.since);
         if let Some(ban) = &mut self.ban {
@@ -340,7 +340,7 @@ impl Driver {
         Some(self.wiring.store.condition().failing?.error)
     }
 
-    /// The run is over. What was said before the end counts before the end.
+    /// The run is over. News from before the end is handled first.
     async fn ended(&mut self, mut error: Option<String>) {
         while let Some(news) = self.next_news() {
             match news {
@@ -431,7 +431,7 @@ impl Driver {
                     let session = running.session.clone();
                     if within(UNLINK_TIMEOUT, session.unlink()).await.is_none() {
                         log::warn!(
-                            "{}: WhatsApp was not told in time: remove the device on the phone",
+                            "{}: WhatsApp did not answer the unlink in time: remove the device on the phone",
                             self.id
                         );
                     }
@@ -442,7 +442,7 @@ impl Driver {
         }
     }
 
-    /// Ends for good: who still waits for an answer learns that there is none.
+    /// Ends for good and closes the inbox, so that waiting callers get an error.
     async fn leave(&mut self, answer: async_channel::Sender<()>) {
         self.close().await;
         self.inbox.close();
@@ -571,7 +571,7 @@ impl Driver {
         self.publish();
         if after != before {
             self.report_status().await;
-            // Behind what it led to: who reads this finds it stored.
+            // Logged after the change is stored.
             match self.machine.last_error() {
                 Some(error) => log::info!("{}: {}: {error}", self.id, after.name()),
                 None => log::info!("{}: {}", self.id, after.name()),
@@ -640,7 +640,7 @@ impl Driver {
                 })
                 .await;
             }
-            Action::TellPasskey(told) => self.report_passkey(told).await,
+            Action::ReportPasskey(told) => self.report_passkey(told).await,
             Action::Warn(words) => log::warn!(
                 "{}: no QR code to scan yet, it goes on trying: {words}",
                 self.id

@@ -3,21 +3,21 @@
 use std::collections::HashMap;
 
 use crate::clock::Millis;
-use crate::whatsapp::Told;
+use crate::whatsapp::LimitStatus;
 
 use super::reach::{self, Restricted};
 
-/// People that are remembered because WhatsApp refused them alone, of each account.
+/// People remembered for each account because WhatsApp refused messages to them only.
 const ALONE: usize = 64;
 
-/// What an account knows of WhatsApp's limits, beside what is stored. Shown without a look at the store.
+/// WhatsApp's limits of one account as far as they are kept in memory.
 #[derive(Debug, Default)]
 pub struct Limits {
     pub restricted: Option<Restricted>,
     alone: HashMap<Box<str>, Alone>,
 }
 
-/// A person whom WhatsApp refused though no restriction concerns them.
+/// A person to whom WhatsApp refused a message although no restriction holds.
 #[derive(Debug, Clone, Copy)]
 struct Alone {
     strikes: u32,
@@ -28,7 +28,7 @@ struct Alone {
 }
 
 /// What WhatsApp has answered last about each limit, and when by [`clock::ticks`].
-pub type Answers = [Option<(Millis, Option<Told>)>; 2];
+pub type Answers = [Option<(Millis, Option<LimitStatus>)>; 2];
 
 impl Limits {
     /// What holds up all messages to new contacts at `now`, by [`clock::now`](crate::clock::now).
@@ -36,14 +36,14 @@ impl Limits {
         self.restricted.clone().filter(|it| it.until > now)
     }
 
-    /// How many milliseconds nothing goes to this person, whom WhatsApp has refused alone.
+    /// Milliseconds until this person, to whom WhatsApp refused a message, may be written to again.
     pub fn refused_alone(&self, jid: &str, is_stranger: bool, ticks: Millis) -> Option<Millis> {
         let alone = self.alone.get(jid)?;
         let holds = alone.until > ticks && (is_stranger || !alone.was_stranger);
         holds.then(|| alone.until - ticks)
     }
 
-    /// WhatsApp has refused this person alone; `first` is the first pause in milliseconds.
+    /// Notes a refused message to this person; `first` is the first pause in milliseconds.
     pub fn refuse_alone(&mut self, jid: &str, was_stranger: bool, first: Millis, ticks: Millis) {
         let known = self.alone.get(jid).copied();
         let (strikes, until) = known.map_or((0, 0), |known| (known.strikes, known.until));
@@ -62,17 +62,17 @@ impl Limits {
         self.alone.insert(jid.into(), alone);
     }
 
-    /// A message has reached this person.
+    /// Forgets the refusals of this person: a message has arrived.
     pub fn accept(&mut self, jid: &str) {
         self.alone.remove(jid);
     }
 
-    /// Another number may be paired next.
+    /// Forgets all people: another number may be paired next.
     pub fn forget_people(&mut self) {
         self.alone.clear();
     }
 
-    /// Whether WhatsApp has refused no person alone.
+    /// Whether no refused person is remembered.
     pub fn is_open(&self) -> bool {
         self.alone.is_empty()
     }

@@ -11,7 +11,7 @@ use super::registry::Accounts;
 use super::types::{AccountError, MediaCursor, MediaFilter, MediaPage, MediaView, NameError};
 
 impl Accounts {
-    /// The stored files: each account's newest first, and of those the one whose message is the newest.
+    /// The stored files: newest first within each account, merged by the time of their messages.
     ///
     /// # Errors
     /// [`AccountError::NotFound`] for an account that is not there, [`AccountError::Name`] for a username

@@ -21,21 +21,21 @@ use super::types::{SendingLimits, Status};
 pub struct Live {
     state: Mutex<LiveState>,
     pub pace: Mutex<Pace>,
-    /// Usernames that WhatsApp was asked for.
+    /// The limiter of username lookups.
     pub look_ups: Mutex<LookUps>,
-    /// What WhatsApp has said of people.
+    /// WhatsApp's answers about people.
     pub standings: Mutex<Standings>,
-    /// What holds up messages to new contacts, and to people whom WhatsApp refused.
+    /// WhatsApp's limits on new contacts, and people to whom it refused messages.
     pub limits: Mutex<Limits>,
     /// Held while WhatsApp is asked about that.
     pub answers: smol::lock::Mutex<Answers>,
-    /// Ids of the messages that somebody is sending right now. Bounded by the requests under way.
+    /// Ids of the messages being sent. Bounded by the requests under way.
     flights: Mutex<HashSet<String>>,
-    /// Tells the outbox that something changed.
+    /// Wakes the outbox's task.
     kick: async_channel::Sender<()>,
 }
 
-/// Says that somebody is sending a message, until it is dropped; the outbox looks again then.
+/// Marks a message as being sent until dropped; then the outbox looks again.
 pub struct Flight {
     live: Arc<Live>,
     message_id: String,
@@ -105,7 +105,7 @@ impl Live {
         locked(&self.limits).restricted(clock::now())
     }
 
-    /// Keeps others from sending that message.
+    /// Keeps other tasks from sending that message.
     pub fn fly(self: &Arc<Live>, message_id: &str) -> Flight {
         self.lock_flights().insert(message_id.to_owned());
         Flight {
@@ -118,7 +118,7 @@ impl Live {
         self.lock_flights().contains(message_id)
     }
 
-    /// The messages that somebody is sending.
+    /// Ids of the messages being sent.
     pub fn flights(&self) -> HashSet<String> {
         self.lock_flights().clone()
     }

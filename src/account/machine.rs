@@ -1,8 +1,9 @@
-//! One account's life as a pure state machine: what happened, and what is to be done about it.
+//! The state machine of one account: from inputs to actions. Pure.
 //!
 //! [`Machine::on`] takes an [`Input`] (a command, or news from the session), the time by
-//! [`clock::ticks`](crate::clock::ticks), which nobody sets, and a random number, and returns the [`Action`]s that the driver carries out. It does no I/O and reads no
-//! clock, so every rule of reconnecting is tested below as it stands.
+//! [`clock::ticks`](crate::clock::ticks), which no clock change affects, and a random number, and returns the
+//! [`Action`]s that the driver carries out. It does no I/O and reads no clock, so each rule of reconnecting has a
+//! unit test.
 
 mod passkey;
 mod refused;
@@ -12,23 +13,23 @@ use crate::whatsapp::Outdated;
 use crate::whatsapp::{Ban, Refusal};
 
 use super::outdated;
-use super::passkey::{CUT_OFF, Exchange, GIVEN_UP, REFUSED_AT_ONCE, Told, Turn, WANTED};
+use super::passkey::{CUT_OFF, Exchange, GIVEN_UP, Progress, REFUSED_AT_ONCE, Turn, WANTED};
 use super::types::Status;
 
 /// The first pause before a reconnect.
 pub const FIRST_PAUSE: Millis = 1_000;
 /// The longest pause before a reconnect.
 pub const LONGEST_PAUSE: Millis = 5 * 60_000;
-/// The pause after another program took this account's connection over: coming back at once would
-/// make two of them throw each other out for ever.
+/// The pause after another program took over this account's connection: two programs that reconnect at once
+/// would replace each other for ever.
 pub const REPLACED_PAUSE: Millis = 60_000;
-/// A connection that has lasted so long was a success. One that is thrown out right after its login
-/// must not come back every second for ever.
+/// A connection that lasts this long resets the pauses. One that ends right after each login must not be made
+/// every second for ever.
 pub const STABLE: Millis = 5 * 60_000;
-/// How often a fresh set of QR codes is fetched while nobody scans one. A set lasts some 160 s.
+/// Sets of QR codes that are fetched without a scan. A set lasts some 160 s.
 pub const QR_SETS: u32 = 4;
 
-/// Why no session runs, and none is due.
+/// Why no session runs and none is scheduled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stopped {
     /// Nothing has asked for one.
@@ -43,13 +44,13 @@ pub enum Stopped {
         words: String,
         until: Option<Millis>,
     },
-    /// Nobody scanned the QR codes.
+    /// The QR codes expired unscanned.
     NotScanned,
     /// This version cannot link the account, in words.
     Unlinkable(String),
 }
 
-/// Where the account stands.
+/// The phase of the account's connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Phase {
     Stopped(Stopped),
@@ -63,14 +64,14 @@ pub enum Phase {
     Waiting {
         until: Millis,
     },
-    /// The session was told to end, by request.
+    /// The session is closing, by request.
     Closing {
         /// Asked for again meanwhile: runs once more after the end.
         again: bool,
     },
 }
 
-/// What the machine is told.
+/// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
     /// Start, by request.
@@ -81,7 +82,7 @@ pub enum Input {
     Disconnect,
     /// The pause is over.
     Due,
-    /// A QR code is to be shown instead of the one before.
+    /// A QR code that replaces the one before.
     Qr(String),
     /// The codes of this connection are used up.
     QrExhausted,
@@ -111,7 +112,7 @@ pub enum Input {
     Ended(Option<String>),
 }
 
-/// What the driver must do.
+/// What the driver has to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Run a session now.
@@ -122,19 +123,19 @@ pub enum Action {
     Close,
     /// Forget the keys: the next session pairs anew.
     Forget,
-    /// Remember over a restart that this account is to be (`true`) or not to be connected.
+    /// Store whether this account connects at a restart.
     Want(bool),
-    /// Remember over a restart that no session is to run, and why.
+    /// Store that no session runs at a restart, and why.
     Ended(Ending),
     /// Show this QR code, once.
     ShowQr(String),
-    /// Tell those who watch how far the account has come with its passkey.
-    TellPasskey(Told),
-    /// Tell the owner that an account that was never paired cannot reach WhatsApp, for this reason.
+    /// Append an event about the progress with a passkey.
+    ReportPasskey(Progress),
+    /// Log that an account that was never paired cannot reach WhatsApp, for this reason.
     Warn(String),
 }
 
-/// What ended an account's sessions until somebody asks for a new one, in words.
+/// Why an account's sessions ended until a request starts a new one, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ending {
     /// The keys are worthless now.
@@ -334,7 +335,7 @@ impl Machine {
     }
 
     /// An account that was never paired is `connecting` whether its phone is waited for or the network:
-    /// the first failure to reach WhatsApp is told once, and not again before it was reached.
+    /// the first failure to reach WhatsApp is logged once, and not again before it was reached.
     fn note_cut_off(&mut self, now: Millis, mut actions: Vec<Action>) -> Vec<Action> {
         match (&self.phase, &self.last_error) {
             (Phase::Waiting { .. }, Some(words)) if !self.paired => {
@@ -464,7 +465,7 @@ impl Machine {
     }
 
     fn verdict(&mut self, verdict: Verdict) -> Vec<Action> {
-        // The graver one stays: a stream that ends after a logout is still a logout.
+        // The more serious one stays: a stream that ends after a logout is still a logout.
         let graver = matches!(
             self.verdict,
             Some(Verdict::LoggedOut(_) | Verdict::Banned(_))
@@ -798,7 +799,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn codes_that_nobody_scans_are_renewed_a_few_times() {
+    fn codes_that_expire_unscanned_are_renewed_a_few_times() {
         let mut m = fresh();
         m.on(Input::Connect, 1, 0.0);
         for _ in 1..QR_SETS {
@@ -844,7 +845,7 @@ pub(super) mod tests {
             assert_eq!(
                 m.on(out_of_reach(), now + 1, 0.0),
                 vec![Action::Wake(next)],
-                "it was told before"
+                "it was logged before"
             );
             assert_eq!(m.cut_off_since(), Some(2));
             now = next;
@@ -857,7 +858,7 @@ pub(super) mod tests {
         m.on(Input::QrExhausted, now + 2, 0.0);
         m.on(Input::Ended(None), now + 3, 0.0);
         assert_eq!((m.last_error(), m.cut_off_since()), (None, None));
-        // Lost again: told again.
+        // Lost again: logged again.
         let told = m.on(out_of_reach(), now + 4, 0.0);
         assert!(
             matches!(told[..], [Action::Wake(_), Action::Warn(_)]),

@@ -53,7 +53,7 @@ pub struct Fetcher {
     pub slots: Slots,
 }
 
-/// When a medium is to be tried again; `None`: not by itself.
+/// When a medium is tried again; `None`: only on request.
 fn next_try(tries: u32, now: Millis) -> Option<Millis> {
     let rest = RESTS.get(usize::try_from(tries).ok()?)?;
     Some(now.saturating_add(u64::try_from(rest.as_millis()).ok()?))
@@ -360,13 +360,14 @@ impl Fetcher {
         Ok(due)
     }
 
-    /// Whether a file of `size` bytes leaves half of the room that files are to leave: the oldest go within a minute.
+    /// Whether a file of `size` bytes leaves at least half of the reserve free; the oldest files are removed within a
+    /// minute.
     async fn has_room(&self, size: u64) -> bool {
         if !self.wiring.media.leaves_room {
             return true;
         }
         let files = self.wiring.files.clone();
-        // Where that cannot be known, the write tells.
+        // If the free space is unknown, the write fails when there is none.
         smol::unblock(move || files.disk())
             .await
             .map_or(true, |disk| {

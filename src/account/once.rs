@@ -16,12 +16,12 @@ enum Look {
     Taken(async_channel::Receiver<()>),
 }
 
-/// What a key comes to.
+/// What a request with a key has to do.
 #[derive(Debug)]
 pub enum Turn {
-    /// It is new: the request is to be done.
+    /// A new key: carry out the request.
     First(Claim),
-    /// It was seen; this was answered.
+    /// A known key, with its answer.
     Again(Outcome),
 }
 
@@ -52,8 +52,7 @@ impl Accounts {
         if let Some(first) = claims.get(&name) {
             return Ok(Look::Taken(first.clone()));
         }
-        // Looked up under the lock: whoever had the key has stored what became of it before it was
-        // free.
+        // Read under the lock: a request stores its answer before it frees the key.
         let store = &self.0.wiring.store;
         let known = store.read(|tx| rows::get(tx, account, &once.key, clock::now()))?;
         if let Some(known) = known {

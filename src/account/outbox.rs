@@ -28,8 +28,8 @@ const LOOK: usize = 32;
 /// How long the task rests after the storage has failed it.
 const REST: Duration = Duration::from_secs(5);
 
-/// How long a connection lasts before what waits goes over it: whoever is back takes in first what
-/// came meanwhile, and a connection that breaks at once is not asked to carry more.
+/// How long a connection lasts, in milliseconds, before queued messages are sent: the account first receives what
+/// came meanwhile, and a connection that breaks at once gets no load.
 const SETTLE: Millis = 2_000;
 
 const EXPIRED: &str = "it could not be sent before it expired";
@@ -41,12 +41,11 @@ const FILE_LOST: &str = "its file is not there any more";
 /// How often entries were tried since the start.
 type Tries = HashMap<String, Try>;
 
-/// What the task remembers from one message to the next.
+/// The task's state between messages.
 #[derive(Default)]
 struct Course {
     tries: Tries,
-    /// Before that time, by [`clock::ticks`], none goes: what comes out of a queue without a pause looks
-    /// like the machine that it is.
+    /// None is sent before that time, by [`clock::ticks`]: messages without pauses look automated.
     next: Millis,
 }
 
@@ -85,7 +84,7 @@ enum Next {
     Expired(Entry),
     /// Ask how a limit stands, before a message to a new contact.
     Ask(Limit, Arc<Session>),
-    /// Send this one, which nobody else sends meanwhile.
+    /// Send this one; no other task sends it meanwhile.
     Send(Entry, Option<Box<Message>>, Arc<Session>, Flight),
     /// Nothing before that time, by [`clock::ticks`].
     Rest(Option<Millis>),
@@ -245,7 +244,7 @@ impl Sending {
         Ok(())
     }
 
-    /// Ends an entry whose message a receipt has shown to be at WhatsApp: there is nothing to repeat.
+    /// Ends an entry after a receipt has shown that its message is at WhatsApp: it is not sent again.
     async fn end_as_sent(&self, tries: &mut Tries, entry: &Entry) -> Result<(), StoreError> {
         tries.remove(&entry.message_id);
         let account = self.account;
@@ -267,7 +266,7 @@ impl Sending {
         session: &Session,
     ) -> Result<Option<Result<(), Verdict>>, StoreError> {
         if entry.change.is_none() && message.is_none_or(|message| message.deleted) {
-            // Retention, or somebody at the phone, has removed it.
+            // Retention or the phone has removed it.
             self.end(entry, CANCELLED).await?;
             return Ok(None);
         }
@@ -373,7 +372,7 @@ impl Sending {
         Ok(ended)
     }
 
-    /// Gives everything up, in these words: the account is another one from here on.
+    /// Fails every entry with these words: another phone number may be paired next.
     pub async fn give_up(&self, words: &'static str) -> Result<(), StoreError> {
         loop {
             let account = self.account;

@@ -1,4 +1,4 @@
-//! When an account comes back whose version of WhatsApp Web WhatsApp does not accept (405). Pure.
+//! The pause after WhatsApp refused the claimed version of WhatsApp Web (405). Pure.
 
 use crate::clock::Millis;
 

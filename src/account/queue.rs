@@ -1,14 +1,14 @@
-//! What of an outbox may go now: pure. Times are those of [`clock::ticks`](crate::clock::ticks).
+//! Picks the outbox entry that may be sent now. Pure. Times are those of [`clock::ticks`](crate::clock::ticks).
 
 use std::collections::{HashMap, HashSet};
 
 use crate::clock::Millis;
 use crate::store::outbox::Entry;
 
-/// The pause before what is unknown, or did not go, is tried again; doubled each time.
+/// The pause in milliseconds before the next try; doubled each time.
 const FIRST_REST: Millis = 2_000;
 const LONGEST_REST: Millis = 15 * 60_000;
-/// How often a message is tried that surely did not go, for reasons of its own.
+/// Tries of a message that certainly was not sent, for reasons of its own.
 pub const TRIES: u32 = 6;
 
 /// How often an entry was tried, and when it is due again.
@@ -38,7 +38,7 @@ impl Try {
 pub struct Picker<'a> {
     pub now: Millis,
     pub tries: &'a HashMap<String, Try>,
-    /// Messages that somebody else is sending.
+    /// Messages that other tasks are sending.
     pub flights: &'a HashSet<String>,
     held: HashSet<String>,
     /// When the next entry that waits for a time is due.
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chat_that_waits_keeps_its_order_and_holds_up_nobody_else() {
+    fn a_chat_that_waits_keeps_its_order_and_holds_up_no_other() {
         let tries = HashMap::from([("1".to_owned(), Try { times: 1, due: 900 })]);
         let flights = HashSet::from(["3".to_owned()]);
         let mut picker = Picker::new(500, &tries, &flights);

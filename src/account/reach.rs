@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::clock::Millis;
 use crate::store::outbox::{Restriction, State};
-use crate::whatsapp::{Answer, Limit, Told};
+use crate::whatsapp::{Answer, Limit, LimitStatus};
 
 /// The longest pause that is guessed.
 const LONGEST: Millis = 24 * 3_600_000;
@@ -66,7 +66,7 @@ pub struct Restricted {
 
 /// What holds new contacts up at time `now`; of several the one that lasts longest.
 pub fn restricted(state: &State, now: Millis) -> Option<Restricted> {
-    let told = |restriction: &Option<Restriction>, reason| {
+    let status = |restriction: &Option<Restriction>, reason| {
         let restriction = restriction.as_ref().filter(|it| it.until > now)?;
         Some(Restricted {
             until: restriction.until,
@@ -81,8 +81,8 @@ pub fn restricted(state: &State, now: Millis) -> Option<Restricted> {
     });
     [
         guessed,
-        told(&state.cap, Reason::NewChatCap),
-        told(&state.lock, Reason::ReachoutTimelock),
+        status(&state.cap, Reason::NewChatCap),
+        status(&state.lock, Reason::ReachoutTimelock),
     ]
     .into_iter()
     .flatten()
@@ -105,12 +105,12 @@ pub fn to_ask(state: &State, now: Millis) -> Option<Limit> {
 }
 
 /// WhatsApp has said how a limit stands. `first` is the first pause that is guessed where it names no end.
-pub fn learn(state: &mut State, told: &Told, first: Millis, now: Millis) {
-    let place = match told.limit {
+pub fn learn(state: &mut State, status: &LimitStatus, first: Millis, now: Millis) {
+    let place = match status.limit {
         Limit::Lock => &mut state.lock,
         Limit::Cap => &mut state.cap,
     };
-    *place = match &told.answer {
+    *place = match &status.answer {
         Answer::Until { until, kind } => {
             let until = match until {
                 Some(until) => {
@@ -139,7 +139,7 @@ pub fn guess(state: &mut State, first: Millis, now: Millis) {
     (state.strikes, state.paused_until) = refused(state.strikes, state.paused_until, first, now);
 }
 
-/// WhatsApp was asked about what is over by the clock, and has not answered: its end was told before.
+/// WhatsApp was asked about what is over by the clock, and has not answered: its end was status before.
 pub fn unanswered(state: &mut State, now: Millis) {
     end(state, now);
 }
@@ -157,8 +157,8 @@ pub fn is_marked(state: &State) -> bool {
 
 /// Forgets what is over.
 fn end(state: &mut State, now: Millis) {
-    for told in [&mut state.lock, &mut state.cap] {
-        *told = told.take().filter(|it| it.until > now);
+    for status in [&mut state.lock, &mut state.cap] {
+        *status = status.take().filter(|it| it.until > now);
     }
     if is_paused(state.paused_until, now).is_none() {
         state.paused_until = 0;
@@ -223,8 +223,8 @@ mod tests {
     const MINUTE: Millis = 60_000;
     const FIRST: Millis = 10 * MINUTE;
 
-    fn told(limit: Limit, until: Option<Millis>) -> Told {
-        Told {
+    fn status(limit: Limit, until: Option<Millis>) -> LimitStatus {
+        LimitStatus {
             limit,
             answer: Answer::Until {
                 until,
@@ -239,11 +239,11 @@ mod tests {
         assert_eq!((restricted(&state, 5), to_ask(&state, 5)), (None, None));
         learn(
             &mut state,
-            &told(Limit::Lock, Some(6 * 24 * LONGEST)),
+            &status(Limit::Lock, Some(6 * 24 * LONGEST)),
             FIRST,
             5,
         );
-        learn(&mut state, &told(Limit::Cap, Some(100)), FIRST, 5);
+        learn(&mut state, &status(Limit::Cap, Some(100)), FIRST, 5);
         let now = restricted(&state, 50).expect("restricted");
         assert_eq!(now.reason, Reason::ReachoutTimelock);
         assert_eq!(
@@ -253,7 +253,7 @@ mod tests {
         assert_eq!(to_ask(&state, 50), None);
         assert_eq!(to_ask(&state, 100), Some(Limit::Cap));
         // Lifted before its end; and what ends by the clock and is not answered.
-        let free = Told {
+        let free = LimitStatus {
             limit: Limit::Lock,
             answer: Answer::Free,
         };
@@ -265,7 +265,7 @@ mod tests {
         unanswered(&mut state, 100);
         assert_eq!(state, State::default());
         // One whose end has passed is none.
-        learn(&mut state, &told(Limit::Lock, Some(90)), FIRST, 100);
+        learn(&mut state, &status(Limit::Lock, Some(90)), FIRST, 100);
         assert_eq!(state, State::default());
     }
 
@@ -274,7 +274,7 @@ mod tests {
         let mut state = State::default();
         let mut now = 1_000;
         for pause in [10, 20, 40] {
-            learn(&mut state, &told(Limit::Lock, None), FIRST, now);
+            learn(&mut state, &status(Limit::Lock, None), FIRST, now);
             assert_eq!(
                 state.lock.as_ref().map(|it| it.until),
                 Some(now + pause * MINUTE)

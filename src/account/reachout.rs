@@ -1,5 +1,5 @@
-//! Messages to new contacts, and whether one may go now: WhatsApp's limits as they are stored,
-//! asked about and told of; the bound of a day; and people who alone were refused.
+//! The new-contact limiter: whether a message to a new contact may be sent now. It stores WhatsApp's limits and asks
+//! for them, counts the new contacts of a day, and pauses people to whom WhatsApp refused messages.
 
 use crate::clock::{self, Millis};
 use crate::event::Restriction;
@@ -8,24 +8,24 @@ use crate::ledger::Fact;
 use crate::store::outbox::{self, Stage, State};
 use crate::store::{ReadTx, StoreError, WriteTx, accounts as records, messages, strangers};
 use crate::sync::locked;
-use crate::whatsapp::{Limit, Session, Told, is_trusted};
+use crate::whatsapp::{Limit, LimitStatus, Session, is_trusted};
 
 use super::reach::{self, Restricted};
 use super::sender::{Sending, Verdict};
 use super::types::AccountError;
 
-/// Why a message to this person has to wait.
+/// Why a message has to wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wait {
     Restricted(Restricted),
-    /// WhatsApp has refused this person, and restricts no others, or none of those who are not new.
+    /// WhatsApp has refused messages to this person only.
     Alone(Millis),
-    /// As many as may be were begun to write to within 24 hours.
+    /// The bound on new contacts within 24 hours is reached.
     Day(Millis),
 }
 
 impl Wait {
-    /// When it is over, by [`clock::now`].
+    /// When the wait ends, by [`clock::now`].
     pub fn until(&self) -> Millis {
         match self {
             Wait::Restricted(restricted) => restricted.until,
@@ -35,8 +35,7 @@ impl Wait {
 }
 
 impl Sending {
-    /// Reads what is stored of WhatsApp's limits, for those who look at memory. To be called before
-    /// anything is sent.
+    /// Loads the stored limits into memory. Call it before anything is sent.
     pub fn recall_limits(&self) {
         let account = self.account;
         match self.store().read(|tx| outbox::state(tx, account)) {
@@ -47,7 +46,7 @@ impl Sending {
         }
     }
 
-    /// Why a message to this chat has to wait, if it has to.
+    /// Why a message to this chat has to wait; `None` if it may be sent.
     pub fn wait(
         &self,
         tx: &ReadTx<'_>,
@@ -72,8 +71,7 @@ impl Sending {
         if !is_stranger {
             return Ok(None);
         }
-        // Also what may be at WhatsApp already: if it is, its receipt says so, and if not, it stays out
-        // of the lock.
+        // Also messages that may be at WhatsApp already: a receipt shows those that are.
         if let Some(restricted) = restricted {
             return Ok(Some(Wait::Restricted(restricted)));
         }
@@ -83,7 +81,7 @@ impl Sending {
         Ok(day_is_full(tx, self.account, to, per_day, now)?.map(Wait::Day))
     }
 
-    /// What WhatsApp is to be asked before a message goes to this chat.
+    /// The limit to ask WhatsApp about before a message to this chat.
     pub fn to_ask(&self, to: &str) -> Result<Option<Limit>, StoreError> {
         let now = clock::now();
         self.store().read(|tx| {
@@ -95,10 +93,10 @@ impl Sending {
         })
     }
 
-    /// Asks about a limit that is over by the clock.
+    /// Asks about a limit whose time is over.
     pub async fn ask_again(&self, session: &Session, limit: Limit) -> Result<(), StoreError> {
         match self.ask(session, limit, clock::ticks()).await {
-            Some(told) => self.learn(told).await,
+            Some(status) => self.learn(status).await,
             None => {
                 self.change(|state, _, now| reach::unanswered(state, now))
                     .await
@@ -116,18 +114,18 @@ impl Sending {
         limit: Limit,
         began: Millis,
     ) -> Result<Verdict, StoreError> {
-        let told = self.ask(session, limit, began).await;
+        let status = self.ask(session, limit, began).await;
         let (jid, is_stranger) = self.store().read(|tx| {
             let jid = messages::canonical_jid(tx, self.account, to)?;
             Ok((jid, is_stranger(tx, self.account, &self.id, to)?))
         })?;
-        match told {
-            Some(told) => self.learn(told).await?,
+        match status {
+            Some(status) => self.learn(status).await?,
             None => self.change(reach::guess).await?,
         }
         let restricted = self.live.restricted();
-        // A restriction holds up those who are new. A chat that exists and was refused within one is left
-        // alone, too; without one WhatsApp may take the next message.
+        // A restriction covers new contacts. An existing chat that is refused during one is paused too; without
+        // one WhatsApp may take the next message.
         if restricted.is_some() != is_stranger {
             let first = self.limits.new_contact_pause;
             locked(&self.live.limits).refuse_alone(&jid, is_stranger, first, clock::ticks());
@@ -162,32 +160,32 @@ impl Sending {
         }
     }
 
-    /// WhatsApp's answer about a limit, asked for now, unless it was asked since `began`: those whose messages
-    /// were refused at the same time share one.
-    async fn ask(&self, session: &Session, limit: Limit, began: Millis) -> Option<Told> {
+    /// WhatsApp's answer about a limit: asked for now unless that was done since `began`, so that messages that
+    /// were refused together share one request.
+    async fn ask(&self, session: &Session, limit: Limit, began: Millis) -> Option<LimitStatus> {
         let mut answers = self.live.answers.lock().await;
         let place = match limit {
             Limit::Lock => &mut answers[0],
             Limit::Cap => &mut answers[1],
         };
-        if let Some((at, told)) = place
+        if let Some((at, status)) = place
             && *at >= began
         {
-            return told.clone();
+            return status.clone();
         }
         let at = clock::ticks();
-        let told = session.ask(limit).await;
-        *place = Some((at, told.clone()));
-        told
+        let status = session.ask(limit).await;
+        *place = Some((at, status.clone()));
+        status
     }
 
-    /// WhatsApp has said how a limit stands, by itself or because it was asked.
-    pub async fn learn(&self, told: Told) -> Result<(), StoreError> {
-        self.change(move |state, first, now| reach::learn(state, &told, first, now))
+    /// Stores WhatsApp's word about a limit.
+    pub async fn learn(&self, status: LimitStatus) -> Result<(), StoreError> {
+        self.change(move |state, first, now| reach::learn(state, &status, first, now))
             .await
     }
 
-    /// Another number may be paired next: nothing of this one's limits concerns it.
+    /// Forgets all limits: another phone number may be paired next.
     pub async fn forget_limits(&self) -> Result<(), StoreError> {
         locked(&self.live.limits).forget_people();
         self.change(|state, _, _| {
@@ -199,7 +197,7 @@ impl Sending {
         .await
     }
 
-    /// Changes what is stored of the limits, with the event that says so; told is the first pause that is
+    /// Changes what is stored of the limits, with the event that says so; status is the first pause that is
     /// guessed, and the time.
     async fn change(
         &self,
@@ -256,8 +254,8 @@ impl Sending {
     }
 }
 
-/// Whether nothing was ever exchanged with this person, and no token of theirs is here: to have one
-/// is what makes a chat an old one for WhatsApp. `id` is the account's, which is no stranger to itself.
+/// Whether no message was ever exchanged with this person and no trusted-contact token of theirs is stored: WhatsApp
+/// takes a chat with a token for an existing one. `id` is the account's own; its own JIDs are no strangers.
 pub fn is_stranger(tx: &ReadTx<'_>, account: u32, id: &str, to: &str) -> Result<bool, StoreError> {
     if !messages::is_new_contact(tx, account, to)? {
         return Ok(false);
@@ -308,7 +306,7 @@ pub fn count_stranger(
     Ok(Ok(()))
 }
 
-/// Until when this chat may not be begun, because as many were as may be.
+/// When a new chat may be begun again, if the day's bound is reached.
 fn day_is_full(
     tx: &ReadTx<'_>,
     account: u32,

@@ -83,9 +83,8 @@ impl Accounts {
         Ok(accounts)
     }
 
-    /// Connects every account that is to be connected, as a start does: those that are paired, and
-    /// with `unpaired` those that wait for their phone. The first one connects at once, the others one after
-    /// the other.
+    /// Connects at a start every account that is marked as connected: the paired ones, and with `unpaired` the
+    /// others too. The first one connects at once, the others one after the other.
     pub fn connect_wanted(&self, unpaired: bool) {
         let records = match self.0.wiring.store.read(records::list) {
             Ok(records) => records,
@@ -99,8 +98,7 @@ impl Accounts {
             let paired = record.jid.is_some();
             let wanted = record.wanted == Wanted::Connected && record.ended.is_none();
             if wanted && (paired || unpaired) {
-                // An account that was deleted meanwhile needs no connection. There is room: nobody else
-                // has had the time to command it.
+                // A deleted account needs no connection. The queue has room: no other command was sent yet.
                 if let Ok(handle) = self.handle(&record.id) {
                     let _ = handle.commands.try_send(Command::Start(turn));
                 }
@@ -130,7 +128,7 @@ impl Accounts {
         drivers.by_id.insert(record.id.clone(), handle);
     }
 
-    /// Runs `work` to its end even if the caller leaves: half a creation or removal must not stay.
+    /// Runs `work` to its end even if the caller leaves, so that no creation or removal stays half done.
     pub(super) async fn whole<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, AccountError>> + Send + 'static,
@@ -146,7 +144,7 @@ impl Accounts {
             .unwrap_or_else(|_| Err(AccountError::Session("internal error".into())))
     }
 
-    /// Ends all sessions, after what is under way was written down; no account starts again.
+    /// Ends all sessions after their pending writes are stored; no account starts again.
     pub async fn stop(&self) {
         let handles: Vec<Handle> = {
             let mut drivers = self.lock();
@@ -251,7 +249,7 @@ impl Accounts {
         let (sender, done) = async_channel::bounded(1);
         let asked = handle.commands.send(Command::Remove(sender)).await;
         if asked.is_err() || done.recv().await.is_err() {
-            // Somebody else removes it, or the server stops.
+            // Another request removes it, or the server stops.
             return Err(AccountError::NotFound);
         }
         let number = handle.number;
@@ -289,7 +287,7 @@ impl Accounts {
         }
     }
 
-    /// Where an account stands.
+    /// An account's status.
     ///
     /// # Errors
     /// [`AccountError::NotFound`], or the store's.
@@ -440,7 +438,7 @@ impl Accounts {
         self.errand("the media folder", sweeping);
     }
 
-    /// Deletes what removed accounts have left, step by step.
+    /// Deletes the rows of removed accounts in small transactions.
     fn purge_in_background(&self) {
         let store = self.0.wiring.store.clone();
         self.errand("what removed accounts have left", async move {
@@ -457,7 +455,7 @@ impl Accounts {
         });
     }
 
-    /// Spawns what does one thing.
+    /// Spawns a task that ends by itself.
     fn errand(
         &self,
         name: impl Into<Cow<'static, str>>,

@@ -1,4 +1,4 @@
-//! What one account sends with, and what came of a try.
+//! What one account sends with, and the verdict on a try.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub struct Sending {
     pub live: Arc<Live>,
 }
 
-/// Where a message goes.
+/// Where a message is routed.
 pub enum Way {
     /// To WhatsApp.
     Now(Arc<Session>),
@@ -35,20 +35,20 @@ pub enum Way {
     Later(String),
 }
 
-/// What came of trying to send.
+/// The verdict on a try to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// WhatsApp has it, since then.
     Acked(Millis),
     /// WhatsApp does not take it.
     Refused { code: Option<u16>, words: String },
-    /// It is surely not at WhatsApp, which may take it later.
+    /// It is not at WhatsApp, which may take it later.
     Later { code: u16, words: String },
     /// It may be at WhatsApp or not.
     Unknown,
-    /// It is surely not at WhatsApp, for lack of a connection.
+    /// It is not at WhatsApp, for lack of a connection.
     NotConnected,
-    /// It is surely not at WhatsApp, for this reason.
+    /// It is not at WhatsApp, for this reason.
     NotSent(String),
 }
 

@@ -1,7 +1,6 @@
-//! One message on its way. It is stored with its entry in the outbox before it goes; what WhatsApp
-//! says of it, and the entry's end, are stored together. What happens between the two, a lost
-//! connection or a power cut, is mended by sending again under the same id
-//! (`super::outbox`).
+//! Sends one message. The message and its outbox entry are stored before it is sent; WhatsApp's answer and the
+//! removal of the entry are stored together. After a lost connection or a power cut in between, the outbox
+//! (`super::outbox`) sends it again under the same id.
 
 use std::sync::Arc;
 
@@ -40,7 +39,7 @@ impl Sending {
         way: Way,
     ) -> Result<Outcome, AccountError> {
         let message_id = new_message_id(self.own_jid().as_deref());
-        // Nobody else sends it as long as this does.
+        // No other task sends it meanwhile.
         let flight = self.live.fly(&message_id);
         let (new, file) = self
             .new_message(&to, draft, about, &message_id, &way, &manner.caller)
@@ -102,7 +101,7 @@ impl Sending {
             self.remove_waiting(&entry.message_id).await;
         }
         recorded?;
-        // The outbox's own task is told.
+        // Wakes the outbox's task.
         drop(flight);
         claims::outcome(answer, entry.message_id)
     }
@@ -279,8 +278,8 @@ impl Sending {
         }
     }
 
-    /// Stores what came of a send that a caller waits for, and says it. `may_wait`: the message may
-    /// also go later.
+    /// Stores the verdict on a message that a caller waits for, and returns the answer. `may_wait`: the message may
+    /// also be sent later.
     async fn settle(
         &self,
         entry: &Entry,
@@ -306,7 +305,7 @@ impl Sending {
             }
             Verdict::NotConnected if may_wait => self.promise(entry, NOT_CONNECTED).await,
             Verdict::Later { code, words } => {
-                self.tell_failed(entry, &words, Some(code), false).await;
+                self.note_failed(entry, &words, Some(code), false).await;
                 Err(AccountError::Refused {
                     code: Some(code),
                     text: words,
@@ -314,7 +313,7 @@ impl Sending {
                 })
             }
             Verdict::Refused { code, words } => {
-                self.tell_failed(entry, &words, code, is_final(code)).await;
+                self.note_failed(entry, &words, code, is_final(code)).await;
                 Err(AccountError::Refused {
                     code,
                     text: words,
@@ -322,18 +321,18 @@ impl Sending {
                 })
             }
             Verdict::NotConnected => {
-                self.tell_failed(entry, "the connection to WhatsApp was lost", None, false)
+                self.note_failed(entry, "the connection to WhatsApp was lost", None, false)
                     .await;
                 Err(self.not_connected())
             }
             Verdict::NotSent(words) => {
-                self.tell_failed(entry, &words, None, false).await;
+                self.note_failed(entry, &words, None, false).await;
                 Err(AccountError::Session(words))
             }
         }
     }
 
-    /// Answers that the outbox goes on with an entry, for this reason; or what is known by now.
+    /// The answer for an entry that the outbox goes on with, for this reason; or that it was sent meanwhile.
     async fn promise(&self, entry: &Entry, words: &str) -> Result<Outcome, AccountError> {
         let answer = match self.is_there(entry) {
             Some(timestamp) => Answer::Sent(timestamp),
@@ -356,7 +355,7 @@ impl Sending {
         claims::outcome(counts.unwrap_or(answer), entry.message_id.clone())
     }
 
-    /// WhatsApp has it: stored with its event and the end of its entry.
+    /// Stores that WhatsApp has the message of an entry, with the event and the removal of the entry.
     pub async fn sent(&self, entry: &Entry, timestamp: Millis) -> Result<(), StoreError> {
         let own = self.own_jid().unwrap_or_default();
         let done = entry.clone();
@@ -384,8 +383,8 @@ impl Sending {
         Ok(())
     }
 
-    /// It will not go: stored with its event and the end of its entry. `remembered`: the answer to
-    /// its idempotency key; else that may be used again.
+    /// Stores that an entry will not be sent, and removes its file. `remembered`: its idempotency key keeps this
+    /// answer; otherwise the key may be used again.
     pub async fn failed(
         &self,
         entry: &Entry,
@@ -419,8 +418,8 @@ impl Sending {
         Ok(stored.await?.unwrap_or(false))
     }
 
-    /// [`Self::failed`], for a caller who is told so anyway.
-    async fn tell_failed(&self, entry: &Entry, words: &str, code: Option<u16>, remembered: bool) {
+    /// [`Self::failed`] for a caller that gets the error anyway: a failure is logged.
+    async fn note_failed(&self, entry: &Entry, words: &str, code: Option<u16>, remembered: bool) {
         if let Err(error) = self.failed(entry, words, code, remembered).await {
             log::error!(
                 "{}: a message that failed is still shown as pending: {error}",

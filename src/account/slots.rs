@@ -19,7 +19,7 @@ const IDLE: usize = 16;
 /// Why a file moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// It is to be sent.
+    /// A file to send.
     Upload,
     /// A client waits for it.
     Asked,

@@ -220,7 +220,7 @@ mod tests {
             for (id, _) in &left {
                 queue.set(*id, Stage::Asking);
             }
-            let id = queue.give().expect("somebody asks");
+            let id = queue.give().expect("one asks");
             assert_eq!(queue.give(), None, "one at a time");
             most = most.max(queue.jobs.iter().filter(|job| job.turns > 0).count());
             queue.set(id, Stage::Idle);

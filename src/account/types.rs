@@ -85,7 +85,7 @@ pub struct AccountView {
     pub lid: Option<String>,
     pub push_name: Option<String>,
     pub last_error: Option<String>,
-    /// What holds up everything to new contacts.
+    /// The restriction on messages to new contacts.
     pub restriction: Option<RestrictionView>,
     /// When WhatsApp's ban is over, ISO 8601; `None` without a ban, or without an end.
     pub banned_until: Option<String>,
@@ -93,7 +93,7 @@ pub struct AccountView {
     pub updated_at: String,
 }
 
-/// Nothing goes to people with whom nothing was exchanged before, as the API shows it.
+/// A restriction on messages to new contacts, as the API shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RestrictionView {
@@ -120,7 +120,7 @@ pub struct StatusView {
     /// Since when the status holds, ISO 8601.
     pub last_update: String,
     pub last_error: Option<String>,
-    /// What holds up everything to new contacts.
+    /// The restriction on messages to new contacts.
     pub restriction: Option<RestrictionView>,
     /// As [`AccountView`] has it.
     pub banned_until: Option<String>,
@@ -222,7 +222,7 @@ pub struct Once {
     pub request: [u8; 32],
 }
 
-/// What became of a message that was to be sent.
+/// The outcome of a request to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     Sent(Sent),
@@ -374,7 +374,7 @@ pub enum AccountError {
     /// No passkey is asked for now.
     #[error("WhatsApp asks for no passkey now")]
     NoPasskey { status: Status },
-    /// What was asked about a passkey does not fit how far it has come, in words.
+    /// The request does not fit the progress with the passkey, in words.
     #[error("{0}")]
     PasskeyNotNow(&'static str),
     /// A part of an authenticator's answer is not as it must be.

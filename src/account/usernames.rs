@@ -1,4 +1,4 @@
-//! Whose a username is: what the store knows for a day, and WhatsApp's word after that.
+//! Which account has a username: answers are stored for a day, then WhatsApp is asked again.
 //!
 //! A username is no address: WhatsApp delivers to the LID behind it. It is asked for that when a request
 //! names a username, before anything is stored or queued; from then on the message has a JID like any
@@ -23,14 +23,14 @@ use super::types::{AccountError, NameError};
 
 /// How long WhatsApp's word holds.
 const FRESH: Millis = 24 * 3_600_000;
-/// Whether what is known of a username is to be asked for again.
+/// Whether a stored answer still holds.
 fn is_fresh(holder: &Holder, now: Millis) -> bool {
     holder.at <= now && now - holder.at < FRESH
 }
 
 impl Accounts {
-    /// The chat that a request is to write to: of a username the person's who has it, by WhatsApp's word
-    /// where that is not known.
+    /// The chat that a request writes to. A username is resolved to the person's JID, by WhatsApp if it is not
+    /// known.
     ///
     /// # Errors
     /// [`AccountError::NotFound`], [`AccountError::Name`], or the store's.
@@ -58,7 +58,7 @@ impl Accounts {
         ChatJid::parse(&jid).map_err(|_| NameError::Absent(name).into())
     }
 
-    /// The chat that a request is to look at, if the store knows it.
+    /// The chat that a request reads, if the store knows it.
     ///
     /// # Errors
     /// [`AccountError::NotFound`], [`AccountError::Name`], or the store's.

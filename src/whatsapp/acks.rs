@@ -1,4 +1,4 @@
-//! Who waits for the server's `<ack class="message">` of which message.
+//! Tasks that wait for the server's `<ack class="message">` of a message.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -7,14 +7,14 @@ use crate::clock::Millis;
 
 use crate::sync::locked;
 
-/// The server took a message.
+/// The server has taken a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ack {
     /// The server's time of the message; `None` if it named none.
     pub timestamp: Option<Millis>,
 }
 
-/// What the server said of a message.
+/// The server's ack, or the code of its refusal.
 pub type Verdict = Result<Ack, Option<u16>>;
 
 /// The waiters, by message id. Bounded by the requests in flight: a waiter that is dropped leaves.
@@ -41,7 +41,7 @@ impl Acks {
         }
     }
 
-    /// The server has spoken.
+    /// Hands the server's ack to its waiter.
     pub fn settle(&self, id: &str, verdict: Verdict) {
         if let Some(sender) = self.lock().remove(id) {
             // The channel holds one and this is the only send: it fails only if the waiter left.
@@ -49,7 +49,7 @@ impl Acks {
         }
     }
 
-    /// The connection is gone: nobody's ack can come any more.
+    /// The connection is gone: no ack can come any more.
     pub fn abandon(&self) {
         self.lock().clear();
     }
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn acks_reach_their_waiter_and_nobody_else() {
+    fn acks_reach_their_waiter_and_no_other() {
         smol::block_on(async {
             let acks = Acks::default();
             let one = acks.expect("1");

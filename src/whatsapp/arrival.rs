@@ -28,7 +28,7 @@ const SYNC_AGAIN: Duration = Duration::from_secs(3_600);
 pub const WITHOUT_STATE: &str = "connected; contacts and settings could not be fetched yet, because WhatsApp or the phone did not hand them out: \
      it is tried again within the hour";
 
-/// How far a login has come.
+/// The stage of a login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Stage {
     /// Not logged in.
@@ -38,7 +38,7 @@ enum Stage {
     Drained(Millis),
     /// The client cannot sync, and the messages that waited are there.
     Failed,
-    /// It was told.
+    /// The login was reported.
     Told,
 }
 
@@ -47,7 +47,7 @@ enum Stage {
 pub struct Arrival(Arc<(Mutex<Stage>, Event)>);
 
 impl Stage {
-    /// When it is told without the client; `None` if it is not to be.
+    /// When it is reported without the client's event; `None` if it is not.
     fn due(self) -> Option<Millis> {
         match self {
             Stage::Away | Stage::Told => None,

@@ -1,7 +1,6 @@
-//! What the account's other devices and WhatsApp's server say of chats: read, named, renamed.
+//! Updates of chats from the account's other devices and WhatsApp's server: read marks, names, usernames.
 //!
-//! A phone that has just been paired says thousands of such things at once: they are collected and
-//! stored together.
+//! A newly paired phone sends thousands of them at once: they are collected and stored in batches.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -13,14 +12,14 @@ use crate::runtime::tasks::{self, Kind};
 use crate::store::{Store, StoreError, WriteTx, messages, usernames};
 use crate::sync::locked;
 
-/// What may wait to be stored; what is over is dropped, with a word in the log.
+/// Updates that may wait to be stored; more are dropped and logged.
 const WAITING: usize = 65_536;
 /// What one transaction takes.
 const BATCH: usize = 256;
 
-/// Something about a chat.
+/// An update of a chat.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ChatNews {
+pub enum ChatUpdate {
     /// The owner has read up to the newest of these messages, in a group or in chats of two.
     /// Counts only if one of the account's own devices says so.
     ReadMessages {
@@ -42,9 +41,9 @@ pub enum ChatNews {
     Link { lid: String, number: String },
 }
 
-/// Collects and stores it for one account.
+/// Collects and stores the updates of one account.
 #[derive(Clone)]
-pub struct ChatLedger {
+pub struct ChatUpdates {
     pub store: Store,
     pub owner: Owner,
     pub executor: Arc<Executor>,
@@ -54,16 +53,19 @@ pub struct ChatLedger {
 /// What waits.
 #[derive(Debug, Default)]
 pub struct Waiting {
-    news: VecDeque<ChatNews>,
+    news: VecDeque<ChatUpdate>,
     /// A task stores it.
     flushing: bool,
 }
 
-impl ChatLedger {
-    pub fn note(&self, news: ChatNews) {
+impl ChatUpdates {
+    pub fn note(&self, news: ChatUpdate) {
         let mut waiting = self.lock();
         if waiting.news.len() >= WAITING {
-            log::warn!("{}: too much news of chats, some is lost", self.owner.id);
+            log::warn!(
+                "{}: too many updates of chats, some are lost",
+                self.owner.id
+            );
             return;
         }
         waiting.news.push_back(news);
@@ -78,10 +80,10 @@ impl ChatLedger {
     }
 
     async fn flush(self) {
-        // What comes in the same breath shares a commit.
+        // Updates from the same poll share a commit.
         futures_lite::future::yield_now().await;
         loop {
-            let batch: Vec<ChatNews> = {
+            let batch: Vec<ChatUpdate> = {
                 let mut waiting = self.lock();
                 if waiting.news.is_empty() {
                     waiting.flushing = false;
@@ -97,7 +99,7 @@ impl ChatLedger {
                     .try_for_each(|news| apply(ledger.tx, ledger.account, news))
             });
             if let Err(error) = stored.await {
-                log::error!("{}: news of chats not stored: {error}", self.owner.id);
+                log::error!("{}: updates of chats not stored: {error}", self.owner.id);
             }
             self.lock().news.drain(..taken);
         }
@@ -108,35 +110,35 @@ impl ChatLedger {
     }
 }
 
-fn apply(tx: &mut WriteTx<'_>, account: u32, news: &ChatNews) -> Result<(), StoreError> {
+fn apply(tx: &mut WriteTx<'_>, account: u32, news: &ChatUpdate) -> Result<(), StoreError> {
     match news {
-        ChatNews::ReadMessages { group, ids, by } => {
+        ChatUpdate::ReadMessages { group, ids, by } => {
             if messages::is_own(&tx.view(), account, by)? {
                 messages::mark_read_messages(tx, account, group.as_deref(), ids)?;
             }
         }
-        ChatNews::ReadUntil {
+        ChatUpdate::ReadUntil {
             chat,
             until: Some(until),
         } => {
             messages::mark_read_until(tx, account, chat, *until)?;
         }
-        ChatNews::ReadUntil { chat, until: None } => {
+        ChatUpdate::ReadUntil { chat, until: None } => {
             messages::mark_read(tx, account, chat)?;
         }
-        ChatNews::Unread { chat } => {
+        ChatUpdate::Unread { chat } => {
             messages::mark_unread(tx, account, chat)?;
         }
-        ChatNews::Contact { jid, name } => {
+        ChatUpdate::Contact { jid, name } => {
             messages::set_contact_name(tx, account, jid, name.as_deref())?;
         }
-        ChatNews::Subject { chat, name } => {
+        ChatUpdate::Subject { chat, name } => {
             messages::set_name(tx, account, chat, name)?;
         }
-        ChatNews::Username { jid, name } => {
+        ChatUpdate::Username { jid, name } => {
             usernames::learn(tx, account, jid, name.as_deref(), clock::now())?;
         }
-        ChatNews::Link { lid, number } => messages::link(tx, account, lid, number)?,
+        ChatUpdate::Link { lid, number } => messages::link(tx, account, lid, number)?,
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The task of the client that changes the QR codes, and its end.
+//! Ends the client's task that changes the QR codes.
 //!
 //! It shows the codes of a connection one after the other, and closes the connection behind the last one, some
 //! 160 s after the first. WhatsApp may have asked for a passkey by then, whose challenge lives on for minutes on that very

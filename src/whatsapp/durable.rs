@@ -13,14 +13,15 @@ use crate::sync::within;
 use super::backend::Journal;
 use super::news::LastError;
 
-/// Between two commits of a session's journal that nobody waits for: messages that come faster share
-/// one. An acknowledgement is late by that much at most.
+/// The least time between two commits of a session's journal: messages that come faster share one. It delays an
+/// acknowledgement by that much at most.
 const PACE: Duration = Duration::from_millis(50);
 
-/// For the client to hand over its ratchets.
+/// How long the client may take to hand over its ratchets.
 const FLUSH_PATIENCE: Duration = Duration::from_millis(50);
 
-/// The shared transport, whose failures the session remembers: the client only logs them.
+/// The shared transport. Failures to connect are noted as the session's last error, because the client only logs
+/// them.
 pub struct DurableTransports {
     pub inner: Arc<dyn TransportFactory>,
     pub last_error: LastError,

@@ -16,7 +16,7 @@ const MOST_WORDS: usize = 300;
 /// Characters that a link may have; a longer one is left out.
 const MOST_LINK: usize = 500;
 
-/// For how long WhatsApp is to be left alone.
+/// How long to wait before the next connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rest {
     /// It is asked too much (429).

@@ -27,7 +27,7 @@ const NO_FILE: &str = "the message names no file at WhatsApp's media servers";
 pub enum FetchFailure {
     #[error("not connected")]
     NotConnected,
-    /// The message does not say where it lies, or nobody has it any more: not to be tried again.
+    /// The message names no file, or neither WhatsApp nor the phone has it any more: final.
     #[error("{0}")]
     Gone(String),
     /// To be tried again later.

@@ -53,7 +53,7 @@ impl GuardedHttp {
         }
     }
 
-    /// Says whose client this is. Before that, nothing is asked.
+    /// Sets the client. Before that, no request is made.
     pub fn serves(&self, client: &Arc<Client>) {
         // The first one counts; there is no second.
         let _ = self.client.set(Arc::downgrade(client));
@@ -147,7 +147,7 @@ struct Bounded<R> {
 
 impl<R: Read> Read for Bounded<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        // One byte more than may come tells that there is one.
+        // One byte above the bound shows that the body is too long.
         let room = usize::try_from(self.left.saturating_add(1)).unwrap_or(usize::MAX);
         let end = out.len().min(room);
         let count = self.inner.read(&mut out[..end])?;

@@ -16,7 +16,7 @@ use crate::runtime::tasks::{self, Kind};
 
 use super::acks::{Ack, Acks};
 use super::arrival::Arrival;
-use super::chats::{ChatLedger, ChatNews};
+use super::chats::{ChatUpdate, ChatUpdates};
 use super::codes::Codes;
 use super::convert;
 use super::farewell::{self, Refused};
@@ -44,7 +44,7 @@ pub struct ClientEvents {
     pub codes: Codes,
     pub repairs: Repairs,
     pub executor: Arc<Executor>,
-    pub chats: ChatLedger,
+    pub chats: ChatUpdates,
     pub history: Importer,
 }
 
@@ -77,7 +77,7 @@ impl ClientEvents {
             ReceiptType::ReadSelf | ReceiptType::PlayedSelf => {
                 let chat = &source.chat;
                 let is_of_two = chat.is_pn() || chat.is_lid();
-                return self.chats.note(ChatNews::ReadMessages {
+                return self.chats.note(ChatUpdate::ReadMessages {
                     group: (!is_of_two).then(|| convert::bare(chat)),
                     ids: receipt.message_ids.clone(),
                     by: convert::bare(&source.sender),
@@ -110,14 +110,14 @@ impl ClientEvents {
         let action = &update.action;
         let jid = convert::bare(&update.jid);
         if let (Some(lid), Some(number)) = (&action.lid_jid, &action.pn_jid) {
-            self.chats.note(ChatNews::Link {
+            self.chats.note(ChatUpdate::Link {
                 lid: lid.clone(),
                 number: number.clone(),
             });
         } else if let Some(lid) = &action.lid_jid
             && jid.ends_with("@s.whatsapp.net")
         {
-            self.chats.note(ChatNews::Link {
+            self.chats.note(ChatUpdate::Link {
                 lid: lid.clone(),
                 number: jid.clone(),
             });
@@ -130,11 +130,11 @@ impl ClientEvents {
             .clone()
             .or_else(|| action.first_name.clone())
             .filter(|name| !name.is_empty());
-        self.chats.note(ChatNews::Contact { jid, name });
+        self.chats.note(ChatUpdate::Contact { jid, name });
     }
 
     fn username(&self, (jid, name): usernames::Said) {
-        self.chats.note(ChatNews::Username { jid, name });
+        self.chats.note(ChatUpdate::Username { jid, name });
     }
 
     fn acked(&self, ack: &ServerAck) {
@@ -284,9 +284,9 @@ impl EventHandler for ClientEvents {
                 match &update.action {
                     GroupNotificationAction::Subject { subject, .. } => {
                         let name = subject.clone();
-                        self.chats.note(ChatNews::Subject { chat, name });
+                        self.chats.note(ChatUpdate::Subject { chat, name });
                     }
-                    // A group that is perhaps new here: its name is to be known before somebody writes.
+                    // Perhaps a new group: its subject is fetched before its first message.
                     GroupNotificationAction::Create { .. }
                     | GroupNotificationAction::Add { .. } => {
                         self.tell(SessionNews::Nameless(chat));
@@ -297,7 +297,7 @@ impl EventHandler for ClientEvents {
             Event::ContactUpdate(update) => self.contact(update),
             Event::ContactNumberChanged(change) => {
                 if let Some(lid) = &change.new_lid {
-                    self.chats.note(ChatNews::Link {
+                    self.chats.note(ChatUpdate::Link {
                         lid: convert::bare(lid),
                         number: convert::bare(&change.new_jid),
                     });
@@ -306,8 +306,8 @@ impl EventHandler for ClientEvents {
             Event::MarkChatAsReadUpdate(update) => {
                 let chat = convert::bare(&update.jid);
                 self.chats.note(match update.action.read {
-                    Some(false) => ChatNews::Unread { chat },
-                    Some(true) | None => ChatNews::ReadUntil {
+                    Some(false) => ChatUpdate::Unread { chat },
+                    Some(true) | None => ChatUpdate::ReadUntil {
                         chat,
                         until: update
                             .action

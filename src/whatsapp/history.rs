@@ -44,7 +44,7 @@ pub enum HistoryError {
     Panicked,
 }
 
-/// Accounts whose history is being read: one piece after the other.
+/// Accounts whose history is being read. One task an account reads its pieces in order.
 static READING: Mutex<Option<HashSet<(PathBuf, u32)>>> = Mutex::new(None);
 
 /// An account's place in [`READING`], until it is dropped.
@@ -148,7 +148,7 @@ impl Importer {
                 }
             }
             drop(reading);
-            // One may have come between the last look and the word that nothing is read.
+            // A piece may have come between the last look and the drop.
             if first_file(&folder).is_none() {
                 return;
             }
@@ -236,7 +236,7 @@ impl Importer {
         .map(Option::unwrap_or_default)
     }
 
-    /// What comes beside the conversations: who is who, and what people call themselves.
+    /// What comes beside the conversations: pairs of LID and number, and push names.
     fn people(&self, rest: &wa::HistorySync) -> Result<(), StoreError> {
         let pairs: Vec<(String, String)> = rest
             .phone_number_to_lid_mappings

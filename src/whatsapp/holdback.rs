@@ -1,12 +1,11 @@
-//! The task that the client starts next, held back.
+//! Replaces the task that the client starts next.
 //!
-//! When the client cannot decrypt a message it tells of it ([`UndecryptableMessage`]), and with the next
-//! breath it starts a task that asks for the message again and then acknowledges it. It offers no way
-//! to look at the message before that, or to stop it. So the listener says here what is to become of
-//! the task that this very step of the client starts next, and the runtime, which is ours, gives it the
-//! task: to run later, or never.
+//! When the client cannot decrypt a message it sends an event ([`UndecryptableMessage`]), and then starts a task
+//! that asks for the message again and acknowledges it. It offers no hook before that task. So the event handler
+//! leaves a replacement here, and the runtime, which is ours, uses it for the task that the client starts in
+//! the same step: to run it later, or never.
 //!
-//! A step is one poll of one task: what a later one starts is another matter, and never held back.
+//! A step is one poll of one task; tasks that later steps start are not replaced.
 //!
 //! [`UndecryptableMessage`]: whatsapp_rust::types::events::UndecryptableMessage
 
@@ -18,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::sync::locked;
 
-/// A task that was not started yet. Dropping it is a way to end it.
+/// A task that was not started yet; dropping it cancels it.
 pub type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Makes of a task the one that is started in its place.
@@ -31,7 +30,7 @@ thread_local! {
     static STEP: Cell<u64> = const { Cell::new(0) };
 }
 
-/// What is to become of one account's next task.
+/// The replacement of one account's next task.
 #[derive(Clone, Default)]
 pub struct HoldBack(Arc<Mutex<Option<Held>>>);
 
@@ -41,7 +40,7 @@ struct Held {
 }
 
 impl HoldBack {
-    /// What the present step starts next is `instead` of it.
+    /// Replaces the next task of the present step by `instead` of it.
     pub fn next(&self, instead: impl FnOnce(Job) -> Job + Send + 'static) {
         *self.lock() = Some(Held {
             step: STEP.get(),

@@ -1,5 +1,5 @@
-//! The way in: every decrypted message is stored, with its chat's summary and its event, in one
-//! transaction, and only then may WhatsApp be told that it was received.
+//! Received messages: each is stored with its chat's summary and its event in one transaction, and acknowledged
+//! to WhatsApp after that.
 //!
 //! The client may go on to the next message before that: its acknowledgement waits at the transport
 //! (see [`Journal`]), so messages that come quickly share a commit.
@@ -30,26 +30,26 @@ pub struct Inbox {
     pub store: Store,
     pub owner: Owner,
     pub auto: AutoDownload,
-    /// Told what is to be done about what came in.
+    /// Gets what the driver has to do after a commit.
     pub news: NewsSender,
-    /// Takes what the session decrypts, and is told of nothing else.
+    /// Takes what the session decrypts.
     pub journal: Arc<Journal>,
     /// What the stanzas of messages said of usernames.
     pub usernames: Heard,
 }
 
-/// What is known of a message that could not be decrypted.
+/// Whether a message that could not be decrypted is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// It is stored: it was delivered a second time.
+    /// It is stored: this is a second delivery.
     Known,
-    /// It is not, and is to be asked for.
+    /// It is not stored; the sender is asked for it.
     Missing,
 }
 
 impl Inbox {
     /// Stores a batch in order, all of it or nothing. A message that is there already (the server
-    /// delivers again what it was not told of) changes nothing.
+    /// delivers again what was not acknowledged) changes nothing.
     ///
     /// # Errors
     /// When the commit failed: nothing is stored, and nothing may be acknowledged.
@@ -105,7 +105,7 @@ impl Inbox {
         id: Vec<u8>,
         placeholder: Placeholder,
     ) -> Result<Fate, StoreError> {
-        // What has come before it and is not on disk yet could be the same message.
+        // A message that is not on disk yet could be the same one.
         self.journal.settle().await?;
         let now = clock::now();
         let said = self.usernames.take(info);
@@ -145,8 +145,8 @@ impl Inbox {
             media,
             removed,
         } = afterwards;
-        // Full or closed: the name is asked for with the next message, and what is to be fetched
-        // or to go stands in the store.
+        // Full or closed: the subject is asked for with the next message, and the store lists the media to
+        // fetch or remove.
         for group in nameless {
             let _ = self.news.tell(SessionNews::Nameless(group));
         }

@@ -56,7 +56,7 @@ pub use news::SessionNews;
 pub use passkey::{PasskeyAnswer, PasskeyNews};
 pub use presence::Presence;
 pub use refusal::unwritable;
-pub use restriction::{Answer, Limit, Told};
+pub use restriction::{Answer, Limit, LimitStatus};
 pub use runtime::{SmolRuntime, UPLOADS};
 pub use session::{MediaPolicy, PairingCode, Session, SessionConfig, Standing, new_message_id};
 pub use silence::Patience;

@@ -7,7 +7,7 @@ use crate::sync::locked;
 
 use super::farewell::{Ban, Refusal};
 use super::passkey::PasskeyNews;
-use super::restriction::Told;
+use super::restriction::LimitStatus;
 use super::version::Outdated;
 
 /// News that may wait for the driver; past [`NEWS_FOR_STATE`] receipts are dropped, so that what
@@ -15,7 +15,7 @@ use super::version::Outdated;
 const NEWS: usize = 1024;
 const NEWS_FOR_STATE: usize = NEWS - 64;
 
-/// The news of a new session: to whom they are told, and from where the driver takes them.
+/// The queue of a new session's news: for the session to send, and for the driver to receive.
 pub fn news() -> (NewsSender, async_channel::Receiver<SessionNews>) {
     // A bounded channel would set its room aside at once, some 70 KiB for each account; this one
     // has its bound in the sender.
@@ -33,7 +33,7 @@ pub struct Overflow;
 
 impl NewsSender {
     /// # Errors
-    /// When nobody has taken the last [`NEWS`]. That nobody listens any more is none.
+    /// When [`NEWS`] are waiting. A closed queue is no error.
     pub fn tell(&self, news: SessionNews) -> Result<(), Overflow> {
         // Senders on several threads at once could go above it, by their number.
         if self.0.len() >= NEWS && !self.0.is_closed() {
@@ -43,7 +43,7 @@ impl NewsSender {
         Ok(())
     }
 
-    /// Whether what can be done without should be left out.
+    /// Whether less important news should be left out.
     pub fn is_scarce(&self) -> bool {
         self.0.len() >= NEWS_FOR_STATE
     }
@@ -80,8 +80,8 @@ pub enum SessionNews {
     Replaced,
     PushName(String),
     /// WhatsApp says by itself how a limit on new contacts stands.
-    Limit(Told),
-    /// It cannot be relied on any more, in words: the storage failed, or a task panicked.
+    Limit(LimitStatus),
+    /// The session cannot go on, in words: the storage failed, or a task panicked.
     Broken(String),
     /// Others received, read or played own messages.
     Receipt {
@@ -92,9 +92,9 @@ pub enum SessionNews {
         /// Who did.
         by: String,
     },
-    /// A group whose subject is not known, or perhaps not, has written or was made.
+    /// A group whose subject is perhaps not known.
     Nameless(String),
-    /// Media are to be fetched.
+    /// There are media to fetch.
     MediaWanted,
     /// These media's messages were deleted.
     MediaRemoved(Vec<String>),
@@ -133,6 +133,6 @@ mod tests {
         assert_eq!(receiver.try_recv(), Ok(SessionNews::LoggedIn));
         assert_eq!(sender.tell(SessionNews::Replaced), Ok(()));
         drop(receiver);
-        assert_eq!(sender.tell(SessionNews::Replaced), Ok(()), "nobody listens");
+        assert_eq!(sender.tell(SessionNews::Replaced), Ok(()), "closed");
     }
 }

@@ -1,5 +1,5 @@
 //! How fast a file must move: a peer that sends a byte now and then holds a place as well as one that sends
-//! nothing. Pure: it is told how long was waited.
+//! nothing. Pure: the time waited is passed in.
 
 use std::time::Duration;
 

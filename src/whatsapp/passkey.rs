@@ -1,5 +1,5 @@
-//! The passkey that WhatsApp asks some accounts for when a device is linked: what the client is told of it, and what
-//! it is told to do.
+//! The passkey that WhatsApp asks some accounts for when a device is linked: the client's events about it, and the
+//! steps that the client takes for it.
 //!
 //! The client has the protocol (whatsapp-rust `passkey::flow`): it commits to a nonce beside its ephemeral key, shows
 //! the assertion, agrees with the phone on a code and a key, and sends its keys under that. This module asks it to, one step
@@ -17,7 +17,7 @@ use crate::sync::within;
 /// How long WhatsApp may take for one step: shorter than the usual time for a request.
 const STEP: Duration = Duration::from_secs(20);
 
-/// What is heard of a passkey.
+/// An event about a passkey.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PasskeyNews {
     /// WhatsApp asks for one: the JSON of `PublicKeyCredentialRequestOptions`, as it came.

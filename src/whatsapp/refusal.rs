@@ -1,4 +1,4 @@
-//! What WhatsApp refuses, in words, and what never goes to it.
+//! WhatsApp's refusals in words, and recipients that cannot be written to.
 
 use whatsapp_rust::IqError;
 use whatsapp_rust::send::SendError;
@@ -71,7 +71,7 @@ pub fn refused(code: Option<u16>, to: Server) -> SendFailure {
     }
 }
 
-/// What a failure of the client says of a message that was to be sent.
+/// The failure of a send, from the client's error.
 pub fn of(error: &SendError, to: Server) -> SendFailure {
     // Here alone: it makes thiserror's own methods ambiguous.
     use whatsapp_rust::ErrorChainExt as _;
@@ -84,7 +84,7 @@ pub fn of(error: &SendError, to: Server) -> SendFailure {
         // What is asked before anything is sent.
         SendError::Iq(IqError::Timeout) => SendFailure::NotConnected,
         SendError::Iq(e) if e.is_transport_unavailable() => SendFailure::NotConnected,
-        // A stanza whose write failed may have left all the same.
+        // A stanza may have been sent although its write failed.
         other if other.is_transport_unavailable() => SendFailure::NoAck,
         SendError::Iq(_) => {
             SendFailure::Other("WhatsApp gave an answer that is not understood".into())

@@ -118,7 +118,7 @@ fn asked(stanza: &NodeRef<'_>) -> Option<Asked> {
     Some(Asked { chat, by, id })
 }
 
-/// Whose session was given up when, by [`clock::ticks`].
+/// When the session with each device was given up, by [`clock::ticks`].
 #[derive(Debug, Default)]
 pub struct Mended(Mutex<BTreeMap<String, Millis>>);
 

@@ -44,13 +44,13 @@ pub enum Answer {
 
 /// What WhatsApp has said of a limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
+pub struct LimitStatus {
     pub limit: Limit,
     pub answer: Answer,
 }
 
 /// Asks WhatsApp how a limit stands; `None` if it does not say. No message goes to any person for it.
-pub async fn ask(client: &Client, limit: Limit) -> Option<Told> {
+pub async fn ask(client: &Client, limit: Limit) -> Option<LimitStatus> {
     let mex = client.mex();
     match within(PATIENCE, mex.query(request(limit))).await {
         Some(Ok(response)) => return answered(limit, response.data.as_ref()?),
@@ -77,47 +77,47 @@ fn request(limit: Limit) -> MexRequest<Value> {
 }
 
 /// What the answer to [`request`] says.
-fn answered(limit: Limit, data: &Value) -> Option<Told> {
+fn answered(limit: Limit, data: &Value) -> Option<LimitStatus> {
     let answer = match limit {
         Limit::Lock => lock(data.get("xwa2_fetch_account_reachout_timelock")?)?,
         Limit::Cap => cap(data.get("xwa2_message_capping_info")?)?,
     };
-    Some(Told { limit, answer })
+    Some(LimitStatus { limit, answer })
 }
 
 /// What a notification says that WhatsApp has pushed, if it is about a limit.
-pub fn pushed(operation: &str, payload: &Value) -> Option<Told> {
+pub fn pushed(operation: &str, payload: &Value) -> Option<LimitStatus> {
     let data = payload.get("data")?;
     let (limit, answer) = match operation {
         "NotificationUserReachoutTimelockUpdate" => {
-            let told = data.get("xwa2_notify_account_reachout_timelock")?;
-            (Limit::Lock, lock(told)?)
+            let status = data.get("xwa2_notify_account_reachout_timelock")?;
+            (Limit::Lock, lock(status)?)
         }
         "MessageCappingInfoNotification" => {
-            let told = data.get("xwa2_notify_new_chat_messages_capping_info_update")?;
-            (Limit::Cap, cap(told)?)
+            let status = data.get("xwa2_notify_new_chat_messages_capping_info_update")?;
+            (Limit::Cap, cap(status)?)
         }
         _ => return None,
     };
-    Some(Told { limit, answer })
+    Some(LimitStatus { limit, answer })
 }
 
-fn lock(told: &Value) -> Option<Answer> {
-    Some(match told.get("is_active")?.as_bool()? {
+fn lock(status: &Value) -> Option<Answer> {
+    Some(match status.get("is_active")?.as_bool()? {
         false => Answer::Free,
         true => Answer::Until {
-            until: moment(told.get("time_enforcement_ends")),
-            kind: kind(told.get("enforcement_type")),
+            until: moment(status.get("time_enforcement_ends")),
+            kind: kind(status.get("enforcement_type")),
         },
     })
 }
 
-fn cap(told: &Value) -> Option<Answer> {
-    let status = told.get("capping_status")?.as_str()?;
+fn cap(status: &Value) -> Option<Answer> {
+    let status = status.get("capping_status")?.as_str()?;
     Some(match status {
         "CAPPED" => Answer::Until {
-            until: moment(told.get("cycle_end_timestamp")),
-            kind: kind(told.get("capping_status")),
+            until: moment(status.get("cycle_end_timestamp")),
+            kind: kind(status.get("capping_status")),
         },
         // None, or a warning that it comes near.
         _ => Answer::Free,
@@ -159,15 +159,15 @@ mod tests {
     fn locks_are_read_from_answers_and_from_what_is_pushed() {
         let lock = json!({"is_active": true, "time_enforcement_ends": "1788414761",
             "enforcement_type": "RESTRICT_ALL_COMPANIONS"});
-        let told = Told {
+        let status = LimitStatus {
             limit: Limit::Lock,
             answer: until(Some(1_788_414_761), "RESTRICT_ALL_COMPANIONS"),
         };
         let data = json!({"xwa2_fetch_account_reachout_timelock": lock});
-        assert_eq!(answered(Limit::Lock, &data), Some(told.clone()));
+        assert_eq!(answered(Limit::Lock, &data), Some(status.clone()));
         let push = json!({"data": {"xwa2_notify_account_reachout_timelock": lock}});
         let operation = "NotificationUserReachoutTimelockUpdate";
-        assert_eq!(pushed(operation, &push), Some(told));
+        assert_eq!(pushed(operation, &push), Some(status));
         assert_eq!(pushed("UsernameSetNotification", &push), None);
         for (lock, answer) in [
             (
@@ -200,7 +200,7 @@ mod tests {
         ] {
             let push = json!({"data": {"xwa2_notify_account_reachout_timelock": lock}});
             assert_eq!(
-                pushed(operation, &push).map(|told| told.answer),
+                pushed(operation, &push).map(|status| status.answer),
                 answer,
                 "{lock}"
             );
@@ -214,7 +214,7 @@ mod tests {
             json!({"capping_status": status, "total_quota": "50", "used_quota": 50,
                 "cycle_end_timestamp": "1779604800"})
         };
-        let reached = Some(Told {
+        let reached = Some(LimitStatus {
             limit: Limit::Cap,
             answer: until(Some(1_779_604_800), "CAPPED"),
         });
@@ -224,8 +224,8 @@ mod tests {
         let data = json!({"xwa2_message_capping_info": cap("CAPPED")});
         assert_eq!(answered(Limit::Cap, &data), reached);
         for status in ["NONE", "FIRST_WARNING", "SECOND_WARNING"] {
-            let told = pushed(operation, &push(status)).map(|told| told.answer);
-            assert_eq!(told, Some(Answer::Free));
+            let status = pushed(operation, &push(status)).map(|status| status.answer);
+            assert_eq!(status, Some(Answer::Free));
         }
     }
 }

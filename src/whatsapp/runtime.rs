@@ -1,7 +1,7 @@
 //! wacore's runtime over the one executor.
 //!
-//! A task that panics is logged and ends, nothing more: the executor's thread lives on, and whoever
-//! set [`SmolRuntime::on_panic`] hears of it.
+//! A task that panics is logged and ends; the executor's thread goes on, and the hook of
+//! [`SmolRuntime::on_panic`] is called.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,7 +45,7 @@ pub struct SmolRuntime {
 }
 
 impl SmolRuntime {
-    /// Tasks run on `executor`; `name` tells in the log whose they are.
+    /// Tasks run on `executor`; `name` is the account's in the log.
     pub fn new(executor: Arc<Executor<'static>>, name: impl Into<Arc<str>>) -> SmolRuntime {
         SmolRuntime {
             executor,
@@ -57,8 +57,7 @@ impl SmolRuntime {
         }
     }
 
-    /// Calls `hook` when a task has panicked: the session is to be restarted. It must neither block nor
-    /// panic.
+    /// Calls `hook` when a task has panicked, so that the session restarts. It must neither block nor panic.
     pub fn on_panic(mut self, hook: impl Fn() + Send + Sync + 'static) -> SmolRuntime {
         self.on_panic = Some(Arc::new(hook));
         self
@@ -88,7 +87,7 @@ impl SmolRuntime {
         let on_panic = self.on_panic.clone();
         let stopped = self.stop.as_ref().map(Shutdown::wait);
         let job: Job = match stopped {
-            // The stop first: what was told to end does not go one step further.
+            // The stop is polled first: after it the task takes no further step.
             Some(stopped) => Box::pin(stopped.or(job)),
             None => Box::pin(job),
         };

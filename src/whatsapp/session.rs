@@ -37,7 +37,7 @@ use crate::sync::{locked, within};
 use super::acks::{Ack, Acks, Verdict};
 use super::arrival::{self, Arrival};
 use super::backend::{self, Backend, Journal};
-use super::chats::ChatLedger;
+use super::chats::ChatUpdates;
 use super::codes::Codes;
 use super::convert::{self, AutoDownload};
 use super::durable::{DurableTransports, write_behind};
@@ -54,7 +54,7 @@ use super::passkey::{self, PasskeyAnswer};
 use super::presence::Presence;
 use super::refusal;
 use super::repair::Repairs;
-use super::restriction::{self, Limit, Told};
+use super::restriction::{self, Limit, LimitStatus};
 use super::runtime::SmolRuntime;
 use super::silence::{Patience, until_deaf};
 use super::stale::Stale;
@@ -64,7 +64,7 @@ use super::version::{Spoken, Versions};
 /// How long a message may take, from its encryption to the server's ack. Shorter than the usual
 /// time for a request (`server.request_timeout`), so that the caller hears what became of it.
 const SEND_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long WhatsApp may take to say whether it knows a number.
+/// How long WhatsApp may take to answer a lookup.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long a pairing code waits for the socket to WhatsApp, and then for the code.
 const SOCKET_TIMEOUT: Duration = Duration::from_secs(10);
@@ -73,7 +73,7 @@ const SOCKET_TIMEOUT: Duration = Duration::from_secs(10);
 /// throws the messages away.
 const TOKENS_DAYS: u32 = 7;
 
-/// How long a session that was found deaf may take to end by itself.
+/// How long a silent session may take to end by itself.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 /// How long WhatsApp keeps a pairing code.
 const PAIRING_CODE_LIFE: Millis = 180_000;
@@ -109,7 +109,7 @@ pub struct MediaPolicy {
     pub auto_max_bytes: u64,
     /// The largest one, in bytes, that is fetched at all.
     pub max_bytes: u64,
-    /// Bytes that one may have whose message does not say how many it has.
+    /// The bound in bytes for media whose message names no size.
     pub unannounced_max_bytes: u64,
     /// Whether none is fetched unasked while the disk is all but full.
     pub leaves_room: bool,
@@ -142,7 +142,7 @@ pub struct Session {
     first_run: Mutex<Option<Bot>>,
     journal: Arc<Journal>,
     backend: Backend,
-    /// Groups that are to be asked for anew.
+    /// Groups whose metadata is fetched anew.
     stale: Stale,
     acks: Acks,
     last_error: LastError,
@@ -222,7 +222,7 @@ impl Session {
             arrival: arrival.clone(),
             inbox: inbox.clone(),
             executor: config.executor.clone(),
-            chats: ChatLedger {
+            chats: ChatUpdates {
                 store: config.store.clone(),
                 owner: owner.clone(),
                 executor: config.executor.clone(),
@@ -264,11 +264,10 @@ impl Session {
                     }),
             )
             .with_cache_config(CacheConfig {
-                // Each message that cannot be decrypted is told of each time: what is known of it
-                // stands in the store.
+                // No cache: the store knows which undecryptable messages were seen.
                 undecryptable_dispatched: CacheEntryConfig::new(None, 0),
-                // Who has a group's key is asked of the backend each time, which knows better: one is kept,
-                // and is too old at once.
+                // The backend is asked each time which devices have a group's key; the cache holds one row,
+                // which expires at once.
                 sender_key_devices_cache: CacheEntryConfig::new(Some(Duration::ZERO), 1),
                 sent_message_ttl_secs: backend::sent::ANSWERED_FOR.unsigned_abs(),
                 ..CacheConfig::default()
@@ -307,8 +306,8 @@ impl Session {
             name,
             writer.or(stopped),
             move || {
-                // What it has not written WhatsApp has not been told of: a session that reads the store anew
-                // gets it again. Full or closed: the session is ending anyway.
+                // Unwritten messages were not acknowledged, so a new session gets them again. Full or closed:
+                // the session is ending anyway.
                 let _ = unwritten.tell(SessionNews::Broken("internal error".to_owned()));
             },
         )
@@ -339,7 +338,7 @@ impl Session {
         self.last_error.take();
         let ending = self.client.shutdown_signal();
         let ended = wait_for_shutdown(&ending);
-        // A client that is told to end meanwhile does not run any more.
+        // A client that is shut down meanwhile does not run any more.
         self.spoken.teach(&self.client).or(ended).await;
         self.codes.begin();
         let bot = locked(&self.first_run).take();
@@ -350,9 +349,9 @@ impl Session {
                 None => self.client.run().await,
             }
         };
-        let told = async {
+        let hear_time = async {
             if let Ok(login) = login.await
-                && let Some(seconds) = told_time(login.get())
+                && let Some(seconds) = server_time(login.get())
             {
                 clock::hear(seconds.saturating_mul(1_000));
             }
@@ -361,7 +360,7 @@ impl Session {
         let arrived = self.tell_when_overdue();
         let shown = self.presence.keep(&self.client);
         run.or(self.end_when_deaf())
-            .or(told)
+            .or(hear_time)
             .or(arrived)
             .or(shown)
             .await;
@@ -370,16 +369,16 @@ impl Session {
         self.last_error.take()
     }
 
-    /// Tells each login that is complete and that the client does not announce.
+    /// Reports each complete login that the client does not announce.
     async fn tell_when_overdue(&self) {
         loop {
             self.arrival.overdue().await;
-            // Full: the driver has worse to do.
+            // Full: the driver handles more important news first.
             let _ = self.news.tell(SessionNews::Usable(arrival::WITHOUT_STATE));
         }
     }
 
-    /// Ends the run when the connection is open and nobody is there any more.
+    /// Ends the run when the connection is open and WhatsApp is silent.
     async fn end_when_deaf(&self) {
         let words = until_deaf(&self.client, self.patience).await;
         self.last_error.note(words);
@@ -687,8 +686,8 @@ impl Session {
         None
     }
 
-    /// Tells the senders, and the account's other devices, that these messages of one chat were
-    /// read: each (sender as the chat knows him, message id).
+    /// Sends read receipts to the senders, and to the account's other devices, for messages of one chat: each (sender
+    /// as the chat names him, message id).
     ///
     /// # Errors
     /// When it could not be sent.
@@ -720,14 +719,14 @@ impl Session {
                 .await
                 .map_err(|error| {
                     log::debug!("not marked as read: {error}");
-                    SendFailure::Other("WhatsApp could not be told that messages were read".into())
+                    SendFailure::Other("the read receipts could not be sent".into())
                 })?;
         }
         Ok(())
     }
 
     /// Asks WhatsApp how a limit on new contacts stands; `None` if it does not say.
-    pub async fn ask(&self, limit: Limit) -> Option<Told> {
+    pub async fn ask(&self, limit: Limit) -> Option<LimitStatus> {
         match self.is_ready() {
             true => restriction::ask(&self.client, limit).await,
             false => None,
@@ -765,7 +764,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // Whoever still writes belongs to nobody.
+        // Reject writes from tasks that outlive the session.
         self.journal.close();
     }
 }
@@ -774,8 +773,8 @@ pub(super) fn wire_jid(jid: &str) -> Result<Jid, String> {
     jid.parse().map_err(|e| format!("{jid:?} is no JID: {e}"))
 }
 
-/// What time it is at WhatsApp, in Unix seconds, in its word that the login is accepted.
-fn told_time(success: &NodeRef<'_>) -> Option<u64> {
+/// WhatsApp's time in Unix seconds, from the stanza that accepts the login.
+fn server_time(success: &NodeRef<'_>) -> Option<u64> {
     success.get_attr("t")?.as_str().parse().ok()
 }
 

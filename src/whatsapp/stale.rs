@@ -1,4 +1,4 @@
-//! Groups of whose members and devices WhatsApp knows better: the hash over them in its acknowledgement was
+//! Groups whose stored members or devices are out of date: the hash over them in WhatsApp's acknowledgement was
 //! another than that of the message. Before the next message they are asked for anew.
 
 use std::collections::BTreeMap;
@@ -37,7 +37,7 @@ impl Stale {
         known.is_due
     }
 
-    /// Whether the next message is to refresh the group, which it does then.
+    /// Whether the next message has to refresh the group; clears the mark.
     pub fn take(&self, group: &str, ticks: Millis) -> bool {
         let mut groups = self.lock();
         let Some(known) = groups.get_mut(group).filter(|known| known.is_due) else {

@@ -1,4 +1,4 @@
-//! Usernames: what WhatsApp says of them on its way, and whose one is when it is asked.
+//! Usernames: read off stanzas, and looked up at WhatsApp.
 //!
 //! The client hands on no username of a message. They stand on the stanzas (whatsmeow #1192, whatsapp-rust
 //! #1381): `username` of who writes in a chat of two, `participant_username` in a group,
@@ -28,7 +28,7 @@ use crate::sync::{locked, within};
 const WAITING: usize = 512;
 /// People that one notification says something of.
 const PEOPLE: usize = 1_024;
-/// How long WhatsApp may take to say whose a username is.
+/// How long WhatsApp may take to look a username up.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// A person's JID without a device, and the username; `None` for one that has none any more.
@@ -190,21 +190,21 @@ pub fn of_notification(notification: &MexNotification) -> Option<Said> {
     }
 }
 
-/// Whose a username is, by WhatsApp's word.
+/// WhatsApp's answer about a username.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NameHolder {
     /// No account's.
     Absent,
-    /// It is told to those who have its username key, and not with the one that was given.
+    /// It has a username key, and the request gave none or a wrong one.
     KeyNeeded,
     Found {
         jid: ChatJid,
-        /// The number, where WhatsApp tells it.
+        /// The phone number, if WhatsApp names it.
         number: Option<ChatJid>,
     },
 }
 
-/// Asks WhatsApp whose a username is, as WhatsApp Web does; `None` if it does not say.
+/// Asks WhatsApp which account has a username, as WhatsApp Web does; `None` without an answer.
 pub async fn find(client: &Client, name: &str, key: Option<&str>) -> Option<NameHolder> {
     let mut user = UsyncUser::from_username(name);
     if let Some(key) = key {

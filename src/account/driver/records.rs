@@ -1,4 +1,4 @@
-//! What a driver writes down and passes on: the account's record, receipts, names, events.
+//! What a driver stores: the account's record, receipts, names, events.
 
 use crate::clock::{self, Millis};
 use crate::ledger::{Fact, Ledger};
@@ -9,7 +9,7 @@ use crate::store::{StoreError, accounts, messages};
 use crate::whatsapp::SessionNews;
 
 use super::Driver;
-use crate::account::passkey::Told;
+use crate::account::passkey::Progress;
 
 /// Groups that are remembered as asked for their subject.
 const ASKED: usize = 1024;
@@ -216,8 +216,8 @@ impl Driver {
             .await;
     }
 
-    /// Reports how far the account has come with its passkey.
-    pub(super) async fn report_passkey(&self, told: Told) {
+    /// Appends an event about the progress with a passkey.
+    pub(super) async fn report_passkey(&self, told: Progress) {
         let step = told.shown(&self.id, clock::ticks());
         self.report(move |ledger, now| ledger.record(&Fact::Passkey(&step), now))
             .await;

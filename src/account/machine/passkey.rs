@@ -1,6 +1,6 @@
 //! What a passkey that is asked for, and an account that cannot be linked, do to an account's life.
 
-use crate::account::passkey::{Exchange, GIVEN_UP, Stage, Told, Turn};
+use crate::account::passkey::{Exchange, GIVEN_UP, Progress, Stage, Turn};
 use crate::clock::Millis;
 
 use super::{Action, Machine, Phase, Verdict};
@@ -21,7 +21,7 @@ impl Machine {
                 self.passkey_trouble = None;
                 let exchange = Exchange::new(challenge, now);
                 self.passkey = Some(exchange.clone());
-                return vec![Action::TellPasskey(Told::UnderWay(exchange))];
+                return vec![Action::ReportPasskey(Progress::UnderWay(exchange))];
             }
             Turn::Failed(words) if asks => return self.fail_passkey(words),
             Turn::GivenUp if self.passkey.is_some() => {
@@ -36,7 +36,7 @@ impl Machine {
             return Vec::new();
         };
         match exchange.advance(stage, now) {
-            true => vec![Action::TellPasskey(Told::UnderWay(exchange.clone()))],
+            true => vec![Action::ReportPasskey(Progress::UnderWay(exchange.clone()))],
             false => Vec::new(),
         }
     }
@@ -46,20 +46,23 @@ impl Machine {
         self.passkey = None;
         self.passkey_trouble = Some(format!("{words}. Scan the new QR code to begin again"));
         self.phase = Phase::Closing { again: true };
-        vec![Action::Close, Action::TellPasskey(Told::Failed(words))]
+        vec![
+            Action::Close,
+            Action::ReportPasskey(Progress::Failed(words)),
+        ]
     }
 
     pub(super) fn drop_passkey(&mut self, words: String) -> Option<Action> {
         self.passkey.take()?;
         self.passkey_trouble = Some(words.clone());
-        Some(Action::TellPasskey(Told::Failed(words)))
+        Some(Action::ReportPasskey(Progress::Failed(words)))
     }
 
     /// The phone has accepted this device.
     pub(super) fn passkey_worked(&mut self) -> Vec<Action> {
         self.passkey_trouble = None;
-        let told = self.passkey.take().map(|_| Told::Linked);
-        told.map(Action::TellPasskey).into_iter().collect()
+        let told = self.passkey.take().map(|_| Progress::Linked);
+        told.map(Action::ReportPasskey).into_iter().collect()
     }
 }
 
@@ -79,7 +82,7 @@ mod tests {
         m.on(Input::Qr("a".into()), 2, 0.0);
         let told = m.on(Input::Passkey(Turn::Asked(challenge(LIFE))), 10, 0.0);
         assert!(
-            matches!(&told[..], [Action::TellPasskey(Told::UnderWay(e))] if e.until == 10 + LIFE),
+            matches!(&told[..], [Action::ReportPasskey(Progress::UnderWay(e))] if e.until == 10 + LIFE),
             "{told:?}"
         );
         assert_eq!((m.status(), m.since()), (Status::PasskeyRequired, 10));
@@ -88,7 +91,7 @@ mod tests {
 
     fn fails(m: &mut Machine, input: Input, now: Millis, words: &str) {
         let told = m.on(input, now, 0.0);
-        let [Action::Close, Action::TellPasskey(Told::Failed(said))] = &told[..] else {
+        let [Action::Close, Action::ReportPasskey(Progress::Failed(said))] = &told[..] else {
             panic!("{told:?}");
         };
         assert!(said.contains(words), "{said}");
@@ -114,13 +117,13 @@ mod tests {
             (Turn::Confirmed, "finishing"),
         ] {
             let told = m.on(Input::Passkey(turn.clone()), 20, 0.0);
-            assert!(matches!(told[..], [Action::TellPasskey(_)]), "{told:?}");
+            assert!(matches!(told[..], [Action::ReportPasskey(_)]), "{told:?}");
             assert_eq!(m.passkey().map(Exchange::state), Some(state));
             assert_eq!(m.on(Input::Passkey(turn), 21, 0.0), vec![], "once");
         }
         assert_eq!(
             m.on(Input::Paired, 30, 0.0),
-            vec![Action::TellPasskey(Told::Linked)]
+            vec![Action::ReportPasskey(Progress::Linked)]
         );
         assert_eq!(m.on(Input::Ended(None), 31, 0.0), vec![Action::Run]);
         m.on(Input::LoggedIn, 32, 0.0);
@@ -170,7 +173,7 @@ mod tests {
                 &told[..],
                 [
                     Action::Wake(_),
-                    Action::TellPasskey(Told::Failed(_)),
+                    Action::ReportPasskey(Progress::Failed(_)),
                     Action::Warn(_)
                 ]
             ),
@@ -185,7 +188,7 @@ mod tests {
                 [
                     Action::Want(false),
                     Action::Close,
-                    Action::TellPasskey(Told::Failed(_))
+                    Action::ReportPasskey(Progress::Failed(_))
                 ]
             ),
             "{told:?}"

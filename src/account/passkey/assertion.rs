@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use super::{Challenge, LIFE, MAX_OPTIONS, USUAL_LIFE};
 use crate::whatsapp::PasskeyAnswer;
 
-/// Where WhatsApp Web is, and so whom a passkey is for that is not said otherwise.
+/// WhatsApp Web's origin: the relying party of a passkey whose challenge names none.
 const SITE: &str = "web.whatsapp.com";
 /// Bytes of an authenticator's data at least: the site's hash, flags, a counter.
 const MIN_DATA: usize = 37;

@@ -66,7 +66,7 @@ pub enum Turn {
     GivenUp,
 }
 
-/// How far an exchange has come.
+/// The stage of an exchange.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stage {
     Asked,
@@ -178,16 +178,16 @@ impl Exchange {
     }
 }
 
-/// What those who watch the account are told.
+/// Progress with a passkey, for an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Told {
+pub enum Progress {
     UnderWay(Exchange),
     Linked,
     /// In words.
     Failed(String),
 }
 
-impl Told {
+impl Progress {
     /// As the event shows it, at `ticks`.
     pub fn shown(self, id: &str, ticks: Millis) -> PasskeyStep {
         let step = |state, error| PasskeyStep {
@@ -201,9 +201,9 @@ impl Told {
             created_at: clock::iso8601(clock::now()),
         };
         match self {
-            Told::Linked => step("linked", None),
-            Told::Failed(words) => step("failed", Some(words)),
-            Told::UnderWay(exchange) => {
+            Progress::Linked => step("linked", None),
+            Progress::Failed(words) => step("failed", Some(words)),
+            Progress::UnderWay(exchange) => {
                 let view = exchange.view(id, ticks);
                 PasskeyStep {
                     options: view
@@ -240,7 +240,7 @@ pub struct PasskeyView {
     pub state: &'static str,
     /// What `navigator.credentials.get` takes, binary fields in base64url; `null` once it was answered.
     pub options: Option<PublicKey>,
-    /// What phone and caller compare, `XXXX-XXXX`, while that is to be done.
+    /// The code that phone and caller compare, `XXXX-XXXX`, until it is confirmed.
     pub code: Option<String>,
     /// When it is given up, ISO 8601.
     pub expires_at: String,

@@ -1,4 +1,4 @@
-//! The device: keys, registration, what the server told it.
+//! The device: keys, registration, and settings from the server.
 
 use std::sync::Arc;
 

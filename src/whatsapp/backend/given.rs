@@ -1,7 +1,7 @@
 //! To which devices our sender key of a group has gone, as long as that is not certain.
 //!
 //! The client notes a device as soon as the message that carries the key is on its way. If the power
-//! goes before it has arrived, the note must not be on disk: nobody would ever give the device that
+//! goes before it has arrived, the note must not be on disk: no task would ever give the device that
 //! key again, and all that the account says in that group would have to be asked for. So it is kept
 //! here until WhatsApp has acknowledged the message, which is when WhatsApp Web notes it.
 

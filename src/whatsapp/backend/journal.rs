@@ -28,7 +28,7 @@ const MESSAGES: usize = 512;
 /// Bytes of them.
 const MESSAGE_BYTES: usize = 1 << 20;
 
-/// Rows that wait for the disk; past it, whoever writes waits until they are there.
+/// Rows that may wait for the disk; past it, writers wait until they are stored.
 const ROWS: usize = 4096;
 
 /// A change that is not just a row, in the order of arrival. May run more than once, as jobs of the
@@ -81,7 +81,7 @@ struct State {
     /// Messages between arrival and disk, and their bytes.
     messages: usize,
     message_bytes: usize,
-    /// Somebody has been told that it fails.
+    /// The failure hook was called.
     is_failing: bool,
     failed: Option<StoreError>,
 }
@@ -241,7 +241,7 @@ impl Journal {
         Ok(false)
     }
 
-    /// Waits until something is to be written. Says whether messages are among it.
+    /// Waits until there is something to write; whether messages are among it.
     ///
     /// # Errors
     /// When the journal has failed.

@@ -68,14 +68,14 @@ pub use journal::{Arrivals, Journal};
 /// wacore's result.
 type Result<T> = std::result::Result<T, BackendError>;
 
-/// Rows that one transaction of a sweep deletes, so that nobody waits long behind it.
+/// Rows that one transaction of a sweep deletes, so that other writes do not wait long.
 const SWEEP: usize = 256;
 
 /// The storage of one account's WhatsApp session.
 ///
 /// A write that fails is the last one: the client goes on in memory, and what it would write
 /// afterwards (a ratchet that has moved past a message that was not kept) would lose that message
-/// for good. The session is to be ended then, and the next one starts from what is stored.
+/// for good. The session is ended then, and the next one starts from what is stored.
 #[derive(Clone)]
 pub struct Backend {
     store: Store,

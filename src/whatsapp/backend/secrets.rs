@@ -47,7 +47,7 @@ impl MsgSecretStore for Backend {
         let count = entries.len();
         self.change(move |tx| entries.iter().try_for_each(|entry| put(tx, account, entry)))
             .await?;
-        // The client shows them to readers until this resolves: only then they are to be seen here.
+        // The client serves them to readers until this resolves; only then the store has to.
         self.journal.on_disk().await.map_err(into_backend)?;
         Ok(count)
     }

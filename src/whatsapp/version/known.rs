@@ -137,7 +137,7 @@ impl Known {
         }
     }
 
-    /// Why an account cannot connect whose version was refused.
+    /// The error of an account whose version was refused.
     pub fn words(&self, version: Version) -> String {
         let named = self
             .refused

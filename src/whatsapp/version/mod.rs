@@ -1,6 +1,6 @@
 //! The version of WhatsApp Web that this server calls itself: looked up once for all accounts, kept in the store,
 //! used until WhatsApp names a newer one. The client's own lookup, one for each account and without which
-//! it does not connect, is never reached: it is told the version before each run.
+//! it does not connect, is never reached: the session sets the client's version before each run.
 
 mod known;
 mod number;
@@ -25,7 +25,7 @@ use page::Unknown;
 
 /// How long WhatsApp may take to name its version: accounts wait for that before they connect.
 const LOOKUP: Duration = Duration::from_secs(10);
-/// The client asks by itself when what it was told is a day old. It never is.
+/// The client looks the version up by itself when it is a day old, so it is set again after half of that.
 const TOLD_AGAIN: i64 = 12 * 60 * 60_000;
 
 /// The one owner of what is known of the version. Clones share all.

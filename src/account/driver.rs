@@ -1,6 +1,7 @@
 //! The driver of one account: it owns the account's [`Machine`] and its session, carries out the machine's
 //! actions, and publishes the result in [`Live`].
 
+mod actions;
 mod records;
 
 use std::collections::HashSet;
@@ -12,14 +13,15 @@ use futures_lite::FutureExt as _;
 use crate::clock::{self, Millis, Step};
 use crate::ledger::Owner;
 use crate::runtime::tasks::{self, InARow, Kind};
-use crate::store::accounts::{AccountRecord, EndReason, Ended, Wanted};
-use crate::store::{Store, StoreError, media, probe, signal};
+use crate::store::accounts::{AccountRecord, Ended};
+use crate::store::{StoreError, media, probe};
 use crate::sync::within;
 use crate::whatsapp::{Session, SessionNews};
 
-use super::backoff;
+use super::at_start::{ban_of, comes_back, machine_of};
 use super::live::{Live, LiveState};
-use super::machine::{Action, Ending, Input, Machine, Phase, Stopped};
+use super::machine::Machine;
+use super::machine::phase::{Input, Phase, Stopped};
 use super::media::Fetcher;
 use super::outbox;
 use super::passkey::{self, Turn};
@@ -130,38 +132,6 @@ pub fn start(
         commands,
         live,
     }
-}
-
-/// Where an account stands when the server starts.
-fn machine_of(record: &AccountRecord) -> Machine {
-    let words = || record.last_error.clone().unwrap_or_default();
-    let stopped = match (record.ended.map(|ended| ended.reason), record.wanted) {
-        (Some(EndReason::LoggedOut), _) => Stopped::LoggedOut(words()),
-        (Some(EndReason::Banned), wanted) => Stopped::Banned {
-            words: words(),
-            until: ban_of(record)
-                .filter(|_| wanted == Wanted::Connected)
-                .and_then(|ban| comes_back(&ban)),
-        },
-        (None, Wanted::Disconnected) if record.jid.is_some() => Stopped::ByRequest,
-        (None, Wanted::Disconnected | Wanted::Connected) => Stopped::NotStarted,
-    };
-    Machine::new(record.jid.is_some(), stopped, clock::ticks())
-}
-
-/// The ban that is stored, if one holds.
-fn ban_of(record: &AccountRecord) -> Option<Ended> {
-    record
-        .ended
-        .filter(|ended| ended.reason == EndReason::Banned)
-}
-
-/// When an account reconnects after a ban from an earlier run, or from before the clock was set; by
-/// [`clock::ticks`].
-fn comes_back(ban: &Ended) -> Option<Millis> {
-    let left = ban.until?.saturating_sub(clock::now());
-    let pause = backoff::behind_ban(1, fastrand::f64());
-    Some(clock::ticks().saturating_add(left).saturating_add(pause))
 }
 
 /// Runs a driver until it leaves; a panic in it costs one session, not the account.
@@ -579,109 +549,6 @@ impl Driver {
         }
     }
 
-    async fn act(&mut self, action: Action) {
-        match action {
-            Action::Run => self.start_run().await,
-            Action::Wake(until) => self.wake = Some(until),
-            Action::Close => {
-                if let Some(running) = &self.session {
-                    let session = running.session.clone();
-                    let name = format!("{}: the end of its session", self.id);
-                    let closing = async move { session.close().await };
-                    tasks::guard(&self.wiring.executor, Kind::Errand, name, closing).detach();
-                }
-            }
-            Action::Forget => {
-                self.close().await;
-                if let Err(error) = self.sending.give_up(LOGGED_OUT).await {
-                    log::error!("{}: the outbox could not be emptied: {error}", self.id);
-                }
-                if let Err(error) = self.sending.forget_limits().await {
-                    log::error!("{}: restrictions could not be forgotten: {error}", self.id);
-                }
-                if let Err(error) = forget_keys(&self.wiring.store, self.number).await {
-                    log::error!("{}: the old keys could not be removed: {error}", self.id);
-                }
-                self.remember(|record| {
-                    record.jid = None;
-                    record.lid = None;
-                })
-                .await;
-            }
-            Action::Want(connected) => {
-                if self.is_wanted(connected) {
-                    return;
-                }
-                self.remember(move |record| {
-                    record.wanted = if connected {
-                        Wanted::Connected
-                    } else {
-                        Wanted::Disconnected
-                    };
-                    if connected {
-                        record.ended = None;
-                        record.last_error = None;
-                    }
-                })
-                .await;
-            }
-            Action::Ended(ending) => {
-                let (reason, words, lasts) = match ending {
-                    Ending::PairingOver(words) => (EndReason::LoggedOut, words, None),
-                    Ending::Banned(ban) => (EndReason::Banned, ban.words, ban.lasts),
-                };
-                let at = clock::now();
-                let until = lasts.map(|lasts| at.saturating_add(lasts));
-                let ended = Ended { reason, at, until };
-                self.ban = Some(ended).filter(|ended| ended.reason == EndReason::Banned);
-                self.remember(move |record| {
-                    record.ended = Some(ended);
-                    record.last_error = Some(words.clone());
-                })
-                .await;
-            }
-            Action::ReportPasskey(told) => self.report_passkey(told).await,
-            Action::Warn(words) => log::warn!(
-                "{}: no QR code to scan yet, it goes on trying: {words}",
-                self.id
-            ),
-            Action::ShowQr(code) => {
-                let first = !std::mem::replace(&mut self.qr_shown, true);
-                (self.wiring.on_qr)(&self.id, &code, first);
-                self.report_qr(code).await;
-            }
-        }
-    }
-
-    /// Runs the session that is there, or a new one where that one is spent.
-    async fn start_run(&mut self) {
-        if self.session.as_ref().is_some_and(|r| r.session.is_spent()) {
-            self.close().await;
-        }
-        if self.session.is_none() {
-            match Session::open(&self.wiring.session, &self.owner()).await {
-                Ok((session, news)) => self.session = Some(Running { session, news }),
-                Err(error) => {
-                    let words = error.to_string();
-                    self.run = Some(self.spawn_run(async move { Some(words) }));
-                    return;
-                }
-            }
-        }
-        if let Some(running) = &self.session {
-            let session = running.session.clone();
-            self.run = Some(self.spawn_run(async move { session.run().await }));
-        }
-    }
-
-    fn spawn_run(
-        &self,
-        run: impl Future<Output = Option<String>> + Send + 'static,
-    ) -> smol::Task<Option<Option<String>>> {
-        let name = format!("{}: its session", self.id);
-        tasks::guard(&self.wiring.executor, Kind::Session, name, run)
-    }
-
     /// When the ban is over under which the account is.
     fn banned_until(&self) -> Option<Millis> {
         let is_banned = matches!(self.machine.phase(), Phase::Stopped(Stopped::Banned { .. }));
@@ -705,16 +572,4 @@ impl Driver {
         drop(live);
         self.live.kick();
     }
-}
-
-/// Rows that one transaction deletes when keys are forgotten.
-const FORGET_STEP: usize = 1_000;
-
-/// Removes every key of an account, in small transactions.
-async fn forget_keys(store: &Store, account: u32) -> Result<(), StoreError> {
-    while store
-        .write(move |tx| signal::clear_step(tx, account, FORGET_STEP))
-        .await?
-    {}
-    Ok(())
 }

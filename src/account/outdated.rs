@@ -27,7 +27,8 @@ pub fn pause(refusals: u32, can_look_up: bool, random: f64) -> Millis {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::account::machine::{Action, Input, Machine, Stopped};
+    use crate::account::machine::Machine;
+    use crate::account::machine::phase::{Action, Input, Stopped};
     use crate::account::types::Status;
     use crate::whatsapp::Outdated;
 

@@ -113,8 +113,7 @@ fn lock(status: &Value) -> Option<Answer> {
 }
 
 fn cap(status: &Value) -> Option<Answer> {
-    let status = status.get("capping_status")?.as_str()?;
-    Some(match status {
+    Some(match status.get("capping_status")?.as_str()? {
         "CAPPED" => Answer::Until {
             until: moment(status.get("cycle_end_timestamp")),
             kind: kind(status.get("capping_status")),

@@ -91,6 +91,15 @@ enum End {
     Stopped,
 }
 
+/// Why a worker cannot go on with its work.
+#[derive(Debug, thiserror::Error)]
+enum NoWork {
+    #[error("the hook was removed")]
+    Gone,
+    #[error(transparent)]
+    Storage(#[from] StoreError),
+}
+
 /// What all workers share.
 #[derive(Clone)]
 pub struct Shared {
@@ -224,11 +233,11 @@ impl Worker {
         loop {
             let news = match self.work() {
                 Ok(()) => self.news().await,
-                Err(Some(error)) => match self.storage_failed(&error).await {
+                Err(NoWork::Storage(error)) => match self.storage_failed(&error).await {
                     Ok(()) => continue,
                     Err(end) => return end,
                 },
-                Err(None) => return End::Gone,
+                Err(NoWork::Gone) => return End::Gone,
             };
             let handled = match news {
                 News::Work => Ok(()),
@@ -272,10 +281,7 @@ impl Worker {
     }
 
     /// Fills the queue and starts the attempts that are due.
-    ///
-    /// # Errors
-    /// The storage's; `None` if the hook was removed.
-    fn work(&mut self) -> Result<(), Option<StoreError>> {
+    fn work(&mut self) -> Result<(), NoWork> {
         self.take_settings()?;
         self.take_in_replays()?;
         self.take_in()?;
@@ -298,7 +304,7 @@ impl Worker {
     }
 
     /// Reads changed settings. They apply to events not read yet, and to every next attempt.
-    fn take_settings(&mut self) -> Result<(), Option<StoreError>> {
+    fn take_settings(&mut self) -> Result<(), NoWork> {
         if !self.position.outdated.swap(false, Ordering::Relaxed) {
             return Ok(());
         }
@@ -308,16 +314,16 @@ impl Worker {
             .read(|tx| webhooks::get(tx, &self.hook.id))
         {
             Ok(Some(hook)) => self.hook = Arc::new(hook),
-            Ok(None) => return Err(None),
+            Ok(None) => return Err(NoWork::Gone),
             Err(error) => {
                 self.position.outdate();
-                return Err(Some(error));
+                return Err(NoWork::Storage(error));
             }
         }
         Ok(())
     }
 
-    fn take_in_replays(&mut self) -> Result<(), Option<StoreError>> {
+    fn take_in_replays(&mut self) -> Result<(), NoWork> {
         let Some(after) = self.replay_after else {
             return Ok(());
         };
@@ -326,8 +332,7 @@ impl Worker {
         let found = self
             .shared
             .store
-            .read(|tx| dead_letters::to_replay(tx, id, after, room))
-            .map_err(Some)?;
+            .read(|tx| dead_letters::to_replay(tx, id, after, room))?;
         // A full queue: continue when it has room.
         self.replay_after = (found.len() >= room).then(|| found.last().map_or(after, |it| it.0));
         let now = now();
@@ -340,7 +345,7 @@ impl Worker {
         Ok(())
     }
 
-    fn take_in(&mut self) -> Result<(), Option<StoreError>> {
+    fn take_in(&mut self) -> Result<(), NoWork> {
         loop {
             let room = self.queue.room();
             let mut found = Vec::new();
@@ -360,8 +365,8 @@ impl Worker {
                 })
                 .map(Some)
             });
-            let Some((to, log)) = walked.map_err(Some)? else {
-                return Err(None);
+            let Some((to, log)) = walked? else {
+                return Err(NoWork::Gone);
             };
             self.seen = log.last;
             if log.trimmed > self.progress.cursor {
@@ -390,11 +395,7 @@ impl Worker {
     }
 
     /// Sends an event.
-    fn start(
-        &mut self,
-        number: u64,
-        slot: Option<SemaphoreGuardArc>,
-    ) -> Result<(), Option<StoreError>> {
+    fn start(&mut self, number: u64, slot: Option<SemaphoreGuardArc>) -> Result<(), NoWork> {
         let id = &self.hook.id;
         let found = self.shared.store.read(|tx| {
             let event = dead_letters::find(tx, id, number)?;
@@ -413,7 +414,7 @@ impl Worker {
             }
             Err(error) => {
                 self.queue.put_back(number);
-                return Err(Some(error));
+                return Err(NoWork::Storage(error));
             }
         };
         let hook = Arc::clone(&self.hook);

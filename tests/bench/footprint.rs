@@ -18,7 +18,7 @@ use crate::{Scale, row};
 pub const ACCOUNTS: [usize; 5] = [0, 1, 10, 50, 100];
 /// Starts measured for the time to the first answer.
 const STARTS: usize = 20;
-/// How long a server rests before it is measured: what follows a login is done by then, and what the start
+/// How long a server is idle before it is measured: the work after a login is done by then, and what the start
 /// needed has left memory.
 const REST: Duration = Duration::from_secs(15);
 /// Seconds that idleness is watched: several of the client's keep-alives, which are 15 to 30 s apart.
@@ -121,7 +121,7 @@ fn pings(address: SocketAddr) -> bool {
         .is_ok_and(|_| answer.starts_with("HTTP/1.1 200"))
 }
 
-/// Measures a server with that many connected accounts; returns what it is after a restart.
+/// Measures a server with that many connected accounts, after a restart.
 fn with_accounts(scale: Scale, count: usize) -> Sample {
     let world = World::new();
     let server = world.server();

@@ -106,7 +106,7 @@ impl Timed {
     }
 }
 
-/// Does `count` requests, `concurrency` at a time, each on a connection of its own.
+/// Makes `count` requests, `concurrency` at a time, each on a new connection.
 pub fn run(
     base: &str,
     count: usize,

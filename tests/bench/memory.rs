@@ -22,7 +22,7 @@ const PEOPLE: usize = 10;
 pub const HISTORIES: [usize; 3] = [0, 5_000, 50_000];
 /// Chats that they are in.
 const CHATS: usize = 100;
-/// How long a server rests before it is measured: what follows a login is done by then.
+/// How long a server is idle before it is measured: the work after a login is done by then.
 const REST: Duration = Duration::from_secs(10);
 const BOUNDARY: &str = "----wildcat";
 

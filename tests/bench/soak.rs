@@ -14,9 +14,9 @@ const ALICE: &str = "491740000001";
 const MESSAGES: usize = 200_000;
 /// When the disk is looked at.
 const DISK: usize = 100_000;
-/// People who write, in turn.
+/// The senders, in turn.
 const PEOPLE: usize = 50;
-/// Messages that one of them writes before it is the next one's turn, and between two looks.
+/// Messages of one sender in a row, and between two measurements.
 const TURN: usize = 1_000;
 /// Bytes that the later half may be above the earlier one: pages of the allocator, not a leak, which would
 /// be 100,000 times something.
@@ -52,7 +52,7 @@ pub fn run(scale: Scale) {
             );
         }
     }
-    // The first tenth fills what is filled once.
+    // The first tenth fills caches.
     let settled = &samples[samples.len() / 10..];
     let (early, late) = settled.split_at(settled.len() / 2);
     let most = |samples: &[Sample], what: fn(&Sample) -> u64| {

@@ -12,7 +12,7 @@ use crate::stock::Stock;
 use crate::support::{Receiver, World};
 
 const ALICE: &str = "491710000000";
-/// Those who are written to, in turn.
+/// The recipients, in turn.
 const RECIPIENTS: usize = 8;
 /// How many messages are sent at how many at a time.
 const SENDS: [(usize, usize); 3] = [(500, 1), (1_000, 8), (3_000, 64)];

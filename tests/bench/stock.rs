@@ -1,4 +1,4 @@
-//! The stock client in a process of its own: `tests/simulator/examples/stock.rs`.
+//! The stock client in a separate process: `tests/simulator/examples/stock.rs`.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::PathBuf;
@@ -116,7 +116,7 @@ fn build() -> PathBuf {
     let mut command = Command::new(cargo);
     command.args(["build", "--locked", "--quiet", "-p", "wildcat-simulator"]);
     command.args(["--example", "stock"]);
-    // Beside a binary that is named, which is a release, stands one.
+    // A configured release binary has one beside it.
     let profile = match cfg!(debug_assertions) && released().is_none() {
         true => "debug",
         false => "release",

@@ -24,7 +24,7 @@ const SENDS: usize = 200;
 /// Over several of the client's keep-alives, which are 15 to 30 s apart.
 const IDLE: Duration = Duration::from_secs(120);
 
-/// What was written until a moment.
+/// The bytes written until a moment.
 struct Written {
     commits: u64,
     bytes: u64,

@@ -172,7 +172,7 @@ fn every_endpoint_needs_a_key_and_a_key_opens_it() {
         assert!(!text.contains(secret.as_str()), "{text}");
         assert!(!server.log().contains(secret.as_str()));
     }
-    // One that is removed counts no more, the other goes on, also after a restart.
+    // A removed key is refused, the other still works, also after a restart.
     let (code, _, err) = key_command(&world, &["remove", "home-assistant"]);
     assert_eq!(code, 0, "{err}");
     with(&server, &key, "GET", "/accounts").expect(401);
@@ -341,7 +341,7 @@ fn a_key_of_one_account_sees_nothing_of_another() {
     let made = listed.iter().find(|hook| hook["id"] == own).expect("made");
     assert_eq!(made["accountId"], "alice");
     with(&server, &key, "DELETE", &format!("/webhooks/{own}")).expect(200);
-    // It can do with its own what it likes.
+    // It has full access to its own account.
     let text = json!({"to": CAROL, "message": "hello"});
     post_with(&server, &key, "/accounts/alice/message/send", &text).expect(200);
     carol.received(1);

@@ -118,7 +118,7 @@ fn a_card_that_fails(break_it: impl Fn(&Board), words: &str, advice: &str) {
     let said = server.wait_log_from(mark, "storage: a commit of");
     assert!(said.contains(words), "{said}");
     server.wait_log_from(mark, "alice: reconnecting: the storage failed");
-    // Sending is refused in words that help, reading goes on, monitors hear of it.
+    // Sends get a clear error, reads work, `/health` reports it.
     let refused = eventually("the refusal", || {
         let answer = world.post(&server, SEND, &json!({"to": BOB, "message": "meanwhile"}));
         // Before the commit fails, the message is under way; after it, the account is not connected.
@@ -131,7 +131,7 @@ fn a_card_that_fails(break_it: impl Fn(&Board), words: &str, advice: &str) {
     let problem = health["storage"]["problem"].as_str().unwrap_or_default();
     assert!(problem.contains(advice), "{health}");
     assert_eq!(texts(&world, &server)[0], "before");
-    // It is said once, however long it lasts: the sessions look every 3 s whether it works again.
+    // It is logged once: the sessions probe every 3 s.
     let syncs = board.syncs.load(Ordering::SeqCst);
     eventually("more tries", || {
         let answer = world.post(&server, SEND, &json!({"to": BOB, "message": "meanwhile"}));

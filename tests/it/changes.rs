@@ -1,4 +1,4 @@
-//! Replies, reactions, edits and deletions, both ways, and the status of what was sent.
+//! Replies, reactions, edits and deletions in both directions, and the status of sent messages.
 
 use serde_json::{Value, json};
 
@@ -172,7 +172,7 @@ fn changes_on_the_phone_are_stored_and_reported() {
         m["deleted"] == true
     });
     assert_eq!(gone["text"], Value::Null);
-    // None of it is a message of its own.
+    // None of these changes is stored as a message.
     let path = format!("/accounts/alice/chats/{BOB}/messages");
     assert_eq!(world.get(&server, &path)["pagination"]["total"], 1);
 

@@ -63,7 +63,7 @@ fn a_clock_that_is_not_set_is_logged_and_waited_for() {
             && words.contains("certificates cannot be checked until it is set"),
         "{words}"
     );
-    // Meanwhile the API does what it can: a message that may wait, under a key.
+    // Meanwhile the API queues a message with an idempotency key.
     let body = json!({"to": BOB, "message": "from 1970", "queue": true, "expiresIn": 3600});
     let first = world.post_once(&server, SEND, "order-1", &body).expect(202);
     let id = first["messageId"].as_str().expect("an id").to_owned();
@@ -80,7 +80,7 @@ fn a_clock_that_is_not_set_is_logged_and_waited_for() {
     let took = began.elapsed();
     assert!(took < Duration::from_secs(7), "{took:?}");
 
-    // What waited has not expired, and its key is known, also after a restart.
+    // The queued message has not expired, and its key is known, also after a restart.
     assert_eq!(bob.received(1)[0]["text"], "from 1970");
     let again = world.post_once(&server, SEND, "order-1", &body).expect(202);
     assert_eq!(again["messageId"].as_str(), Some(id.as_str()));
@@ -222,7 +222,7 @@ fn a_clock_that_jumps_while_it_runs_deletes_and_expires_nothing() {
         ),
         "{words}"
     );
-    // The first round of what is too old comes right after the start; a write is behind it.
+    // The first removal of old messages is right after the start, before this write.
     let body = json!({"to": BOB, "message": "in 5000", "queue": true, "expiresIn": 60});
     world.post(&server, SEND, &body).expect(202);
     expected.push("in 5000".to_owned());

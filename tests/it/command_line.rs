@@ -68,7 +68,7 @@ fn the_manual_has_what_the_help_has() {
         .expect("commands and options");
     let mut named: Vec<&str> = Vec::new();
     for line in commands.lines().chain(options.lines()) {
-        // "  key              Keys…: `key add NAME …`, `key list`…": the first column, and what is quoted.
+        // "  key              Keys…: `key add NAME …`, `key list`…": the first column, and the quoted text.
         let column = line
             .strip_prefix("  ")
             .and_then(|line| line.split("  ").next());

@@ -86,7 +86,7 @@ fn an_unlink_on_the_phone_is_final_until_a_new_pairing() {
     assert_eq!(after["lastError"], status["lastError"]);
     assert_eq!(after["lastUpdate"], status["lastUpdate"]);
 
-    // Connect pairs anew, with new keys.
+    // Connecting starts a new pairing, with new keys.
     let mark = server.log_mark();
     world
         .post(&server, "/accounts/alice/connect", &json!({}))

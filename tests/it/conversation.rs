@@ -70,7 +70,7 @@ fn a_conversation_survives_power_cuts_and_lost_connections() {
         .collect();
     assert_eq!(texts, ["hi alice", "Hello! 🐱"], "newest first");
 
-    // The plug is pulled; what comes meanwhile is not lost, and no new QR code is needed.
+    // A power cut: messages sent meanwhile are not lost, and no new QR code is needed.
     server.kill();
     let meanwhile = bob.say(ALICE, "are you there?");
     let server = world.server();

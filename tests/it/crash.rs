@@ -171,7 +171,7 @@ fn phone_talks(pair: &Pair<'_>, stage: &Stage) {
     }
 }
 
-/// The account talks to the friend, every fifth time in the group. What is not answered is asked
+/// The account talks to the friend, every fifth time in the group. Requests without an answer are repeated
 /// for again under its key, as a careful program does.
 fn account_talks(world: &World, pair: &Pair<'_>, stage: &Stage) {
     let mut n = 0;

@@ -177,7 +177,7 @@ fn input_after_a_refusal_is_skipped_for_a_short_time() {
         assert!(silent.ends());
         assert!(began.elapsed() < Duration::from_millis(1_900), "{status}");
     }
-    // A small body is read over, and the connection goes on.
+    // A small body is skipped, and the connection stays open.
     let mut raw = Raw::connect(&server);
     for _ in 0..2 {
         let head = post(None, "/accounts", "Content-Length: 5000\r\n");
@@ -363,7 +363,7 @@ fn a_stop_answers_requests_in_progress() {
         (spool.count() > 0).then_some(())
     });
     server.signal("TERM");
-    // One goes on to send, over a slow line.
+    // One client continues to send slowly.
     let mut sending = within[0].stream.try_clone().expect("a clone");
     let sender = std::thread::spawn(move || {
         while sending.write_all(&[7; 4096]).is_ok() {

@@ -23,7 +23,7 @@ fn texts(page: &Value) -> Vec<&str> {
 /// An event stream, read block by block.
 struct Stream {
     reader: BufReader<TcpStream>,
-    /// What is left of the current chunk.
+    /// The rest of the current chunk.
     chunk: Vec<u8>,
 }
 
@@ -276,7 +276,7 @@ fn a_stream_resumes_after_the_last_event() {
     world.pair(&server, "alice", ALICE);
     world.pair(&server, "bob", BOB);
     let carol = world.phone(CAROL, "Carol");
-    // From now on, without what was before.
+    // From now on, without earlier events.
     let mut stream = Stream::open(&server, "?types=message&accountId=alice", None).expect("open");
     carol.say(BOB, "not for it");
     carol.say(ALICE, "one");
@@ -285,7 +285,7 @@ fn a_stream_resumes_after_the_last_event() {
     let data = one.data.expect("data");
     assert_eq!(data["text"], "one");
     assert_eq!(data["eventId"].as_str(), one.id.as_deref());
-    // A stream that hears nothing is alive, and its place moves on with the log.
+    // A stream without matching events gets heartbeats, and its position follows the log.
     carol.say(BOB, "not for it either");
     let beat = loop {
         let beat = stream.block().expect("it goes on");
@@ -358,7 +358,7 @@ fn a_reader_behind_the_log_gets_410() {
         let rest = rest.expect(200);
         assert_eq!(rest["events"][0]["number"], told["firstAvailable"]);
     }
-    // Who names no place gets what there is.
+    // Without a position the list starts at the oldest event.
     let rest = world.get(&server, "/events");
     assert!(
         rest["events"][0]["number"].as_u64() >= Some(available),
@@ -379,7 +379,7 @@ fn waiting_readers_are_bounded_and_leaving_ones_make_room() {
     let waiting = world.api(&server, "GET", "/events?wait=1", None);
     waiting.expect(429);
     assert!(waiting.header("retry-after").is_some());
-    // Who does not wait needs no place.
+    // Requests that do not wait use no slot.
     world.get(&server, "/events");
     world.get(&server, "/ping");
     // Nothing happens, and yet it is noticed that one is gone.

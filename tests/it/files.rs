@@ -205,7 +205,7 @@ fn documents_arrive_with_their_type_and_never_without_a_name() {
     );
 }
 
-/// A web server that answers each path in its own way, and notes what it was asked.
+/// A web server with an answer for each path, which records requests.
 pub struct Web {
     base: String,
     heads: Arc<Mutex<Vec<String>>>,

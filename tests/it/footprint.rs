@@ -34,7 +34,7 @@ fn of_the_release() -> World {
     World::new()
 }
 
-/// How long a server is watched that has nothing to do: what follows a login is done within it.
+/// How long an idle server is observed, including the work after a login.
 const REST: Duration = Duration::from_secs(8);
 
 /// The sample with the least anonymous memory while the server rested.
@@ -89,7 +89,7 @@ fn accounts_take_what_they_may() {
     }
     let all = rests(&server);
     is_at_most("100 accounts", all.anonymous, HUNDRED);
-    // One account may rest at less than its limit: what is left of that is not for the others.
+    // The limits of one account and of further ones are checked separately.
     let further = all.anonymous - one.anonymous;
     is_at_most("99 more", further, FURTHER_ACCOUNTS * FURTHER);
 }

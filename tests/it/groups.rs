@@ -116,7 +116,7 @@ fn a_group_is_a_chat_with_its_subject_under_numbers_and_lids() {
             .expect(200);
         assert_eq!(until(&world, &server, &id, |_| true)["deleted"], true);
 
-        // Read: everyone who wrote hears of it.
+        // Read: all senders get receipts.
         world
             .post(
                 &server,
@@ -212,7 +212,7 @@ fn files_go_both_ways_in_a_group() {
         assert_eq!(got["media"]["sha256"], sha256(&content), "{got}");
         assert_eq!(got["media"]["error"], Value::Null);
     }
-    // An expired link of a group's message is asked of one's own phone.
+    // An expired link of a group's message is renewed by the account's own phone.
     let fault = json!({"kind": "refuse-downloads", "code": 500, "count": 10_000});
     world
         .admin("POST", "/faults", Some(&fault))
@@ -226,7 +226,7 @@ fn files_go_both_ways_in_a_group() {
         .admin("POST", "/faults", Some(&json!({"kind": "expire-media"})))
         .expect_success();
     let path = got["mediaUrl"].as_str().expect("a URL");
-    // Who asks while a fetch is under way shares its end, and the one for the store may have met the fault.
+    // A request during a fetch shares its result, and the automatic fetch may have met the fault.
     let served = eventually("the file", || {
         let served = world.api(&server, "GET", path, None);
         (served.status != 500).then_some(served)

@@ -35,7 +35,7 @@ fn it_reports_the_problem_of_each_account() {
     assert_eq!(of(&well, 1, "id"), "bob");
     assert_eq!(of(&well, 1, "healthy"), true);
 
-    // Disconnected by request: as it is wanted.
+    // Disconnected by request: healthy.
     world
         .post(&server, "/accounts/bob/disconnect", &json!({}))
         .expect(200);

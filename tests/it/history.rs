@@ -142,7 +142,7 @@ fn a_hidden_number_that_becomes_known_merges_into_one_chat() {
     // A second chat, under the number, until its LID is known.
     let number = format!("{BOB}@s.whatsapp.net");
     say("still me");
-    // What comes within one second is in the order of its arrival.
+    // Messages of the same second are in the order of arrival.
     eventually("the second message", || {
         let listed = chats(&world, &server);
         (listed.first()?["messageCount"] == 2).then_some(())

@@ -719,7 +719,7 @@ fn bytes_that_are_not_http_get_one_400() {
         assert_eq!(refused.status, 431, "{what}: {refused:?}");
         assert!(raw.ends(), "{what}");
     }
-    // A body that lies about its chunks.
+    // A body with wrong chunk sizes.
     for body in [
         "zz\r\n",
         "ffffffffffffffffff\r\n",

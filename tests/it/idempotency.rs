@@ -191,7 +191,7 @@ fn only_requests_that_made_a_message_are_remembered() {
     assert_eq!(refused.expect(400)["code"], 479);
     let again = world.post_once(&server, SEND, "r", &text("r"));
     assert_eq!((again.status, &again.bytes), (400, &refused.bytes));
-    // Over the pace, which is asked only by what is new.
+    // Over the rate limit, which applies to new messages only.
     world.post_once(&server, SEND, "p", &text("p")).expect(429);
     world.post_once(&server, SEND, "k", &text("k")).expect(200);
     let queued = world

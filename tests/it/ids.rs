@@ -123,7 +123,7 @@ fn a_reused_id_mixes_up_neither_files_nor_quotes_nor_changes() {
     let private = chat(&world, &server, &eve.jid(), 1);
     assert_eq!(private[0]["reactions"][0]["emoji"], "x");
 
-    // What others do to a message finds the one that they mean.
+    // Changes by others apply to the right message.
     bob.send(&json!({"to": team, "delete": {"messageId": id}}));
     eventually("the deletion", || {
         let messages = chat(&world, &server, &team, 3);
@@ -223,7 +223,7 @@ fn a_quote_is_of_the_same_chat_or_of_a_group_in_private() {
     }
     let shown = &chat(&world, &server, &zoe.jid(), 2)[0];
     assert_eq!(shown["quotedMessage"]["chatId"], team.as_str(), "{shown}");
-    // In its own chat nothing is said of another.
+    // Its own chat shows nothing of the other.
     let sent = reply("reply", &team, &question).expect(200)["messageId"].clone();
     let got = eventually("the answer", || {
         bob.all_received()

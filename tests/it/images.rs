@@ -2,7 +2,7 @@
 //!
 //! This binary's own `pwrite`, `writev`, `fdatasync` and `fsync` stand before the C library's, so that all
 //! that LMDB writes is noted, in order. From the notes come files as a disk may hold them after a
-//! cut: what was synced is there; of what was not, any part may be, in sectors. Each is opened.
+//! cut: synced data are complete; of other data any sectors may be present. Each file is opened.
 
 use std::collections::BTreeMap;
 use std::ffi::{c_int, c_void};
@@ -28,7 +28,7 @@ const GOES_ON: usize = 8;
 /// What a disk writes as a whole, in bytes.
 const SECTOR: usize = 512;
 
-/// How often each cut is made with another part of what was not synced.
+/// Variants of each cut, with other sectors of the unsynced data.
 const TORN: usize = 2;
 
 const CHAT: &str = "491700000002@s.whatsapp.net";
@@ -46,7 +46,7 @@ enum Step {
     Confirmed(usize),
 }
 
-/// Notes what is written to one file.
+/// Records the writes to one file.
 struct Notes {
     file: PathBuf,
     steps: Vec<Step>,
@@ -85,7 +85,7 @@ fn noted(fd: c_int, act: impl FnOnce() -> isize, step: impl FnOnce(usize, bool) 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn pwrite(fd: c_int, buffer: *const c_void, count: usize, offset: i64) -> isize {
     let act = || {
-        // SAFETY: the caller's, who means this very call.
+        // SAFETY: the caller's.
         unsafe { libc::syscall(libc::SYS_pwrite64, fd, buffer, count, offset) as isize }
     };
     noted(fd, act, |written, synced| Step::Write {
@@ -101,11 +101,11 @@ unsafe extern "C" fn pwrite(fd: c_int, buffer: *const c_void, count: usize, offs
 #[unsafe(no_mangle)]
 unsafe extern "C" fn writev(fd: c_int, parts: *const libc::iovec, count: c_int) -> isize {
     let act = || {
-        // SAFETY: the caller's, who means this very call.
+        // SAFETY: the caller's.
         unsafe { libc::syscall(libc::SYS_writev, fd, parts, count) as isize }
     };
     noted(fd, act, |written, synced| {
-        // SAFETY: asks where the file stands; the write has moved it.
+        // SAFETY: reads the file position, which the write has moved.
         let end = unsafe { libc::lseek(fd, 0, libc::SEEK_CUR) };
         let mut bytes = Vec::with_capacity(written);
         let count = usize::try_from(count).expect("parts");
@@ -146,7 +146,7 @@ fn synced(fd: c_int, call: libc::c_long) -> c_int {
     noted(fd, act, |_, _| Step::Sync) as c_int
 }
 
-/// What a disk holds: what was synced, and what may have come so far.
+/// The content of a disk: synced data, and writes that may be on it.
 #[derive(Default)]
 struct Disk {
     synced: Vec<u8>,
@@ -271,7 +271,7 @@ fn check(
     let _ = fs::remove_dir_all(&db);
     fs::create_dir_all(&db).expect("a folder");
     fs::write(db.join("data.mdb"), image).expect("written");
-    // A process that another test starts holds this one's lock until it has become its program.
+    // A process forked by another test holds this lock until its exec.
     let _ = fs::remove_file(directory.join("wildcat.lock"));
     let store = Store::open(directory, Options::default()).map_err(|e| e.to_string())?;
     let found = store.read(|tx| {

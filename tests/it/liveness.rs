@@ -27,7 +27,7 @@ fn a_dead_connection_that_stays_open_is_replaced() {
     server.wait_log_from(mark, "alice: reconnecting: the connection was dead");
     server.wait_log_from(mark, "alice: connected");
 
-    // What was said meanwhile is there, once.
+    // Messages sent meanwhile are stored once.
     let texts = eventually("the messages", || {
         let chat = format!("/accounts/alice/chats/{BOB}/messages");
         let page = world.api(&server, "GET", &chat, None).json();

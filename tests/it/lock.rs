@@ -106,7 +106,7 @@ fn a_lock_is_queried_once_and_holds_new_contacts_until_its_end() {
         assert_eq!(event[field], told[field], "{event}");
     }
     assert_eq!((queries(&world), messages_to(&world, &carol)), (1, 1));
-    // Neither the one who was refused nor another is written to; chats that exist go on.
+    // Neither the refused nor other new contacts get messages; existing chats work.
     for to in [CAROL, CAROL, DAVE] {
         let paused = send(&world, &server, to, "hello");
         assert!(paused.header("retry-after").is_some());
@@ -132,7 +132,7 @@ fn a_lock_is_queried_once_and_holds_new_contacts_until_its_end() {
     send(&world, &server, CAROL, "hello").expect(429);
     assert_eq!((queries(&world), messages_to(&world, &carol)), (1, 1));
 
-    // Its end was put off: WhatsApp is asked before anything goes.
+    // Its end was postponed: WhatsApp is queried before anything is sent.
     limits(&world, &json!({"lock": {"seconds": 12 * 3_600}}));
     time.passes(2 * HOUR);
     let event = loop {

@@ -107,7 +107,7 @@ fn a_path_in_a_message_reaches_no_other_host() {
         stranger.heard_nothing();
     }
 
-    // In the phone's answer, when it is asked again.
+    // In the phone's answer to a media retry.
     let id = document(&carol, &alice.jid(), &json!({}));
     stored(&world, &server, &id);
     world.fault(&json!({"kind": "expire-media"}));
@@ -195,7 +195,7 @@ fn no_more_of_a_file_is_fetched_than_its_message_announces() {
     });
     assert!(most <= 64 << 10, "{most} bytes were written for 2,000");
 
-    // What was never announced, or is more than anything has.
+    // Sizes that are missing or impossible.
     refused(
         &document(&carol, &alice.jid(), &json!({"fileLength": 1_u64 << 40})),
         "it has 1099511627776 bytes, and at most 536870912 are fetched",
@@ -237,7 +237,7 @@ fn a_slow_transfer_delays_no_other_account() {
         )
     };
     std::thread::scope(|scope| {
-        // Alice's fetches and uploads wait for what does not come.
+        // Alice's downloads and uploads hang.
         let waits: Vec<_> = ids
             .iter()
             .map(|id| scope.spawn(|| world.api(&server, "GET", &path(id), None)))
@@ -270,7 +270,7 @@ fn a_slow_transfer_delays_no_other_account() {
             );
         }
     });
-    // What stands still ends, too, and what was given up can be had later.
+    // Stalled transfers time out, too, and can be repeated later.
     world.fault(&json!({"kind": "clear"}));
     world.fault(&json!({"kind": "stall-downloads", "number": ALICE, "count": 1}));
     world.api(&server, "GET", &path(&ids[0]), None).expect(500);

@@ -126,7 +126,7 @@ fn a_received_file_is_stored_and_served_with_ranges() {
     assert_eq!((head.status, head.bytes.len()), (200, 0));
     assert_eq!(head.header("content-length"), Some("100000"));
 
-    // What is not there.
+    // Unknown ids.
     let text = bob.say(&alice.jid(), "no file");
     message(&world, &server, &text);
     let path = format!("/accounts/alice/messages/{text}/media");
@@ -198,7 +198,7 @@ fn an_expired_link_is_renewed_by_the_phone_or_reported() {
     let file = world.api(&server, "GET", &path(&second), None);
     assert_eq!(file.status, 200);
 
-    // What is stored outlives the connection; what is not says why it cannot be had.
+    // Stored files are served offline; for others the error has the reason.
     let third = send();
     message(&world, &server, &third);
     world

@@ -62,7 +62,7 @@ fn bad_input_gets_clear_errors_and_sends_nothing() {
     let words = stranger["error"].as_str().expect("words");
     assert!(words.contains("not on WhatsApp"), "{words}");
 
-    // The longest text there may be goes through, and nothing before it did.
+    // The longest allowed text is sent, and none of the earlier requests was.
     let longest = "é".repeat(65_536);
     world
         .post(&server, SEND, &json!({"to": BOB, "message": longest}))

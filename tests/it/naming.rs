@@ -46,7 +46,7 @@ fn from_is_the_chat_and_sender_the_person_everywhere() {
     let hook = json!({"url": receiver.url(), "events": ["message", "message.sent",
         "message.reaction", "message.edited", "message.deleted"]});
     world.post(&server, "/webhooks", &hook).expect(201);
-    // A message of Bob's, in a chat of two and in a group: who wrote, and where.
+    // A message of Bob's in a direct chat and in a group: sender and chat.
     let of_bob = json!([bob.jid(), bobs, bob.jid(), bob.jid(), bobs, false]);
     let in_team = json!([team, null, team, bob.jid(), bobs, false]);
     let own_to_bob = json!([bob.jid(), bobs, bob.jid(), alice.jid(), alices, true]);
@@ -64,7 +64,7 @@ fn from_is_the_chat_and_sender_the_person_everywhere() {
                 json!(["a view", "a view"])
             );
         }
-        // What is done to it says who did it, and where.
+        // Changes have their sender and chat.
         bob.send(&json!({"to": to, "react": {"messageId": id, "emoji": "x"}}));
         let event = receiver.next().body;
         assert_eq!(event["event"], "message.reaction");

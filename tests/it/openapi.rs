@@ -84,7 +84,7 @@ fn the_document_describes_the_answers() {
     let read = format!("/accounts/alice/chats/{BOB}/read");
     post(&read, "/accounts/{id}/chats/{chatId}/read", &json!({}));
 
-    // What goes wrong.
+    // Errors.
     get("/accounts/nobody", "/accounts/{id}");
     post("/accounts", "/accounts", &json!({"id": 5}));
     let unheard = json!({"to": BOB, "message": "hi", "quotedMessageId": "3EB0NONE"});

@@ -57,7 +57,7 @@ impl Pair {
         self.said.lock().expect("said").len()
     }
 
-    /// The API sends, one message after the other, each under a text of its own and none again.
+    /// Sends unique texts through the API, one after the other, without repetitions.
     fn keep_sending(&self, world: &World, server: &Server, over: &AtomicBool) {
         let path = format!("/accounts/{}/message/send", self.account);
         for n in 0.. {
@@ -103,7 +103,7 @@ impl Pair {
     }
 
     /// Every message of the chat, as the server has stored it, at one moment: one that comes while the pages are
-    /// read would shift those behind it, so they are read anew then.
+    /// read would shift later ones, so they are read again then.
     fn stored(&self, world: &World, server: &Server) -> Vec<Value> {
         eventually("a chat that stays as it is while it is listed", || {
             let (all, total) = self.listed(world, server);
@@ -264,7 +264,7 @@ fn under_load_of_every_kind_no_step_is_long() {
             }
         });
     });
-    // What is still to be fetched and imported comes to its end, too.
+    // Pending downloads and imports finish, too.
     eventually("the files", || {
         let page = world.get(
             &server,
@@ -343,7 +343,7 @@ fn check(world: &World, server: &Server, pair: &Pair) {
     let stored = pair.stored(world, server);
     assert_eq!(from_friend(&stored), expected, "{}", pair.account);
 
-    // Out: what was answered 200 is at the phone exactly once under its id, nothing else twice.
+    // Outgoing: each message answered 200 is at the phone once under its id, no other one twice.
     let received = pair.received(world);
     for (text, id) in &sent {
         assert_eq!(received.get(text), Some(&vec![id.clone()]), "{text}");
@@ -361,7 +361,7 @@ fn check(world: &World, server: &Server, pair: &Pair) {
         assert_eq!(ids.len(), 1, "{text} is there {} times", ids.len());
     }
 
-    // Sessions are whole: who asks for a message again had it before, and has taken too many since to
+    // Sessions are intact: a retry request is for a message that the device had, and has taken too many since to
     // decrypt it twice.
     for number in [pair.number, pair.friend] {
         let (_, person) = world.by_hand("GET", &format!("/phones/{number}"), None);

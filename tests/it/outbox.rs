@@ -218,7 +218,7 @@ fn messages_over_the_rate_are_queued() {
     assert!(words.contains("wait before"), "{words}");
     let all = texts(&bob, sent + 2);
     assert_eq!(all[sent..], [format!("{sent}"), "behind".to_owned()]);
-    // A message each three seconds, less what had gathered when the first was refused.
+    // One message per three seconds, minus the burst at the first refusal.
     assert!(
         began.elapsed().as_millis() >= 3_000,
         "{:?}",
@@ -517,7 +517,7 @@ fn a_receipt_before_the_ack_is_reported_after_message_sent() {
     let shown = message(&world, &server, &id);
     assert_eq!(shown["timestamp"], late["timestamp"], "{shown}");
 
-    // The ack never comes, and the power goes: the receipt says enough, and nothing is sent again.
+    // The ack is lost in a power cut: the receipt replaces it, and nothing is sent again.
     world.fault(&json!({"kind": "withhold-acks"}));
     let mark = bob.all_received().len();
     let body = json!({"to": BOB, "message": "without an ack"}).to_string();

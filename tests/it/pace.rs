@@ -84,7 +84,7 @@ fn queued_messages_are_sent_in_order_with_pauses_and_delay_no_others() {
         )
     };
     let first = next();
-    // Its client waits for the answer: it goes at once, between those that wait.
+    // A send with a waiting client precedes queued messages.
     send(&world, &server, CAROL, "at once").expect(200);
     let between = next();
     assert_eq!((first.0.as_str(), between.0.as_str()), ("one", "at once"));

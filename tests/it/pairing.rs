@@ -127,7 +127,7 @@ fn an_account_that_is_deleted_while_it_pairs_leaves_nothing_behind() {
         .api(&server, "DELETE", "/accounts/alice", None)
         .expect(404);
 
-    // The same id again: a new account, with a code of its own.
+    // The same id again: a new account with a new code.
     let mark = server.log_mark();
     world.post(&server, "/accounts", &body).expect(201);
     server.wait_log_from(mark, "alice: a QR code waits");

@@ -52,7 +52,7 @@ impl Linking {
         self.asked(world)
     }
 
-    /// What is asked for.
+    /// The requested options.
     fn asked(&self, world: &World) -> Value {
         eventually("a challenge", || {
             let asked = world.api(&self.server, "GET", PASSKEY, None);
@@ -65,7 +65,7 @@ impl Linking {
         world.post(&self.server, PASSKEY, &answer).expect(200)
     }
 
-    /// Waits for the code, which is the phone's.
+    /// Waits for the code, which must be the phone's.
     fn code(&self, world: &World) -> String {
         let code = eventually("a code", || {
             let shown = world.get(&self.server, PASSKEY);
@@ -83,7 +83,7 @@ impl Linking {
     }
 
     /// So much time passes that an account which waits for its scan has gone through all codes of a connection, some
-    /// 160 s, and shows the next one's: 200 s.
+    /// 160 s, and then the next code: 200 s.
     fn codes_run_out(&self, world: &World) {
         let other = json!({"id": "bob"});
         world.post(&self.server, "/accounts", &other).expect(201);
@@ -116,7 +116,7 @@ impl Linking {
     }
 }
 
-/// What is answered, which is as the OpenAPI document says.
+/// The answer, checked against the OpenAPI document.
 fn described(
     world: &World,
     server: &Server,
@@ -180,7 +180,7 @@ fn a_passkey_links_an_account_200_s_after_the_scan() {
     let challenge = options["challenge"].as_str().expect("a challenge");
     assert!(guide.contains(challenge) && guide.contains(SITE), "{guide}");
 
-    // What was pasted wrongly is named, and leaves the challenge as it was.
+    // A malformed assertion is reported, and the challenge stays valid.
     for (origin, changed, field) in [
         ("https://whatsapp.example", None, "response.clientDataJSON"),
         (SITE, Some("AAAA"), "response.clientDataJSON"),

@@ -141,7 +141,7 @@ fn an_account_with_refused_app_state_connects_and_reports_it() {
     }
 }
 
-/// An empty push name makes the client sync anew at each login; where that fails, each was a circle of 180 s.
+/// An empty push name makes the client sync at each login; if that failed, it looped every 180 s.
 #[test]
 fn an_account_without_a_name_is_connected_after_a_restart_too() {
     let world = World::new();

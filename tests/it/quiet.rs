@@ -110,7 +110,7 @@ fn the_journal_gets_priorities_without_times() {
     child.kill().expect("killed");
     child.wait().expect("its end");
 
-    // A journal that is another's: what is inherited through a pipe.
+    // The JOURNAL_STREAM of another process, inherited through a pipe.
     let server = world.options().env("JOURNAL_STREAM", "1:2").start();
     let line = server.wait_log("listening on");
     assert!(

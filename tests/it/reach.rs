@@ -103,7 +103,7 @@ fn a_key_of_one_account_does_not_reach_this_machine() {
     with(&server, &all, send, &json!({"to": BOB, "url": file})).expect(200);
     bob.received(1);
 
-    // Hooks: registered as always, but what they deliver and test leads nowhere.
+    // Hooks can be registered, but their deliveries and tests are refused.
     let web = receiver();
     let hook = json!({"url": web.url(), "accountId": "alice", "events": ["message"]});
     let made = with(&server, &one, "/webhooks", &hook).expect(201);
@@ -121,7 +121,7 @@ fn a_key_of_one_account_does_not_reach_this_machine() {
     eventually("an attempt", || (last()["ok"] == false).then_some(()));
     assert!(web.waiting().is_empty());
 
-    // The same hook of a key for everything reaches, and what waited for it comes.
+    // Registered with a key for all accounts, the hook gets the waiting events.
     let again = with(&server, &all, "/webhooks", &hook).expect(200);
     assert_eq!(again["id"], made["id"]);
     let shown = with(&server, &all, &test, &json!({})).expect(200);

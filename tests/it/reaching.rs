@@ -161,7 +161,7 @@ fn a_retry_for_a_deleted_message_renews_the_session() {
     bob.post("online", &json!({}));
     let unread = || bob.state()["unread"].as_array().map_or(0, Vec::len);
     assert_eq!(unread(), 2);
-    // What the account does about a request shows in what it sends next; before that, in its log alone.
+    // The reaction to a retry request shows in the next message; until then only in the log.
     eventually("the repairs", || {
         let repairs = server.log().matches("the session is made anew").count();
         (repairs == 2).then_some(())
@@ -197,14 +197,14 @@ fn a_message_without_prekeys_is_retried_and_then_failed() {
     world.post(&server, SEND, &body).expect(400);
     world.admin("DELETE", "/faults", None).expect_success();
 
-    // Keys that are not there when they are asked for first: it goes under its id, once.
+    // Prekeys missing at the first request: the message is sent once, under its id.
     world.fault(&json!({"kind": "withhold-keys", "number": ZOE, "count": 2}));
     let id = send(&world, &server, &zoe.jid(), "heard");
     let received = zoe.received(1);
     assert_eq!(received[0]["messageId"], id.as_str());
     send(&world, &server, &zoe.jid(), "again");
     assert_eq!(zoe.received(2).len(), 2);
-    // When all of a request is refused nothing is sent; it goes later.
+    // If the whole request is refused nothing is sent until later.
     world.fault(&json!({"kind": "withhold-keys", "code": 503, "count": 1}));
     send_later(&world, &server, &bob);
 }

@@ -1,4 +1,4 @@
-//! The shell lines with curl in the README and in `config/README.md`: each works as it is pasted, after the lines
+//! The shell lines with curl in the README and in `config/README.md`: each works as pasted, after the lines
 //! before it.
 
 use std::net::{IpAddr, UdpSocket};
@@ -106,7 +106,7 @@ impl<'w> Reader<'w> {
         for (from, to) in [("photo.jpg", "garden.jpg"), ("tone.mp3", "hello.mp3")] {
             std::fs::copy(media.join(from), home.path().join(to)).expect("a file");
         }
-        // What is pasted stays as it is: the status code goes to standard error.
+        // The pasted lines are unchanged: the status code is printed to standard error.
         let settings = "silent\nshow-error\nmax-time = 60\nwrite-out = \"%{stderr}%{http_code}\"\n";
         std::fs::write(home.path().join(".curlrc"), settings).expect("written");
         let web = Web::start(|_| {
@@ -175,7 +175,7 @@ impl<'w> Reader<'w> {
         });
     }
 
-    /// The account is linked anew, and WhatsApp asks for the passkey.
+    /// Links the account again, with a passkey required by WhatsApp.
     fn is_asked_for_a_passkey(&self) {
         let account = format!("/accounts/{ACCOUNT}");
         self.api("DELETE", &account, &Value::Null).expect(200);

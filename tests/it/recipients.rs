@@ -230,7 +230,7 @@ fn refused_and_unknown_recipients_are_explained_and_leave_no_chat() {
     }
     assert_eq!(chats(&world, &server), [bob.jid()]);
 
-    // Who turns up after all is a chat like others.
+    // A number that registers later is a normal chat.
     let late = world.phone("491799999999", "Late");
     // What WhatsApp has said of the number holds for a day.
     time.passes(Duration::from_secs(24 * 3_600));
@@ -273,7 +273,7 @@ fn temporary_refusals_are_reported_and_retried_from_the_outbox() {
         .expect(200);
     let got = bob.received(2);
     assert_eq!(got[1]["text"], "patient");
-    // Connected, and taken all the same: it waits.
+    // Also accepted while connected: queued.
     world.fault(&json!({"kind": "refuse-sends", "code": 503, "count": 1}));
     let queued = json!({"to": BOB, "message": "waits", "queue": true});
     let accepted = world.post(&server, SEND, &queued).expect(202);
@@ -361,7 +361,7 @@ fn the_number_that_whatsapp_returns_is_used() {
     reached.sort();
     assert_eq!(listed, reached, "one chat for each");
 
-    // Who wrote first is found by the form that was never used.
+    // A person who wrote first is found by the other form of the number.
     let first = world.phone("5511900000001", "First");
     let asked = first.say(ALICE, "are you there?");
     eventually("the chat", || {
@@ -374,7 +374,7 @@ fn the_number_that_whatsapp_returns_is_used() {
         .expect(200);
     assert_eq!(first.received(1)[0]["type"], "reaction");
 
-    // What is known is known after a restart, and waits in the same chat.
+    // After a restart the form is known, and the queued message is in the same chat.
     server.kill();
     let server = world.server();
     world

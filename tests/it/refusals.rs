@@ -153,7 +153,7 @@ fn a_logout_reports_its_cause_with_whatsapps_text() {
     assert_eq!(said, expected);
 }
 
-/// What is said when a login fails so.
+/// The error after such a failed login.
 fn logged_out_words(world: &World, failure: &Value) -> String {
     let mut fault = failure.clone();
     fault["kind"] = json!("login-failure");

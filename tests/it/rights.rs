@@ -130,7 +130,7 @@ fn only_an_admin_deletes_messages_of_others_in_a_group() {
             .iter()
             .find(|m| m["messageId"] == id.as_str());
         assert_eq!(refused.expect("the claim")["error"], 403);
-        // From an admin it does: another member's message goes, and the account's own.
+        // An admin can: another member's message is deleted, and one of the account.
         let mallorys = mallory.say(team, "from mallory");
         stored(&world, &server, &mallorys);
         bob.received(2);
@@ -185,7 +185,7 @@ fn in_a_direct_chat_neither_changes_the_others_messages() {
         (&message["text"], &message["deleted"]),
         (&json!("from alice"), &json!(false))
     );
-    // What a stranger's device says is not what the account's own said, wherever it is said to go.
+    // A message of another account's device is not an own message, whatever chat it names.
     let claim = json!({"to": ALICE, "text": "transfer it", "forge": {"deviceSent": alice.jid()}});
     let claimed = mallory.send(&claim);
     let got = stored(&world, &server, &claimed);

@@ -128,7 +128,7 @@ fn a_long_conversion_delays_no_other_and_ends_with_its_client() {
         "the picture: {messages}"
     );
 
-    // Who only does not care for the answer gets a short one sent.
+    // A short conversion is finished without its client.
     drop(begin(&server, "alice", sound(CARL, "b.mp3", &tone)));
     let all = carl.received(4);
     assert_eq!(

@@ -60,7 +60,7 @@ fn a_full_disk(world: &World, server: &Server, fill: impl Fn(), free: impl Fn())
         mark,
         "the session starts again: the storage failed: storage is full",
     );
-    // Sending is refused in words, reading goes on.
+    // Sends get a clear error, reads work.
     let refused = eventually("the refusal", || {
         let answer = world.post(server, SEND, &json!({"to": CAROL, "message": "meanwhile"}));
         assert!(
@@ -159,7 +159,7 @@ fn seed(data: &Path, timestamp: u64) {
     }))
     .expect("stored");
     smol::block_on(store.close(DEADLINE)).expect("closed");
-    // A process that another test starts holds this one's lock until it has become its program.
+    // A process forked by another test holds this lock until its exec.
     std::fs::remove_file(data.join("wildcat.lock")).expect("removed");
 }
 
@@ -173,7 +173,7 @@ pub fn may_mount() -> bool {
         .is_ok_and(|output| output.status.success())
 }
 
-/// A server whose data directory is a disk of its own, and that directory as seen from here.
+/// A server with its data directory on a separate disk, and the path of that directory from here.
 fn on_a_disk_of(size: &str, options: &ServerOptions) -> (Server, PathBuf) {
     std::fs::create_dir(&options.data).expect("a directory");
     let mount = format!(
@@ -258,7 +258,7 @@ fn old_messages_and_the_oldest_files_are_removed() {
     );
     let kept = std::fs::read_dir(options.data.join("media/1")).expect("a folder");
     assert_eq!(kept.count(), 1);
-    // What is gone here is fetched again for who asks for it.
+    // A removed file is fetched again on request.
     server.wait_log("alice: connected");
     for path in &media {
         assert_eq!(world.api(&server, "GET", path, None).status, 200);

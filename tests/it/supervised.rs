@@ -146,14 +146,14 @@ fn every_kind_of_task_is_counted_and_restarted_after_a_panic() {
                 .then_some(())
         });
     }
-    // What is kept starts again once its pause is over; the rest was guarded.
+    // Kept tasks restart after their pause; the others were guarded.
     let kept = 12;
     let counted = eventually("everything that is kept", || {
         let counted = tasks(&world, &server)?;
         (counted["restarted"] == kept).then_some(counted)
     });
     assert_eq!(counted["healthy"], true, "{counted}");
-    // What was read meanwhile is there.
+    // History read meanwhile is stored.
     eventually("the history", || {
         let path = "/messages?accountId=dave&limit=1";
         (world.get(&server, path)["pagination"]["total"] == 15).then_some(())

@@ -38,7 +38,7 @@ impl Manager {
         assert!(heard.starts_with(message), "{heard} instead of {message}");
     }
 
-    /// Takes what was said before; then nothing may come for as long as kills a server.
+    /// Takes earlier notifications; then none may arrive for the watchdog's time.
     fn expect_silence(&self) {
         while self.hear(WATCHDOG / 100).is_some() {}
         assert_eq!(self.hear(2 * WATCHDOG), None);
@@ -185,7 +185,7 @@ fn systemd_accepts_the_unit() {
         };
         let said = String::from_utf8_lossy(&out.stderr);
         assert!(out.status.success(), "{check:?}: {said}");
-        // What it does not understand it names, and takes all the same.
+        // systemd-analyze reports unknown settings, and still succeeds.
         assert!(!said.contains("wildcat.service"), "{check:?}: {said}");
     }
 }

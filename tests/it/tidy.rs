@@ -102,7 +102,7 @@ fn the_protocols_messages_are_named_in_two_places() {
     assert!(list.contains("\nmod wire;\n"), "message::wire is private");
 }
 
-/// What stands behind each `crate::`: one name, or those of the list in braces.
+/// The names after each `crate::`: one, or those of a list in braces.
 fn named_modules(code: &str) -> Vec<String> {
     let name = |text: &str| -> String {
         let is_part = |c: &char| c.is_alphanumeric() || *c == '_';
@@ -145,7 +145,7 @@ fn modules_are_found_alone_and_in_lists() {
 
 #[test]
 fn modules_depend_one_way() {
-    // Each may import what stands further down.
+    // Each may import from lower rows.
     const ORDER: &[&[&str]] = &[
         &["main", "lib", "server", "sandbox", "fuzzing"],
         &["maintenance", "archive", "console"],

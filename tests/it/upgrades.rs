@@ -87,7 +87,7 @@ fn make_the_fixture() {
     );
     sent.expect(200);
     bob.received(1);
-    // What waits to be sent.
+    // Queued messages.
     world
         .post(&server, "/accounts/alice/disconnect", &json!({}))
         .expect(200);
@@ -107,7 +107,7 @@ fn make_the_fixture() {
 
 #[test]
 fn the_data_of_every_version_open() {
-    // Data of a system with other words become this one's.
+    // Data of the other word size are converted.
     for (version, of) in (1..=VERSION).flat_map(|version| [(version, 32), (version, 64)]) {
         let world = World::new();
         let data = world.options().data;
@@ -137,7 +137,7 @@ fn the_data_of_every_version_open() {
         );
         let path = format!("/accounts/alice/chats/{BOB}@s.whatsapp.net/messages");
         let page = world.get(&server, &path);
-        // Three in each direction, a file, and one by the API; and what waits, in all but the oldest.
+        // Three in each direction, a file, one by the API; and queued messages, except in the oldest.
         let waiting = if (version, of) == (1, 64) { 0 } else { 1 };
         assert_eq!(page["pagination"]["total"], 8 + waiting, "{page}");
         let messages = page["messages"].as_array().expect("messages");
@@ -226,7 +226,7 @@ fn talk(world: &World, server: &Server, bob: &Phone<'_>, count: usize) -> usize 
     bob.received(before + count).len()
 }
 
-/// More messages in a row than the client has keys for in what it stores at once (64).
+/// More messages than the client's batch of message keys (64).
 const USED_UP: usize = 70;
 
 fn write_to_carol(world: &World, server: &Server, numbers: std::ops::Range<usize>) {
@@ -346,7 +346,7 @@ fn a_backup_of_a_running_server_is_restored_sends_and_receives() {
         .collect();
     assert!(times.len() > 7 && times.is_sorted(), "the oldest first");
 
-    // Life goes on, and what is copied is out of date: keys that it still has are used up.
+    // After the backup its keys become outdated.
     let before = talk(&world, &server, &bob, 5);
     write_to_carol(&world, &server, 0..USED_UP);
     let refused = command(&world, &data, &["restore", "backup.tar"]);
@@ -386,7 +386,7 @@ fn a_backup_of_a_running_server_is_restored_sends_and_receives() {
         got.last().expect("messages")["text"],
         format!("number {}", USED_UP + 2)
     );
-    // Both directions work again, with who had written before and who had not.
+    // Both directions work again, with old and new contacts.
     let after = talk(&world, &server, &bob, 3);
     assert_eq!(after, before + 3, "nothing was thrown away as seen before");
     let dan = world.phone("491700000004", "Dan");
@@ -484,7 +484,7 @@ fn a_backup_replaces_only_files_and_may_be_a_stream() {
         assert!(err.contains(&words), "{err}");
         assert_eq!(entries(), before, "{file}: nothing is left");
     }
-    // What lies where a part may be expected is not followed, nor in the way.
+    // Symbolic links and directories at the paths of parts are neither followed nor an obstacle.
     symlink(&victim, directory.join("b.tar.part")).expect("a link");
     std::fs::write(directory.join("b.tar"), "an older one").expect("written");
     let (code, _, err) = command(&world, &data, &["backup", "b.tar"]);

@@ -135,7 +135,7 @@ fn a_person_without_a_number_has_a_name_and_one_chat_once_it_is_known() {
         Value::Null
     );
 
-    // The number is learnt: one chat, and what comes from then on names both.
+    // The number becomes known: one chat, whose later messages have both.
     set(&world, BOB, &json!({"hideNumber": false}));
     bob.say(&alice.jid(), "now you know");
     let event = receiver.next().body;
@@ -201,7 +201,7 @@ fn a_number_used_later_leads_to_the_chat_of_its_lid() {
             "{event}"
         );
     }
-    // What is sent to the old name goes where the person is.
+    // Messages to the old name reach the same person.
     world
         .post(&server, SEND, &json!({"to": lid, "message": "by LID"}))
         .expect(200);
@@ -236,7 +236,7 @@ fn usernames_known_to_the_phone_are_imported() {
         let chat = found.find(|chat| chat["chatId"] == bob.jid())?;
         (chat["username"] == "bob.b").then_some(())
     });
-    // The address book names people who never wrote.
+    // The address book has people who never wrote.
     let book = json!({"contacts": [{"number": ZOE, "name": "Zoe from work"}]});
     alice.post("contacts", &book);
     eventually("the contact", || {
@@ -260,7 +260,7 @@ fn changed_and_deleted_usernames_are_followed() {
     username_is(&world, &server, &json!("robert"));
     set(&world, BOB, &json!({"username": ""}));
     username_is(&world, &server, &Value::Null);
-    // It is another person's now; what was here of the name leads nowhere else.
+    // The name has a new owner; the stored one is no longer used.
     let (_zoe, zoes) = hidden(&world, ZOE, "Zoe", "robert");
     let sent = json!({"to": "@robert", "message": "to Zoe"});
     let sent = world.post(&server, SEND, &sent).expect(200);
@@ -427,7 +427,7 @@ fn unknown_usernames_get_clear_errors() {
         assert_eq!(body["field"], "chatId", "{body}");
     }
 
-    // Some people ask a username key of those who write to them first.
+    // Some people require a username key for a first message.
     let (zoe, _) = hidden(&world, ZOE, "Zoe", "zoe");
     set(
         &world,

@@ -73,7 +73,7 @@ fn the_version_is_looked_up_once_and_stored_and_is_optional() {
     assert_eq!(lookups(&world), 1);
     server.kill();
 
-    // What was looked up before the power went is good for a day.
+    // A version looked up before the power cut is valid for a day.
     world.fault(&json!({"kind": "version-page", "page": "refused", "code": 403}));
     let mut options = options(&world);
     let time = Time::of(&mut options);
@@ -106,7 +106,7 @@ fn the_version_is_looked_up_once_and_stored_and_is_optional() {
     let claimed = claims(&world, 4);
     assert!(claimed.iter().all(|v| *v == named(CURRENT)), "{claimed:?}");
 
-    // WhatsApp goes on, and so does the server.
+    // WhatsApp releases a newer version, and the server follows.
     versions(&world, &json!({"current": CURRENT + 1}));
     reconnect_after(&world, &server, &time, A_DAY);
     assert_eq!(claims(&world, 0).last(), Some(&named(CURRENT + 1)));
@@ -137,7 +137,7 @@ fn without_any_answer_the_built_in_version_connects() {
     assert_eq!(claims(&world, 0).last(), Some(&named(CURRENT)));
 }
 
-/// whatsmeow #1040 and #1164: versions are refused in waves. whatsapp-rust 0.7.0 goes on with the refused one until
+/// whatsmeow #1040 and #1164: versions are refused in waves. whatsapp-rust 0.7.0 keeps the refused one until
 /// its day is over.
 #[test]
 fn a_refused_version_is_looked_up_at_once_and_then_with_pauses() {
@@ -199,7 +199,7 @@ fn a_refused_version_is_looked_up_at_once_and_then_with_pauses() {
     assert_eq!(claims(&world, 0).last(), Some(&named(next + 5)));
 }
 
-/// The words fit who set the version. whatsapp-rust #1314: WhatsApp names the day on which a version ends.
+/// The text depends on the source of the version. whatsapp-rust #1314: WhatsApp names the day on which a version ends.
 #[test]
 fn a_configured_version_is_kept_and_reported_when_it_is_too_old() {
     let world = World::new();

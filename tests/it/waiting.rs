@@ -95,7 +95,7 @@ fn an_undecryptable_message_is_a_placeholder_until_it_is_resent() {
         assert_eq!(told["messageId"], lost.as_str());
         assert_eq!(told["type"], "waiting");
 
-        // What it asks for comes, late: in its place, and as a message.
+        // The requested message arrives late: it replaces the placeholder, and is reported.
         clear(&world);
         let found = stored(&world, &server, &lost, "text");
         assert_eq!(found["text"], "unreadable");
@@ -138,7 +138,7 @@ fn unsent_messages_stay_placeholders_and_changes_do_not() {
         let waiting = stored(&world, &server, id, "waiting");
         assert_eq!(waiting["chatId"], team.as_str());
     }
-    // It is answered and reacted to like others, and goes when its sender deletes it.
+    // It can be replied and reacted to, and its sender can delete it.
     let hello = bob.say(&alice.jid(), "hello");
     stored(&world, &server, &hello, "text");
     world.fault(&json!({"kind": "garble", "number": ALICE, "count": 1}));
@@ -155,7 +155,7 @@ fn unsent_messages_stay_placeholders_and_changes_do_not() {
     });
     let after = chat(&world, &server, &chat_id);
     assert_eq!(after["messageCount"], before["messageCount"], "{after}");
-    // When the phones answer at last, the reaction shows, and what was deleted stays so.
+    // When the phones answer, the reaction shows, and deleted messages stay deleted.
     clear(&world);
     for id in [&first, &second] {
         stored(&world, &server, id, "text");
@@ -210,7 +210,7 @@ fn a_stored_message_delivered_again_is_acknowledged_without_a_retry() {
     let alice = world.pair(&server, "alice", ALICE);
     let bob = world.phone(BOB, "Bob");
     let receiver = hook(&world, &server, None);
-    // WhatsApp hears of nothing that comes in, while the two talk for longer than a session remembers
+    // All receipts are lost while the two exchange more messages than a session remembers
     // its chains: libsignal keeps five.
     world.fault(&json!({"kind": "lose-receipts", "number": ALICE}));
     let mut ids = Vec::new();

@@ -9,9 +9,9 @@ use crate::support::{Server, World, disk, eventually};
 
 const ALICE: &str = "491700000001";
 const BOB: &str = "491700000002";
-/// Commits beside those of the messages: for the session with the phone, at both ends of what is counted.
+/// Commits besides those of the messages, for the session with the phone, at the start and the end.
 const SLACK: u64 = 2;
-/// Longer than what comes quickly is waited for to be stored together.
+/// Longer than the delay of the group commit.
 const APART: Duration = Duration::from_millis(150);
 
 fn wait_stored(world: &World, server: &Server, message: &str) {

@@ -19,7 +19,7 @@ fn hook(world: &World, server: &Server, receiver: &Receiver) -> String {
     answer["id"].as_str().expect("an id").to_owned()
 }
 
-/// The one hook as it is listed.
+/// The only hook in the list.
 fn listed(world: &World, server: &Server) -> Value {
     world.get(server, "/webhooks")["webhooks"][0].clone()
 }
@@ -137,7 +137,7 @@ fn registering_again_changes_the_given_settings_and_the_worker_follows() {
     assert_eq!(changed["headerNames"], json!(["X-Mine"]));
     assert_eq!(changed["hasSecret"], true);
     assert!(!changed.to_string().contains("a secret"), "{changed}");
-    // The next event of each kind goes out under the new settings.
+    // The next event of each kind is delivered with the new settings.
     bob.say(&alice.jid(), "signed");
     let signed = receiver.next();
     assert_eq!(signed.body["text"], "signed");
@@ -239,7 +239,7 @@ fn a_receiver_that_fails_gets_the_same_event_again_also_after_a_power_cut() {
     assert_eq!(second.body["messageId"], id);
     assert_eq!(second.header("webhook-id"), first.header("webhook-id"));
     assert_eq!(second.body["eventId"], first.body["eventId"]);
-    // And what comes later comes after it.
+    // Later events follow.
     bob.say(ALICE, "later");
     assert_eq!(receiver.next().body["text"], "later");
     assert!(receiver.waiting().is_empty());
@@ -441,7 +441,7 @@ fn retry_after_and_410_of_a_receiver_are_followed() {
             headers: format!("Location: {target}\r\n"),
             ..Reply::status(307)
         },
-        // Of the test, and of what waited for it.
+        // The test, and the waiting events.
         Reply::status(204),
         Reply::status(204),
         Reply::status(410),
@@ -495,7 +495,7 @@ fn retry_after_and_410_of_a_receiver_are_followed() {
         let log = world.get(&server, "/events?types=message");
         (log["events"].as_array().expect("events").len() == 4).then_some(())
     });
-    // Registered again, it hears of what happens from then on, and may have the rest.
+    // Registered again, it gets events from then on, and can replay the rest.
     let again = world.post(&server, "/webhooks", &json!({"url": receiver.url()}));
     let again = again.expect(200);
     assert_eq!(

@@ -27,7 +27,7 @@ fn database(data: &Path) -> Vec<u8> {
     std::fs::read(data.join("db/data.mdb")).expect("a database")
 }
 
-/// Whether it is the old one, or one of this system; what is neither was half written.
+/// Whether the file has the old or this word size; any other file is incomplete.
 fn is_old(data: &Path, old: &[u8]) -> bool {
     let now = database(data);
     if now == old {

@@ -200,7 +200,7 @@ fn writes_of_a_session_are_visible_at_once_and_stored_together() {
         assert_eq!(store.stats().commits, before + 1, "all of it in one commit");
         look(&ours(&store, ALICE)).await;
 
-        // What is deleted is gone at once, though it is on disk, and stays so.
+        // Deleted entries are invisible at once, although they are on disk, and stay so.
         b.delete_session("x@lid").await.unwrap();
         b.delete_pending_inbound(PEER, PEER, "M").await.unwrap();
         assert!(!b.has_signal_state_for_user("x").await.unwrap());
@@ -243,7 +243,7 @@ fn after_a_failed_write_nothing_more_is_stored_or_sent() {
         assert!(b.put_group_metadata(GROUP, b"g").await.is_err());
         assert!(b.journal().wanted().await.is_err());
         assert_eq!(told.load(std::sync::atomic::Ordering::Relaxed), 1);
-        // The next session starts from what is stored.
+        // The next session starts from the store.
         let b = ours(&store, ALICE);
         assert_eq!(
             b.get_session(PEER).await.unwrap().as_deref(),
@@ -272,7 +272,7 @@ fn a_batch_is_one_commit_and_known_data_none() {
             .collect();
         b.put_sessions_batch(&sessions).await.unwrap();
         assert_eq!(commits() - before, 2);
-        // Saying what is stored already does not wear the disk out.
+        // Writing the stored value again causes no commit.
         b.put_sessions_batch(&sessions).await.unwrap();
         b.store_prekeys_batch(&keys, false).await.unwrap();
         b.delete_session("nobody@lid").await.unwrap();

@@ -53,7 +53,7 @@ async fn sender_key_devices(subject: &mut Subject) {
         b.get_sender_key_devices(OTHER).await.unwrap(),
         [(ZOE.into(), true)]
     );
-    // What was cleared can be set again, and is then found by its device again.
+    // A cleared entry can be set again, and is found by its device again.
     b.set_sender_key_status(GROUP, &[(ZOE, true)])
         .await
         .unwrap();
@@ -289,7 +289,7 @@ async fn sent_messages_expire(subject: &mut Subject) {
         b.store_sent_message(CHAT, id, b"x").await.unwrap();
     }
     let b = subject.reopen().await;
-    // What is as old as the cutoff stays.
+    // Entries as old as the cutoff stay.
     assert_eq!(b.delete_expired_sent_messages(start).await.unwrap(), 0);
     assert_eq!(
         b.delete_expired_sent_messages(start + 3600).await.unwrap(),

@@ -76,7 +76,7 @@ async fn every_part_of_the_key_counts(subject: &mut Subject) {
 
 async fn equal_keys_merge(subject: &mut Subject) {
     let b = subject.backend();
-    // The secret is the last one's; the later time of the message stays, 0 is unknown.
+    // The last secret is stored; the later time of the message stays; 0 is unknown.
     b.put_msg_secrets(vec![entry("A", 1, 100, 50), entry("A", 2, 100, 0)])
         .await
         .unwrap();

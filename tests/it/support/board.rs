@@ -31,7 +31,7 @@ fn library() -> &'static Path {
     path
 }
 
-/// What is wrong with the board; nothing at first.
+/// The faults of the board; none at first.
 pub struct Board {
     fields: &'static Fields,
 }
@@ -88,7 +88,7 @@ impl Board {
         Board { fields }
     }
 
-    /// Sets the board's clock to a time in Unix milliseconds. It goes on from there.
+    /// Sets the board's clock to a time in Unix milliseconds, from which it advances.
     pub fn set_clock(&self, to: i64) {
         let now = i64::try_from(clock::now()).expect("a time");
         self.fields.clock_ms.store(to - now, Ordering::SeqCst);

@@ -60,7 +60,7 @@ impl std::fmt::Display for Sample {
     }
 }
 
-/// What is in KiB there, in bytes.
+/// Converts KiB to bytes.
 fn kib(text: &str, name: &str) -> u64 {
     field(text, name) * 1024
 }
@@ -94,7 +94,7 @@ pub fn wakeups(server: &Server) -> u64 {
 }
 
 /// Bytes of the pages that were made dirty, in files and through maps. Where the page cache keeps files in larger
-/// pieces, as ext4's does since Linux 6.16, the whole piece counts, though only what changed goes to the disk.
+/// pieces, as ext4's does since Linux 6.16, the whole piece counts, although only changed pages are written.
 pub fn bytes_made_dirty(server: &Server) -> u64 {
     field(&io(server), "write_bytes:")
 }

@@ -81,7 +81,7 @@ impl Raw {
     }
 }
 
-/// One request with these headers and no others but what they need, and its answer.
+/// One request with only these and the required headers, and its answer.
 pub fn request(
     address: SocketAddr,
     method: &str,

@@ -48,7 +48,7 @@ impl Reply {
 
 type Answers = Arc<dyn Fn(&Delivery) -> Reply + Send + Sync>;
 
-/// Listens until the test ends, each connection on a thread of its own.
+/// Listens until the test ends, with a thread for each connection.
 pub struct Receiver {
     address: SocketAddr,
     deliveries: mpsc::Receiver<Delivery>,
@@ -69,7 +69,7 @@ impl Receiver {
         })
     }
 
-    /// Answers as `answer` says; the test hears of a request before.
+    /// Answers by `answer`, after the test was notified of the request.
     pub fn answering(answer: impl Fn(&Delivery) -> Reply + Send + Sync + 'static) -> Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -136,12 +136,12 @@ fn serve(
             headers,
             body: serde_json::from_slice(&body).expect("webhooks carry JSON"),
         };
-        // Before the answer: what comes after it on another connection is later.
+        // Before the answer, so that later requests on other connections are after it.
         if sender.send(delivery.clone()).is_err() {
             return Ok(());
         }
         let reply = answer(&delivery);
-        // In one piece: the peer acknowledges late what it waits to have whole.
+        // In one write: the peer would delay the ACK of a part.
         let text = format!(
             "HTTP/1.1 {} Status\r\nContent-Length: {}\r\n{}\r\n{}",
             reply.status,

@@ -28,7 +28,7 @@ impl Time {
 
     /// So much time passes at once, and has passed when this returns: pauses end that were shorter, and stamps are
     /// later. Requests, sockets and the simulator do not notice; what the client of WhatsApp sleeps lasts a second
-    /// at least, so that what it waits for can come.
+    /// at least, so that awaited answers can arrive.
     pub fn passes(&self, length: Duration) {
         let millis = length.as_millis().to_string();
         self.own

@@ -13,7 +13,7 @@ use wildcat_simulator::Simulator;
 use super::server::{copy_trusting, released};
 use super::{DEADLINE, Server, ServerOptions};
 
-/// A WhatsApp of its own, and a directory for servers.
+/// A separate simulated WhatsApp, and a directory for servers.
 pub struct World {
     pub simulator: Simulator,
     pub directory: TempDir,
@@ -33,7 +33,7 @@ const WITHOUT_INPUT: &[&str] = &[
     "GET /webhooks",
 ];
 
-/// What came back.
+/// An answer.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub status: u16,
@@ -71,7 +71,7 @@ impl Answer {
 /// An HTTP client that trusts the simulator: the server's own.
 pub struct Http {
     client: surf::Client,
-    /// Method, path and status of what was answered.
+    /// Method, path and status of each answer.
     answered: Mutex<BTreeSet<(String, String, u16)>>,
 }
 
@@ -138,7 +138,7 @@ impl Http {
         self.run(request)
     }
 
-    /// One request with headers of its own; `Content-Type` is among them.
+    /// One request with these headers, including `Content-Type`.
     pub fn send_with(
         &self,
         method: &str,
@@ -280,7 +280,7 @@ impl World {
             .send_with("POST", &url, &headers, body.to_string().into_bytes())
     }
 
-    /// Something goes wrong at WhatsApp.
+    /// Sets a fault of WhatsApp.
     pub fn fault(&self, fault: &Value) {
         self.admin("POST", "/faults", Some(fault)).expect_success();
     }
@@ -398,7 +398,7 @@ impl Phone<'_> {
         self.send(&json!({"to": to, "text": text}))
     }
 
-    /// Waits until it has received `count` messages, and returns all it knows.
+    /// Waits until it has received `count` messages, and returns its inbox.
     pub fn received(&self, count: usize) -> Vec<Value> {
         let seconds = DEADLINE.as_secs();
         let page = self
@@ -417,13 +417,13 @@ impl Phone<'_> {
         messages
     }
 
-    /// All it knows: what it has `received` and `sent`, and what it could not read (`unread`).
+    /// The inbox: messages `received`, `sent`, and undecryptable (`unread`).
     pub fn state(&self) -> Value {
         let path = format!("/phones/{}/messages", self.number);
         self.world.admin("GET", &path, None).expect(200)
     }
 
-    /// What it has received so far.
+    /// The messages received so far.
     pub fn all_received(&self) -> Vec<Value> {
         let page = self.state();
         page["received"].as_array().expect("messages").clone()
@@ -441,7 +441,7 @@ impl Phone<'_> {
     }
 }
 
-/// Asks again until `check` gives something: for what nothing announces.
+/// Polls until `check` returns something, for states without an event.
 pub fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
     let give_up = std::time::Instant::now() + DEADLINE;
     loop {

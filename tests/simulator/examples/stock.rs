@@ -1,4 +1,4 @@
-//! The stock client as a process of its own, for the benchmark to measure beside the server: whatsapp-rust
+//! The stock client as a separate process, for the benchmark to compare with the server: whatsapp-rust
 //! on tokio, with its in-memory store and nothing around it.
 //!
 //! `stock WSS-URL CA-FILE` talks in JSON lines. It prints `{"qr": TEXT}` until it is linked, then

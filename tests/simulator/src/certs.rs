@@ -28,7 +28,7 @@ const INTERMEDIATE_SERIAL: u32 = 1;
 const LEAF_SERIAL: u32 = 2;
 const DAY_SECS: u64 = 24 * 60 * 60;
 
-/// TLS for the one port: an authority of its own and a certificate for loopback.
+/// TLS for the port: a private authority and a certificate for loopback.
 pub struct Tls {
     /// The authority's certificate, PEM: what a client must trust.
     pub ca_pem: String,

@@ -40,7 +40,7 @@ pub struct Bundle {
 pub struct GroupView {
     /// Whether the group names people by LID; otherwise by number.
     pub lid: bool,
-    /// What it is called.
+    /// Its name.
     pub subject: String,
     /// The numbers of the members, in the order in which they came.
     pub members: Vec<String>,
@@ -52,7 +52,7 @@ pub struct GroupView {
 pub trait Directory {
     /// The media service's files, as clients with an auth token get them.
     fn media(&mut self) -> &mut MediaStore;
-    /// Whether the phone of a number shall pretend that it cannot upload a file anew: the result that it
+    /// Whether the phone of a number shall refuse to upload a file again: the result that it
     /// answers with (`MediaRetryNotification.ResultType`).
     fn refused_media_retry(&mut self, number: &str) -> Option<u16>;
     /// Whether the phone of a number shares no key of the app state.

@@ -1,7 +1,7 @@
 //! WhatsApp's service on loopback, and the phones of the people on it.
 //!
 //! [`Simulator::start`] gives a service that clients reach by URL, that proves itself with an authority
-//! and a Noise root of its own, and that is as strict as WhatsApp. One thread runs all of it and ends when
+//! and a private Noise root, and that is as strict as WhatsApp. One thread runs all of it and ends when
 //! the [`Simulator`] is dropped. The phones are moved by HTTP requests under `/admin` on the
 //! same port.
 //!

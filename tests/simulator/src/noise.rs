@@ -164,7 +164,7 @@ pub enum Answer {
     AwaitFinish {
         /// The server hello, to be framed.
         hello: Vec<u8>,
-        /// What waits for the client.
+        /// Data for the client.
         pending: Box<PendingFinish>,
     },
 }

@@ -1,4 +1,4 @@
-//! Groups at the level of stanzas: who may do what, and what is refused.
+//! Groups at the level of stanzas: rights and refusals.
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! A large file passes through the media service without passing through memory. Alone in its binary:
-//! what is measured is the process.
+//! the memory of the process is measured.
 #![cfg(target_os = "linux")]
 
 mod common;

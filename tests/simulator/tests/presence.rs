@@ -108,7 +108,7 @@ fn chat_states_reach_available_devices_alone() {
                 .build()
         };
         alice.send(&typing("composing")).await;
-        // What comes behind it on the same way shows that it did not come.
+        // A later stanza on the same connection shows that it was not sent.
         alice.ask(iq("w:p", "get").build()).await;
         bob.send(&presence("available")).await;
         bob.ask(iq("w:p", "get").build()).await;

@@ -1,4 +1,4 @@
-//! The service is as strict as WhatsApp, and keeps what it must: seen at the level of stanzas.
+//! The service at the level of stanzas: it is as strict as WhatsApp, and persistent where WhatsApp is.
 
 mod common;
 
@@ -299,7 +299,7 @@ fn messages_wait_in_order_until_they_are_acknowledged() {
         let mut raw = bob.connect(&sim, BOB).await;
         let (_, ids) = offline_delivery(&mut raw, true).await;
         assert_eq!(ids, late);
-        // The server has read the acks when it has answered what came after them.
+        // The server has read the acks when it has answered a later request.
         raw.ask(iq("w:p", "get").build()).await;
 
         drop(raw);
@@ -525,7 +525,7 @@ fn app_state_patches_are_numbered_and_conflicts_answered() {
     });
 }
 
-/// What WhatsApp says of a number that is asked for as it is dialled: whether it is registered, and the
+/// WhatsApp's answer for a number in the dialled form: whether it is registered, and the
 /// JID that it has.
 async fn dialled(raw: &mut Raw, number: &str) -> (String, String) {
     let user = asked_for(raw, leaf("contact", format!("+{number}").as_bytes())).await;

@@ -62,7 +62,7 @@ async fn linked_by_qr_it_talks_with_a_phone_and_logs_in_again() {
     assert!(info.source.is_from_me);
     world.received(CAROL, 3).await;
 
-    // Again, from what is stored.
+    // Again, from the store.
     let store = alice.stop().await;
     let mut alice = Device::start(&world, store, None).await;
     alice.connected().await;
@@ -138,7 +138,7 @@ async fn two_clients_talk_to_each_other() {
         alice.client.send_text(lid, &text).await.expect("sent");
         bob.text(&text).await;
     }
-    // The phones have it all: what came, and what their companions said.
+    // The phones have all messages: those received, and those of their companions.
     world.received(ALICE, 7).await;
     world.received(BOB, 7).await;
     assert_eq!(alice.unexpected_texts(), Vec::<String>::new());

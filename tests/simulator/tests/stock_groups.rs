@@ -138,7 +138,7 @@ async fn members_and_devices_come_and_go() {
     find(&got, "two");
     find(&got, "three");
 
-    // Bob goes: he hears nothing any more, and the keys change.
+    // Bob leaves: he gets no more messages, and the keys change.
     world.post(&change, json!({"remove": [BOB]})).await;
     alice
         .expect("bob to go", |event| match event {

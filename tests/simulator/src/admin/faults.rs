@@ -149,7 +149,7 @@ enum On {
     Message,
 }
 
-/// Does what the body says; `{"hit": connections or files}` for what happens at once.
+/// Sets the faults in the body; `{"hit": connections or files}` for immediate ones.
 pub(super) fn apply(service: &mut Service, body: &Request) -> Answer {
     let number = body.number.as_deref();
     let hit = match body.kind {
@@ -277,7 +277,7 @@ fn status(body: &Request) -> Result<u16, AdminError> {
     Ok(code)
 }
 
-/// What a phone answers that does not upload anew: 0 is a general error, 2 "not found", 3 "cannot be
+/// The result of a phone that does not upload again: 0 is a general error, 2 "not found", 3 "cannot be
 /// decrypted".
 fn retry_result(body: &Request) -> Result<u16, AdminError> {
     match body.code.unwrap_or(2) {

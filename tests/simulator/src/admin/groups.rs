@@ -12,7 +12,7 @@ use crate::service::{Change, Form, GroupError, PeopleError, Service, Setting};
 #[serde(deny_unknown_fields)]
 pub(super) struct NewGroup {
     subject: String,
-    /// Numbers or JIDs; the first one is who makes the group.
+    /// Numbers or JIDs; the first one creates the group.
     members: Vec<String>,
     /// `lid` (as groups are made today) or `pn`.
     addressing: Option<String>,
@@ -21,7 +21,7 @@ pub(super) struct NewGroup {
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Changes {
-    /// Who does it; the group's creator, or its first admin, if absent.
+    /// The requester; by default the group's creator, or its first admin.
     by: Option<String>,
     #[serde(default)]
     add: Vec<String>,

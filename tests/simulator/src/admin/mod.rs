@@ -39,7 +39,7 @@ pub(crate) enum AdminError {
     /// No such path or method.
     #[error("there is no such endpoint")]
     NoEndpoint,
-    /// The body or the query is not what it must be.
+    /// The body or the query is invalid.
     #[error("{0}")]
     Bad(String),
     /// About numbers and devices.
@@ -110,7 +110,7 @@ fn phone_status(e: &PhoneError) -> StatusCode {
 type Answer = Result<Value, AdminError>;
 
 /// Answers a request that does not come over the network: the person holds the phone, whether the
-/// service has power or not. Without power the phone shows what it has, and sends nothing.
+/// service has power or not. Without power the phone shows its state, and sends nothing.
 pub(crate) async fn by_hand(hub: &Hub, request: Request) -> Response {
     if !hub.power.is_on() && request.method() != Method::Get {
         return refusal(&AdminError::NoPower);

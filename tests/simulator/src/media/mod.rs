@@ -1,9 +1,9 @@
 //! The media service's store: encrypted files by the path that downloads name.
 //!
-//! What is uploaded is ciphertext; the store has no keys. A [`Blob`] is a file on disk, written
+//! Uploads are ciphertext; the store has no keys. A [`Blob`] is a file on disk, written
 //! through a [`Spool`] so that no file is ever whole in memory; it is removed with its last reference.
 //! An object is a blob that can be downloaded under a `direct_path`. A phone keeps the blobs of
-//! its chats, as a phone keeps its pictures: an object that has expired can be stored anew from there.
+//! its chats, as a phone keeps its pictures: an expired object can be stored again from there.
 //!
 //! The form of the paths is WhatsApp's: `/v/t62.<number>-24/<name>.enc?ccb=…&oh=…&oe=…&_nc_sid=…`, where
 //! `oh` signs the path and `oe` is the time until which it is valid, in hexadecimal Unix seconds.
@@ -89,7 +89,7 @@ pub struct MediaStore {
     /// The newest object of each file, by the hash that clients upload it under.
     by_hash: HashMap<(Kind, Hash), String>,
     partial: VecDeque<(Hash, Spool)>,
-    /// Auth tokens by what they are, with the number that got it.
+    /// Auth tokens, with their numbers.
     auths: HashMap<String, String>,
     serial: u64,
 }
@@ -243,7 +243,7 @@ impl MediaStore {
         hit
     }
 
-    /// Keeps what came of an upload that broke off.
+    /// Keeps the received part of an interrupted upload.
     pub fn keep_partial(&mut self, hash: Hash, spool: Spool) {
         self.partial.retain(|(known, _)| *known != hash);
         self.partial.push_back((hash, spool));

@@ -111,7 +111,7 @@ impl fmt::Display for Signed<'_> {
     }
 }
 
-/// What is looked at in a download's query.
+/// The checked parameters of a download's query.
 #[derive(Default)]
 pub(super) struct Query<'a> {
     oh: Option<&'a str>,

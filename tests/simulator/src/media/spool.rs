@@ -53,7 +53,7 @@ const PIECE: usize = 32 * 1024;
 pub struct Spool {
     file: NamedTempFile,
     hash: Sha256,
-    /// What waits to be written: ciphers give single blocks.
+    /// Buffered output: ciphers produce single blocks.
     piece: Vec<u8>,
     share: Share,
     limit: u64,

@@ -52,7 +52,7 @@ where
     let Some(id) =
         hub.with(|service| service.open(queue, established.client_static, &established.payload))
     else {
-        // The network of this number is down: nothing is said, as no packet would come through.
+        // The network of this number is down: no packets.
         return Ok(());
     };
     let guard = Opened { hub: &hub, id };
@@ -145,7 +145,7 @@ where
     }
 }
 
-/// Ends when the service closes the queue, after what was still in it.
+/// Ends when the service has closed the queue and it is empty.
 async fn write_loop<S>(
     mut tx: WebSocketSender<S>,
     mut sealer: Sealer,
@@ -172,7 +172,7 @@ where
     let closed = async { tx.close(None).await.map_err(Into::into) };
     closed.or(linger()).await?;
     // The reading half goes on until the client has answered. A socket that is dropped with something
-    // unread resets the connection, and the client loses what it has not read yet: the last stanza.
+    // unread resets the connection, and the client loses unread data: the last stanza.
     linger().await
 }
 

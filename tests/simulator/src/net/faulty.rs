@@ -20,7 +20,7 @@ pub(super) async fn stall() {
     Timer::after(STALL).await;
 }
 
-/// A file on its way out, with what is wrong with it.
+/// A file in transfer, with its faults.
 pub(super) struct Faulty {
     file: io::Take<File>,
     len: u64,
@@ -41,7 +41,7 @@ impl Faulty {
         }
     }
 
-    /// Waits once; then the next call starts a pause of its own.
+    /// Waits once; the next call starts a new pause.
     fn rest(&mut self, cx: &mut Context<'_>, pause: Duration) -> Poll<()> {
         let timer = self.pause.get_or_insert_with(|| Timer::after(pause));
         ready!(Pin::new(timer).poll(cx));

@@ -1,4 +1,4 @@
-//! The edge: sockets, TLS, WebSocket, HTTP. What is decided, [`crate::service`] decides.
+//! Sockets, TLS, WebSocket, HTTP. The logic is in [`crate::service`].
 
 mod chat;
 mod faulty;
@@ -200,7 +200,7 @@ async fn accept_all(
 
 /// Serves one connection as long as there is power.
 async fn powered(socket: TcpStream, tls: TlsAcceptor, hub: Rc<Hub>) {
-    // Keeps the socket open when the one who works on it is gone.
+    // Keeps the socket open after its task has ended.
     let wire = socket.clone();
     let serving = hub.power.serving();
     let work = async {

@@ -75,7 +75,7 @@ fn page(status: StatusCode, text: &str, kind: http_types::Mime) -> Response {
     response
 }
 
-/// In the real one's shape: the revision stands in JSON, which stands in a string.
+/// In the real format: the revision is in JSON within a string.
 fn script(revision: u32) -> String {
     format!(
         "self.__swData=JSON.parse(\"{{\\\"dynamic_data\\\":{{\\\"filling\\\":\\\"{}\\\",\

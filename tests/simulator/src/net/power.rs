@@ -1,7 +1,7 @@
 //! The power of the service: it goes without a goodbye, and comes back.
 //!
-//! What WhatsApp keeps (accounts, keys, queues of what was not acknowledged) is there again
-//! afterwards; every connection is gone, with what was on its way in either direction.
+//! Persistent state of WhatsApp (accounts, keys, queues of unacknowledged stanzas) is kept
+//! over it; all connections and data in flight are lost.
 
 use std::cell::Cell;
 use std::io;
@@ -21,12 +21,12 @@ const BACKLOG: i32 = 128;
 pub enum Cut {
     /// Clients hear of it at once, by a reset: the program died, its machine did not.
     Reset,
-    /// Clients hear nothing as long as the power is away: the machine died. What they send is taken by
+    /// Clients get no packets during the outage, as from a dead machine. Their data are accepted by
     /// the network and lost. The reset comes with the power.
     Silent,
 }
 
-/// Whether there is power, and who works on it.
+/// The state of the power.
 #[derive(Default)]
 pub struct Power {
     gone: Cell<Option<Cut>>,
@@ -147,7 +147,7 @@ fn bound(addr: SocketAddr) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Closes a connection as a crash does: what was not sent yet is dropped, and the peer gets a reset.
+/// Closes a connection as a crash does: unsent data are dropped, and the peer gets a reset.
 pub fn reset(socket: TcpStream) {
     if let Err(e) = sockopt::set_socket_linger(&socket, Some(Duration::ZERO)) {
         log::warn!("a connection ends in good order instead of by a reset: {e}");

@@ -54,7 +54,7 @@ impl Phone {
     /// Marks a chat read or unread.
     ///
     /// # Errors
-    /// [`PhoneError::NotAPerson`] for what is no chat.
+    /// [`PhoneError::NotAPerson`] if it is not a chat.
     pub fn mark_chat(
         &mut self,
         chat: &str,
@@ -82,7 +82,7 @@ impl Phone {
     /// Archives a chat, or takes it back.
     ///
     /// # Errors
-    /// [`PhoneError::NotAPerson`] for what is no chat.
+    /// [`PhoneError::NotAPerson`] if it is not a chat.
     pub fn archive_chat(
         &mut self,
         chat: &str,
@@ -110,7 +110,7 @@ impl Phone {
     /// Deletes a message for the owner alone.
     ///
     /// # Errors
-    /// [`PhoneError::NotAPerson`] for what is no chat, [`PhoneError::UnknownMessage`].
+    /// [`PhoneError::NotAPerson`] if it is not a chat, [`PhoneError::UnknownMessage`].
     pub fn delete_for_me(
         &mut self,
         chat: &str,

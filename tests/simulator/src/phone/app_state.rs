@@ -77,9 +77,9 @@ struct Collection {
 pub struct Action {
     /// Where it is kept.
     pub collection: &'static str,
-    /// What it is about, as JSON.
+    /// The index, as JSON.
     pub index: Vec<String>,
-    /// What is so from now on.
+    /// The new value.
     pub value: wa::SyncActionValue,
     /// The version of the kind of action.
     pub version: i32,

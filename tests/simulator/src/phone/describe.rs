@@ -17,7 +17,7 @@ pub struct Quoted {
     /// Its text or caption.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
-    /// Who wrote it, as the reply says.
+    /// The author, by the reply.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub participant: Option<String>,
     /// The chat in which it was said, if the reply says that it is another one.

@@ -1,4 +1,4 @@
-//! Groups on the phone: one message for everyone, the key to it for who lacks it.
+//! Groups on the phone: one message for all, with the sender key for devices that lack it.
 
 use std::collections::HashSet;
 

@@ -36,7 +36,7 @@ pub struct Received {
     /// The message that this one answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quoted_id: Option<String>,
-    /// What it shows of that message.
+    /// The quoted text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quoted: Option<Quoted>,
     /// The JIDs mentioned.
@@ -295,7 +295,7 @@ impl Inbox {
     }
 
     /// Marks messages of a chat and returns their ids by the address of the chat they came with, and in
-    /// groups by who wrote them. `ids` of `None` means all that are unread, or all voice notes that
+    /// groups by sender. `ids` of `None` means all that are unread, or all voice notes that
     /// were not played.
     pub(super) fn mark(
         &mut self,

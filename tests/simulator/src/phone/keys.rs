@@ -53,7 +53,7 @@ impl Kind {
         }
     }
 
-    /// Reads the `type` of `<enc>`; `None` for what is not pairwise (`skmsg`).
+    /// Reads the `type` of `<enc>`; `None` if it is not pairwise (`skmsg`).
     pub(super) fn from_wire(kind: &str) -> Option<Self> {
         match kind {
             "pkmsg" => Some(Self::PreKey),

@@ -16,7 +16,7 @@
 //! `ADVSignedDeviceIdentity` that bundles carry.
 //!
 //! **Linking by phone code**, in the service's order:
-//! 1. `companion_hello` arrives; the service answers it with a reference of its own making and keeps the
+//! 1. `companion_hello` arrives; the service answers it with a new reference and keeps the
 //!    `<link_code_companion_reg>` element.
 //! 2. The person types the code: [`Phone::enter_code`] with that element, the reference and the
 //!    code gives the `<link_code_companion_reg stage="primary_hello">` element to be wrapped in
@@ -217,7 +217,7 @@ impl Phone {
         &self.lid
     }
 
-    /// The push name: what others see as `notify`.
+    /// The push name, which others see as `notify`.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -228,7 +228,7 @@ impl Phone {
     }
 
     /// The phone loses its sessions, and the keys of others in groups, as one that was set back to an old
-    /// backup: what was encrypted for them it cannot read.
+    /// backup: it cannot decrypt messages for them.
     pub fn lose_sessions(&mut self) {
         self.keys.drop_sessions();
         let own = DeviceAddr {
@@ -243,7 +243,7 @@ impl Phone {
         self.keys.bundle(&mut self.rng)
     }
 
-    /// What arrived and what was sent.
+    /// Messages received and sent.
     pub fn inbox(&self) -> &Inbox {
         &self.inbox
     }
@@ -267,7 +267,7 @@ impl Phone {
         id
     }
 
-    /// The one device that both forms of a JID mean. `None` for strangers and for what is not a
+    /// The one device that both forms of a JID mean. `None` for unknown people and for JIDs that are not a
     /// person.
     fn addr_of(&self, jid: &Jid, dir: &dyn Directory) -> Option<DeviceAddr> {
         let number = if jid.is_lid() {

@@ -15,7 +15,7 @@ pub struct Outgoing {
     /// The message's id, instead of a new one: a sender may use any, also one that was seen elsewhere.
     #[serde(default)]
     pub id: Option<String>,
-    /// What is said.
+    /// The text.
     #[serde(flatten)]
     pub body: Body,
     /// The id of the message that this one answers.
@@ -37,7 +37,7 @@ pub struct Outgoing {
     /// or empty for a plain one.
     #[serde(default)]
     pub unavailable: Option<String>,
-    /// What a client of one's own making says instead of the truth.
+    /// Forged values, as from a modified client.
     #[serde(default)]
     pub forge: Option<Forgery>,
     /// The file, once uploaded.
@@ -82,7 +82,7 @@ pub struct Forgery {
     /// The key's `participant`.
     #[serde(default)]
     pub participant: Option<String>,
-    /// Goes as the copy that a device of the reader's own sends of what it wrote to this chat.
+    /// Sent as the copy of an own message, as from a linked device of the reader.
     #[serde(default)]
     pub device_sent: Option<String>,
 }
@@ -148,7 +148,7 @@ pub enum Body {
         /// One emoji.
         emoji: String,
     },
-    /// `edit`: a new text or caption for a message of one's own.
+    /// `edit`: a new text or caption for an own message.
     Edit {
         /// The message edited.
         message_id: String,
@@ -189,12 +189,12 @@ pub struct LiveLocation {
     pub latitude: f64,
     /// Degrees east.
     pub longitude: f64,
-    /// What is said about it.
+    /// The caption.
     #[serde(default)]
     pub caption: Option<String>,
 }
 
-/// A contact card: from a name and a number, or as it is in `vcard`.
+/// A contact card, from a name and a number, or a complete `vcard`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Contact {
@@ -234,7 +234,7 @@ pub(super) struct Target {
     pub(super) author: String,
     pub(super) from_me: bool,
     pub(super) text: Option<String>,
-    /// What it is, if it is more than a text.
+    /// The content, if it is more than text.
     pub(super) content: Option<Box<wa::Message>>,
 }
 
@@ -256,7 +256,7 @@ pub(super) struct Envelope {
     pub(super) edit: Option<&'static str>,
     /// `polltype` of `<meta>`.
     pub(super) polltype: Option<&'static str>,
-    /// Whether the content has a secret of its own (reactions, edits and deletions do not).
+    /// Whether the content has a secret (reactions, edits and deletions do not).
     pub(super) secret: bool,
 }
 

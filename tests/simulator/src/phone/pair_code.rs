@@ -151,7 +151,7 @@ impl Phone {
 }
 
 fn unwrap_key(wrapped: &[u8], code: &str) -> Result<[u8; 32], PhoneError> {
-    // The same function for either side's key: only who wrapped it differs.
+    // The same function for both sides' keys.
     PairCodeUtils::decrypt_primary_ephemeral_pub(wrapped, code)
         .map_err(|_| PhoneError::BadLinkCode("the wrapped key has the wrong length"))
 }

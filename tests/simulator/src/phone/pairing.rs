@@ -17,7 +17,7 @@ use super::{Phone, PhoneError};
 
 const ACCOUNT_SIGNATURE: [u8; 2] = [6, 0];
 /// In the place of [`ACCOUNT_SIGNATURE`] where the signed details say that the device is hosted; also in front
-/// of what is authenticated where the account is.
+/// of the authenticated data if the account is.
 const HOSTED_ACCOUNT_SIGNATURE: [u8; 2] = [6, 5];
 /// Of the companion's own signature, hosted or not.
 const DEVICE_SIGNATURE: [u8; 2] = [6, 1];
@@ -40,7 +40,7 @@ pub struct Scan {
 }
 
 /// What an account of WhatsApp Business says of itself when it links a device. The two need not agree
-/// (whatsapp-rust #1439, #1440): each decides on a prefix of its own.
+/// (whatsapp-rust #1439, #1440): each has its own prefix.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Hosted {
     /// `accountType` beside the HMAC.

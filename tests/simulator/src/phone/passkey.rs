@@ -1,7 +1,7 @@
 //! Linking with a passkey, the phone's side of wacore's `shortcake`.
 //!
 //! The companion commits to a nonce beside its ephemeral key (`ProloguePayload`), the phone answers with a key and a
-//! nonce of its own, and the companion reveals what it has committed to. Both then show the same eight
+//! new nonce, and the companion reveals its committed nonce. Both then show the same eight
 //! characters, and the companion sends its keys and a new ADV secret under the shared key (HKDF, AES-256-GCM).
 
 use rand::Rng as _;

@@ -1,4 +1,4 @@
-//! A phone's sender keys: one chain of its own for each group, and those of the other devices.
+//! A phone's sender keys: its chain for each group, and those of the other devices.
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,7 +16,7 @@ use crate::directory::DeviceAddr;
 
 type Result<T> = std::result::Result<T, SignalProtocolError>;
 
-/// Every chain that a phone knows. Names are of the phone's own making: a device has one chain in a
+/// All chains that a phone has. Names are chosen by the phone: a device has one chain in a
 /// group, however the group names it.
 #[derive(Default)]
 pub(super) struct SenderKeys {
@@ -33,7 +33,7 @@ fn name(group: &str, device: &DeviceAddr) -> SenderKeyName {
 }
 
 impl SenderKeys {
-    /// The phone's own key as it is now, to be sent to who lacks it; made if there is none.
+    /// The phone's current key, for devices that lack it; created if there is none.
     pub(super) fn distribution(
         &mut self,
         group: &str,

@@ -67,7 +67,7 @@ impl Phone {
             && out.body.needs_own_target()
             && !target.from_me
         {
-            // Admins delete what others wrote.
+            // Admins delete messages of others.
             if !(out.body.is_delete() && place.has_admin(&self.number)) {
                 return Err(PhoneError::NotOwnMessage(target.id.clone()));
             }

@@ -7,7 +7,7 @@ use crate::directory::{Bundle, DeviceAddr, Directory};
 
 impl Phone {
     /// A session with a device, from the bundle the service has for it if there is none yet.
-    /// `false` if it has none that stands up to scrutiny.
+    /// `false` if it has no valid one.
     pub(super) fn ensure_session(&mut self, addr: &DeviceAddr, dir: &mut dyn Directory) -> bool {
         if self.keys.has_session(addr) {
             return true;

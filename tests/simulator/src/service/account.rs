@@ -40,7 +40,7 @@ pub struct Account {
     pub about: String,
     /// Whether others see only the LID, until this is `false` again.
     pub hidden: bool,
-    /// What it can be found by besides the number.
+    /// Its identifiers besides the number.
     pub username: Option<Username>,
     /// Its devices; 0, the phone, is always there.
     pub devices: BTreeMap<u16, Device>,
@@ -48,7 +48,7 @@ pub struct Account {
     pub next_device: u16,
     /// Whether its devices have the network.
     pub reachable: bool,
-    /// Who asked for its devices or wrote to it: they hear of changes to its device list.
+    /// Numbers that queried its devices or wrote to it: they are notified of changes to its device list.
     pub known_by: BTreeSet<String>,
     /// With whom it has exchanged messages.
     pub chats_with: BTreeSet<String>,
@@ -56,7 +56,7 @@ pub struct Account {
     pub limits: Limits,
     /// When one of its devices was available last, seconds.
     pub last_seen: Option<u64>,
-    /// Who subscribed to its presence.
+    /// Subscribers to its presence.
     pub watched_by: BTreeSet<(String, u16)>,
     /// Privacy settings, by category.
     pub privacy: BTreeMap<String, String>,
@@ -74,7 +74,7 @@ pub struct Account {
     /// of the last few chains only: who takes a message, steps on by as many, and loses the
     /// connection before the acknowledgement cannot decrypt what comes again.
     pub late_retries: u64,
-    /// What it must show when it is linked, if a fault asks for that.
+    /// What it must present when it is linked, if a fault requires it.
     pub passkey: Option<Passkey>,
 }
 
@@ -132,7 +132,7 @@ pub struct Device {
     pub uploaded: bool,
     /// The serialized `ADVSignedDeviceIdentity` with `accountSignatureKey`.
     pub identity: Vec<u8>,
-    /// What it still has to take.
+    /// Its queue.
     pub outbox: Outbox,
     /// The serialized `DeviceProps` of its registration.
     pub props: Vec<u8>,

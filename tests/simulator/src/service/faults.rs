@@ -20,7 +20,7 @@ const MAX_HELD: usize = 1024;
 /// a MAC of eight.
 const FROM_THE_END: usize = 20;
 
-/// What goes wrong.
+/// A fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FaultKind {
     /// The connection breaks when the client sends a message, before the service has read it.
@@ -33,7 +33,7 @@ pub enum FaultKind {
     DeliverTwice,
     /// Two messages change places.
     Reorder,
-    /// Messages reach linked devices with a wrong bit in what is encrypted.
+    /// Messages reach linked devices with a wrong bit in the ciphertext.
     Garble,
     /// Requests to send a message again reach the phone that is asked only once this is over.
     HoldRetries,
@@ -41,7 +41,7 @@ pub enum FaultKind {
     RefuseAppState(u16),
     /// The phone shares no key of the app state.
     KeepAppStateKey,
-    /// Receipts of a client are lost on their way; of a number without linked devices, its phone's.
+    /// Receipts of a client are lost; of a number without linked devices, its phone's.
     LoseReceipts,
     /// Other own devices get what one read or played as `read` and `played`, not `read-self` and `played-self`.
     UnmarkOwnReads,
@@ -58,9 +58,9 @@ pub enum FaultKind {
     Uploads(TransferFault),
     /// Downloads from it do.
     Downloads(TransferFault),
-    /// Phones answer requests to upload a file anew with this result.
+    /// Phones answer requests to upload a file again with this result.
     RefuseMediaRetry(u16),
-    /// A phone, or the service, names this path instead of the one where the file lies.
+    /// A phone, or the service, names this path instead of the file's.
     ForgePath(Place, String),
     /// Phones sign for the devices that they link as hosted accounts do.
     SignHosted(Hosted),
@@ -85,7 +85,7 @@ pub enum TransferFault {
     Corrupt,
     /// So many bytes come behind the file's own.
     Overlong(u64),
-    /// The file comes in chunks, and what follows it has no end.
+    /// The file is sent in chunks, followed by endless data.
     Endless,
     /// One byte comes each time that so many milliseconds have passed.
     Drip(u64),
@@ -102,7 +102,7 @@ pub enum Place {
     History,
     /// A snapshot of the app state.
     AppState,
-    /// The answer to a request to upload a file anew.
+    /// The answer to a request to upload a file again.
     Retry,
 }
 
@@ -348,7 +348,7 @@ impl Service {
         })
     }
 
-    /// What a fault wants of this download. Clients need not say who they are: then only a fault for
+    /// The fault of this download. Clients may be anonymous: then only a fault for
     /// everyone hits.
     pub fn download_fault(&mut self, target: &str) -> Option<TransferFault> {
         let number = auth_in(target).and_then(|auth| self.media.account_of(auth));

@@ -20,7 +20,7 @@ use crate::directory::DeviceAddr;
 const LOCKED: u16 = 463;
 const CAPPED: u16 = 475;
 
-/// What holds for a number.
+/// The limits of a number.
 #[derive(Debug, Default)]
 pub struct Limits {
     lock: Option<Lock>,
@@ -74,7 +74,7 @@ struct CapRequest {
     /// How many were.
     #[serde(default)]
     used: u32,
-    /// When the count begins anew.
+    /// When the count restarts.
     seconds: u64,
 }
 

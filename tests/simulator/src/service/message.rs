@@ -150,7 +150,7 @@ impl Service {
         Ok(Route::FanOut(targets))
     }
 
-    /// A linked device that opens a session must show who it is.
+    /// A linked device that opens a session must include its device identity.
     fn check_identity(&self, from: &DeviceAddr, node: &Node, route: &Route) -> Result<(), u16> {
         let targets = match route {
             Route::FanOut(targets) => targets.as_slice(),
@@ -350,7 +350,7 @@ impl Service {
         self.seen.remove(&copy_key(from, id, by, None));
     }
 
-    /// Two people who exchange messages hear of each other's devices from then on.
+    /// Two people who exchange messages are notified of each other's devices from then on.
     pub(super) fn acquaint(&mut self, one: &str, other: &str) {
         if let Some(account) = self.accounts.get_mut(one) {
             account.known_by.insert(other.to_owned());
@@ -372,7 +372,7 @@ pub(super) fn copy_key(
     format!("{}|{id}|{}|{count}", label(from), label(to))
 }
 
-/// Whether a device gets an empty copy of a message: `<unavailable/>` instead of what is encrypted.
+/// Whether a device gets an empty copy of a message: `<unavailable/>` instead of the ciphertext.
 pub(super) fn is_withheld(node: &Node, from: &DeviceAddr) -> bool {
     from.device != 0 && node.get_optional_child("unavailable").is_some()
 }

@@ -191,7 +191,7 @@ impl Service {
         self.timers.keys().next().map(|(due, _)| *due)
     }
 
-    /// Does what is due.
+    /// Runs due timers.
     pub fn tick(&mut self) {
         let now = Instant::now();
         while let Some(entry) = self.timers.first_entry() {
@@ -446,7 +446,7 @@ impl Service {
         let Some(device) = account.devices.get_mut(&0) else {
             return;
         };
-        // A phone takes what it is given at once, so nothing stays in its queue.
+        // A phone takes stanzas at once, so its queue is empty.
         device.outbox.login();
         let batch = device.outbox.take(usize::MAX);
         device.outbox = outbox::Outbox::default();
@@ -466,7 +466,7 @@ impl Service {
         self.work.push_back(Work::ToPhone(number.to_owned(), node));
     }
 
-    /// Sends what is not queued (answers, presence): lost if the device is not there.
+    /// Sends an unqueued stanza (answer, presence), which is lost if the device is offline.
     fn tell(&mut self, to: &DeviceAddr, node: Node) {
         if to.device == 0 {
             if self.accounts.get(&to.number).is_some_and(|a| a.reachable) {
@@ -506,7 +506,7 @@ impl Service {
             .insert((Instant::now() + wait, self.serial), timer);
     }
 
-    /// Closes a connection after what is already queued for it.
+    /// Closes a connection after its queued stanzas.
     fn end(&mut self, conn: ConnId) {
         if let Some(open) = self.conns.get(&conn) {
             open.out.close();

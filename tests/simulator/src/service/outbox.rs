@@ -1,6 +1,6 @@
 //! What a device still has to take: WhatsApp's offline queue. Pure.
 //!
-//! A stanza stays until the device acknowledges it. What was on its way when a connection broke
+//! A stanza stays until the device acknowledges it. Stanzas in flight when a connection broke
 //! comes again at the next login, marked `offline`.
 
 use std::collections::VecDeque;
@@ -9,10 +9,10 @@ use wacore_binary::Node;
 
 /// Stanzas kept for one device. WhatsApp's own limit is not known; the oldest goes first here.
 const MAX_QUEUED: usize = 100_000;
-/// What is delivered at login before the client asks for batches.
+/// Stanzas delivered at login before the client requests batches.
 pub const PRIMER: usize = 5;
 
-/// What an acknowledgement names: the stanza's tag and id, and who it is from.
+/// The key of an acknowledgement: the stanza's tag, id and sender.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
     /// `message`, `receipt`, `notification` or `call`.
@@ -195,7 +195,7 @@ impl Outbox {
         true
     }
 
-    /// Removes the first stanza that `matches`; for what the service itself replaces.
+    /// Removes the first stanza that `matches`, which the service replaces.
     pub fn remove_if(&mut self, matches: impl Fn(&Key, &Node) -> bool) {
         if let Some(at) = self.queue.iter().position(|q| matches(&q.key, &q.node)) {
             self.note_removed(at);

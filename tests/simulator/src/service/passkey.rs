@@ -2,7 +2,7 @@
 //!
 //! As reported of real pairings (whatsmeow #1185, #1186; Baileys #2672, #2689; openmessage #79): in place of
 //! `pair-success` comes `<notification type="passkey_prologue_request">` with the options of a WebAuthn `get`. The companion
-//! fetches a `<ref>`, sends `<passkey_prologue>` with the assertion, hears `crsc_continuation`, reveals its nonce, and
+//! fetches a `<ref>`, sends `<passkey_prologue>` with the assertion, receives `crsc_continuation`, reveals its nonce, and
 //! sends `<encrypted_pairing_request>`; then comes `pair-success`. Which codes WhatsApp refuses with is not known:
 //! those here are this service's own.
 

@@ -38,7 +38,7 @@ pub struct PastRequest {
 }
 
 impl Service {
-    /// Gives a phone a past; makes the people and groups in it. What is in which chat is the answer.
+    /// Gives a phone a history, and creates its people and groups; returns the content of each chat.
     ///
     /// # Errors
     /// Too much of it, or [`PeopleError`].

@@ -42,7 +42,7 @@ pub enum PeopleError {
 }
 
 impl Service {
-    /// Makes a number, or names it anew; `Ok(true)` if it is new.
+    /// Creates a number, or changes its name; `Ok(true)` if it is new.
     ///
     /// # Errors
     /// [`PeopleError::BadNumber`], [`PeopleError::Full`].
@@ -192,7 +192,7 @@ impl Service {
     /// # Errors
     /// [`PeopleError::Unknown`], or what the phone says.
     pub fn phone_send(&mut self, number: &str, mut out: Outgoing) -> Result<String, PeopleError> {
-        // Who hides the number writes under the LID, and can only be answered there.
+        // People with a hidden number write under the LID, and can only be answered there.
         if self.hides_number(number)
             && let Ok(to) = crate::phone::parse_chat(&out.to)
             && let Some(known) = self.number_of_jid(&to)

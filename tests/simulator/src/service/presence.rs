@@ -110,7 +110,7 @@ impl Service {
             .any(|addr| addr.number == number && self.device_is_available(addr))
     }
 
-    /// What `watcher` learns of a number's presence. Privacy decides, the watcher's own too: people who hide when
+    /// The presence of a number as `watcher` sees it, by the privacy settings of both: people who hide when
     /// they were online last do not see it of others.
     fn presence_of(&self, number: &str, available: bool, watcher: &str) -> Node {
         let shows_last =

@@ -9,7 +9,7 @@ use crate::directory::DeviceAddr;
 
 impl Service {
     pub(super) fn receipt(&mut self, from: &DeviceAddr, node: &Node) {
-        // Of a number with linked devices, its phone's are not meant.
+        // Not those of the phone, if the number has linked devices.
         let is_meant = from.device != 0 || self.all_devices(&from.number).len() == 1;
         if is_meant && self.faults.loses_receipt(&from.number) {
             return;
@@ -79,7 +79,7 @@ impl Service {
         }
     }
 
-    /// What was read or played on one device is so on the others.
+    /// Messages read or played on one device are so on the others.
     fn tell_own_devices(
         &mut self,
         from: &DeviceAddr,

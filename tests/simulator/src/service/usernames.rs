@@ -8,7 +8,7 @@ use super::node::{attr, server};
 use super::people::PeopleError;
 use super::{Form, Service, now_secs};
 
-/// A username, and what who writes first must know beside it.
+/// A username, and the key for a first message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Username {
     /// As it was taken; the same in capitals and small letters.
@@ -18,7 +18,7 @@ pub struct Username {
 }
 
 impl Service {
-    /// Gives a person a username, or takes it away if it is empty; those who know the person hear of it.
+    /// Gives a person a username, or removes it if it is empty; contacts are notified.
     ///
     /// # Errors
     /// [`PeopleError::Unknown`], [`PeopleError::BadUsername`], [`PeopleError::UsernameTaken`].

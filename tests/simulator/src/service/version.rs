@@ -1,4 +1,4 @@
-//! Versions of WhatsApp Web: which one is current, which are too old to be served, and who spoke which.
+//! Versions of WhatsApp Web: the current one, the oldest that is served, and those of clients.
 
 use std::collections::VecDeque;
 

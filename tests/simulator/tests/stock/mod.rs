@@ -217,7 +217,7 @@ impl EventHandler for Forward {
     }
 }
 
-/// A stock client: what is stored, and, while it runs, the client and what it says.
+/// A stock client: its store, and, while it runs, the client and its events.
 pub struct Device {
     pub store: Arc<InMemoryBackend>,
     pub client: Arc<Client>,
@@ -283,7 +283,7 @@ impl Device {
         device
     }
 
-    /// The same, where nothing is said about what it learns afterwards.
+    /// The same, without a check of its later state.
     pub async fn link_another(world: &World, number: &str, name: &str) -> Self {
         let mut device = Self::start(world, Arc::default(), None).await;
         let qr = device

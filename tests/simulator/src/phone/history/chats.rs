@@ -1,4 +1,4 @@
-//! All chats of a phone as history has them: the past it was given, and what it really sent and
+//! All chats of a phone as in history: the generated ones, and messages really sent and
 //! received.
 
 use std::collections::HashMap;
@@ -96,7 +96,7 @@ impl Phone {
         }
     }
 
-    /// What was really sent and received, oldest first, with its chat and whether it is unread.
+    /// Messages really sent and received, oldest first, with chat and unread state.
     /// Reactions, edits and deletions have changed the messages that they name.
     fn lived(&self, dir: &dyn Directory) -> Vec<(Jid, wa::WebMessageInfo, bool)> {
         let mut all: Vec<(Jid, wa::WebMessageInfo, bool)> = Vec::new();

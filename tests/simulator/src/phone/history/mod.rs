@@ -1,7 +1,7 @@
 //! The data that a phone sends to a newly linked device: the app-state key, the history and the push
 //! names. History comes as WhatsApp's phones send it: the chats with their newest messages first
 //! (`INITIAL_BOOTSTRAP`), then the push names, the rest of the last months (`RECENT`) and, for a client that
-//! requires a full sync, what is older (`FULL`), in chunks. No message comes twice.
+//! requires a full sync, older messages (`FULL`), in chunks. No message is sent twice.
 
 mod chats;
 mod past;
@@ -39,7 +39,7 @@ impl Phone {
         self.past = Some(past);
     }
 
-    /// What was given to [`remember`](Self::remember).
+    /// The history given to [`remember`](Self::remember).
     pub fn past(&self) -> Option<&Past> {
         self.past.as_ref()
     }

@@ -27,7 +27,7 @@ pub struct Peer {
 pub enum PastChat {
     /// With one person, by index.
     Person(usize),
-    /// A group: its JID's user part, whether it names people by LID, and who of the past is in it.
+    /// A group: its JID's user part, whether it is addressed by LIDs, and its members.
     Group {
         /// The user part of the JID.
         id: String,
@@ -110,7 +110,7 @@ impl Past {
         })
     }
 
-    /// Who wrote an incoming message, by index.
+    /// The sender of an incoming message, by index.
     fn author(&self, chat: usize, n: usize) -> Option<usize> {
         match self.chats.get(chat)? {
             PastChat::Person(at) => Some(*at),

@@ -29,7 +29,7 @@ impl Wanted {
         let config = props.and_then(|props| props.history_sync_config.as_option());
         let since = |days: Option<u32>, default: u32| {
             match u64::from(days.unwrap_or(default)) {
-                // No days: not even what is being said now.
+                // No days: not even current messages.
                 0 => u64::MAX,
                 days => now.saturating_sub(days * 24 * 60 * 60),
             }

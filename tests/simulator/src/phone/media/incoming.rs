@@ -197,7 +197,7 @@ impl Phone {
     }
 }
 
-/// The stanza must say what is in it: WhatsApp's server drops media without a `mediatype`.
+/// The stanza must have its media type: WhatsApp's server drops media without a `mediatype`.
 fn check_stanza(
     stanza: &Node,
     message: &wa::Message,

@@ -1,7 +1,7 @@
 //! Files in messages: encrypted and uploaded as a phone does it, downloaded, checked and decrypted.
 //!
 //! A phone keeps the encrypted file of every message of its chats, as a phone keeps its pictures: it
-//! shows it to its owner, and uploads it anew when a linked device finds the link expired.
+//! shows it to its owner, and uploads it again when a linked device finds the link expired.
 
 mod incoming;
 mod outgoing;
@@ -37,7 +37,7 @@ const PIECE: usize = 16 * 1024;
 pub struct Attachment {
     /// The content.
     pub base64: String,
-    /// What it is; a usual one of its kind if absent.
+    /// Its MIME type; by default the usual one of its kind.
     pub mimetype: Option<String>,
     /// The text below it (images, videos, documents).
     pub caption: Option<String>,

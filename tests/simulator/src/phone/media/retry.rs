@@ -1,4 +1,4 @@
-//! Media retry: a linked device found a link expired, and its phone uploads the file anew.
+//! Media retry: a linked device found a link expired, and its phone uploads the file again.
 //!
 //! The request and the answer are encrypted with AES-256-GCM under a key that HKDF-SHA256 makes from the
 //! media key, with the message's id as associated data: the requester has decrypted the message.

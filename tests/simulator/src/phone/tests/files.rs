@@ -1,4 +1,4 @@
-//! Messages with files: what arrives is what was sent, and what is wrong is seen.
+//! Messages with files: they arrive unchanged, and errors are detected.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;

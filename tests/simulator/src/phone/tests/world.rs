@@ -260,7 +260,7 @@ impl World {
         self.wire.push_back((addr(&number, to.device()), stanza));
     }
 
-    /// Delivers to the phones until nothing moves; what is for companions is returned.
+    /// Delivers to the phones until all queues are empty; returns the stanzas for companions.
     pub(super) fn settle(&mut self) -> Vec<(DeviceAddr, Node)> {
         let mut left = Vec::new();
         while let Some((to, stanza)) = self.wire.pop_front() {

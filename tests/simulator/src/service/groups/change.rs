@@ -17,7 +17,7 @@ pub enum Setting {
     Locked(bool),
     /// Messages go after so many seconds; `None`: never.
     Ephemeral(Option<u32>),
-    /// Admins decide about who joins by link.
+    /// Joining by link requires an admin's approval.
     Approval(bool),
     /// Only admins add people.
     AdminsAdd(bool),
@@ -111,7 +111,7 @@ impl Service {
                     return Err(GroupError::Forbidden);
                 }
                 let known = group.description.as_ref().map(|d| d.id.as_str());
-                // As with app state: who changes it names what it replaces.
+                // As with app state: a change names the version that it replaces.
                 if prev.as_deref() != known {
                     return Err(GroupError::Conflict);
                 }
@@ -161,7 +161,7 @@ impl Service {
         choice.is_some_and(|choice| choice != "all")
     }
 
-    /// The old members hear who came, and who came hears everything.
+    /// Old members are notified of the new ones, and new ones of the whole group.
     pub(super) fn announce_added(
         &mut self,
         id: &str,
@@ -265,7 +265,7 @@ impl Service {
             });
             let error = match member {
                 None => Some(404),
-                // Who made the group stays what he is.
+                // The creator stays an admin.
                 Some(member) if member.role == Role::Creator => Some(406),
                 Some(member) => {
                     if member.role != role {

@@ -9,10 +9,10 @@ use crate::service::Service;
 
 /// Revoked invitations that a group still knows as such.
 const MAX_REVOKED: usize = 100;
-/// People who wait to be let in.
+/// People who request to join.
 const MAX_REQUESTS: usize = 1000;
 
-/// What came of following an invitation.
+/// The result of following an invitation.
 pub(in crate::service) enum Joined {
     /// In.
     Member(Jid),
@@ -118,7 +118,7 @@ impl Service {
         self.tell_members(id, number, &admins, action);
     }
 
-    /// Who waits to be let in; only admins see it.
+    /// Requests to join; only admins see them.
     pub(in crate::service) fn join_requests(
         &self,
         jid: &Jid,

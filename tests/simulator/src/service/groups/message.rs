@@ -1,4 +1,4 @@
-//! Messages in groups: one `skmsg` for everyone, with the key to it for who does not have it.
+//! Messages in groups: one `skmsg` for all, with the sender key for devices that lack it.
 
 use std::collections::HashMap;
 
@@ -169,7 +169,7 @@ impl Service {
             .attr("addressing_mode", form.as_str())
             .attr("id", attr(node, "id").unwrap_or_default())
             .attr("t", now_secs());
-        // Who hides the number does so in groups that go by LIDs.
+        // Numbers are hidden in groups addressed by LIDs.
         let hidden =
             form == Form::Lid && target.number != from.number && self.hides_number(&from.number);
         if !hidden {

@@ -32,7 +32,7 @@ const MAX_DESCRIPTION: usize = 2048;
 /// Why something about a group was refused, as the service says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum GroupError {
-    /// A field is missing or is not what it must be.
+    /// A field is missing or invalid.
     #[error("bad-request")]
     Malformed,
     /// Only admins get the invitation link.
@@ -81,7 +81,7 @@ pub enum Role {
     Member,
     /// Changes members and properties of the group.
     Admin,
-    /// An admin whom no other can remove: who made the group.
+    /// An admin whom no other can remove: the creator.
     Creator,
 }
 
@@ -103,7 +103,7 @@ struct Member {
     role: Role,
 }
 
-/// A description, and who wrote it.
+/// A description, and its author.
 #[derive(Debug, Clone)]
 struct Description {
     id: String,
@@ -135,13 +135,13 @@ pub(super) struct Group {
     locked: bool,
     /// Seconds after which messages go.
     ephemeral: Option<u32>,
-    /// Admins decide about who joins by link.
+    /// Joining by link requires an admin's approval.
     approval: bool,
     /// Only admins add people.
     admins_add: bool,
     invite: String,
     revoked_invites: Vec<String>,
-    /// Who waits for an admin's decision.
+    /// Requests that wait for an admin.
     requests: Vec<String>,
 }
 

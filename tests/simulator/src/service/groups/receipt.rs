@@ -1,4 +1,4 @@
-//! Receipts and chat states in groups: `participant` says whose message it is, or who it was.
+//! Receipts and chat states in groups: `participant` is the message's author, or the sender of the state.
 
 use wacore_binary::builder::NodeBuilder;
 use wacore_binary::{Jid, Node};
@@ -47,7 +47,7 @@ impl Service {
         }
     }
 
-    /// What was read on one device is read on the others.
+    /// Messages read on one device are read on the others.
     fn group_read_on(&mut self, from: &DeviceAddr, node: &Node, group: &Jid, form: Form) {
         let mut copy = self.group_receipt_copy(from, node, group, form, true);
         if !self.faults.unmarks_own_read(&from.number) {

@@ -1,7 +1,7 @@
 //! `xmlns="w:sync:app:state"`: patches stored in order, versions checked, conflicts answered.
 //!
 //! The service cannot read a patch: it numbers it. The sender names the version that it is based on;
-//! if another device was faster, the answer is a conflict with what is missing.
+//! if another device was first, the answer is a conflict with the missing patches.
 
 use std::collections::BTreeMap;
 
@@ -53,7 +53,7 @@ impl Service {
         let _ = collection.append(0, Some(&patch));
     }
 
-    /// What the phone's owner did becomes the next version of each collection concerned, and the linked
+    /// Actions on the phone become the next version of each collection concerned, and the linked
     /// devices hear that there is one.
     pub(in crate::service) fn publish(&mut self, number: &str, actions: Vec<Action>) {
         let mut by_collection: BTreeMap<&'static str, Vec<Action>> = BTreeMap::new();
@@ -218,7 +218,7 @@ impl Service {
         Some(reference.encode_to_vec())
     }
 
-    /// The account's other devices fetch what is new.
+    /// The account's other devices fetch the changes.
     fn announce_sync(&mut self, from: &DeviceAddr, name: &str, version: u64) {
         let collection = NodeBuilder::new("collection")
             .attr("name", name)

@@ -54,7 +54,7 @@ impl Service {
     pub(super) fn upload_keys(&mut self, from: &DeviceAddr, iq: &Node) {
         match self.try_upload(from, iq) {
             Ok(()) => {
-                // The phone's greeting must not overtake the answer.
+                // The phone's first messages must not overtake the answer.
                 self.tell(from, node::result(iq).build());
                 self.greet(from);
             }

@@ -1,4 +1,4 @@
-//! `xmlns="usync"`: who people are and which devices they have.
+//! `xmlns="usync"`: identities and devices of people.
 
 use wacore_binary::builder::NodeBuilder;
 use wacore_binary::{Jid, Node};

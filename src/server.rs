@@ -15,7 +15,7 @@ use crate::jid::ChatJid;
 use crate::maintenance::{self, Policy};
 use crate::media::{Files, Space, Spool};
 use crate::message::Draft;
-use crate::net;
+use crate::net::{self, http::Clients};
 use crate::runtime::tasks::{self, Kind};
 use crate::runtime::{Executor, Pulse, Shutdown, drive};
 use crate::settings::{Download, Receipts, Settings, SettingsErrors};
@@ -169,27 +169,17 @@ impl Server {
             .map_err(listen_error)?;
         let address = listener.local_addr().map_err(listen_error)?;
 
+        let limits = |timeout, max_body, max_idle| net::http::Limits {
+            timeout,
+            max_body,
+            max_idle,
+            idle_timeout: IDLE_CONNECTION,
+        };
+        let client = |limits| net::http::client(limits, tls.clone(), Arc::clone(&executor));
+        let clients = |limits| Clients::new(limits, tls.clone(), Arc::clone(&executor));
         let http = Arc::new(SurfHttpClient::new(
-            net::http::client(
-                net::http::Limits {
-                    timeout: config.whatsapp.timeout,
-                    max_body: MAX_WHATSAPP_ANSWER,
-                    max_idle: 1,
-                    idle_timeout: IDLE_CONNECTION,
-                },
-                tls.clone(),
-                Arc::clone(&executor),
-            ),
-            net::http::client(
-                net::http::Limits {
-                    timeout: MEDIA_TRANSFER,
-                    max_body: MAX_MEDIUM,
-                    max_idle: 1,
-                    idle_timeout: IDLE_CONNECTION,
-                },
-                tls.clone(),
-                Arc::clone(&executor),
-            ),
+            client(limits(config.whatsapp.timeout, MAX_WHATSAPP_ANSWER, 1)),
+            client(limits(MEDIA_TRANSFER, MAX_MEDIUM, 1)),
             config.media.patience,
         ));
         let space = Space::default();
@@ -245,45 +235,16 @@ impl Server {
         };
         let accounts = Accounts::open(wiring, sending_limits(config))?;
         let shutdown = Shutdown::new();
-        let fetch = net::http::Clients::new(
-            net::http::Limits {
-                timeout: api::FETCH,
-                max_body: usize::try_from(config.limits.max_file).unwrap_or(usize::MAX),
-                max_idle: 0,
-                idle_timeout: IDLE_CONNECTION,
-            },
-            tls.clone(),
-            Arc::clone(&executor),
-        );
+        let max_file = usize::try_from(config.limits.max_file).unwrap_or(usize::MAX);
+        let fetch = clients(limits(api::FETCH, max_file, 0));
+        let webhooks = &config.webhooks;
+        let max_idle = webhooks.max_hooks.min(64) + webhooks.max_concurrent;
         let deliveries = Deliveries::start(
             store.clone(),
-            net::http::Clients::new(
-                net::http::Limits {
-                    timeout: config.webhooks.timeout,
-                    // The rest of a longer answer is not read.
-                    max_body: usize::MAX,
-                    max_idle: config.webhooks.max_hooks.min(64) + config.webhooks.max_concurrent,
-                    idle_timeout: IDLE_CONNECTION,
-                },
-                tls,
-                Arc::clone(&executor),
-            ),
+            // The rest of a longer answer is not read.
+            clients(limits(webhooks.timeout, usize::MAX, max_idle)),
             Arc::clone(&executor),
-            DeliverySettings {
-                timeout: config.webhooks.timeout,
-                local_urls: config.auth.local_urls,
-                max_hooks: config.webhooks.max_hooks,
-                max_parallel: config.webhooks.max_parallel,
-                max_concurrent: config.webhooks.max_concurrent,
-                max_response: config.webhooks.max_response,
-                retry: Retry {
-                    first: config.webhooks.retry_first,
-                    longest: config.webhooks.retry_max,
-                    give_up_after: config.webhooks.give_up_after,
-                },
-                max_dead: config.webhooks.max_dead,
-                mark_delay: MARK_DELAY,
-            },
+            delivery_settings(config),
         )?;
         let context = ApiContext {
             accounts: accounts.clone(),
@@ -458,6 +419,24 @@ fn sending_limits(config: &Settings) -> SendingLimits {
         new_contacts_per_day: config.limits.new_contacts_per_day,
         new_contact_pause: millis(config.limits.new_contact_pause),
         keys: config.limits.idempotency_keys,
+    }
+}
+
+fn delivery_settings(config: &Settings) -> DeliverySettings {
+    DeliverySettings {
+        timeout: config.webhooks.timeout,
+        local_urls: config.auth.local_urls,
+        max_hooks: config.webhooks.max_hooks,
+        max_parallel: config.webhooks.max_parallel,
+        max_concurrent: config.webhooks.max_concurrent,
+        max_response: config.webhooks.max_response,
+        retry: Retry {
+            first: config.webhooks.retry_first,
+            longest: config.webhooks.retry_max,
+            give_up_after: config.webhooks.give_up_after,
+        },
+        max_dead: config.webhooks.max_dead,
+        mark_delay: MARK_DELAY,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Two small things that every module needs around locks and timers.
+//! Locks that survive a panic, and a time limit for a future.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -211,6 +211,10 @@ struct Running {
 }
 
 impl Deliveries {
+    fn store(&self) -> &Store {
+        &self.0.shared.store
+    }
+
     /// Starts a worker for every registered hook.
     ///
     /// # Errors
@@ -278,7 +282,7 @@ impl Deliveries {
     /// The number of hooks with a running worker, and the largest number of events that one of them has
     /// left to read or deliver. Reads memory only.
     pub fn backlog(&self) -> (usize, u64) {
-        let last = self.0.shared.store.last_event();
+        let last = self.store().last_event();
         let workers = self.0.workers();
         let running = || workers.values().filter(|worker| !worker.task.is_finished());
         let behind = running().map(|worker| {
@@ -310,9 +314,7 @@ impl Deliveries {
         }
         let most = self.0.shared.settings.max_hooks;
         let registered = self
-            .0
-            .shared
-            .store
+            .store()
             .write(move |tx| {
                 let (hook, registration) = webhooks::create(tx, &new, clock::now())?;
                 let count = webhooks::list(&tx.view())?.len();
@@ -344,7 +346,7 @@ impl Deliveries {
     /// # Errors
     /// If they cannot be read.
     pub fn list(&self) -> Result<Vec<HookView>, StoreError> {
-        let hooks = self.0.shared.store.read(webhooks::list)?;
+        let hooks = self.store().read(webhooks::list)?;
         hooks.into_iter().map(|hook| self.0.view(hook)).collect()
     }
 
@@ -355,9 +357,7 @@ impl Deliveries {
     pub async fn remove(&self, id: &str) -> Result<bool, StoreError> {
         let id = id.to_owned();
         let removed = self
-            .0
-            .shared
-            .store
+            .store()
             .write(move |tx| webhooks::delete(tx, &id))
             .await?;
         if let Some(hook) = &removed {
@@ -373,9 +373,7 @@ impl Deliveries {
     pub async fn remove_url(&self, url: &str, only: Option<String>) -> Result<bool, StoreError> {
         let url = url.to_owned();
         let removed = self
-            .0
-            .shared
-            .store
+            .store()
             .write(move |tx| {
                 let mut removed = webhooks::list(&tx.view())?;
                 removed
@@ -401,7 +399,7 @@ impl Deliveries {
         id: &str,
         part: Part<u64>,
     ) -> Result<(Vec<DeadLetter>, bool, u64), DeadError> {
-        let found = self.0.shared.store.read(|tx| {
+        let found = self.store().read(|tx| {
             let Some(hook) = webhooks::get(tx, id)? else {
                 return Ok(None);
             };
@@ -418,18 +416,14 @@ impl Deliveries {
     /// If there is no such hook or dead letter, or the hook is disabled.
     pub async fn replay(&self, id: &str, ids: Option<Vec<String>>) -> Result<u64, DeadError> {
         let hook = self
-            .0
-            .shared
-            .store
+            .store()
             .read(|tx| webhooks::get(tx, id))?
             .ok_or(DeadError::NotFound)?;
         if hook.progress.disabled_at.is_some() {
             return Err(DeadError::Disabled);
         }
         let replay = self
-            .0
-            .shared
-            .store
+            .store()
             .write(move |tx| dead_letters::replay(tx, &hook.id, ids.as_deref()))
             .await?;
         match replay {

@@ -187,6 +187,10 @@ struct Worker {
 }
 
 impl Worker {
+    fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
     fn new(shared: Shared, hook: WebhookRecord, position: Position, pokes: Receiver<()>) -> Worker {
         let settings = &shared.settings;
         let progress = hook.progress.clone();
@@ -262,7 +266,7 @@ impl Worker {
     fn restore(&mut self) -> Result<(), StoreError> {
         let (id, now) = (&self.hook.id, now());
         for open in std::mem::take(&mut self.progress.open) {
-            let found = self.shared.store.read(|tx| {
+            let found = self.store().read(|tx| {
                 let log = events::state(tx)?;
                 Ok((dead_letters::find(tx, id, open.number)?, log))
             });
@@ -308,11 +312,7 @@ impl Worker {
         if !self.position.outdated.swap(false, Ordering::Relaxed) {
             return Ok(());
         }
-        match self
-            .shared
-            .store
-            .read(|tx| webhooks::get(tx, &self.hook.id))
-        {
+        match self.store().read(|tx| webhooks::get(tx, &self.hook.id)) {
             Ok(Some(hook)) => self.hook = Arc::new(hook),
             Ok(None) => return Err(NoWork::Gone),
             Err(error) => {
@@ -330,8 +330,7 @@ impl Worker {
         let room = self.queue.room();
         let id = &self.hook.id;
         let found = self
-            .shared
-            .store
+            .store()
             .read(|tx| dead_letters::to_replay(tx, id, after, room))?;
         // A full queue: continue when it has room.
         self.replay_after = (found.len() >= room).then(|| found.last().map_or(after, |it| it.0));
@@ -349,7 +348,7 @@ impl Worker {
         loop {
             let room = self.queue.room();
             let mut found = Vec::new();
-            let walked = self.shared.store.read(|tx| {
+            let walked = self.store().read(|tx| {
                 if !webhooks::exists(tx, &self.hook.id)? {
                     return Ok(None);
                 }
@@ -397,7 +396,7 @@ impl Worker {
     /// Sends an event.
     fn start(&mut self, number: u64, slot: Option<SemaphoreGuardArc>) -> Result<(), NoWork> {
         let id = &self.hook.id;
-        let found = self.shared.store.read(|tx| {
+        let found = self.store().read(|tx| {
             let event = dead_letters::find(tx, id, number)?;
             Ok((event, events::state(tx)?.trimmed))
         });
@@ -463,7 +462,7 @@ impl Worker {
                 std::future::pending::<()>().await;
             }
             // An error means a closed storage: the next read returns it.
-            let _ = self.shared.store.events_committed(self.seen).await;
+            let _ = self.store().events_committed(self.seen).await;
             News::Work
         };
         let due = async {

@@ -59,8 +59,7 @@ impl Worker {
             self.replayed.swap_remove(at);
             let (id, progress) = (self.hook.id.clone(), self.progress.clone());
             let stored = self
-                .shared
-                .store
+                .store()
                 .write(move |tx| dead_letters::delivered(tx, &id, number, &progress))
                 .await;
             match stored {
@@ -115,8 +114,7 @@ impl Worker {
             .retain(|open| !burials.iter().any(|it| it.number == open.number));
         let now = clock::now();
         let stored = self
-            .shared
-            .store
+            .store()
             .write(move |tx| dead_letters::bury(tx, &id, &burials, &progress, most, now))
             .await;
         match stored {

@@ -438,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn several_frames_in_one_read_all_come_out() {
+    fn several_frames_in_one_read_are_all_returned() {
         let mut wire = WA_CONN_HEADER.to_vec();
         wire.extend_from_slice(&[0, 0, 1, 1, 0, 0, 1, 2]);
         let mut frames = Frames::default();

@@ -130,7 +130,7 @@ fn people(tag: &'static str, jids: &[Jid]) -> Node {
 }
 
 #[test]
-fn who_is_no_member_writes_nothing_and_sees_nothing() {
+fn non_members_cannot_write_or_read() {
     smol::block_on(async {
         let mut scene = Scene::with(&[CAROL, BOB]).await;
         let stanza = scene.message("3EB01").children([enc("skmsg")]).build();
@@ -147,7 +147,7 @@ fn who_is_no_member_writes_nothing_and_sees_nothing() {
 }
 
 #[test]
-fn a_message_has_the_shape_that_the_group_asks_for() {
+fn a_message_has_the_shape_that_the_group_requires() {
     smol::block_on(async {
         let mut scene = Scene::with(&[CAROL, ALICE, BOB]).await;
         let stanza = scene
@@ -326,7 +326,7 @@ fn a_resend_reaches_the_one_device_that_asked() {
 }
 
 #[test]
-fn a_new_group_is_told_to_its_members_and_a_login_mentions_it() {
+fn a_new_group_is_notified_to_its_members_and_at_a_login() {
     smol::block_on(async {
         let mut scene = Scene::with(&[CAROL, ALICE]).await;
         let told = loop {

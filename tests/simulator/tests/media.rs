@@ -26,7 +26,7 @@ async fn simulator() -> (Simulator, String) {
 }
 
 #[test]
-fn what_is_uploaded_is_downloaded_whole_and_in_parts() {
+fn uploads_are_downloaded_completely_and_by_ranges() {
     smol::block_on(async {
         let (sim, auth) = simulator().await;
         let bytes: Vec<u8> = (0..300_000u32).map(|n| (n % 251) as u8).collect();
@@ -65,7 +65,7 @@ fn what_is_uploaded_is_downloaded_whole_and_in_parts() {
 }
 
 #[test]
-fn an_upload_is_refused_unless_everything_about_it_is_right() {
+fn invalid_uploads_are_refused() {
     smol::block_on(async {
         let (sim, auth) = simulator().await;
         let (good, other) = (token(b"cipher"), token(b"other"));

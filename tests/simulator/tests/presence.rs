@@ -119,7 +119,7 @@ fn chat_states_reach_available_devices_alone() {
 }
 
 #[test]
-fn a_change_of_devices_says_what_the_list_hashes_to() {
+fn a_change_of_devices_has_the_hash_of_the_list() {
     smol::block_on(async {
         let sim = simulator();
         let mut alice = linked(&sim, 1, ALICE).await;

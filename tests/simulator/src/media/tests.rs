@@ -23,7 +23,7 @@ fn read(blob: &super::Blob) -> Vec<u8> {
 }
 
 #[test]
-fn what_is_stored_is_found_under_its_path_and_nowhere_else() {
+fn stored_files_are_found_only_under_their_path() {
     let mut store = store();
     let stored = store
         .put_bytes(Kind::Image, b"cipher", NUMBER, NOW)

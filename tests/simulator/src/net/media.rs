@@ -361,7 +361,7 @@ mod tests {
     use super::{Range, read_range};
 
     #[test]
-    fn ranges_are_read_as_the_standard_says() {
+    fn ranges_follow_the_standard() {
         for (text, expected) in [
             ("bytes=0-0", Range::Part(0, 1)),
             ("bytes=2-4", Range::Part(2, 5)),

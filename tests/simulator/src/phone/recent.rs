@@ -58,7 +58,7 @@ mod tests {
     use super::Recent;
 
     #[test]
-    fn the_oldest_goes_first_and_a_replacement_keeps_its_age() {
+    fn the_oldest_is_dropped_first_and_a_replacement_keeps_its_age() {
         let mut recent = Recent::new(2);
         recent.insert("a", 1);
         recent.insert("b", 2);

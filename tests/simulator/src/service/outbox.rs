@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_during_the_delivery_goes_out_after_it() {
+    fn stanzas_during_the_delivery_are_sent_after_it() {
         let mut outbox = Outbox::default();
         push(&mut outbox, "1");
         push(&mut outbox, "2");
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_asks_once_gets_everything_as_it_acknowledges() {
+    fn a_client_with_one_batch_request_gets_everything_by_acks() {
         let mut outbox = Outbox::default();
         for id in ["1", "2", "3"] {
             push(&mut outbox, id);
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_never_asks_gets_everything_as_it_acknowledges() {
+    fn a_client_without_batch_requests_gets_everything_by_acks() {
         let mut outbox = Outbox::default();
         let all: Vec<String> = (0..PRIMER + 2).map(|n| n.to_string()).collect();
         for id in &all {

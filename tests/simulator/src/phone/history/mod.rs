@@ -434,7 +434,7 @@ mod tests {
     use super::zlib_stored;
 
     #[test]
-    fn the_stream_inflates_to_what_went_in() {
+    fn the_stream_inflates_to_its_input() {
         for data in [Vec::new(), b"history".to_vec(), vec![7; 200_000]] {
             let packed = zlib_stored(&data);
             let back = wacore_binary::zlib_pool::decompress_zlib_pooled(&packed, 1 << 20)

@@ -52,7 +52,7 @@ fn decrypted(phone: &Phone, id: &str) -> Vec<u8> {
 }
 
 #[test]
-fn files_of_every_kind_arrive_whole() {
+fn files_of_every_kind_arrive_unchanged() {
     let mut world = World::new();
     for (body, mediatype, expected) in [
         (
@@ -151,7 +151,7 @@ fn wrapped_messages_are_unwrapped() {
 }
 
 #[test]
-fn what_is_said_about_a_file_can_be_answered_edited_and_deleted() {
+fn a_caption_can_be_quoted_edited_and_deleted() {
     let mut world = World::new();
     let body = json!({"to": BOB, "image": {"base64": encoded(), "caption": "before"}});
     let (id, _) = exchange(&mut world, body);
@@ -209,7 +209,7 @@ fn voice_notes_are_played_and_the_rest_only_when_named() {
 }
 
 #[test]
-fn places_cards_polls_and_unknown_kinds_are_told_apart() {
+fn locations_contacts_polls_and_unknown_kinds_are_distinguished() {
     let mut world = World::new();
     let body = json!({"liveLocation": {"latitude": 1.5, "longitude": -2.5, "caption": "moving"}});
     let (_, got) = exchange(&mut world, with_to(body));
@@ -287,7 +287,7 @@ fn verdict(
 }
 
 #[test]
-fn a_file_that_is_not_as_told_is_an_error_and_never_accepted() {
+fn a_file_with_wrong_size_or_hash_is_refused() {
     let mut world = World::new();
     world.link(ALICE, 1, 3);
     let image = honest(&mut world);
@@ -362,7 +362,7 @@ fn retry(world: &mut World, id: &str, key: &[u8]) -> MediaRetryResult {
 }
 
 #[test]
-fn a_phone_uploads_anew_what_has_expired() {
+fn a_phone_uploads_expired_files_again() {
     let mut world = World::new();
     world.link(BOB, 1, 5);
     let body = json!({"to": BOB, "image": {"base64": encoded()}});

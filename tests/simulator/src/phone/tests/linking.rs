@@ -268,7 +268,7 @@ fn messages_reach_every_device_and_the_own_ones_get_a_copy() {
 }
 
 #[test]
-fn a_linked_device_proves_whose_it_is() {
+fn a_linked_device_proves_its_account() {
     let mut world = World::new();
     world.link(ALICE, 1, 1);
     let proof = std::mem::take(

@@ -32,7 +32,7 @@ fn receipts(world: &World, number: &str, id: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_conversation_opens_a_session_and_goes_on_in_it() {
+fn a_conversation_opens_and_keeps_a_session() {
     let mut world = World::new();
     let first = send(&mut world, ALICE, Outgoing::text(BOB, "hello"));
     assert!(first.starts_with("3A") && first.len() == 20, "{first}");
@@ -246,7 +246,7 @@ fn reactions_edits_and_deletions_name_their_message() {
 }
 
 #[test]
-fn who_does_not_exist_gets_no_message() {
+fn unknown_numbers_get_no_message() {
     let mut world = World::new();
     for (to, number) in [("15559999999", true), ("nobody", false), ("1@g.us", true)] {
         let result = world.with(ALICE, |alice, world| {

@@ -1,4 +1,4 @@
-//! A draft becomes a message: its file is prepared, and it gets its sender, time and chat.
+//! Makes a draft a message: prepares its file, and sets its sender, time and chat.
 
 use std::time::Duration;
 
@@ -14,22 +14,21 @@ use crate::store::outbox::Changing;
 use crate::whatsapp::SendFailure;
 
 use super::caller::Caller;
-use super::sender::{Sending, Way};
+use super::sender::{Route, Sending};
 use super::slots;
 use super::turns::Turns;
 use super::types::AccountError;
 
-/// Pictures and what else is only looked at: what takes memory is done one after the other.
+/// Images, videos and documents, which are only inspected: one at a time, because that takes memory.
 static LOOKED_AT: Turns = Turns::new(1, 1);
-/// Sounds that are converted, which takes long and up to 4 MB each.
+/// Audio that is converted, which takes long and up to 4 MB each.
 static CONVERTED: Turns = Turns::new(4, 2);
-/// How long a sound is worked on before the others have their turn.
+/// How long one file is converted before the next one has its turn.
 const SLICE: Duration = Duration::from_millis(250);
-/// How much longer a sound is converted after its client has left: senders of short notes may not care for
-/// the answer.
+/// How much longer audio is converted after its client has hung up: some clients do not wait for the answer.
 const LEFT_ALONE: Duration = Duration::from_secs(2);
 
-/// What is recorded before it is sent.
+/// A new message or change, to be recorded before it is sent.
 pub struct New {
     /// Absent if a stored message changes.
     pub message: Option<Message>,
@@ -47,7 +46,7 @@ impl Sending {
         draft: Draft,
         about: Option<Message>,
         message_id: &str,
-        way: &Way,
+        route: &Route,
         caller: &Caller,
     ) -> Result<(New, Option<Prepared>), AccountError> {
         let (message, file, mentions) = match draft {
@@ -74,7 +73,7 @@ impl Sending {
         };
         let (medium, prepared) = match file {
             Some((request, file)) => {
-                let (medium, prepared) = self.new_medium(to, request, file, way, caller).await?;
+                let (medium, prepared) = self.new_medium(to, request, file, route, caller).await?;
                 (Some(medium), Some(prepared))
             }
             None => (None, None),
@@ -109,13 +108,13 @@ impl Sending {
         Ok((new, prepared))
     }
 
-    /// Prepares a file, and uploads it if its message goes now.
+    /// Prepares a file, and uploads it if its message is sent now.
     async fn new_medium(
         &self,
         to: &ChatJid,
         request: MediaRequest,
         file: Spooled,
-        way: &Way,
+        route: &Route,
         caller: &Caller,
     ) -> Result<(NewMedium, Prepared), AccountError> {
         let spool = self.fetcher.wiring.spool.clone();
@@ -123,15 +122,15 @@ impl Sending {
         let mut prepared = self
             .prepare(Work::new(request, file, spool.clone()), caller)
             .await?;
-        let (remote, sha256) = match way {
-            Way::Now(session) => {
+        let (remote, sha256) = match route {
+            Route::Now(session) => {
                 let slots = &self.fetcher.slots;
                 let _slot = slots.take(slots::Kind::Upload, self.account).await;
                 let uploaded = session.upload(kind, prepared.file.path(), &spool).await;
                 let (remote, sha256) = uploaded.map_err(|failure| self.upload_failed(failure))?;
                 (Some(remote), sha256)
             }
-            Way::Later(_) => {
+            Route::Later(_) => {
                 let path = prepared.file.path().to_owned();
                 let sha256 = self.fetcher.hash(path).await.map_err(MediaError::Io)?;
                 (None, sha256)
@@ -155,8 +154,8 @@ impl Sending {
         Ok((medium, prepared))
     }
 
-    /// Makes a file ready. What takes long does so in slices, and ends soon after its caller has left: nothing
-    /// was promised yet.
+    /// Prepares a file for WhatsApp. Long work is done in slices, and ends soon after its caller has left: the
+    /// message was not accepted yet.
     async fn prepare(&self, work: Work, caller: &Caller) -> Result<Prepared, AccountError> {
         if !work.is_long() {
             return self.in_slices(work, &LOOKED_AT).await;
@@ -179,7 +178,7 @@ impl Sending {
             let turn = place.turn().await;
             let is_long = work.is_long();
             let slice = move || {
-                // The turn goes with the work, which ends its slice once its client has left.
+                // Held by the work, so that the turn lasts until the slice ends even if the client has left.
                 let _turn = turn;
                 let done = work.step(SLICE);
                 (work, done)
@@ -204,7 +203,7 @@ impl Sending {
         }
     }
 
-    /// The JIDs of people as WhatsApp has named them, as far as it did.
+    /// The JIDs of people in the form that WhatsApp has named, where it did.
     fn numbers_of(&self, people: &[ChatJid]) -> Vec<String> {
         let account = self.account;
         let of = |jid: &ChatJid| {

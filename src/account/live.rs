@@ -9,11 +9,11 @@ use crate::store::StoreError;
 use crate::sync::locked;
 use crate::whatsapp::Session;
 
-use super::limits::{Answers, Limits};
+use super::contact_limits::Restricted;
 use super::look_ups::LookUps;
 use super::pace::Pace;
 use super::passkey::Exchange;
-use super::reach::Restricted;
+use super::paused_contacts::{Answers, Limits};
 use super::standings::Standings;
 use super::types::{SendingLimits, Status};
 
@@ -30,20 +30,20 @@ pub struct Live {
     /// Held while WhatsApp is asked about that.
     pub answers: smol::lock::Mutex<Answers>,
     /// Ids of the messages being sent. Bounded by the requests under way.
-    flights: Mutex<HashSet<String>>,
+    in_flight: Mutex<HashSet<String>>,
     /// Wakes the outbox's task.
     kick: async_channel::Sender<()>,
 }
 
 /// Marks a message as being sent until dropped; then the outbox looks again.
-pub struct Flight {
+pub struct InFlight {
     live: Arc<Live>,
     message_id: String,
 }
 
-impl Drop for Flight {
+impl Drop for InFlight {
     fn drop(&mut self) {
-        self.live.lock_flights().remove(&self.message_id);
+        locked(&self.live.in_flight).remove(&self.message_id);
         self.live.kick();
     }
 }
@@ -82,7 +82,7 @@ impl Live {
             standings: Mutex::default(),
             limits: Mutex::default(),
             answers: smol::lock::Mutex::default(),
-            flights: Mutex::default(),
+            in_flight: Mutex::default(),
             kick,
         }
     }
@@ -106,30 +106,26 @@ impl Live {
     }
 
     /// Keeps other tasks from sending that message.
-    pub fn fly(self: &Arc<Live>, message_id: &str) -> Flight {
-        self.lock_flights().insert(message_id.to_owned());
-        Flight {
+    pub fn begin_send(self: &Arc<Live>, message_id: &str) -> InFlight {
+        locked(&self.in_flight).insert(message_id.to_owned());
+        InFlight {
             live: Arc::clone(self),
             message_id: message_id.to_owned(),
         }
     }
 
-    pub fn is_flying(&self, message_id: &str) -> bool {
-        self.lock_flights().contains(message_id)
+    pub fn is_in_flight(&self, message_id: &str) -> bool {
+        locked(&self.in_flight).contains(message_id)
     }
 
     /// Ids of the messages being sent.
-    pub fn flights(&self) -> HashSet<String> {
-        self.lock_flights().clone()
+    pub fn in_flight(&self) -> HashSet<String> {
+        locked(&self.in_flight).clone()
     }
 
     pub(super) fn kick(&self) {
         // Full: it will look anyway. Closed: the account ends.
         let _ = self.kick.try_send(());
-    }
-
-    fn lock_flights(&self) -> MutexGuard<'_, HashSet<String>> {
-        locked(&self.flights)
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, LiveState> {

@@ -1,4 +1,4 @@
-//! What an account can be asked to do with messages and their media.
+//! Requests to an account about messages and their media.
 
 use std::sync::Arc;
 
@@ -15,14 +15,14 @@ use super::claims::Manner;
 use super::driver::Handle;
 use super::live::LiveState;
 use super::registry::Accounts;
-use super::sender::{NOT_CONNECTED, Sending, Way};
+use super::sender::{NOT_CONNECTED, Route, Sending};
 use super::types::{AccountError, MediaFile, Outcome, Status};
 
 /// Messages that one request marks as read at most.
 const READ_AT_ONCE: usize = 1_000;
-/// Messages of one id that are looked at for the one that is answered.
+/// Messages of one id that are searched for the quoted one.
 const QUOTABLE: usize = 16;
-/// The newest messages of a group that are looked through for one of a person's.
+/// The newest messages of a group that are searched for one by a person.
 const LATELY: usize = 256;
 
 impl Accounts {
@@ -40,7 +40,7 @@ impl Accounts {
     }
 
     /// Sends a message, or a change of a stored one, and waits for the server's ack; or queues it. It is stored before
-    /// it goes, and goes on if the caller leaves, unless its sound is still to be converted: that ends.
+    /// it is sent. The send goes on if the caller leaves, except while its audio is converted.
     ///
     /// # Errors
     /// [`AccountError::MessageNotFound`] or [`AccountError::QuotedNotFound`] for what it is about, and all that
@@ -58,10 +58,10 @@ impl Accounts {
             Draft::Message { .. } => to,
             Draft::Change { .. } => self.found_as(&handle, to)?,
         };
-        let way = self.look_ahead(&handle, manner.queue)?;
+        let route = self.look_ahead(&handle, manner.queue)?;
         let about = match &draft {
             Draft::Message { quoted, .. } => {
-                let session = way.as_ref().ok();
+                let session = route.as_ref().ok();
                 self.quoted(&handle, session, &to, quoted.as_deref())
                     .await?
             }
@@ -73,9 +73,10 @@ impl Accounts {
                 Some(target)
             }
         };
-        let way = self.way(id, &handle, way, &to, manner.queue).await?;
+        let route = self.route_to(id, &handle, route, &to, manner.queue).await?;
         let sending = self.sending(id, &handle);
-        self.whole(sending.go(to, draft, about, manner, way)).await
+        self.whole(sending.go(to, draft, about, manner, route))
+            .await
     }
 
     /// Whether a message can be deleted for everyone: an own one that was sent, or in a group another's, whose admin
@@ -95,8 +96,8 @@ impl Accounts {
         Ok(())
     }
 
-    /// Whether a message can go, as far as the account alone says it: `Err` in the outer result if
-    /// it can neither go nor wait.
+    /// Whether the account can send: its session, or in the inner `Err` the reason to queue. The outer `Err`: it can
+    /// do neither.
     fn look_ahead(
         &self,
         handle: &Handle,
@@ -122,21 +123,21 @@ impl Accounts {
         Ok(Ok(session))
     }
 
-    /// Which way a message to that chat goes; takes its turn in the account's pace if it goes now.
-    async fn way(
+    /// The route of a message to that chat; takes one message from the account's rate limit if it is sent now.
+    async fn route_to(
         &self,
         id: &str,
         handle: &Handle,
         session: Result<Arc<Session>, String>,
         to: &ChatJid,
         queue: bool,
-    ) -> Result<Way, AccountError> {
+    ) -> Result<Route, AccountError> {
         let session = match session {
             Ok(session) => session,
-            Err(words) => return Ok(Way::Later(words)),
+            Err(words) => return Ok(Route::Later(words)),
         };
         let later = |error: AccountError| match queue {
-            true => Ok(Way::Later(error.to_string())),
+            true => Ok(Route::Later(error.to_string())),
             false => Err(error),
         };
         let (sending, to) = (self.sending(id, handle), to.to_string());
@@ -150,12 +151,12 @@ impl Accounts {
             return later(AccountError::waits(&wait, per_day, now));
         }
         match take_turn(handle) {
-            Ok(()) => Ok(Way::Now(session)),
+            Ok(()) => Ok(Route::Now(session)),
             Err(error) => later(error),
         }
     }
 
-    /// Says that messages of a chat were read: those, or without any all that are unread.
+    /// Marks messages of a chat as read: the given ones, or all unread ones if none are given.
     ///
     /// # Errors
     /// [`AccountError::MessageNotFound`] for one that is not there, and what concerns sending.
@@ -337,9 +338,8 @@ impl Accounts {
         Ok(entry.is_some_and(|entry| entry.stage == Stage::Queued))
     }
 
-    /// The message that one to `to` answers: it is in the same chat; or in a group, and answered in
-    /// private to one of its members; or in what a person shows to many, and answered to that person.
-    /// Of no other chat is anything shown to `to`.
+    /// The quoted message of one to `to`: of the same chat; or of a group, quoted in private to one of its members;
+    /// or of a person's stories or lists, quoted to that person. Messages of other chats are never quoted to `to`.
     async fn quoted(
         &self,
         handle: &Handle,
@@ -379,7 +379,7 @@ impl Accounts {
         Err(AccountError::QuotedNotFound)
     }
 
-    /// Whether a person is in a group: by WhatsApp's word, else by what was written there lately.
+    /// Whether a person is in a group: by WhatsApp's list of members, or by the group's recent messages.
     async fn is_member(
         &self,
         handle: &Handle,
@@ -398,7 +398,7 @@ impl Accounts {
         Ok(store.read(|tx| messages::has_written(tx, account, group, person, LATELY))?)
     }
 
-    /// The JID under which the chat of a person is found who was named in either form of the number.
+    /// The JID of a person's chat, found by either form of the number.
     fn found_as(&self, handle: &Handle, chat: ChatJid) -> Result<ChatJid, AccountError> {
         let (account, text) = (handle.number, chat.to_string());
         let store = &self.0.wiring.store;
@@ -441,7 +441,7 @@ pub(super) fn connected(handle: &Handle) -> Result<Arc<Session>, AccountError> {
     }
 }
 
-/// Refuses what WhatsApp need not be asked about.
+/// Refuses recipients that WhatsApp never takes.
 fn writable(to: &ChatJid, is_reaction: bool) -> Result<(), AccountError> {
     match unwritable(to, is_reaction) {
         Some(words) => Err(AccountError::Unwritable(words)),
@@ -455,8 +455,7 @@ fn not_connected(handle: &Handle) -> AccountError {
     }
 }
 
-/// Whether messages may wait for an account: one that was never paired, or is not any more, may
-/// become another number's.
+/// Whether messages may be queued for an account. One that is not paired may get another phone number.
 fn may_queue(handle: &Handle) -> Result<(), AccountError> {
     let LiveState { status, paired, .. } = handle.live.get();
     match paired && status != Status::LoggedOut {
@@ -465,7 +464,7 @@ fn may_queue(handle: &Handle) -> Result<(), AccountError> {
     }
 }
 
-/// Takes one message's worth of the account's pace.
+/// Takes one message from the account's rate limit.
 fn take_turn(handle: &Handle) -> Result<(), AccountError> {
     pace(handle, |pace| pace.take(clock::ticks()))
 }

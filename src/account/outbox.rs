@@ -15,10 +15,10 @@ use crate::store::{StoreError, messages};
 use crate::sync::locked;
 use crate::whatsapp::{Limit, SendFailure, Session};
 
-use super::live::Flight;
+use super::contact_limiter::count_stranger;
+use super::live::InFlight;
 use super::pace;
 use super::queue::{Picker, TRIES, Try};
-use super::reachout::count_stranger;
 use super::sender::{Sending, Verdict};
 use super::sending::is_final;
 use super::slots;
@@ -85,7 +85,7 @@ enum Next {
     /// Ask how a limit stands, before a message to a new contact.
     Ask(Limit, Arc<Session>),
     /// Send this one; no other task sends it meanwhile.
-    Send(Entry, Option<Box<Message>>, Arc<Session>, Flight),
+    Send(Entry, Option<Box<Message>>, Arc<Session>, InFlight),
     /// Nothing before that time, by [`clock::ticks`].
     Rest(Option<Millis>),
 }
@@ -110,10 +110,10 @@ impl Sending {
                     self.end(&entry, words).await?;
                 }
                 Next::Ask(limit, session) => self.ask_again(&session, limit).await?,
-                Next::Send(entry, message, session, flight) => {
+                Next::Send(entry, message, session, in_flight) => {
                     self.send(tries, entry, message.as_deref(), &session)
                         .await?;
-                    drop(flight);
+                    drop(in_flight);
                     course.next = clock::ticks() + pace::gap(self.limits.gap, fastrand::f64());
                 }
             }
@@ -127,11 +127,11 @@ impl Sending {
             return Ok(Next::Rest(None));
         };
         // One that is being sent right now ends by itself.
-        let flying = self.live.is_flying(&first.message_id);
-        if expiry <= now && !flying {
+        let is_sending = self.live.is_in_flight(&first.message_id);
+        if expiry <= now && !is_sending {
             return Ok(Next::Expired(first));
         }
-        let expiry = match flying {
+        let expiry = match is_sending {
             true => ticks + 1_000,
             false => ticks.saturating_add(expiry - now),
         };
@@ -156,8 +156,8 @@ impl Sending {
         };
         match turn {
             Ok(()) => {
-                let flight = self.live.fly(&entry.message_id);
-                Ok(Next::Send(entry, message.map(Box::new), session, flight))
+                let in_flight = self.live.begin_send(&entry.message_id);
+                Ok(Next::Send(entry, message.map(Box::new), session, in_flight))
             }
             Err(seconds) => Ok(Next::Rest(until(Some(ticks + seconds * 1_000)))),
         }
@@ -172,9 +172,9 @@ impl Sending {
         ticks: Millis,
     ) -> Result<(Option<(Entry, Option<Message>)>, Option<Millis>), StoreError> {
         let account = self.account;
-        let flights = self.live.flights();
+        let in_flight = self.live.in_flight();
         self.store().read(|tx| {
-            let mut picker = Picker::new(ticks, tries, &flights);
+            let mut picker = Picker::new(ticks, tries, &in_flight);
             let mut after = 0;
             loop {
                 let entries = rows::list(tx, account, after, LOOK)?;

@@ -39,7 +39,7 @@ pub struct Picker<'a> {
     pub now: Millis,
     pub tries: &'a HashMap<String, Try>,
     /// Messages that other tasks are sending.
-    pub flights: &'a HashSet<String>,
+    pub in_flight: &'a HashSet<String>,
     held: HashSet<String>,
     /// When the next entry that waits for a time is due.
     pub next: Option<Millis>,
@@ -49,12 +49,12 @@ impl<'a> Picker<'a> {
     pub fn new(
         now: Millis,
         tries: &'a HashMap<String, Try>,
-        flights: &'a HashSet<String>,
+        in_flight: &'a HashSet<String>,
     ) -> Picker<'a> {
         Picker {
             now,
             tries,
-            flights,
+            in_flight,
             held: HashSet::new(),
             next: None,
         }
@@ -72,7 +72,7 @@ impl<'a> Picker<'a> {
             .map(|t| t.due)
             .filter(|due| *due > self.now);
         let paused = wait().filter(|until| *until > self.now);
-        if due.is_none() && paused.is_none() && !self.flights.contains(&entry.message_id) {
+        if due.is_none() && paused.is_none() && !self.in_flight.contains(&entry.message_id) {
             return true;
         }
         if let Some(due) = due.max(paused) {
@@ -116,8 +116,8 @@ mod tests {
     #[test]
     fn a_chat_that_waits_keeps_its_order_and_holds_up_no_other() {
         let tries = HashMap::from([("1".to_owned(), Try { times: 1, due: 900 })]);
-        let flights = HashSet::from(["3".to_owned()]);
-        let mut picker = Picker::new(500, &tries, &flights);
+        let in_flight = HashSet::from(["3".to_owned()]);
+        let mut picker = Picker::new(500, &tries, &in_flight);
         let free = || None;
         assert!(!picker.may_go(&entry("1", "bob"), free));
         assert!(!picker.may_go(&entry("2", "bob"), free), "out of order");
@@ -129,8 +129,8 @@ mod tests {
 
     #[test]
     fn a_recipient_that_has_to_wait_holds_up_no_other() {
-        let (tries, flights) = (HashMap::new(), HashSet::new());
-        let mut picker = Picker::new(500, &tries, &flights);
+        let (tries, in_flight) = (HashMap::new(), HashSet::new());
+        let mut picker = Picker::new(500, &tries, &in_flight);
         assert!(!picker.may_go(&entry("1", "new"), || Some(800)));
         assert!(!picker.may_go(&entry("2", "new"), || None), "out of order");
         assert!(!picker.may_go(&entry("3", "newer"), || Some(700)));

@@ -28,7 +28,7 @@ pub struct Sending {
 }
 
 /// Where a message is routed.
-pub enum Way {
+pub enum Route {
     /// To WhatsApp.
     Now(Arc<Session>),
     /// Into the outbox, for this reason.

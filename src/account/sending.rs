@@ -18,11 +18,11 @@ use crate::store::{StoreError, WriteTx, media as media_rows};
 use crate::whatsapp::{Ack, SendFailure, Session, new_message_id};
 
 use super::claims::{self, Manner};
+use super::contact_limiter::{Wait, count_stranger};
+use super::contact_limits;
 use super::draft::New;
-use super::live::Flight;
-use super::reach;
-use super::reachout::{Wait, count_stranger};
-use super::sender::{NOT_CONNECTED, Sending, Verdict, Way};
+use super::live::InFlight;
+use super::sender::{NOT_CONNECTED, Route, Sending, Verdict};
 use super::types::{AccountError, Once, Outcome, Sent};
 
 const NO_ANSWER: &str = "WhatsApp has not acknowledged the message yet; the server goes on sending \
@@ -36,22 +36,22 @@ impl Sending {
         draft: Draft,
         about: Option<Message>,
         manner: Manner,
-        way: Way,
+        route: Route,
     ) -> Result<Outcome, AccountError> {
         let message_id = new_message_id(self.own_jid().as_deref());
         // No other task sends it meanwhile.
-        let flight = self.live.fly(&message_id);
+        let in_flight = self.live.begin_send(&message_id);
         let (new, file) = self
-            .new_message(&to, draft, about, &message_id, &way, &manner.caller)
+            .new_message(&to, draft, about, &message_id, &route, &manner.caller)
             .await?;
         let now = clock::now();
         let entry = Entry {
             message_id: message_id.clone(),
             to: to.to_string(),
             change: new.change.clone(),
-            stage: match way {
-                Way::Now(_) => Stage::Sending,
-                Way::Later(_) => Stage::Queued,
+            stage: match route {
+                Route::Now(_) => Stage::Sending,
+                Route::Later(_) => Stage::Queued,
             },
             created_at: now,
             expires_at: now.saturating_add(manner.expires_in.unwrap_or(self.limits.expire_after)),
@@ -59,16 +59,16 @@ impl Sending {
             once: manner.claim.as_ref().map(|claim| claim.once.key.clone()),
         };
         let once = manner.claim.as_ref().map(|claim| claim.once.clone());
-        match way {
-            Way::Later(words) => self.queue(new, entry, once, words, file, flight).await,
-            Way::Now(session) => {
+        match route {
+            Route::Later(words) => self.queue(new, entry, once, words, file, in_flight).await,
+            Route::Now(session) => {
                 let message = self.record(new, &entry, once, None).await?;
                 let verdict = self.attempt(&session, &entry, message.as_ref()).await;
                 let outcome = self.settle(&entry, verdict, manner.queue).await;
                 if let (Some(prepared), Some(message)) = (file, &message) {
                     self.keep_own(message, prepared).await;
                 }
-                drop(flight);
+                drop(in_flight);
                 outcome
             }
         }
@@ -82,7 +82,7 @@ impl Sending {
         once: Option<Once>,
         words: String,
         file: Option<Prepared>,
-        flight: Flight,
+        in_flight: InFlight,
     ) -> Result<Outcome, AccountError> {
         let (account, files) = (self.account, self.fetcher.wiring.files.clone());
         let has_file = file.is_some();
@@ -102,7 +102,7 @@ impl Sending {
         }
         recorded?;
         // Wakes the outbox's task.
-        drop(flight);
+        drop(in_flight);
         claims::outcome(answer, entry.message_id)
     }
 
@@ -235,7 +235,7 @@ impl Sending {
             Err(SendFailure::NotConnected) => Verdict::NotConnected,
             Err(SendFailure::Refused { code, words }) => {
                 let verdict = Verdict::Refused { code, words };
-                match (reach::limit_of(code), code) {
+                match (contact_limits::limit_of(code), code) {
                     (Some(limit), Some(code)) if to.is_person() => self
                         .refused_contact(session, &to.to_string(), code, limit, began)
                         .await
@@ -362,10 +362,12 @@ impl Sending {
         let stored = self.owner().write(self.store(), move |ledger| {
             let (account, now) = (ledger.account, clock::now());
             let state = outbox::state(&ledger.tx.view(), account)?;
-            if reach::is_marked(&state)
+            if contact_limits::is_marked(&state)
                 && messages::is_new_contact(&ledger.tx.view(), account, &done.to)?
             {
-                outbox::update_state(ledger.tx, account, |state| reach::reached(state, now))?;
+                outbox::update_state(ledger.tx, account, |state| {
+                    contact_limits::reached(state, now)
+                })?;
             }
             let fact = Fact::Sent {
                 entry: &done,

@@ -1,4 +1,4 @@
-//! The phone's past: its conversations as chats and messages.
+//! The phone's history: its conversations as chats and messages.
 
 use whatsapp_rust::Jid;
 use whatsapp_rust::types::message::EditAttribute;
@@ -9,7 +9,7 @@ use crate::clock::Millis;
 use crate::jid::ChatJid;
 use crate::message::{DeliveryStatus, Reaction, bare};
 
-/// What is known of a conversation besides its messages.
+/// A conversation without its messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conversation {
     /// The chat's JID, by number where that is known.
@@ -22,7 +22,7 @@ pub struct Conversation {
     pub username: Option<String>,
 }
 
-/// A conversation of the history; `None` for what is no chat.
+/// A conversation of the history; `None` if it is no chat.
 pub fn conversation(conversation: &wa::Conversation) -> Option<Conversation> {
     let id = ChatJid::parse(&conversation.id).ok()?.to_string();
     let other = if id.ends_with("@lid") {
@@ -48,15 +48,15 @@ pub fn conversation(conversation: &wa::Conversation) -> Option<Conversation> {
     })
 }
 
-/// Who this account is, in the phone's own words.
+/// The account's own JIDs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Own {
     pub jid: String,
     pub lid: Option<String>,
 }
 
-/// A message of the history. `None` for what carries no content: notices of calls and keys, and
-/// changes that the history has already made.
+/// A message of the history. `None` if it has no content: notices of calls and keys, and changes that are
+/// already applied.
 pub fn message(
     account_id: &str,
     own: &Own,
@@ -87,7 +87,7 @@ pub fn message(
         wire_sender,
         from_me,
         is_person,
-        // The history has already made what its owner's phone let through.
+        // The owner's phone has already applied allowed changes.
         edit: EditAttribute::Empty,
         message_id: key.id.clone()?,
         push_name: info.push_name.clone().filter(|name| !name.is_empty()),

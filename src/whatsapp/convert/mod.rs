@@ -1,8 +1,8 @@
-//! What comes in, in its envelope: who sends it where, and what he may do. What is inside is
-//! [`crate::message`]'s. Pure.
+//! Envelopes of received messages: sender, chat, and the sender's rights. [`crate::message`] reads their content.
+//! Pure.
 //!
-//! [`inbound`] makes of a decrypted message something to store, or a change of what is stored; [`history`] does the
-//! same for the phone's past.
+//! [`inbound`] turns a decrypted message into a message to store, or a change of a stored one; [`history`] does the
+//! same for the phone's history.
 
 pub mod history;
 mod rights;
@@ -22,7 +22,7 @@ use crate::message::{
 use crate::whatsapp::remote::is_path;
 use rights::{Place, Reach};
 
-/// What came in, and the other name of its chat or sender if WhatsApp gave one.
+/// A received message or change, and pairs of LID and number that came with it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Inbound {
     pub what: What,
@@ -30,15 +30,15 @@ pub struct Inbound {
     pub links: Vec<(String, String)>,
 }
 
-/// What a message means.
+/// A message to store, or a change of one.
 #[derive(Debug, Clone, PartialEq)]
 pub enum What {
-    /// To be stored.
+    /// Store this message.
     Message {
         message: Box<Message>,
         medium: Option<Box<NewMedium>>,
     },
-    /// A message that is stored, or will be, changes.
+    /// Change a message that is stored, or comes later.
     Change {
         target: Target,
         by: By,
@@ -46,12 +46,12 @@ pub enum What {
     },
 }
 
-/// The outside of a message: who, where and when.
+/// The envelope of a message: sender, chat and time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Envelope {
     /// The chat: a person's by number where that is known.
     chat: String,
-    /// The chat and the sender as they stand on the wire.
+    /// The chat and the sender as the stanza names them.
     wire_chat: String,
     wire_sender: String,
     /// The sender, by number where that is known.
@@ -130,15 +130,15 @@ impl Envelope {
     }
 }
 
-/// Which media are to be fetched without being asked for.
+/// The bound on media that are fetched without a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AutoDownload {
     /// The largest one, in bytes; 0 fetches none.
     pub max_bytes: u64,
 }
 
-/// What came in, as it is stored; `None` for what carries no content of its own (keys, settings,
-/// receipts between own devices).
+/// A decrypted message as it is stored; `None` if it has no content of its own (keys, settings, receipts between
+/// own devices).
 pub fn inbound(
     account_id: &str,
     info: &MessageInfo,
@@ -150,11 +150,11 @@ pub fn inbound(
     what(account_id, envelope, message, auto, now)
 }
 
-/// What stands for a message that could not be decrypted.
+/// The placeholder of a message that could not be decrypted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Placeholder {
     pub message: Box<Message>,
-    /// Whether people are to see it: not what changes another message, nor what speaks to devices.
+    /// Whether people see the message: false for changes of other messages and messages to devices.
     pub shown: bool,
     pub links: Vec<(String, String)>,
 }
@@ -164,7 +164,7 @@ const WAITING: &str = "This message cannot be decrypted yet. It was asked for ag
 const VIEW_ONCE: &str = "A view-once message: WhatsApp shows it on the phone alone. Open it there.";
 const PHONE_ONLY: &str = "WhatsApp gives this message to the phone alone. Open it there.";
 
-/// What stands for a message that the client could not decrypt; `None` if it has no id.
+/// The placeholder of a message that the client could not decrypt; `None` if it has no id.
 pub fn placeholder(
     account_id: &str,
     lost: &UndecryptableMessage,
@@ -174,7 +174,7 @@ pub fn placeholder(
     if info.id.is_empty() {
         return None;
     }
-    // Of some, linked devices get an empty copy.
+    // Linked devices get empty copies of some messages.
     let withheld = lost.is_unavailable && lost.unavailable_type.is_unrecoverable_fanout();
     let (kind, note) = match lost.unavailable_type {
         UnavailableType::ViewOnce if withheld => (MessageKind::Unavailable, VIEW_ONCE),
@@ -195,7 +195,7 @@ pub fn placeholder(
     })
 }
 
-/// What a message in its envelope means.
+/// The message to store, or the change, in an envelope.
 fn what(
     account_id: &str,
     envelope: Envelope,
@@ -237,7 +237,7 @@ fn change(envelope: &Envelope, base: &wa::Message) -> Option<(Target, Change, Mi
 /// The message that a key means; `None` if its sender may not do that to it.
 fn target(envelope: &Envelope, change: &Change, key: &wa::MessageKey) -> Option<Target> {
     let author = match rights::reach(change, envelope.place(), &envelope.edit) {
-        // What the key says of another's message is then no matter of its sender's.
+        // The sender may not change messages of others.
         Reach::Own if !key.from_me.unwrap_or(false) => {
             log::debug!(
                 "{} of {:?}, which is not its sender's, is not honoured",
@@ -248,7 +248,7 @@ fn target(envelope: &Envelope, change: &Change, key: &wa::MessageKey) -> Option<
         }
         Reach::Own | Reach::Named => author(envelope, key),
     };
-    // An admin says whose message goes.
+    // A deletion by an admin names the author.
     if *change == Change::Delete && author.is_none() {
         return None;
     }
@@ -259,23 +259,23 @@ fn target(envelope: &Envelope, change: &Change, key: &wa::MessageKey) -> Option<
     })
 }
 
-/// Who wrote the message that a key means. A key is written from its sender's side: his `fromMe` is
-/// not ours.
+/// The author of the message that a key names. Keys are written from the sender's side: `fromMe` means the sender,
+/// not this account.
 fn author(envelope: &Envelope, key: &wa::MessageKey) -> Option<Author> {
     let participant = || key.participant.as_deref().map(message::bare);
     match (envelope.from_me, key.from_me.unwrap_or(false)) {
         (true, true) => Some(Author::Me),
-        // His own message: the sender's.
+        // The sender's own message.
         (false, true) => Some(Author::Them(Some(envelope.wire_sender.clone()))),
         (true, false) => Some(Author::Them(participant())),
-        // Another's than the sender's: ours, or a third person's. In a group the participant
-        // says which, in a form that only the store can compare with our own two JIDs.
+        // Not the sender's message: ours, or a third person's. In a group the participant says which, in a form
+        // that only the store can compare with our two JIDs.
         (false, false) if envelope.is_person => Some(Author::Me),
         (false, false) => participant().map(Author::Named),
     }
 }
 
-/// A message as it is stored; `None` for what speaks to devices alone.
+/// A message as it is stored; `None` for messages to devices.
 fn stored(
     account_id: &str,
     envelope: &Envelope,
@@ -283,7 +283,7 @@ fn stored(
     auto: AutoDownload,
     now: Millis,
 ) -> Option<What> {
-    // Deletions and edits that count are changes.
+    // Allowed deletions and edits are changes.
     if base.protocol_message.is_set() {
         return None;
     }
@@ -293,11 +293,11 @@ fn stored(
         return None;
     }
     let medium = medium.map(|mut medium| {
-        // The phone can be asked for a path that is missing, but not one that leads elsewhere be followed.
+        // A missing path can be asked of the phone; a path to another host is dropped.
         medium
             .remote
             .take_if(|remote| !remote.direct_path.is_empty() && !is_path(&remote.direct_path));
-        // Of one without a size as much is fetched as of the largest.
+        // A medium without a size is fetched up to the bound.
         medium.wanted = (1..=auto.max_bytes).contains(&medium.size.max(1))
             && medium.remote.is_some()
             && !is_published(&envelope.wire_chat);
@@ -311,8 +311,7 @@ fn stored(
     })
 }
 
-/// Whether a chat is one that people publish in, rather than write to each other: stories and channels. There are
-/// many, and few of them are looked at.
+/// Whether a chat is a publication (stories, channels): its media are many and rarely opened.
 fn is_published(chat: &str) -> bool {
     chat == "status@broadcast" || chat.ends_with("@newsletter")
 }
@@ -326,7 +325,7 @@ pub fn bare(jid: &Jid) -> String {
     jid.to_non_ad().to_string()
 }
 
-/// Of the two names of one person the phone number, and both as (LID, number) if both are there.
+/// Of the two JIDs of one person the phone number's, and the pair (LID, number) if both are known.
 fn preferred(jid: &Jid, alternative: Option<&Jid>) -> (String, Option<(String, String)>) {
     preferred_text(bare(jid), alternative.map(bare))
 }

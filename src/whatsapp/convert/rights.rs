@@ -1,9 +1,9 @@
-//! Who may change what: the one table.
+//! Which messages a sender may change: the one table.
 //!
 //! A change is encrypted between its sender and this account, and names the message that it is about
-//! by a key of its sender's making: his word that it is his own counts for nothing where the message
-//! is another's. What WhatsApp's server vouches for is the sender, the chat, and the stanza's `edit`
-//! attribute, of which it lets `8` (an admin's deletion) pass from a group's admins alone.
+//! by a key that the sender writes: its `fromMe` proves nothing about the message's author. WhatsApp's server vouches
+//! for the sender, the chat, and the stanza's `edit` attribute; it accepts `8` (a deletion by an admin) from a
+//! group's admins only.
 //!
 //! | Change | Reaches |
 //! |---|---|
@@ -14,8 +14,8 @@
 //! | group's sender key | only its own sender's key, for the chat that it came in (the client sees to that) |
 //! | app state, mappings of LIDs, history | nothing from others: the client takes them from the account's own devices alone |
 //!
-//! A change is never about another chat than the one that it comes in, whatever its key says. An own
-//! device is held to the same table.
+//! A change is never about another chat than the one that it comes in, whatever its key says. The table
+//! holds for own devices too.
 
 use whatsapp_rust::types::message::EditAttribute;
 
@@ -36,7 +36,7 @@ pub enum Place {
 pub enum Reach {
     /// Its sender's own.
     Own,
-    /// The one that its key names, of whichever author.
+    /// The one that its key names, by any author.
     Named,
 }
 

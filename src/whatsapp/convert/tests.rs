@@ -84,7 +84,7 @@ fn a_member_of_a_group_keeps_the_lid_he_writes_under() {
     assert_eq!(got.chat_id, GROUP);
     assert_eq!(got.sender, "4917@s.whatsapp.net");
     assert_eq!(got.wire_lid.as_deref(), Some("955@lid"));
-    // Who answers him names him as the group does.
+    // A reply names the author as the group does.
     let context = Context {
         quoted_chat: None,
         mentions: &[],
@@ -114,7 +114,7 @@ fn replies_and_mentions_survive_the_way_out_and_in() {
         quoted: Some(&first),
     };
     let mut answer = text("answer", context);
-    // What a sender names beside it is no JID, and leads nowhere.
+    // Mentions that are no JIDs are dropped.
     let text = answer.extended_text_message.as_option_mut();
     let sent = text.and_then(|text| text.context_info.as_option_mut());
     let named = &mut sent.expect("a context").mentioned_jid;
@@ -212,7 +212,7 @@ fn media_are_found_in_every_wrapping() {
     }
     let (_, large) = message_of(&info, &picture(1_001));
     assert!(!large.expect("medium").wanted, "over the limit");
-    // Wrapped without end, it is still looked at in bounded time.
+    // Nested without end, it is still read in bounded time.
     let deep = (0..200).fold(picture(1), |inner, _| wa::Message {
         ephemeral_message: wrapped(inner),
         ..Default::default()
@@ -299,7 +299,7 @@ fn protocol(
 #[test]
 fn reactions_name_whose_message_they_are_for() {
     let reaction = |key| outgoing_reaction(key, "y");
-    // He reacts to ours, and to his own.
+    // The other person reacts to our message, and to their own.
     let his = info(ALICE, ALICE, false);
     let (target, by, change) = a_change(&his, &reaction(key("A", false, None)));
     assert_eq!(target.author, Some(Author::Me));
@@ -314,7 +314,7 @@ fn reactions_name_whose_message_they_are_for() {
     assert_eq!(change, Change::React { emoji: "y".into() });
     let (target, ..) = a_change(&his, &reaction(key("A", true, None)));
     assert_eq!(target.author, Some(Author::Them(Some(ALICE.into()))));
-    // Our phone reacts to his, and to ours.
+    // Our phone reacts to theirs, and to ours.
     let ours = info(ALICE, "11:0@s.whatsapp.net", true);
     let (target, by, _) = a_change(&ours, &reaction(key("A", false, None)));
     assert_eq!(target.author, Some(Author::Them(None)));
@@ -374,7 +374,7 @@ fn edits_and_deletions_reach_what_their_sender_may_change() {
         (target.author, change),
         (Some(Author::Them(Some(ALICE.into()))), Change::Delete)
     );
-    // Ours is not his to change, nor his ours; an admin's word counts in groups alone.
+    // Neither side may change the other's message; admins have rights in groups only.
     let mut claims = his.clone();
     claims.edit = EditAttribute::AdminRevoke;
     let ours = info(ALICE, "11:0@s.whatsapp.net", true);
@@ -383,7 +383,7 @@ fn edits_and_deletions_reach_what_their_sender_may_change() {
         assert_eq!(read(info, &delete(false, None)), None);
         assert_eq!(read(info, &delete(false, Some("977@lid"))), None);
     }
-    // In a group an admin deletes another's, and says whose.
+    // In a group an admin deletes another's message, and names its author.
     let mut group = info(GROUP, "955@lid", false);
     for (edit, deletes) in [
         (EditAttribute::Empty, false),

@@ -10,7 +10,7 @@ use crate::store::{ReadTx, StoreError, WriteTx, accounts as records, messages, s
 use crate::sync::locked;
 use crate::whatsapp::{Limit, LimitStatus, Session, is_trusted};
 
-use super::reach::{self, Restricted};
+use super::contact_limits::{self, Restricted};
 use super::sender::{Sending, Verdict};
 use super::types::AccountError;
 
@@ -40,7 +40,8 @@ impl Sending {
         let account = self.account;
         match self.store().read(|tx| outbox::state(tx, account)) {
             Ok(state) => {
-                locked(&self.live.limits).restricted = reach::restricted(&state, clock::now());
+                locked(&self.live.limits).restricted =
+                    contact_limits::restricted(&state, clock::now());
             }
             Err(error) => log::error!("{}: the outbox could not be read: {error}", self.id),
         }
@@ -58,7 +59,7 @@ impl Sending {
             return Ok(None);
         }
         let state = outbox::state(tx, self.account)?;
-        let restricted = reach::restricted(&state, now);
+        let restricted = contact_limits::restricted(&state, now);
         let per_day = self.limits.new_contacts_per_day;
         let is_stranger = is_stranger(tx, self.account, &self.id, to)?;
         if stage == Stage::Queued {
@@ -85,7 +86,7 @@ impl Sending {
     pub fn to_ask(&self, to: &str) -> Result<Option<Limit>, StoreError> {
         let now = clock::now();
         self.store().read(|tx| {
-            let limit = reach::to_ask(&outbox::state(tx, self.account)?, now);
+            let limit = contact_limits::to_ask(&outbox::state(tx, self.account)?, now);
             Ok(match limit {
                 Some(limit) if is_stranger(tx, self.account, &self.id, to)? => Some(limit),
                 _ => None,
@@ -98,7 +99,7 @@ impl Sending {
         match self.ask(session, limit, clock::ticks()).await {
             Some(status) => self.learn(status).await,
             None => {
-                self.change(|state, _, now| reach::unanswered(state, now))
+                self.change(|state, _, now| contact_limits::unanswered(state, now))
                     .await
             }
         }
@@ -121,7 +122,7 @@ impl Sending {
         })?;
         match status {
             Some(status) => self.learn(status).await?,
-            None => self.change(reach::guess).await?,
+            None => self.change(contact_limits::guess).await?,
         }
         let restricted = self.live.restricted();
         // A restriction covers new contacts. An existing chat that is refused during one is paused too; without
@@ -181,7 +182,7 @@ impl Sending {
 
     /// Stores WhatsApp's word about a limit.
     pub async fn learn(&self, status: LimitStatus) -> Result<(), StoreError> {
-        self.change(move |state, first, now| reach::learn(state, &status, first, now))
+        self.change(move |state, first, now| contact_limits::learn(state, &status, first, now))
             .await
     }
 
@@ -210,8 +211,8 @@ impl Sending {
             let mut state = before.clone();
             change(&mut state, first, now);
             let (was, is) = (
-                reach::restricted(&before, now),
-                reach::restricted(&state, now),
+                contact_limits::restricted(&before, now),
+                contact_limits::restricted(&state, now),
             );
             let is_news = was != is;
             let event = is_news.then(|| Restriction {
@@ -300,8 +301,8 @@ pub fn count_stranger(
     }
     let jid = messages::canonical_jid(&tx.view(), account, to)?;
     let known = strangers::since(&tx.view(), account, &jid)?;
-    if !known.is_some_and(|begun| reach::is_of_today(begun, now)) {
-        strangers::note(tx, account, &jid, now, reach::oldest_of_today(now))?;
+    if !known.is_some_and(|begun| contact_limits::is_of_today(begun, now)) {
+        strangers::note(tx, account, &jid, now, contact_limits::oldest_of_today(now))?;
     }
     Ok(Ok(()))
 }
@@ -316,10 +317,10 @@ fn day_is_full(
 ) -> Result<Option<Millis>, StoreError> {
     let jid = messages::canonical_jid(tx, account, to)?;
     let begun = strangers::since(tx, account, &jid)?;
-    if begun.is_some_and(|begun| reach::is_of_today(begun, now)) {
+    if begun.is_some_and(|begun| contact_limits::is_of_today(begun, now)) {
         return Ok(None);
     }
-    Ok(reach::full_until(
+    Ok(contact_limits::full_until(
         &strangers::times(tx, account)?,
         per_day,
         now,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::clock::Millis;
 use crate::whatsapp::LimitStatus;
 
-use super::reach::{self, Restricted};
+use super::contact_limits::{self, Restricted};
 
 /// People remembered for each account because WhatsApp refused messages to them only.
 const ALONE: usize = 64;
@@ -47,7 +47,7 @@ impl Limits {
     pub fn refuse_alone(&mut self, jid: &str, was_stranger: bool, first: Millis, ticks: Millis) {
         let known = self.alone.get(jid).copied();
         let (strikes, until) = known.map_or((0, 0), |known| (known.strikes, known.until));
-        let (strikes, until) = reach::refused(strikes, until, first, ticks);
+        let (strikes, until) = contact_limits::refused(strikes, until, first, ticks);
         if self.alone.len() >= ALONE && known.is_none() {
             let soonest = self.alone.iter().min_by_key(|(_, alone)| alone.until);
             if let Some(jid) = soonest.map(|(jid, _)| jid.clone()) {

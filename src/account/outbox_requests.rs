@@ -7,8 +7,8 @@ use crate::store::messages::{self, Part, Room};
 use crate::store::outbox::{self as rows, Entry, Stage};
 use crate::store::{ReadTx, StoreError};
 
+use super::contact_limits;
 use super::outbox::CANCELLED;
-use super::reach;
 use super::registry::Accounts;
 use super::types::{AccountError, OutboxEntry, OutboxView};
 
@@ -40,7 +40,7 @@ impl Accounts {
                 next: last.filter(|_| more).map(|last| last.to_string()),
                 count: state.count,
                 bytes: state.bytes,
-                new_contacts_paused_until: reach::restricted(&state, clock::now())
+                new_contacts_paused_until: contact_limits::restricted(&state, clock::now())
                     .map(|it| clock::iso8601(it.until)),
             })
         })?;

@@ -15,6 +15,7 @@ use crate::whatsapp::{FetchFailure, MediaPolicy, Session};
 use futures_lite::FutureExt as _;
 
 use super::slots::{Kind, Slot, Slots};
+use super::wake::kick_or_rest;
 use super::wiring::Wiring;
 
 /// How long a medium that could not be fetched rests before the next try, by the tries so far; after
@@ -260,18 +261,8 @@ impl Fetcher {
                 }
             };
             at_once = false;
-            let kicked = async { kick.recv().await.is_ok() };
-            let timer = async {
-                match due {
-                    Some(at) => {
-                        let left = at.saturating_sub(clock::now());
-                        clock::sleep(Duration::from_millis(left)).await;
-                        true
-                    }
-                    None => std::future::pending().await,
-                }
-            };
-            if !kicked.or(timer).await {
+            let left = due.map(|at| Duration::from_millis(at.saturating_sub(clock::now())));
+            if !kick_or_rest(&kick, left).await {
                 return;
             }
         }

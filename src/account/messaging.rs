@@ -61,7 +61,10 @@ impl Accounts {
         let route = self.look_ahead(&handle, manner.queue)?;
         let about = match &draft {
             Draft::Message { quoted, .. } => {
-                let session = route.as_ref().ok();
+                let session = match &route {
+                    Route::Now(session) => Some(session),
+                    Route::Later(_) => None,
+                };
                 self.quoted(&handle, session, &to, quoted.as_deref())
                     .await?
             }
@@ -96,18 +99,13 @@ impl Accounts {
         Ok(())
     }
 
-    /// Whether the account can send: its session, or in the inner `Err` the reason to queue. The outer `Err`: it can
-    /// do neither.
-    fn look_ahead(
-        &self,
-        handle: &Handle,
-        queue: bool,
-    ) -> Result<Result<Arc<Session>, String>, AccountError> {
+    /// The route of a message as far as the account alone decides it; an error if it can neither be sent nor queued.
+    fn look_ahead(&self, handle: &Handle, queue: bool) -> Result<Route, AccountError> {
         let session = match connected(handle) {
             Ok(session) => session,
             Err(AccountError::NotConnected { .. }) if queue => {
                 may_queue(handle)?;
-                return Ok(Err(NOT_CONNECTED.into()));
+                return Ok(Route::Later(NOT_CONNECTED.into()));
             }
             Err(error) => return Err(error),
         };
@@ -115,12 +113,12 @@ impl Accounts {
             let account = handle.number;
             let state = self.0.wiring.store.read(|tx| outbox::state(tx, account))?;
             if state.queued > 0 {
-                return Ok(Err(
+                return Ok(Route::Later(
                     "Other messages wait before this one, which is sent after them".into(),
                 ));
             }
         }
-        Ok(Ok(session))
+        Ok(Route::Now(session))
     }
 
     /// The route of a message to that chat; takes one message from the account's rate limit if it is sent now.
@@ -128,13 +126,13 @@ impl Accounts {
         &self,
         id: &str,
         handle: &Handle,
-        session: Result<Arc<Session>, String>,
+        route: Route,
         to: &ChatJid,
         queue: bool,
     ) -> Result<Route, AccountError> {
-        let session = match session {
-            Ok(session) => session,
-            Err(words) => return Ok(Route::Later(words)),
+        let session = match route {
+            Route::Now(session) => session,
+            Route::Later(words) => return Ok(Route::Later(words)),
         };
         let later = |error: AccountError| match queue {
             true => Ok(Route::Later(error.to_string())),

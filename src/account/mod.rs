@@ -35,6 +35,7 @@ mod standings;
 mod turns;
 mod types;
 mod usernames;
+mod wake;
 mod wiring;
 
 pub use caller::Caller;

@@ -5,8 +5,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_lite::FutureExt as _;
-
 use crate::clock::{self, Millis};
 use crate::message::{Message, Remote};
 use crate::store::media as media_rows;
@@ -22,6 +20,7 @@ use super::queue::{Picker, TRIES, Try};
 use super::sender::{Sending, Verdict};
 use super::sending::is_final;
 use super::slots;
+use super::wake::kick_or_rest;
 
 /// Entries that are looked at in one go.
 const LOOK: usize = 32;
@@ -62,17 +61,7 @@ pub async fn run(sending: Sending, kicked: async_channel::Receiver<()>) {
                 Some(REST)
             }
         };
-        let kick = async { kicked.recv().await.is_ok() };
-        let timer = async {
-            match wake {
-                Some(rest) => {
-                    clock::sleep(rest).await;
-                    true
-                }
-                None => std::future::pending().await,
-            }
-        };
-        if !kick.or(timer).await {
+        if !kick_or_rest(&kicked, wake).await {
             return;
         }
     }
@@ -88,6 +77,22 @@ enum Next {
     Send(Entry, Option<Box<Message>>, Arc<Session>, InFlight),
     /// Nothing before that time, by [`clock::ticks`].
     Rest(Option<Millis>),
+}
+
+/// What may be sent.
+struct Picked {
+    /// The first entry that may be sent now, with its message.
+    first: Option<(Entry, Option<Box<Message>>)>,
+    /// When an entry that waits may be sent, by [`clock::ticks`].
+    next: Option<Millis>,
+}
+
+/// Whether an entry can be sent.
+enum HandOver {
+    Ready,
+    /// It is not in the outbox any more.
+    Gone,
+    Failed(Verdict),
 }
 
 impl Sending {
@@ -142,10 +147,10 @@ impl Sending {
         if ticks < settled {
             return Ok(Next::Rest(Some(expiry.min(settled))));
         }
-        let (found, next) = self.pick(&course.tries, now, ticks)?;
         let until = |other: Option<Millis>| Some(other.map_or(expiry, |at| at.min(expiry)));
-        let Some((entry, message)) = found else {
-            return Ok(Next::Rest(until(next)));
+        let picked = self.pick(&course.tries, now, ticks)?;
+        let Some((entry, message)) = picked.first else {
+            return Ok(Next::Rest(until(picked.next)));
         };
         if let Some(limit) = self.to_ask(&entry.to)? {
             return Ok(Next::Ask(limit, session));
@@ -157,20 +162,14 @@ impl Sending {
         match turn {
             Ok(()) => {
                 let in_flight = self.live.begin_send(&entry.message_id);
-                Ok(Next::Send(entry, message.map(Box::new), session, in_flight))
+                Ok(Next::Send(entry, message, session, in_flight))
             }
             Err(seconds) => Ok(Next::Rest(until(Some(ticks + seconds * 1_000)))),
         }
     }
 
-    /// The first entry that may go, with its message; and when the next one may.
-    #[allow(clippy::type_complexity)]
-    fn pick(
-        &self,
-        tries: &Tries,
-        now: Millis,
-        ticks: Millis,
-    ) -> Result<(Option<(Entry, Option<Message>)>, Option<Millis>), StoreError> {
+    /// The first entry that may be sent.
+    fn pick(&self, tries: &Tries, now: Millis, ticks: Millis) -> Result<Picked, StoreError> {
         let account = self.account;
         let in_flight = self.live.in_flight();
         self.store().read(|tx| {
@@ -179,7 +178,10 @@ impl Sending {
             loop {
                 let entries = rows::list(tx, account, after, LOOK)?;
                 let Some((last, _)) = entries.last() else {
-                    return Ok((None, picker.next));
+                    return Ok(Picked {
+                        first: None,
+                        next: picker.next,
+                    });
                 };
                 after = *last;
                 for (_, entry) in entries {
@@ -190,7 +192,10 @@ impl Sending {
                     };
                     if picker.may_go(&entry, wait) {
                         let message = messages::get_own(tx, account, &entry.message_id)?;
-                        return Ok((Some((entry, message)), picker.next));
+                        return Ok(Picked {
+                            first: Some((entry, message.map(Box::new))),
+                            next: picker.next,
+                        });
                     }
                 }
             }
@@ -209,9 +214,9 @@ impl Sending {
             return self.end_as_sent(tries, &entry).await;
         }
         let verdict = match self.hand_over(&mut entry, message, session).await? {
-            None => return Ok(()),
-            Some(Ok(())) => self.attempt(session, &entry, message).await,
-            Some(Err(verdict)) => verdict,
+            HandOver::Gone => return Ok(()),
+            HandOver::Ready => self.attempt(session, &entry, message).await,
+            HandOver::Failed(verdict) => verdict,
         };
         let tried = Try::after(tries.get(&entry.message_id).copied(), clock::ticks());
         match verdict {
@@ -257,18 +262,17 @@ impl Sending {
         Ok(())
     }
 
-    /// Uploads the file of an entry that waited, and says that it may be at WhatsApp from now on.
-    /// `None`: there is nothing to send any more.
+    /// Uploads the file of a queued entry, and stores that the entry may be at WhatsApp from now on.
     async fn hand_over(
         &self,
         entry: &mut Entry,
         message: Option<&Message>,
         session: &Session,
-    ) -> Result<Option<Result<(), Verdict>>, StoreError> {
+    ) -> Result<HandOver, StoreError> {
         if entry.change.is_none() && message.is_none_or(|message| message.deleted) {
             // Retention or the phone has removed it.
             self.end(entry, CANCELLED).await?;
-            return Ok(None);
+            return Ok(HandOver::Gone);
         }
         let medium = message.and_then(|m| media_rows::parse_id(m.media_id.as_deref()?));
         let account = self.account;
@@ -282,17 +286,17 @@ impl Sending {
         let uploaded = match (missing, message) {
             (true, Some(message)) => match self.upload(entry, message, session).await {
                 Ok(remote) => Some(remote),
-                Err(verdict) => return Ok(Some(Err(verdict))),
+                Err(verdict) => return Ok(HandOver::Failed(verdict)),
             },
             _ => None,
         };
         if entry.stage == Stage::Queued || uploaded.is_some() {
             let id = entry.message_id.clone();
-            let (account_id, to) = (Arc::clone(&self.id), entry.to.clone());
-            let per_day = self.limits.new_contacts_per_day;
-            let begun = self.store().write(move |tx| {
+            let (to, per_day) = (entry.to.clone(), self.limits.new_contacts_per_day);
+            let begun = self.owner().write(self.store(), move |ledger| {
+                let (tx, account_id) = (&mut *ledger.tx, ledger.id);
                 // Another message may have taken the day's last place since: this one is looked at again.
-                if count_stranger(tx, account, &account_id, &to, per_day, clock::now())?.is_err() {
+                if count_stranger(tx, account, account_id, &to, per_day, clock::now())?.is_err() {
                     return Ok(false);
                 }
                 if !rows::begin(tx, account, &id)? {
@@ -306,12 +310,12 @@ impl Sending {
                 }
                 Ok(true)
             });
-            if !begun.await? {
-                return Ok(None);
+            if begun.await? != Some(true) {
+                return Ok(HandOver::Gone);
             }
             entry.stage = Stage::Sending;
         }
-        Ok(Some(Ok(())))
+        Ok(HandOver::Ready)
     }
 
     async fn upload(

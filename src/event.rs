@@ -155,7 +155,24 @@ pub struct AccountChange {
     pub last_error: Option<String>,
     /// The end of WhatsApp's ban, ISO 8601; `None` without a ban, or if it has no end.
     pub banned_until: Option<String>,
+    #[serde(flatten)]
+    pub standing: Standing,
     pub created_at: String,
+}
+
+/// Why an account is not connected and when it tries again: fixed words and times beside `lastError`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Standing {
+    /// `connection_lost`, `replaced`, `refused`, `version_refused`, `unlinked`, `banned`, `code_not_scanned` or
+    /// `unlinkable`; `None` while nothing is wrong, or by request.
+    pub reason: Option<&'static str>,
+    /// When the status began, ISO 8601.
+    pub since: String,
+    /// The number of the next attempt to connect, or of the one that runs, after failures; from 2.
+    pub attempt: Option<u32>,
+    /// When it begins, ISO 8601.
+    pub next_attempt: Option<String>,
 }
 
 /// A new QR code to scan.
@@ -165,6 +182,10 @@ pub struct QrShown {
     pub account_id: String,
     /// The QR code's text.
     pub qr: String,
+    /// When the next code replaces it, ISO 8601.
+    pub expires_at: String,
+    /// Its place in the set that WhatsApp gave, from 1.
+    pub number: u32,
     pub created_at: String,
 }
 

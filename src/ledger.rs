@@ -8,7 +8,9 @@
 use std::sync::Arc;
 
 use crate::clock::{self, Millis};
-use crate::event::{AccountChange, Event, PasskeyStep, QrShown, Restriction, StatusChange};
+use crate::event::{
+    AccountChange, Event, PasskeyStep, QrShown, Restriction, Standing, StatusChange,
+};
 use crate::jid::{ChatJid, Server};
 use crate::message::{By, Change, DeliveryStatus, Message, NewMedium, Target};
 use crate::store::idempotency::{self, Answer};
@@ -105,9 +107,14 @@ pub enum Fact<'a> {
         status: &'static str,
         last_error: Option<&'a str>,
         banned_until: Option<Millis>,
+        standing: &'a Standing,
     },
-    /// WhatsApp has given a QR code to scan.
-    Qr(&'a str),
+    /// WhatsApp has given a QR code to scan: the `number`th of its set, until `expires_at`.
+    Qr {
+        code: &'a str,
+        expires_at: Millis,
+        number: u32,
+    },
     /// Linking with a passkey has come to its next step, or ended.
     Passkey(&'a PasskeyStep),
     /// WhatsApp's limits on new contacts changed; `event` if that changes what may be sent.
@@ -184,6 +191,7 @@ impl<'a, 't> Ledger<'a, 't> {
                 status,
                 last_error,
                 banned_until,
+                standing,
             } => {
                 let record = accounts::get(&self.tx.view(), self.id)?;
                 let change = AccountChange {
@@ -192,14 +200,21 @@ impl<'a, 't> Ledger<'a, 't> {
                     jid: record.and_then(|record| record.jid),
                     last_error: last_error.map(str::to_owned),
                     banned_until: banned_until.map(clock::iso8601),
+                    standing: standing.clone(),
                     created_at: clock::iso8601(now),
                 };
                 self.append(&Event::AccountStatus(change), now)
             }
-            Fact::Qr(qr) => {
+            Fact::Qr {
+                code,
+                expires_at,
+                number,
+            } => {
                 let shown = QrShown {
                     account_id: self.id.to_owned(),
-                    qr: qr.to_owned(),
+                    qr: code.to_owned(),
+                    expires_at: clock::iso8601(expires_at),
+                    number,
                     created_at: clock::iso8601(now),
                 };
                 self.append(&Event::AccountQr(shown), now)
@@ -582,7 +597,12 @@ mod tests {
     fn what_fails_within_a_transaction_leaves_nothing() {
         let alice = alice();
         let failing = |ledger: &mut Ledger<'_, '_>| {
-            ledger.record(&Fact::Qr("2@code"), NOW)?;
+            let qr = Fact::Qr {
+                code: "2@code",
+                expires_at: NOW + 20_000,
+                number: 1,
+            };
+            ledger.record(&qr, NOW)?;
             Err::<(), _>(StoreError::Busy)
         };
         let written = smol::block_on(alice.1.write(&alice.0, failing));
@@ -593,6 +613,7 @@ mod tests {
                 status: "connected",
                 last_error: None,
                 banned_until: None,
+                standing: &Standing::default(),
             };
             ledger.record(&status, NOW)
         });

@@ -21,13 +21,15 @@
 //! | [`account`] | the registry, a pure state machine for each account, and its driver |
 //! | [`webhook`] | deliveries, each a reader of the event log with its own cursor |
 //! | [`api`] | the only importer of tide: the REST API |
+//! | [`web`] | the web page: static files, joined and compressed by the build |
 //! | [`archive`] | backup, restore and export of a data directory |
 //! | [`maintenance`] | removes messages and files beyond the limits; probes a full disk; applies steps of the clock |
 //! | [`systemd`] | notifications to the service manager, and its watchdog |
 //! | [`qr`], [`console`] | pairing codes; the log and the terminal |
 //!
 //! Imports point one way: `main -> lib -> maintenance, archive, console -> api -> webhook, account, systemd ->
-//! whatsapp -> ledger -> store -> event -> message -> net, media, jid, keys, settings, args, qr, runtime -> clock,
+//! whatsapp -> ledger -> store -> event -> message -> net, media, jid, keys, settings, args, qr, runtime,
+//! web -> clock,
 //! text -> sync`.
 //!
 //! # Invariants
@@ -82,6 +84,7 @@ pub mod store;
 pub mod sync;
 pub mod systemd;
 pub mod text;
+pub mod web;
 pub mod webhook;
 pub mod whatsapp;
 

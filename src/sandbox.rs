@@ -5,6 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jpeg_encoder::{ColorType, Encoder, EncodingError};
+use serde_json::{Value, json};
 use wildcat_simulator::Simulator;
 
 use crate::runtime::{Executor, Pulse, drive};
@@ -21,6 +25,10 @@ const OWN: &str = "491700000001";
 /// A person to write to.
 const FRIEND: &str = "491700000002";
 const FRIEND_NAME: &str = "Robin";
+/// Another one, who is in the group.
+const MEMBER: &str = "491700000003";
+const MEMBER_NAME: &str = "Noor";
+const GROUP: &str = "Book club";
 /// The version of WhatsApp Web that the client sends.
 const VERSION: &str = "2.3000.1";
 /// How long the pairing may take.
@@ -154,19 +162,21 @@ struct Pairing {
 impl Pairing {
     /// Creates the account, waits for its code, scans it, and waits until it is connected.
     async fn pair(&self) -> Result<(), RunError> {
-        let id = serde_json::json!({"id": ACCOUNT, "name": "Sandbox"});
+        let id = json!({"id": ACCOUNT, "name": "Demo"});
         self.post(&format!("{}/accounts", self.api), &id.to_string())
             .await?;
-        let friend = serde_json::json!({"number": FRIEND, "name": FRIEND_NAME});
-        self.post(&format!("{}/phones", self.phones), &friend.to_string())
-            .await?;
+        for (number, name) in [(FRIEND, FRIEND_NAME), (MEMBER, MEMBER_NAME)] {
+            let phone = json!({"number": number, "name": name});
+            self.post(&format!("{}/phones", self.phones), &phone.to_string())
+                .await?;
+        }
         let mut scanned = false;
         loop {
             let status = self
                 .get(&format!("{}/accounts/{ACCOUNT}/status", self.api))
                 .await?;
             if status["status"] == "connected" {
-                return Ok(());
+                return self.talk().await;
             }
             if let (false, Some(code)) = (scanned, status["qr"].as_str()) {
                 let url = format!("{}/mock-phone/scan-qr?number={OWN}&name=You", self.phones);
@@ -178,20 +188,91 @@ impl Pairing {
         }
     }
 
-    async fn get(&self, url: &str) -> Result<serde_json::Value, RunError> {
+    /// What a person expects to see: two chats, a group, a picture, and one message that was not read yet.
+    async fn talk(&self) -> Result<(), RunError> {
+        let picture = STANDARD.encode(picture().map_err(|e| failed(&e))?);
+        let hello = format!("Hello! I am {FRIEND_NAME}, a simulated phone.");
+        self.say(FRIEND, json!({"to": OWN, "text": hello})).await?;
+        let image =
+            json!({"base64": picture, "mimetype": "image/jpeg", "caption": "Come and see it!"});
+        self.say(FRIEND, json!({"to": OWN, "image": image})).await?;
+        let group = json!({"subject": GROUP, "members": [MEMBER, OWN, FRIEND]}).to_string();
+        let group = self
+            .post(&format!("{}/groups", self.phones), &group)
+            .await?["jid"]
+            .clone();
+        self.say(
+            MEMBER,
+            json!({"to": group, "text": "I have just finished it"}),
+        )
+        .await?;
+        let chats = format!("{}/accounts/{ACCOUNT}/chats", self.api);
+        while self.get(&chats).await?["pagination"]["total"] != 2 {
+            smol::Timer::after(Duration::from_millis(50)).await;
+        }
+        for chat in [FRIEND, group.as_str().unwrap_or_default()] {
+            self.post(&format!("{chats}/{chat}/read"), "{}").await?;
+        }
+        let answer =
+            json!({"to": FRIEND, "message": "And I am wildcat. Nice to meet you"}).to_string();
+        let send = format!("{}/accounts/{ACCOUNT}/message/send", self.api);
+        self.post(&send, &answer).await?;
+        self.say(MEMBER, json!({"to": OWN, "text": "Hello from the sandbox"}))
+            .await
+    }
+
+    /// Lets a phone send a message.
+    async fn say(&self, number: &str, message: Value) -> Result<(), RunError> {
+        let url = format!("{}/phones/{number}/messages", self.phones);
+        self.post(&url, &message.to_string()).await.map(|_| ())
+    }
+
+    async fn get(&self, url: &str) -> Result<Value, RunError> {
         let mut answer = self.http.get(url).await.map_err(|e| failed(&e))?;
         answer.body_json().await.map_err(|e| failed(&e))
     }
 
-    async fn post(&self, url: &str, body: &str) -> Result<(), RunError> {
+    async fn post(&self, url: &str, body: &str) -> Result<Value, RunError> {
         let request = self.http.post(url).body_string(body.to_owned());
         let mut answer = request.await.map_err(|e| failed(&e))?;
         if answer.status().is_success() {
-            return Ok(());
+            return answer.body_json().await.map_err(|e| failed(&e));
         }
         let words = answer.body_string().await.unwrap_or_default();
         Err(RunError::Sandbox(format!("{url}: {words}")))
     }
+}
+
+/// A greenhouse on a hill, as JPEG.
+fn picture() -> Result<Vec<u8>, EncodingError> {
+    const WIDTH: u16 = 640;
+    const HEIGHT: u16 = 400;
+    let mut pixels = Vec::with_capacity(usize::from(WIDTH) * usize::from(HEIGHT) * 3);
+    for y in 0..i32::from(HEIGHT) {
+        for x in 0..i32::from(WIDTH) {
+            let hill = |middle: i32, top: i32| (x - middle).pow(2) / 900 + top;
+            let (from_glass, roof) = ((x - 220).abs(), 150 + (x - 220).abs());
+            let sun = (x - 500).pow(2) + (y - 90).pow(2) < 2_100;
+            let frame = from_glass % 35 < 3 || (y - 240).abs() < 2;
+            let colour: [u8; 3] = match () {
+                () if from_glass <= 70 && y >= roof && y <= 320 && !frame => [234, 242, 238],
+                () if from_glass <= 70 && y >= roof && y <= 320 => [136, 163, 156],
+                () if y > hill(180, 300) => [107, 139, 75],
+                () if y > hill(420, 250) => [143, 164, 108],
+                () if sun => [253, 236, 196],
+                // 207 and 148 at the top, 20 and 50 more at the horizon.
+                () => [
+                    244,
+                    (207 + y / 20).min(227) as u8,
+                    (148 + y / 8).min(198) as u8,
+                ],
+            };
+            pixels.extend(colour);
+        }
+    }
+    let mut jpeg = Vec::new();
+    Encoder::new(&mut jpeg, 80).encode(&pixels, WIDTH, HEIGHT, ColorType::Rgb)?;
+    Ok(jpeg)
 }
 
 /// The text with the commands to try.
@@ -201,6 +282,8 @@ fn guide(api: &str, phones: &str, ca: &Path) -> String {
         "
 wildcat's sandbox is ready. Account \"{ACCOUNT}\" is paired with the phone {OWN}.
 Nothing here reaches WhatsApp; everything is gone when you press Ctrl-C.
+
+Open {api}/ in a browser: the page has {FRIEND_NAME}'s phone beside it. Or, from another shell:
 
 Send a message to {FRIEND_NAME}'s phone:
   curl {api}/accounts/{ACCOUNT}/message/send \\

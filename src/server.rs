@@ -10,7 +10,7 @@ use smol::lock::Semaphore;
 use smol::net::TcpListener;
 
 use crate::account::{self, Accounts, Manner, SendingLimits};
-use crate::api::{self, ApiConfig, ApiContext, AuthSettings, Gate, ServerLimits};
+use crate::api::{self, About, ApiConfig, ApiContext, AuthSettings, Gate, ServerLimits};
 use crate::jid::ChatJid;
 use crate::maintenance::{self, Policy};
 use crate::media::{Files, Space, Spool};
@@ -261,6 +261,15 @@ impl Server {
             readers: Arc::new(Semaphore::new(config.events.max_readers)),
             stopping: shutdown.clone(),
             pulse,
+            about: Arc::new(About {
+                started: clock::now(),
+                address,
+                data: config.storage.path.clone(),
+                files: files.clone(),
+                settings: config.rows(),
+                #[cfg(feature = "sandbox")]
+                phones: api::phones_base(&config.whatsapp.url),
+            }),
             config: api_config(config),
         };
         let api = {

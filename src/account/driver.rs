@@ -19,7 +19,7 @@ use crate::sync::within;
 use crate::whatsapp::{Session, SessionNews};
 
 use super::at_start::{ban_of, comes_back, machine_of};
-use super::live::{Live, LiveState};
+use super::live::{Live, LiveState, QrTurn};
 use super::machine::Machine;
 use super::machine::phase::{Input, Phase, Stopped};
 use super::media::Fetcher;
@@ -81,6 +81,10 @@ pub fn start(
         ticks: machine.since(),
         cut_off_since: None,
         qr: None,
+        qr_turn: QrTurn::default(),
+        reason: machine.reason(),
+        attempt: None,
+        next_attempt: None,
         passkey: None,
         last_error: machine.last_error(),
         banned_until: ban.and_then(|ban| ban.until),
@@ -122,6 +126,7 @@ pub fn start(
         asked: HashSet::new(),
         ban,
         qr_shown: false,
+        qr_turn: QrTurn::default(),
         clock_seen: clock::taken().0,
         for_room: false,
         leave: None,
@@ -192,6 +197,7 @@ struct Driver {
     ban: Option<Ended>,
     /// Whether a QR code was shown since the status changed.
     qr_shown: bool,
+    qr_turn: QrTurn,
     /// Steps of the clock that are known here.
     clock_seen: u64,
     /// Waits for room on the disk rather than for a time.
@@ -440,8 +446,17 @@ impl Driver {
 
     async fn news(&mut self, news: SessionNews) {
         match news {
-            SessionNews::Qr(code) => self.feed(Input::Qr(code)).await,
-            SessionNews::QrExhausted => self.feed(Input::QrExhausted).await,
+            SessionNews::Qr { code, lasts } => {
+                self.qr_turn = QrTurn {
+                    expires_at: clock::now().saturating_add(lasts),
+                    number: self.qr_turn.number + 1,
+                };
+                self.feed(Input::Qr(code)).await;
+            }
+            SessionNews::QrExhausted => {
+                self.qr_turn = QrTurn::default();
+                self.feed(Input::QrExhausted).await;
+            }
             SessionNews::Passkey(news) => self.feed(Input::Passkey(passkey::turn(news))).await,
             SessionNews::Unlinkable(words) => self.feed(Input::Unlinkable(words)).await,
             SessionNews::Paired { jid, lid } => {
@@ -564,6 +579,16 @@ impl Driver {
         live.cut_off_since = self.machine.cut_off_since();
         live.no_room = self.for_room.then(|| self.no_room()).flatten();
         live.qr = self.machine.qr().map(str::to_owned);
+        live.qr_turn = self.qr_turn;
+        live.reason = self.machine.reason();
+        live.attempt = self.machine.attempt();
+        live.next_attempt = match self.machine.phase() {
+            Phase::Waiting { until } => Some(*until),
+            Phase::Stopped(_)
+            | Phase::Connecting { .. }
+            | Phase::Connected
+            | Phase::Closing { .. } => None,
+        };
         live.passkey = self.machine.passkey().cloned();
         live.last_error = self.machine.last_error();
         live.banned_until = self.banned_until();

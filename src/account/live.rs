@@ -5,12 +5,14 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::clock::{self, Millis};
+use crate::event::Standing;
 use crate::store::StoreError;
 use crate::sync::locked;
 use crate::whatsapp::Session;
 
 use super::contact_limits::Restricted;
 use super::look_ups::LookUps;
+use super::machine::phase::Reason;
 use super::pace::Pace;
 use super::passkey::Exchange;
 use super::paused_contacts::{Answers, Limits};
@@ -60,6 +62,12 @@ pub struct LiveState {
     /// Since when an account that was never paired cannot reach WhatsApp, by [`clock::ticks`].
     pub cut_off_since: Option<Millis>,
     pub qr: Option<String>,
+    /// The turn of the code on show.
+    pub qr_turn: QrTurn,
+    pub reason: Option<Reason>,
+    pub attempt: Option<u32>,
+    /// When the next attempt begins, by [`clock::ticks`].
+    pub next_attempt: Option<Millis>,
     /// The passkey that WhatsApp asks for.
     pub passkey: Option<Exchange>,
     pub last_error: Option<String>,
@@ -69,6 +77,29 @@ pub struct LiveState {
     pub session: Option<Arc<Session>>,
     /// Why nothing can be sent although an account wants to be connected: it waits for room on the disk.
     pub no_room: Option<StoreError>,
+}
+
+/// A QR code's turn among those of its set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct QrTurn {
+    /// When the next code replaces it.
+    pub expires_at: Millis,
+    /// From 1.
+    pub number: u32,
+}
+
+impl LiveState {
+    /// The fixed words and times beside the status.
+    pub fn standing(&self) -> Standing {
+        let (now, ticks) = (clock::now(), clock::ticks());
+        let next = self.next_attempt.map(|at| now + at.saturating_sub(ticks));
+        Standing {
+            reason: self.reason.map(Reason::name),
+            since: clock::iso8601(self.since),
+            attempt: self.attempt,
+            next_attempt: next.map(clock::iso8601),
+        }
+    }
 }
 
 impl Live {

@@ -17,7 +17,7 @@ use crate::whatsapp::{Ban, Outdated, Refusal};
 use super::outdated;
 use super::passkey::{CUT_OFF, Exchange, GIVEN_UP, REFUSED_AT_ONCE, WANTED};
 use super::types::Status;
-use phase::{Action, Ending, Input, Phase, Stopped};
+use phase::{Action, Ending, Input, Phase, Reason, Stopped};
 
 /// The first pause before a reconnect.
 pub const FIRST_PAUSE: Millis = 1_000;
@@ -60,6 +60,8 @@ pub struct Machine {
     new_pairing: bool,
     /// What the running session has said of why it will end.
     verdict: Option<Verdict>,
+    /// Why the last session ended, until the next one works.
+    cause: Option<Reason>,
     last_error: Option<String>,
     /// Since when an account that was never paired cannot reach WhatsApp.
     cut_off_since: Option<Millis>,
@@ -96,6 +98,7 @@ impl Machine {
             passkey_trouble: None,
             new_pairing: false,
             verdict: None,
+            cause: None,
             last_error,
             cut_off_since: None,
         }
@@ -116,6 +119,29 @@ impl Machine {
     /// The passkey that WhatsApp asks for.
     pub fn passkey(&self) -> Option<&Exchange> {
         self.passkey.as_ref()
+    }
+
+    /// Why there is no connection, if something is wrong.
+    pub fn reason(&self) -> Option<Reason> {
+        match &self.phase {
+            Phase::Stopped(stopped) => match stopped {
+                Stopped::NotStarted | Stopped::ByRequest => None,
+                Stopped::LoggedOut(_) => Some(Reason::Unlinked),
+                Stopped::Banned { .. } => Some(Reason::Banned),
+                Stopped::NotScanned => Some(Reason::NotScanned),
+                Stopped::Unlinkable(_) => Some(Reason::Unlinkable),
+            },
+            Phase::Connected | Phase::Closing { again: false } => None,
+            Phase::Connecting { .. } | Phase::Waiting { .. } | Phase::Closing { again: true } => {
+                self.cause
+            }
+        }
+    }
+
+    /// The number of the attempt to connect that is due or runs, after failures.
+    pub fn attempt(&self) -> Option<u32> {
+        let tries = matches!(self.phase, Phase::Connecting { .. } | Phase::Waiting { .. });
+        (tries && self.failures > 0).then(|| self.failures.saturating_add(1))
     }
 
     /// What is wrong, or what WhatsApp waits for, in words.
@@ -256,6 +282,7 @@ impl Machine {
                 self.outdated = 0;
                 self.refusals = 0;
                 self.qr_sets = 0;
+                self.cause = None;
                 self.last_error = None;
                 self.passkey_trouble = None;
                 self.phase = Phase::Connecting { qr: None };
@@ -318,6 +345,7 @@ impl Machine {
                 *qr = Some(code.clone());
                 // WhatsApp gave it: whatever kept it away is over.
                 self.last_error = None;
+                self.cause = None;
                 self.outdated = 0;
                 vec![Action::ShowQr(code)]
             }
@@ -343,6 +371,7 @@ impl Machine {
             self.qr_sets = 0;
             self.new_pairing = false;
             self.bans = 0;
+            self.cause = None;
             self.last_error = None;
             self.verdict = None;
         } else if self.phase == Phase::Connected {
@@ -400,6 +429,7 @@ impl Machine {
             (_, Some(Verdict::Outdated(refusal))) => {
                 self.failures += 1;
                 self.outdated = self.outdated.saturating_add(1);
+                self.cause = Some(Reason::VersionRefused);
                 self.last_error = Some(refusal.words);
                 match outdated::pause(self.outdated, refusal.can_look_up, random) {
                     0 => {
@@ -429,6 +459,7 @@ impl Machine {
             }
             (_, Some(Verdict::Replaced)) => {
                 self.failures += 1;
+                self.cause = Some(Reason::Replaced);
                 self.last_error = Some(
                     "another program connected with this account's pairing and took over".into(),
                 );
@@ -436,6 +467,7 @@ impl Machine {
             }
             (Phase::Connecting { .. } | Phase::Connected, None) => {
                 self.failures += 1;
+                self.cause = Some(Reason::ConnectionLost);
                 self.last_error =
                     Some(error.unwrap_or_else(|| "the connection to WhatsApp was lost".into()));
                 self.wait(now + pause(self.failures, random))

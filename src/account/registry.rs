@@ -244,6 +244,27 @@ impl Accounts {
             .await
     }
 
+    /// Gives an account another name, or none.
+    ///
+    /// # Errors
+    /// [`AccountError::NotFound`], or the store's.
+    pub async fn rename(
+        &self,
+        id: &str,
+        name: Option<String>,
+    ) -> Result<AccountView, AccountError> {
+        let handle = self.handle(id)?;
+        let owned = id.to_owned();
+        let renamed = self.0.wiring.store.write(move |tx| {
+            records::update(tx, &owned, |record| {
+                record.name.clone_from(&name);
+                record.updated_at = clock::now();
+            })
+        });
+        let record = renamed.await?.ok_or(AccountError::NotFound)?;
+        Ok(view(record, &handle))
+    }
+
     async fn delete_now(&self, id: &str) -> Result<(), AccountError> {
         let handle = self.handle(id)?;
         let (sender, done) = async_channel::bounded(1);
@@ -298,7 +319,13 @@ impl Accounts {
         Ok(StatusView {
             account_id: id.to_owned(),
             status: live.status,
+            standing: live.standing(),
             has_qr: live.qr.is_some(),
+            qr_expires_at: live
+                .qr
+                .as_ref()
+                .map(|_| clock::iso8601(live.qr_turn.expires_at)),
+            qr_number: live.qr.as_ref().map(|_| live.qr_turn.number),
             qr: live.qr,
             jid: record.jid,
             last_update: clock::iso8601(live.since),
@@ -486,6 +513,7 @@ fn view(record: AccountRecord, handle: &Handle) -> AccountView {
         } else {
             Status::NotStarted
         },
+        standing: live.standing(),
         has_qr: live.qr.is_some(),
         jid: record.jid,
         lid: record.lid,

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::clock::{self, Millis};
+use crate::event::Standing;
 use crate::jid::{Recipient, Username};
 use crate::media::MediaError;
 use crate::message::DeliveryStatus;
@@ -85,6 +86,8 @@ pub struct AccountView {
     pub lid: Option<String>,
     pub push_name: Option<String>,
     pub last_error: Option<String>,
+    #[serde(flatten)]
+    pub standing: Standing,
     /// The restriction on messages to new contacts.
     pub restriction: Option<RestrictionView>,
     /// When WhatsApp's ban is over, ISO 8601; `None` without a ban, or without an end.
@@ -116,10 +119,15 @@ pub struct StatusView {
     pub qr: Option<String>,
     #[serde(rename = "hasQR")]
     pub has_qr: bool,
+    /// When the next code replaces that one, ISO 8601, and its place in the set that WhatsApp gave, from 1.
+    pub qr_expires_at: Option<String>,
+    pub qr_number: Option<u32>,
     pub jid: Option<String>,
     /// Since when the status holds, ISO 8601.
     pub last_update: String,
     pub last_error: Option<String>,
+    #[serde(flatten)]
+    pub standing: Standing,
     /// The restriction on messages to new contacts.
     pub restriction: Option<RestrictionView>,
     /// As [`AccountView`] has it.

@@ -58,6 +58,14 @@ pub async fn get(req: Req) -> Result<Answer, ApiError> {
     Answer::ok(&One("account", &account))
 }
 
+pub async fn rename(mut req: Req) -> Result<Answer, ApiError> {
+    let fields = Fields::read(&mut req).await?;
+    let new = name(&fields, "name")?.filter(|name| !name.is_empty());
+    let id = param(&req, "id");
+    let account = req.state().accounts.rename(&id, new).await?;
+    Answer::ok(&One("account", &account))
+}
+
 pub async fn delete(req: Req) -> Result<Answer, ApiError> {
     let id = param(&req, "id");
     req.state().accounts.delete(&id).await?;

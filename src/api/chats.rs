@@ -1,15 +1,16 @@
 //! An account's chats, and the messages of one.
 
+use futures_lite::future;
 use serde::Serialize;
 
 use super::Req;
 use super::answer::Answer;
 use super::error::ApiError;
-use super::input::{chat_param, number, param};
+use super::input::{chat_param, flag, number, param, query};
 use super::page::Page;
 use crate::account::AccountError;
 use crate::message::Message;
-use crate::store::messages::{self, ChatSummary, Cursor, PageQuery};
+use crate::store::messages::{self, ChatFilter, ChatSummary, Cursor, PageQuery, Part, Room};
 use crate::store::{ReadTx, StoreError, accounts};
 
 /// How many entries a list has without a limit.
@@ -84,13 +85,70 @@ pub fn read_account<T>(
     found.ok_or(ApiError::Account(AccountError::NotFound))
 }
 
+/// How many chats are looked at in one go on the event thread.
+const LOOKS: usize = 200;
+
 pub async fn list(req: Req) -> Result<Answer, ApiError> {
     let page = Page::of(&req, USUAL, MOST_CHATS)?;
     let part = page.part(&req, Cursor::parse)?;
+    let filter = ChatFilter {
+        unread: flag(&req, "unread")?,
+        groups: flag(&req, "groups")?,
+        words: query(&req, "q").map(|words| words.to_lowercase()),
+    };
+    if !filter.is_none() {
+        return sifted(&req, page, part, &filter).await;
+    }
     let found = read_account(&req, |tx, account| messages::chats(tx, account, part))?;
     Answer::ok(&ChatList {
         pagination: Pagination::new(page, found.total, found.next),
         chats: found.chats,
+    })
+}
+
+/// The chats that pass a filter. All are looked through, for the total, with turns for others between.
+async fn sifted(
+    req: &Req,
+    page: Page,
+    part: Part,
+    filter: &ChatFilter,
+) -> Result<Answer, ApiError> {
+    let (mut chats, mut room) = (Vec::new(), Room::new(part.limit, part.bytes));
+    let (mut total, mut passed, mut full, mut at) = (0, 0, false, None);
+    let mut last = None;
+    loop {
+        let found = read_account(req, |tx, account| {
+            let found = messages::sift_chats(tx, account, filter, at, LOOKS)?;
+            for place in &found.found {
+                total += 1;
+                let is_behind = part.behind.is_none_or(|before| {
+                    (place.timestamp, place.number) < (before.timestamp, before.number)
+                });
+                if !is_behind || full {
+                    continue;
+                }
+                passed += 1;
+                if passed <= part.skip {
+                    continue;
+                }
+                let chat = messages::chat_at(tx, account, *place)?;
+                full = !room.has_some() || !room.take(&chat);
+                if !full {
+                    last = Some(*place);
+                    chats.push(chat);
+                }
+            }
+            Ok(found)
+        })?;
+        match found.next {
+            Some(next) => at = Some(next),
+            None => break,
+        }
+        future::yield_now().await;
+    }
+    Answer::ok(&ChatList {
+        pagination: Pagination::new(page, total, last.filter(|_| full)),
+        chats,
     })
 }
 

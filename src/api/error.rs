@@ -336,7 +336,8 @@ impl ApiError {
         if let ApiError::WrongKeys { .. } = &self {
             response.ext_mut().insert(HeldBack(SLOWED));
         }
-        if status == StatusCode::Unauthorized {
+        // Where no key exists, no password does either.
+        if status == StatusCode::Unauthorized && !matches!(self, ApiError::NoKeysYet) {
             // Makes browsers ask for it, and take the key as the password.
             response.insert_header("WWW-Authenticate", "Basic realm=\"wildcat\"");
         }

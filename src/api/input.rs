@@ -639,6 +639,21 @@ pub fn query(req: &Req, name: &str) -> Option<String> {
         .map(|(_, value)| value.into_owned())
 }
 
+/// Yes or no from the query; absent is no.
+///
+/// # Errors
+/// 400 that names the parameter.
+pub fn flag(req: &Req, name: &'static str) -> Result<bool, ApiError> {
+    match query(req, name).as_deref() {
+        None | Some("false" | "0" | "no" | "off") => Ok(false),
+        Some("true" | "1" | "yes" | "on") => Ok(true),
+        Some(_) => Err(ApiError::Field {
+            field: name,
+            expected: "true or false",
+        }),
+    }
+}
+
 /// A whole number from the query.
 ///
 /// # Errors

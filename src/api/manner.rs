@@ -4,7 +4,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Req;
 use super::error::ApiError;
-use super::input::{self, Fields, query};
+use super::input::{self, Fields};
 use super::upload::Received;
 use crate::account::{Caller, Manner, Once, Outcome, Turn};
 use crate::clock::Millis;
@@ -68,7 +68,7 @@ pub async fn begin(
     file: Option<&Received>,
 ) -> Result<Begun, ApiError> {
     let queue = match fields.is_missing("queue") {
-        true => in_query(req)?,
+        true => input::flag(req, "queue")?,
         false => fields.flag("queue")?,
     };
     let expires_in = match fields.number("expiresIn", 1..=MAX_EXPIRES_IN, EXPIRES_IN)? {
@@ -99,17 +99,6 @@ pub async fn begin(
         }
     }
     Ok(Begun::First(manner))
-}
-
-fn in_query(req: &Req) -> Result<bool, ApiError> {
-    match query(req, "queue").as_deref() {
-        None | Some("false" | "0" | "no" | "off") => Ok(false),
-        Some("true" | "1" | "yes" | "on") => Ok(true),
-        Some(_) => Err(ApiError::Field {
-            field: "queue",
-            expected: "true or false",
-        }),
-    }
 }
 
 /// What makes two requests the same: where they go, their fields in whatever order, and their

@@ -27,6 +27,8 @@ mod openapi;
 mod outbox;
 mod page;
 mod passkey;
+#[cfg(feature = "sandbox")]
+mod phones;
 mod qr;
 mod range;
 mod sending;
@@ -34,7 +36,9 @@ mod serve;
 mod siphon;
 #[cfg(test)]
 mod tests;
+mod this_server;
 mod upload;
+mod web;
 mod webhooks;
 
 use std::future::Future;
@@ -58,8 +62,11 @@ use answer::Answer;
 pub use auth::{AuthSettings, Gate};
 use error::ApiError;
 pub use fetch::FETCH;
+#[cfg(feature = "sandbox")]
+pub use phones::base as phones_base;
 use serve::Respond;
 pub use serve::{ServerLimits, serve};
+pub use this_server::About;
 
 /// What the handlers work with. Cheap to clone.
 #[derive(Clone)]
@@ -81,6 +88,7 @@ pub struct ApiContext {
     pub stopping: Shutdown,
     /// How the event thread does.
     pub pulse: Arc<Pulse>,
+    pub about: Arc<About>,
     pub config: ApiConfig,
 }
 
@@ -147,6 +155,12 @@ pub const ROUTES: &[Route] = routes![
         "Whether the server is up",
     Get "/health" health::health:
         "200, or 503 with what is wrong: of each account, of storage, of the event thread",
+    Get "/server" this_server::show:
+        "This server: version, storage, and what the request's key may do; without a key only whether there are keys",
+    Get "/keys" this_server::keys:
+        "The keys' names and what each may do",
+    Get "/settings" this_server::settings:
+        "Every setting with its value",
     Get "/openapi.json" openapi::document:
         "This API as an OpenAPI document",
     Post "/accounts" accounts::create:
@@ -155,6 +169,8 @@ pub const ROUTES: &[Route] = routes![
         "All accounts, in order of creation",
     Get "/accounts/:id" accounts::get:
         "One account",
+    Patch "/accounts/:id" accounts::rename:
+        "Give an account another name",
     Delete "/accounts/:id" accounts::delete:
         "Unlink an account and remove everything it stored",
     Get "/accounts/:id/status" connection::status:
@@ -237,11 +253,15 @@ pub const ROUTES: &[Route] = routes![
 struct Api {
     app: tide::Server<ApiContext>,
     gate: Arc<Gate>,
+    #[cfg(feature = "sandbox")]
+    context: ApiContext,
 }
 
 impl Api {
     fn new(context: ApiContext) -> Api {
         let gate = Arc::clone(&context.gate);
+        #[cfg(feature = "sandbox")]
+        let phones = context.clone();
         let mut app = tide::with_state(context);
         for route in ROUTES {
             let handler = route.handler;
@@ -260,7 +280,12 @@ impl Api {
                 }
             });
         }
-        Api { app, gate }
+        Api {
+            app,
+            gate,
+            #[cfg(feature = "sandbox")]
+            context: phones,
+        }
     }
 }
 
@@ -269,6 +294,9 @@ const WITH_FILE: Duration = Duration::from_secs(15 * 60);
 
 /// The same for sound, which may be converted for 30 minutes, with turns for others between.
 const WITH_SOUND: Duration = Duration::from_secs(45 * 60);
+
+/// What tells a page without a key whether it needs one.
+const SERVER: &str = "/server";
 
 /// Where clients wait for events.
 const EVENTS: &str = "/events";
@@ -307,8 +335,24 @@ impl Respond for Api {
         }
         let path = request.url().path().to_owned();
         let method = request.method();
+        let page = web::answer(&request);
+        // The page asks for a key itself: the browser's own prompt would come on top.
+        let asks_itself = request.header("X-Api-Key").is_some();
         let answer = async {
+            if let Some(page) = page {
+                return Ok(page);
+            }
             self.gate.admit(&mut request)?;
+            #[cfg(feature = "sandbox")]
+            if let Some(base) = self
+                .context
+                .about
+                .phones
+                .as_ref()
+                .filter(|_| phones::is_for(&request))
+            {
+                return phones::pass(request, base, &self.context.fetch).await;
+            }
             let answer = self.app.respond::<_, Response>(request).await;
             answer.map_err(|error| ApiError::Internal(error.to_string()))
         };
@@ -318,6 +362,9 @@ impl Respond for Api {
             Ok(Ok(response)) => response,
             Ok(Err(error)) | Err(error) => error.into_response(),
         };
+        if asks_itself {
+            response.remove_header("WWW-Authenticate");
+        }
         // No page of somebody else may show it, not even as a picture.
         response.insert_header("Cross-Origin-Resource-Policy", "same-origin");
         response

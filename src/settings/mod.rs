@@ -222,7 +222,30 @@ impl Loaded {
     }
 }
 
+/// A setting as `GET /settings` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// `section.name`.
+    pub name: String,
+    pub value: String,
+    /// Whether the value is the default.
+    pub is_default: bool,
+}
+
 impl Settings {
+    /// Every setting with its effective value.
+    pub fn rows(&self) -> Vec<Row> {
+        let defaults = resolve(None, [], &[]).map(|loaded| loaded.settings.shown());
+        let mut defaults = defaults.unwrap_or_default().into_iter();
+        let rows = SETTINGS.iter().zip(self.shown());
+        rows.map(|(setting, value)| Row {
+            name: setting.key(),
+            is_default: defaults.next().as_ref() == Some(&value),
+            value,
+        })
+        .collect()
+    }
+
     /// The file of the API's keys.
     pub fn keys_file(&self) -> PathBuf {
         match &self.auth.keys {

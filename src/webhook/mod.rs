@@ -156,6 +156,8 @@ pub struct HookView {
     pub last_delivery: Option<DeliveryView>,
     /// Failed attempts since the last success.
     pub failures: u32,
+    /// When the first of them was.
+    pub failing_since: Option<String>,
     /// When a failing hook is tried again.
     pub next_attempt: Option<String>,
     /// Events not delivered yet; an upper bound when there are many.
@@ -591,6 +593,7 @@ impl Inner {
                 error: delivery.error,
             }),
             failures: progress.failures,
+            failing_since: progress.failing_since.map(clock::iso8601),
             next_attempt,
             pending,
             dead: hook.dead_count,

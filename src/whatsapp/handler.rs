@@ -217,7 +217,9 @@ impl EventHandler for ClientEvents {
             }
             Event::PairingQrCode(qr) => {
                 self.codes.shown();
-                self.tell(SessionNews::Qr(qr.code.clone()));
+                let lasts = u64::try_from(qr.timeout.as_millis()).unwrap_or(u64::MAX);
+                let code = qr.code.clone();
+                self.tell(SessionNews::Qr { code, lasts });
             }
             Event::PairingQrCodesExhausted(_) => self.tell(SessionNews::QrExhausted),
             Event::PairSuccess(pair) => self.tell(SessionNews::Paired {

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use crate::clock::Millis;
 use crate::message::DeliveryStatus;
 use crate::sync::locked;
 
@@ -53,7 +54,11 @@ impl NewsSender {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SessionNews {
     /// A QR code to scan, instead of the one before.
-    Qr(String),
+    Qr {
+        code: String,
+        /// Milliseconds until the next one.
+        lasts: Millis,
+    },
     QrExhausted,
     /// WhatsApp asks for a passkey before it goes on.
     Passkey(PasskeyNews),

@@ -55,5 +55,6 @@ mod usernames;
 mod version;
 mod waiting;
 mod wear;
+mod web;
 mod webhooks;
 mod widths;

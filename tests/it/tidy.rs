@@ -157,7 +157,7 @@ fn modules_depend_one_way() {
         &["event"],
         &["message"],
         &[
-            "net", "media", "jid", "keys", "settings", "args", "qr", "runtime",
+            "net", "media", "jid", "keys", "settings", "args", "qr", "runtime", "web",
         ],
         &["clock", "text"],
         &["sync"],

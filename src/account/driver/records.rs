@@ -212,8 +212,16 @@ impl Driver {
     }
 
     pub(super) async fn report_qr(&self, code: String) {
-        self.report(move |ledger, now| ledger.record(&Fact::Qr(&code), now))
-            .await;
+        let turn = self.qr_turn;
+        self.report(move |ledger, now| {
+            let fact = Fact::Qr {
+                code: &code,
+                expires_at: turn.expires_at,
+                number: turn.number,
+            };
+            ledger.record(&fact, now)
+        })
+        .await;
     }
 
     /// Appends an event about the progress with a passkey.
@@ -226,11 +234,13 @@ impl Driver {
     pub(super) async fn report_status(&self) {
         let status = self.machine.status().name();
         let (last_error, banned_until) = (self.machine.last_error(), self.banned_until());
+        let standing = self.live.get().standing();
         self.report(move |ledger, now| {
             let fact = Fact::Status {
                 status,
                 last_error: last_error.as_deref(),
                 banned_until,
+                standing: &standing,
             };
             ledger.record(&fact, now)
         })

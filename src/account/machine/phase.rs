@@ -25,6 +25,41 @@ pub enum Stopped {
     Unlinkable(String),
 }
 
+/// Why an account is not connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The connection was lost, or could not be made.
+    ConnectionLost,
+    /// Another program connected with the same pairing.
+    Replaced,
+    /// WhatsApp does not serve this client now.
+    Refused,
+    /// WhatsApp does not accept the claimed version.
+    VersionRefused,
+    /// The pairing is over.
+    Unlinked,
+    Banned,
+    NotScanned,
+    /// This version cannot link the account.
+    Unlinkable,
+}
+
+impl Reason {
+    /// The word that the API shows.
+    pub fn name(self) -> &'static str {
+        match self {
+            Reason::ConnectionLost => "connection_lost",
+            Reason::Replaced => "replaced",
+            Reason::Refused => "refused",
+            Reason::VersionRefused => "version_refused",
+            Reason::Unlinked => "unlinked",
+            Reason::Banned => "banned",
+            Reason::NotScanned => "code_not_scanned",
+            Reason::Unlinkable => "unlinkable",
+        }
+    }
+}
+
 /// The phase of the account's connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Phase {

@@ -4,7 +4,7 @@ use crate::account::backoff;
 use crate::clock::Millis;
 use crate::whatsapp::{Ban, Refusal, spoken};
 
-use super::{Action, Ending, Machine, Phase, Stopped, Verdict};
+use super::{Action, Ending, Machine, Phase, Reason, Stopped, Verdict};
 
 impl Machine {
     /// When a ban is over and the account comes back, by ticks.
@@ -49,6 +49,7 @@ impl Machine {
     pub(super) fn refused(&mut self, refusal: &Refusal, now: Millis, random: f64) -> Vec<Action> {
         self.failures += 1;
         self.refusals = self.refusals.saturating_add(1);
+        self.cause = Some(Reason::Refused);
         let pause = backoff::rest(refusal.rest, self.refusals, random);
         let length = spoken(i64::try_from(pause / 1_000).unwrap_or(i64::MAX));
         self.last_error = Some(format!(

@@ -1,7 +1,7 @@
 //! Who may do what: the gate before the router, and what a caller may see behind it.
 //!
-//! Every request passes [`Gate::admit`] before a path is looked at, except `GET /ping`; every route
-//! passes [`permit`] before its handler. So an endpoint is closed to those without a key, and to keys of
+//! Every request passes [`Gate::admit`] before a path is looked at, except `GET /ping` and the files of the web
+//! page; `GET /server` passes it without a key, too, and says less. Every route passes [`permit`] before its handler. So an endpoint is closed to those without a key, and to keys of
 //! one account, unless something here opens it.
 
 mod failures;
@@ -44,6 +44,7 @@ const PROXIED: &[&str] = &[
 const FILTERED: &[&str] = &[
     "/openapi.json",
     "/health",
+    "/server",
     "/accounts",
     "/messages",
     "/media",
@@ -151,6 +152,20 @@ fn below(route: &str, parent: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
+/// What a request may do, and how it came.
+#[derive(Debug)]
+pub struct Access {
+    /// Whether it was let in: with a key, or because none is needed.
+    pub admitted: bool,
+    /// The key that it carries.
+    pub key: Option<Key>,
+    pub has_keys: bool,
+    /// Whether it was made on this machine.
+    pub local: bool,
+    /// Whether every request is let in, by `auth.open`.
+    pub open: bool,
+}
+
 /// The settings of the gate.
 #[derive(Debug, Clone)]
 pub struct AuthSettings {
@@ -246,15 +261,7 @@ impl Gate {
         }
         let peer = peer(request);
         let presented = presented(request);
-        let keys = match lock(&self.keys).current() {
-            Ok(keys) => keys,
-            // Nobody's key matters.
-            Err(error) if self.open => {
-                log::warn!("the keys: {error}");
-                Arc::new([])
-            }
-            Err(error) => return Err(ApiError::Keys(error)),
-        };
+        let keys = self.keys()?;
         let verdict = judge(
             presented.as_ref(),
             &keys,
@@ -274,12 +281,58 @@ impl Gate {
             }
             Verdict::Known { caller, .. } => caller,
             Verdict::Anybody => Caller(Reach::All),
+            // Says whether there are keys: the web page's first question.
+            Verdict::Missing | Verdict::NoKeysYet
+                if is_read && request.url().path() == super::SERVER =>
+            {
+                Caller(Reach::Nothing)
+            }
             Verdict::Missing => return Err(ApiError::NoKey),
             Verdict::NoKeysYet => return Err(ApiError::NoKeysYet),
             Verdict::Wrong => return Err(self.wrong(asks_for(request))),
         };
         request.ext_mut().insert(caller);
         Ok(())
+    }
+
+    /// What a request that was admitted may do.
+    ///
+    /// # Errors
+    /// If the keys cannot be read.
+    pub fn access(&self, request: &Request) -> Result<Access, ApiError> {
+        let keys = self.keys()?;
+        let presented = presented(request);
+        let local = is_local(peer(request), request);
+        let verdict = judge(presented.as_ref(), &keys, local, self.open);
+        let key = presented.and_then(|presented| keys::find(&keys, &presented.key).cloned());
+        Ok(Access {
+            admitted: matches!(verdict, Verdict::Known { .. } | Verdict::Anybody),
+            key,
+            has_keys: !keys.is_empty(),
+            local,
+            open: self.open,
+        })
+    }
+
+    /// The keys as they are now.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn keys(&self) -> Result<Arc<[Key]>, ApiError> {
+        match lock(&self.keys).current() {
+            Ok(keys) => Ok(keys),
+            // No key is needed.
+            Err(error) if self.open => {
+                log::warn!("the keys: {error}");
+                Ok(Arc::new([]))
+            }
+            Err(error) => Err(ApiError::Keys(error)),
+        }
+    }
+
+    /// The name of this machine, if it tells one.
+    pub fn machine(&self) -> Option<&str> {
+        self.names.machine()
     }
 
     /// The answer to a wrong key from `address`; held back if there were too many. A right one is
@@ -337,7 +390,8 @@ fn counted(peer: Option<IpAddr>, request: &Request) -> Option<IpAddr> {
 /// The key that a request carries, in the first of the three places that has one.
 fn presented(request: &Request) -> Option<Presented> {
     let header = |name: &str| request.header(name).map(|values| values.last().as_str());
-    if let Some(key) = header("X-Api-Key") {
+    // A page that has no key sends an empty header: it is no wrong key.
+    if let Some(key) = header("X-Api-Key").filter(|key| !key.trim().is_empty()) {
         return Some(Presented {
             key: key.trim().to_owned(),
             how: How::Header,
@@ -409,6 +463,7 @@ mod tests {
         // "anyone:wc_1"
         let basic = ("Authorization", "Basic YW55b25lOndjXzE=");
         assert_eq!(of(&[basic]), key(How::Basic));
+        assert_eq!(of(&[("X-Api-Key", " ")]), None);
         // A proxy's own password beside the key.
         assert_eq!(of(&[("X-Api-Key", "wc_1"), basic]), key(How::Header));
         assert_eq!(of(&[("Authorization", "Basic !!")]), None);

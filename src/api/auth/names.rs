@@ -91,6 +91,14 @@ impl Names {
         }
     }
 
+    /// The name of this machine, if it has one.
+    pub fn machine(&self) -> Option<&str> {
+        self.own
+            .last()
+            .map(String::as_str)
+            .filter(|name| *name != "localhost")
+    }
+
     /// Lets what a page of somebody else can send not pass. `with_key`: the request has a right
     /// key in a header, which no such page can have put there.
     ///

@@ -71,6 +71,9 @@ pub struct LastMessage {
     pub kind: MessageKind,
     pub timestamp: Millis,
     pub from_me: bool,
+    /// Only for own messages.
+    pub status: Option<DeliveryStatus>,
+    pub deleted: bool,
 }
 
 impl Chat {

@@ -26,7 +26,10 @@ pub use chats::{
     number_of, set_contact_name, set_name, set_unread,
 };
 pub use lookup::{all_of_id, get, get_in, get_own, get_received, has_written, quoted_by};
-pub use pages::{ChatPage, Cursor, Page, PageQuery, Part, Room, chats, oldest_first, page, recent};
+pub use pages::{
+    ChatFilter, ChatPage, Cursor, Page, PageQuery, Part, Room, chat_at, chats, oldest_first, page,
+    recent, sift_chats,
+};
 pub use placeholders::{Lost, lose};
 pub use retention::{Keep, Removed, is_over, retention_step, size};
 

@@ -314,6 +314,95 @@ pub fn chats(tx: &ReadTx<'_>, account: u32, part: Part) -> Result<ChatPage> {
     Ok(page)
 }
 
+/// Which chats a list is narrowed down to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ChatFilter {
+    pub unread: bool,
+    pub groups: bool,
+    /// Part of the name, the username, or the number, in lower case.
+    pub words: Option<String>,
+}
+
+impl ChatFilter {
+    pub fn is_none(&self) -> bool {
+        *self == ChatFilter::default()
+    }
+
+    fn lets_pass(&self, tx: &ReadTx<'_>, account: u32, chat: &Chat) -> Result<bool> {
+        if self.unread && chat.unread_count == 0 || self.groups && !chat.jid.ends_with("@g.us") {
+            return Ok(false);
+        }
+        let Some(words) = &self.words else {
+            return Ok(true);
+        };
+        let titles = [&chat.contact_name, &chat.name];
+        let mut names = titles.into_iter().flatten();
+        if names.any(|name| name.to_lowercase().contains(words)) {
+            return Ok(true);
+        }
+        if !chat.is_person() {
+            return Ok(false);
+        }
+        let number = chat.jid.split('@').next().unwrap_or_default();
+        let digits: String = words.chars().filter(char::is_ascii_digit).collect();
+        if !digits.is_empty() && number.contains(&digits) {
+            return Ok(true);
+        }
+        let username = usernames::of(tx, account, &chat.jid)?;
+        Ok(
+            username
+                .is_some_and(|name| name.to_lowercase().contains(words.trim_start_matches('@'))),
+        )
+    }
+}
+
+/// A part of a filtered list: what passes among the next `looks` chats.
+#[derive(Debug, Default)]
+pub struct Sifted {
+    /// Where those that pass stand.
+    pub found: Vec<Cursor>,
+    /// Behind which chat to go on; `None` at the end.
+    pub next: Option<Cursor>,
+}
+
+/// Looks through `looks` of an account's chats behind `behind`, newest first.
+pub fn sift_chats(
+    tx: &ReadTx<'_>,
+    account: u32,
+    filter: &ChatFilter,
+    behind: Option<Cursor>,
+    looks: usize,
+) -> Result<Sifted> {
+    let start = CHATS_BY_TIME.key((account,));
+    let end = match behind {
+        Some(last) => Some(CHATS_BY_TIME.key((account, last.timestamp, last.number))),
+        None => start.clone().after_prefix(),
+    };
+    let rows = CHATS_BY_TIME.range_back(tx, &start, end.as_deref())?;
+    let mut sifted = Sifted::default();
+    for (n, row) in rows.enumerate() {
+        let (_, timestamp, number) = row?.parts()?;
+        let place = Cursor {
+            timestamp,
+            number,
+            account: 0,
+        };
+        if filter.lets_pass(tx, account, &chats::of(tx, account, number)?)? {
+            sifted.found.push(place);
+        }
+        if n + 1 == looks {
+            sifted.next = Some(place);
+            break;
+        }
+    }
+    Ok(sifted)
+}
+
+/// The chat at a place of the list.
+pub fn chat_at(tx: &ReadTx<'_>, account: u32, place: Cursor) -> Result<ChatSummary> {
+    summary(tx, account, chats::of(tx, account, place.number)?)
+}
+
 fn summary(tx: &ReadTx<'_>, account: u32, chat: Chat) -> Result<ChatSummary> {
     let last_message = match chat.last {
         None => None,
@@ -334,6 +423,8 @@ fn summary(tx: &ReadTx<'_>, account: u32, chat: Chat) -> Result<ChatSummary> {
                 kind: message.kind,
                 timestamp: message.timestamp,
                 from_me: message.from_me,
+                status: message.status,
+                deleted: message.deleted,
             })
         }
     };

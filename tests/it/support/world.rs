@@ -28,6 +28,9 @@ pub struct World {
 const WITHOUT_INPUT: &[&str] = &[
     "GET /ping",
     "GET /health",
+    "GET /server",
+    "GET /keys",
+    "GET /settings",
     "GET /openapi.json",
     "GET /accounts",
     "GET /webhooks",

@@ -9,7 +9,7 @@ use super::{Form, GroupError, PeopleError, Service, now_secs};
 use crate::phone::{Past, PastChat, Peer};
 
 /// Chats of one past.
-const MAX_CHATS: usize = 5_000;
+const MAX_CHATS: usize = 10_000;
 /// Messages of one past.
 const MAX_MESSAGES: usize = 2_000_000;
 /// People of the past in each of its groups, beside the owner.

@@ -10,7 +10,7 @@ use crate::directory::{Bundle, DeviceAddr};
 use crate::phone::{Action, Outgoing, Phone, PhoneError};
 
 /// Numbers that one simulator holds.
-const MAX_ACCOUNTS: usize = 10_000;
+const MAX_ACCOUNTS: usize = 20_000;
 
 /// Why an admin request about people was refused.
 #[derive(Debug, thiserror::Error)]

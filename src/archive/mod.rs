@@ -1,7 +1,7 @@
 //! Copies of a data directory: `wildcat backup`, `restore` and `export`. They work beside a running
 //! server, which notices nothing but the reading.
 //!
-//! A backup is a tar file: `wildcat-backup` (a text that says what it is), `db/data.mdb` (the last
+//! A backup is a tar file: `wildcat-backup` (a text with its format), `db/data.mdb` (the last
 //! commit, without free pages), and `media/…`, `history/…`, `keys.toml` as they lie in the directory.
 //!
 //! The sessions that encrypt chats change with every message, so those of a copy are out of date when
@@ -99,7 +99,7 @@ impl Drop for Unfinished {
                 true => fs::remove_dir_all(path),
                 false => fs::remove_file(path),
             };
-            // Why it is unfinished was said; a part that remains is replaced by the next try.
+            // The error was reported; a part that remains is replaced by the next attempt.
             drop(removed);
         }
     }
@@ -280,7 +280,7 @@ fn is_known(name: &str) -> bool {
     }
 }
 
-/// Puts the backup `from`, or what comes on standard input for `-`, into the data directory `data`, which
+/// Restores the backup `from`, or standard input for `-`, into the data directory `data`, which
 /// must be new or empty. What root makes there belongs to the directory's owner.
 ///
 /// # Errors
@@ -307,7 +307,7 @@ pub fn restore(from: &Path, data: &Path) -> Result<Copied> {
     if is_used && !there.iter().any(|name| name == LOCK) {
         return Err(ArchiveError::NotEmpty(data.to_owned()));
     }
-    // Says so if it is in use.
+    // Fails if it is in use.
     let lock = store::hold(data)?;
     if is_used {
         return Err(ArchiveError::NotEmpty(data.to_owned()));
@@ -326,7 +326,7 @@ pub fn restore(from: &Path, data: &Path) -> Result<Copied> {
     let copied = extract(&mut tar, from, &part)?;
     // One of a system with the other word size.
     store::convert(&part, Options::default())?;
-    // A damaged or a newer one is told before anything is in its place.
+    // A damaged or a newer one is refused before anything is in its place.
     match Reader::open(&part) {
         Err(StoreError::CutShort { .. }) => return Err(ArchiveError::CutBackup(from.to_owned())),
         opened => drop(opened?),
@@ -397,7 +397,7 @@ fn make_usable(data: &Path) -> Result<()> {
     Ok(done?)
 }
 
-/// Made by root for a server that runs as somebody else: all of it is that one's, as the directory is.
+/// When root restores for a server of another user: all files get the directory's owner.
 fn give_to_owner(data: &Path) -> Result<()> {
     let owner = fs::metadata(data).map_err(at(data))?;
     let mut folders = vec![data.to_owned()];

@@ -18,7 +18,7 @@ const OCTAL_MAX: u64 = 0o777_7777_7777;
 /// Writes an archive.
 pub struct Writer<W> {
     file: W,
-    /// Unix seconds: when all files in it were last changed, as far as it tells.
+    /// Unix seconds: the modification time of all its files.
     time: u64,
 }
 
@@ -30,7 +30,7 @@ impl<W: Write> Writer<W> {
     /// Adds a file of `size` bytes, which `source` gives.
     ///
     /// # Errors
-    /// What either says, and when `source` has less.
+    /// Those of either, and if `source` has less.
     pub fn add_sized(&mut self, name: &str, size: u64, source: &mut impl Read) -> io::Result<()> {
         self.file.write_all(&header(name, size, self.time)?)?;
         let copied = io::copy(&mut source.take(size), &mut self.file)?;
@@ -45,7 +45,7 @@ impl<W: Write> Writer<W> {
     /// Ends the archive.
     ///
     /// # Errors
-    /// What the output says.
+    /// The output's.
     pub fn finish(mut self) -> io::Result<W> {
         self.file.write_all(&[0; 2 * BLOCK])?;
         self.file.flush()?;
@@ -172,7 +172,7 @@ impl<R: Read> Reader<R> {
     /// Writes the current file's content to `output`.
     ///
     /// # Errors
-    /// When the archive is cut short, and what `output` says.
+    /// If the archive is cut short, and the output's.
     pub fn copy(&mut self, output: &mut impl Write) -> io::Result<()> {
         let copied = io::copy(&mut (&mut self.input).take(self.left), output)?;
         if copied < self.left {
@@ -197,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_and_what_is_cut_is_noticed() {
+    fn an_archive_reads_back_and_a_truncated_one_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.tar");
         let mut writer = Writer::new(File::create(&path).unwrap(), 1_700_000_000);
@@ -245,7 +245,7 @@ mod tests {
             assert_eq!(reader.next().unwrap(), Some(("db/data.mdb".into(), size)));
         }
         assert!(header(&"x".repeat(101), 0, 0).is_err());
-        // No file is as large as that one says.
+        // No file is as large as its header has it.
         let block = header("db/data.mdb", u64::MAX, 0).unwrap();
         let mut reader = Reader::new(&block[..]);
         assert_eq!(

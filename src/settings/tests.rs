@@ -53,7 +53,7 @@ fn every_default_is_within_its_bounds_and_shown_as_it_is_declared() {
 }
 
 #[test]
-fn what_is_described_can_be_read_again() {
+fn the_output_of_check_config_reads_back() {
     let loaded = from_file("[server]\nlisten = \"[::1]:80\"\n[tls]\nextra_ca = 'a\"b\\c'").unwrap();
     let text = loaded.describe();
     let again = resolve(Some((Path::new("again.toml"), &text)), env(&[]), &[]).unwrap();
@@ -205,7 +205,7 @@ fn variables_of_a_neighbour_service_are_not_ours() {
 }
 
 #[test]
-fn the_data_directory_is_systemds_unless_told_otherwise() {
+fn the_data_directory_is_systemds_unless_it_is_set() {
     let path = |pairs: &[(&str, &str)]| from_env(pairs).unwrap().settings.storage.path;
     assert_eq!(path(&[]), Path::new("./wildcat-data"));
     assert_eq!(path(&[("STATE_DIRECTORY", "/a:/b")]), Path::new("/a"));

@@ -3,14 +3,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::error::StoreError;
+use super::error::Result;
 use super::purge;
 use super::schema::{ACCOUNT_IDS, ACCOUNTS, NEXT_ACCOUNT};
 use super::tx::{ReadTx, WriteTx};
 use super::webhooks;
 use crate::clock::Millis;
-
-type Result<T> = std::result::Result<T, StoreError>;
 
 /// An account as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,7 +52,7 @@ pub enum Wanted {
 pub struct Ended {
     pub reason: EndReason,
     pub at: Millis,
-    /// When a ban is over, as far as WhatsApp has said.
+    /// When a ban is over, if WhatsApp named it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Millis>,
 }

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::error::StoreError;
+use super::error::Result;
 use super::events::{self, StoredEvent};
 use super::messages::Part;
 use super::rows::{Found, Headed};
@@ -13,8 +13,6 @@ use super::schema::DEAD_LETTERS;
 use super::tx::{ReadTx, WriteTx};
 use super::webhooks::{self, Progress, WebhookRecord};
 use crate::clock::Millis;
-
-type Result<T> = std::result::Result<T, StoreError>;
 
 /// How many dead letters a hook may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +25,7 @@ pub struct Most {
 /// Bytes that are shown of a dead letter around its body, at most.
 const AROUND: usize = 512;
 
-/// What is known of a dead letter beside its body.
+/// A dead letter without its body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Header {
@@ -37,7 +35,7 @@ pub struct Header {
     /// When it was given up.
     pub failed_at: Millis,
     pub attempts: u32,
-    /// What the last attempt came to, in words.
+    /// Why the last attempt failed, in words.
     pub error: Option<String>,
     /// It is to be delivered again.
     #[serde(default)]
@@ -63,7 +61,7 @@ pub struct Burial {
     pub error: Option<String>,
 }
 
-/// What is to be replayed.
+/// The outcome of [`replay`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Replay {
     /// So many dead letters will be delivered again.
@@ -82,10 +80,7 @@ pub fn bury(
     most: Most,
     now: Millis,
 ) -> Result<Option<u64>> {
-    let (Some(mut hook), Some(of)) = (
-        webhooks::get(&tx.view(), hook_id)?,
-        webhooks::number(hook_id),
-    ) else {
+    let Some((of, mut hook)) = webhooks::find(&tx.view(), hook_id)? else {
         return Ok(None);
     };
     for burial in burials {
@@ -232,10 +227,7 @@ pub fn delivered(
     number: u64,
     progress: &Progress,
 ) -> Result<bool> {
-    let (Some(mut hook), Some(of)) = (
-        webhooks::get(&tx.view(), hook_id)?,
-        webhooks::number(hook_id),
-    ) else {
+    let Some((of, mut hook)) = webhooks::find(&tx.view(), hook_id)? else {
         return Ok(false);
     };
     remove(tx, &mut hook, of, number)?;
@@ -291,10 +283,7 @@ fn drop_oldest(tx: &mut WriteTx<'_>, hook: &mut WebhookRecord, of: u64, most: Mo
 }
 
 fn recount(tx: &mut WriteTx<'_>, hook_id: &str) -> Result<()> {
-    let (Some(mut hook), Some(of)) = (
-        webhooks::get(&tx.view(), hook_id)?,
-        webhooks::number(hook_id),
-    ) else {
+    let Some((of, mut hook)) = webhooks::find(&tx.view(), hook_id)? else {
         return Ok(());
     };
     (hook.dead_count, hook.dead_bytes) = (0, 0);
@@ -375,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn they_outlive_the_log_and_come_back() {
+    fn dead_letters_outlive_the_log_and_are_replayed() {
         let store = TestStore::new();
         let (a, b) = (hook(&store, "http://a/"), hook(&store, "http://b/"));
         for _ in 0..3 {
@@ -424,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn they_are_bounded_and_go_with_hook_and_account() {
+    fn dead_letters_are_bounded_and_removed_with_hook_and_account() {
         let store = TestStore::new();
         store.run(|tx| accounts::create(tx, "alice", None, String::new(), 0));
         let (a, b) = (hook(&store, "http://a/"), hook(&store, "http://b/"));

@@ -21,7 +21,7 @@ const LOCK_FILE: &str = "wildcat.lock";
 const LATER: &str = "tmp";
 pub(super) const DB_DIR: &str = "db";
 pub(super) const DATA_FILE: &str = "data.mdb";
-/// LMDB's own, made anew by whoever opens first.
+/// LMDB's own; the first process that opens the environment creates it.
 pub(super) const LOCK_OF_LMDB: &str = "lock.mdb";
 
 /// Readers at the same moment, over all threads and processes: the event thread, its helpers, a backup,
@@ -139,7 +139,7 @@ impl Environment {
                     size = options
                         .next_size(size)
                         .ok_or(StoreError::Full(Room::Map { limit }))?;
-                    // SAFETY: nobody else has the environment yet, and every transaction of
+                    // SAFETY: no other thread has the environment yet, and every transaction of
                     // `schema::open` ended with it.
                     unsafe { env.resize(to_usize(size)?)? };
                 }
@@ -222,7 +222,7 @@ impl Environment {
         Ok(())
     }
 
-    /// Frees what readers of processes that died hold on to, and says how many they were.
+    /// Frees the slots of readers whose processes died, and returns how many they were.
     pub fn clear_stale_readers(&self) -> Result<usize, StoreError> {
         let env = self.writer().ok_or(StoreError::Closed)?;
         Ok(env.clear_stale_readers()?)
@@ -292,10 +292,10 @@ fn open_lmdb(dir: &Path, size: u64) -> Result<Env<WithoutTls>, StoreError> {
         .max_dbs(schema::COUNT)
         .max_readers(MAX_READERS);
     // SAFETY: the flag has no safety condition. Rows are small and scattered: reading ahead would
-    // fill a small machine's memory with neighbours that nobody asked for.
+    // fill a small machine's memory with pages that no read asked for.
     unsafe { options.flags(EnvFlags::NO_READ_AHEAD) };
     // SAFETY: the lock file keeps out other processes of ours, and the directory is private, so
-    // nobody changes the file below the map.
+    // no process changes the file below the map.
     unsafe { options.open(dir) }.map_err(|e| match e {
         heed::Error::Io(e) => StoreError::io("open the database in", dir, e),
         other => other.into(),
@@ -356,7 +356,7 @@ pub fn prepare_data_dir(path: &Path) -> Result<File, StoreError> {
         .create(true)
         .truncate(false)
         .mode(0o600)
-        // A link that somebody has put there would let the file behind it be written over.
+        // A symbolic link there would let another file be overwritten.
         .custom_flags(libc::O_NOFOLLOW)
         .open(&file_path)
         .map_err(|e| StoreError::io("open", &file_path, e))?;
@@ -374,7 +374,7 @@ pub fn prepare_data_dir(path: &Path) -> Result<File, StoreError> {
 
 fn in_use(path: &Path, mut file: File) -> StoreError {
     let mut text = String::new();
-    // Only a help for people: without it the error still says what matters.
+    // For people only: the error is complete without it.
     let _ = (&mut file).take(32).read_to_string(&mut text);
     StoreError::Locked {
         path: PathBuf::from(path),
@@ -404,7 +404,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_map_may_be_fits_the_machine() {
+    fn the_limit_of_the_map_fits_the_machine() {
         let limit = Options::default().limit();
         // More bytes than 32 bits can count, or what fits between what else a process has.
         let expected = if usize::BITS >= 64 { 64 << 10 } else { 1 << 10 };

@@ -7,16 +7,18 @@ use std::sync::Arc;
 
 use super::width::Unconverted;
 
+pub type Result<T> = std::result::Result<T, StoreError>;
+
 /// Why a read, a write or opening failed.
 ///
-/// It is `Clone`, for one failed commit is the answer to every job that was in it.
+/// It is `Clone`, because one failed commit is the answer to every job that was in it.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// Another process, or another `Store` of this one, has the directory open.
     #[error("{} is in use by another wildcat{}", .path.display(), holder(.pid))]
     Locked {
         path: PathBuf,
-        /// Who holds it, if the lock file says so.
+        /// The process that holds it, if the lock file names one.
         pid: Option<u32>,
     },
     /// A later version of this program wrote the data; it is left untouched.

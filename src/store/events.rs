@@ -7,13 +7,11 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::error::StoreError;
+use super::error::{Result, StoreError};
 use super::schema::{EVENT_LOG, EVENTS, INSTANCE};
 use super::tx::{ReadTx, WriteTx};
 use crate::clock::Millis;
 use crate::event::{Event, EventKind};
-
-type Result<T> = std::result::Result<T, StoreError>;
 
 /// The log as a whole.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,11 +71,11 @@ impl Default for Keep {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
     pub keep: Keep,
-    /// Events after this number are not too old, whatever their time says.
+    /// Events after this number are not too old, whatever their timestamps are.
     pub dated: u64,
 }
 
-/// Tells [`Bounds`] by how long the log is open.
+/// Gives [`Bounds`] by how long the log has been open.
 ///
 /// A board without a clock of its own starts at the time of its last stop, and is set right some
 /// seconds later: what it has taken in until then would seem as old as the time that it was off. So
@@ -114,7 +112,7 @@ const SKIPPED: u64 = 1 << 32;
 const PUSHED_OUT: usize = 4;
 
 /// Appends an event and returns its number. Numbers count up by one in the order of commits. The
-/// oldest ones go when the log is over its bounds.
+/// oldest events are deleted while the log is over its bounds.
 pub fn append(tx: &mut WriteTx<'_>, event: &Event, now: Millis) -> Result<u64> {
     let mut state = state(&tx.view())?;
     state.last += 1;
@@ -436,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scan_finds_what_is_wanted_and_says_how_far_it_looked() {
+    fn a_scan_returns_the_wanted_events_and_how_far_it_looked() {
         let store = TestStore::new();
         add(&store, "alice", 10);
         add(&store, "bob", 2);
@@ -466,7 +464,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_were_left_out_are_in_nobodys_way() {
+    fn skipped_numbers_do_not_disturb_readers() {
         let store = TestStore::new();
         add(&store, "alice", 2);
         store.run(skip_numbers);
@@ -509,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_much_goes_first_in_small_steps() {
+    fn excess_events_are_trimmed_oldest_first_in_small_steps() {
         let store = TestStore::new();
         add(&store, "alice", 10);
         let all = store.read(state).unwrap();
@@ -528,7 +526,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_old_goes_but_not_what_this_run_took_in() {
+    fn old_events_are_trimmed_but_none_of_this_run() {
         let store = TestStore::new();
         // Appended at 1000, 1001, …
         add(&store, "alice", 10);

@@ -6,13 +6,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::error::StoreError;
+use super::error::Result;
 use super::outbox;
 use super::schema::{KEYS, KEYS_BY_TIME};
 use super::tx::{ReadTx, WriteTx};
 use crate::clock::{Millis, Step};
-
-type Result<T> = std::result::Result<T, StoreError>;
 
 /// How long a key is remembered.
 pub const LIFE: Millis = 24 * 3_600_000;
@@ -24,7 +22,7 @@ const PRUNE: usize = 4;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Known {
-    /// Of the request that it came with.
+    /// The hash of the request that it came with.
     pub request: [u8; 32],
     pub at: Millis,
     /// The message that the request made.
@@ -56,7 +54,7 @@ fn is_alive(at: Millis, now: Millis) -> bool {
     now.saturating_sub(at) < LIFE
 }
 
-/// Makes room for a key: removes some that have expired, and says until when (at the earliest)
+/// Makes room for a key: removes some that have expired, and returns until when (at the earliest)
 /// there are `most` of them; `None` if there is room.
 pub fn make_room(
     tx: &mut WriteTx<'_>,
@@ -90,7 +88,7 @@ pub fn put(tx: &mut WriteTx<'_>, account: u32, key: &str, known: &Known) -> Resu
     outbox::update_state(tx, account, |state| state.keys += 1)
 }
 
-/// Says what is answered, unless something was before. Returns what counts.
+/// Stores the answer, unless there is one already. Returns the stored one.
 pub fn answer(
     tx: &mut WriteTx<'_>,
     account: u32,

@@ -1,15 +1,13 @@
-//! The media of messages: what is known of them, where WhatsApp keeps them, and which are to be
-//! fetched. The files themselves are `crate::media`'s.
+//! The media of messages: their facts, their places at WhatsApp, and which are queued to be fetched. The files
+//! themselves are in `crate::media`.
 //!
 //! The public id of a medium is the account's number and its own, as hexadecimal digits.
 
-use super::error::StoreError;
+use super::error::Result;
 use super::schema::{MEDIA, MEDIA_WANTED};
 use super::tx::{ReadTx, WriteTx};
 use crate::clock::Millis;
 use crate::message::{Medium, Message, NewMedium};
-
-type Result<T> = std::result::Result<T, StoreError>;
 
 /// Digits of a medium's id.
 const ID_DIGITS: usize = 24;
@@ -29,7 +27,7 @@ impl Found {
     }
 }
 
-/// A medium that is to be fetched.
+/// A medium that is queued to be fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wanted {
     pub number: u64,
@@ -59,7 +57,7 @@ pub fn parse_id(id: &str) -> Option<(u32, u64)> {
     ))
 }
 
-/// Stores a new message's medium under `number`, and tells the message.
+/// Stores a new message's medium under `number`, and sets the message's fields about it.
 pub(super) fn put_new(
     tx: &mut WriteTx<'_>,
     account: u32,
@@ -109,7 +107,7 @@ pub fn get(tx: &ReadTx<'_>, account: u32, number: u64) -> Result<Option<Medium>>
     MEDIA.get(tx, (account, number))
 }
 
-/// Replaces what is known of a medium, unless it is gone. Whether it was there.
+/// Replaces a medium's row, if there is one. Whether there was.
 pub fn put(tx: &mut WriteTx<'_>, account: u32, number: u64, medium: &Medium) -> Result<bool> {
     if MEDIA.size(&tx.view(), (account, number))?.is_none() {
         return Ok(false);
@@ -129,7 +127,7 @@ pub(super) fn remove(tx: &mut WriteTx<'_>, account: u32, id: &str) -> Result<()>
     Ok(())
 }
 
-/// Says that a medium's file is no longer here, if the medium is.
+/// Marks a medium's file as not stored, if there is such a medium.
 pub fn forget_file(tx: &mut WriteTx<'_>, account: u32, number: u64) -> Result<()> {
     if let Some(mut medium) = get(&tx.view(), account, number)?
         && medium.stored_at.take().is_some()
@@ -177,7 +175,7 @@ pub fn newest_first<'t>(
     }))
 }
 
-/// Says that a medium is to be fetched.
+/// Queues a medium to be fetched.
 pub fn want(tx: &mut WriteTx<'_>, account: u32, wanted: Wanted) -> Result<()> {
     let value = (wanted.tries, wanted.due);
     MEDIA_WANTED
@@ -185,12 +183,12 @@ pub fn want(tx: &mut WriteTx<'_>, account: u32, wanted: Wanted) -> Result<()> {
         .map(drop)
 }
 
-/// Says that a medium is not to be fetched any more.
+/// Takes a medium out of the queue.
 pub fn unwant(tx: &mut WriteTx<'_>, account: u32, number: u64) -> Result<()> {
     MEDIA_WANTED.delete(tx, (account, number)).map(drop)
 }
 
-/// The media to be fetched after number `after`, at most `limit`, oldest first.
+/// The queued media after number `after`, at most `limit`, oldest first.
 pub fn wanted(tx: &ReadTx<'_>, account: u32, after: u64, limit: usize) -> Result<Vec<Wanted>> {
     let start = (account, after.saturating_add(1));
     MEDIA_WANTED

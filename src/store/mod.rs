@@ -61,19 +61,19 @@ use crate::sync::{locked, within};
 use env::Environment;
 use writer::{Progress, QUEUE, Typed, Writer};
 
-/// Makes sure that the data directory `path` exists and that nobody else has it open, for as long as the
+/// Makes sure that the data directory `path` exists and that no other process has it open, for as long as the
 /// answer is kept.
 ///
 /// # Errors
-/// [`StoreError::Locked`], and whatever the disk says.
+/// [`StoreError::Locked`], and the disk's.
 pub fn hold(path: &Path) -> Result<std::fs::File, StoreError> {
     env::prepare_data_dir(path)
 }
 
-/// Bytes that [`probe`] writes: more than most messages need, for one that fits says little.
+/// Bytes that [`probe`] writes: more than most messages need, because a small row that fits proves little.
 const PROBE: usize = 256 << 10;
 
-/// Writes a row that means nothing, to see whether there is room.
+/// Writes a row without meaning, to find out whether there is room.
 ///
 /// # Errors
 /// The transaction's.
@@ -227,10 +227,10 @@ impl Store {
     }
 
     /// Frees what readers of other processes that died (a backup that was killed) hold on to: as long
-    /// as they are there, no page that was freed since can be used again. Says how many they were.
+    /// as they are there, no page that was freed since can be used again. Returns how many they were.
     ///
     /// # Errors
-    /// What LMDB says, and [`StoreError::Closed`].
+    /// LMDB's, and [`StoreError::Closed`].
     pub fn clear_stale_readers(&self) -> Result<usize, StoreError> {
         self.environment.clear_stale_readers()
     }

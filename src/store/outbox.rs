@@ -2,13 +2,13 @@
 //! WhatsApp has acknowledged or refused it, or it was given up. What stands here is sent (again) by
 //! the server itself, under the id it has: after a lost connection, a restart, a power cut.
 //!
-//! What a message says stands in `messages`, where it is shown as pending, and what its file needs to be sent in
+//! The content of a message is in `messages`, where it is shown as pending, and what its file needs to be sent in
 //! `media`; a file that waits lies in the outbox's folder (`crate::media::Files`).
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::error::StoreError;
+use super::error::Result;
 use super::rows::{Json, Rows};
 use super::schema::{Id, OUTBOX, OUTBOX_EXPIRY, OUTBOX_IDS, OUTBOX_STATE};
 use super::tx::{ReadTx, WriteTx};
@@ -17,16 +17,14 @@ use crate::clock::{Millis, Step};
 use crate::media::Look;
 use crate::message::{Change, Target};
 
-type Result<T> = std::result::Result<T, StoreError>;
-
-/// One that is on its way.
+/// A message, or a change of one, that waits to be sent or acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
     pub message_id: String,
     /// The chat's JID.
     pub to: String,
-    /// What goes; without a change, the stored message of that id.
+    /// The change to send; without one, the stored message of that id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub change: Option<Changing>,
     pub stage: Stage,
@@ -57,7 +55,7 @@ pub enum Stage {
     Sending,
 }
 
-/// How an account's sending stands.
+/// The state of an account's sending.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct State {
@@ -70,9 +68,9 @@ pub struct State {
     pub bytes: u64,
     /// Idempotency keys that are remembered.
     pub keys: u64,
-    /// How often in a row WhatsApp refused a message to a new contact, and did not say for how long.
+    /// Consecutive refusals of messages to new contacts for which WhatsApp named no duration.
     pub strikes: u32,
-    /// Until then nothing goes to new contacts, for want of a better word; 0 for none.
+    /// Until then no message is sent to new contacts, because WhatsApp named no duration; 0 for none.
     pub paused_until: Millis,
     /// WhatsApp's lock on writing to new contacts.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,12 +80,12 @@ pub struct State {
     pub cap: Option<Restriction>,
 }
 
-/// A restriction that WhatsApp has told.
+/// A restriction that WhatsApp reported.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Restriction {
     pub until: Millis,
-    /// WhatsApp's own word for it.
+    /// WhatsApp's name for it.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
 }
@@ -106,12 +104,12 @@ impl State {
     }
 }
 
-/// How the account's sending stands.
+/// The state of the account's sending.
 pub fn state(tx: &ReadTx<'_>, account: u32) -> Result<State> {
     Ok(OUTBOX_STATE.get(tx, (account,))?.unwrap_or_default())
 }
 
-/// Changes what [`state`] says.
+/// Changes the account's [`State`].
 pub fn update_state(
     tx: &mut WriteTx<'_>,
     account: u32,
@@ -171,8 +169,7 @@ pub fn first_to_expire(tx: &ReadTx<'_>, account: u32) -> Result<Option<(Millis, 
     Ok(Some((expires_at, OUTBOX.named(tx, (account, sequence))?)))
 }
 
-/// Moves what entries say of times along with a step of the clock. Idempotency keys are in
-/// [`super::idempotency::restamp`].
+/// Moves the times of entries along with a step of the clock.
 pub fn restamp(tx: &mut WriteTx<'_>, account: u32, step: &Step) -> Result<()> {
     // All of them: a thousand by default, and no more are taken in than the outbox's bounds allow.
     for (sequence, mut entry) in list(&tx.view(), account, 0, usize::MAX)? {

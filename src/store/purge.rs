@@ -5,13 +5,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::error::StoreError;
+use super::error::Result;
 use super::events;
 use super::key::Key;
 use super::schema::{Owner, PURGES, tables_of};
 use super::tx::{ReadTx, WriteTx};
-
-type Result<T> = std::result::Result<T, StoreError>;
 
 /// A removed account whose rows are being deleted.
 #[derive(Serialize, Deserialize)]

@@ -10,7 +10,7 @@ use super::error::StoreError;
 use super::schema;
 use super::tx::ReadTx;
 
-/// An environment that is only read, whoever has it open else.
+/// An environment that is only read; other processes may have it open.
 pub struct Reader {
     env: Env<WithoutTls>,
 }
@@ -20,7 +20,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`StoreError::Newer`], [`StoreError::OtherWidth`] for data that are not converted yet, and
-    /// whatever the disk says.
+    /// the disk's.
     pub fn open(path: &Path) -> Result<Reader, StoreError> {
         let env = env::open_to_read(path, Options::default())?;
         schema::check_version(&env)?;
@@ -44,7 +44,7 @@ impl Reader {
     /// pages that are free.
     ///
     /// # Errors
-    /// Whatever the disk says.
+    /// The disk's.
     pub fn copy_to(&self, file: &mut File) -> Result<(), StoreError> {
         Ok(self.env.copy_to_file(file, CompactionOption::Enabled)?)
     }

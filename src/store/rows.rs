@@ -1,8 +1,8 @@
 //! Rows with types, over the tables of bytes. A kind of rows is declared once, in [`super::schema`]: its
 //! table, the parts of its keys, the form of its values.
 //!
-//! All of them share the byte functions of [`ReadTx`] and [`WriteTx`]; what is here encodes, decodes, and names
-//! table and key of a row that does not read back.
+//! All of them share the byte functions of [`ReadTx`] and [`WriteTx`]; this module encodes, decodes, and names
+//! table and key of a row that cannot be decoded.
 
 use std::fmt::Display;
 use std::marker::PhantomData;
@@ -10,20 +10,19 @@ use std::marker::PhantomData;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::error::StoreError;
+use super::error::{Result, StoreError};
 use super::key::{Key, KeyReader};
 use super::schema::Id;
 use super::tx::{ReadTx, Walk, WriteTx};
 use crate::message::Message;
 
-type Result<T> = std::result::Result<T, StoreError>;
 /// With an error in words.
 type Coded<T> = std::result::Result<T, String>;
 
 /// A kind of rows: keys of the parts `K`, values of the form `V`.
 pub struct Rows<K, V> {
     table: Id,
-    /// Bytes behind the first part of a key, which tell the kinds of rows in one table apart; the whole key
+    /// Bytes behind the first part of a key, which distinguish the kinds of rows in one table; the whole key
     /// where a row is alone of its kind.
     kind: &'static [u8],
     types: PhantomData<fn() -> (K, V)>,
@@ -365,7 +364,7 @@ pub trait Form {
     fn decode(bytes: &[u8]) -> Coded<Self::Read<'_>>;
 }
 
-/// Nothing: the key says all.
+/// Nothing: the key holds all.
 impl Form for () {
     type Given<'a> = ();
     type Read<'t> = ();

@@ -130,7 +130,7 @@ tables! {
         PEOPLE: (u32, Text) => Text;
     }
     Usernames = "usernames", Account {
-        /// JID → when WhatsApp last said so, username; and `@` with the username in lower case, with which no JID
+        /// JID → when WhatsApp last confirmed it, username; and `@` with the username in lower case, with which no JID
         /// begins → the same time, JID.
         USERNAMES: (u32, Text) => (u64, Text);
     }
@@ -138,7 +138,7 @@ tables! {
         /// Message id, sequence → change that waits for its message.
         EARLY_CHANGES: (u32, Text, u64) => Json<messages::Early>;
     }
-    /// One database for several kinds, so that an entry that comes and goes touches few pages.
+    /// One database for several kinds, so that adding and removing an entry touches few pages.
     Outbox = "outbox", Account, restamped by outbox::restamp, restamped by strangers::restamp {
         OUTBOX_STATE: (u32,) => Json<outbox::State>, &[0];
         /// Sequence, which counts up within the account → entry. They are sent in this order.
@@ -151,7 +151,7 @@ tables! {
         STRANGERS: (u32, Text) => u64, &[4];
     }
     Idempotency = "idempotency", Account, restamped by idempotency::restamp {
-        /// Idempotency key → what is known of it.
+        /// Idempotency key → its request and answer.
         KEYS: (u32, Text) => Json<idempotency::Known>, &[0];
         /// When it was first seen, idempotency key → idempotency key.
         KEYS_BY_TIME: (u32, u64, Text) => Text, &[1];
@@ -175,7 +175,7 @@ tables! {
     }
     ChatIds = "chat_ids", Messages {
         /// JID → chat number. A person has two JIDs, a LID and a phone number's; both lead to the same chat once
-        /// [`messages::link`] has said that they are the same. A row counts only as long as its chat says the same:
+        /// [`messages::link`] has linked them. A row counts only as long as its chat has the same JID:
         /// a JID that passed on keeps its row, the chat may be gone.
         CHAT_IDS: (u32, Text) => u64;
     }
@@ -320,7 +320,7 @@ pub fn check_version(env: &Env<WithoutTls>) -> Result<Option<u32>, StoreError> {
     meta.get(&txn, VERSION_KEY)?.map(known_version).transpose()
 }
 
-/// The version that the row says, unless it is newer than this program.
+/// The version in the row, unless it is newer than this program.
 ///
 /// # Errors
 /// [`StoreError::Newer`].

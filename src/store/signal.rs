@@ -6,12 +6,10 @@
 //! `whatsapp::backend` encodes the values and documents the keys of each kind; only the numbers of the kinds are
 //! declared here, so that none is used twice.
 
-use super::error::StoreError;
+use super::error::{Result, StoreError};
 use super::key::Key;
 use super::schema::Id;
 use super::tx::{ReadTx, WriteTx};
-
-type Result<T> = std::result::Result<T, StoreError>;
 
 /// A kind of rows. The numbers are stored: they never change and are never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,7 +98,7 @@ pub fn delete(tx: &mut WriteTx<'_>, key: &[u8]) -> Result<bool> {
     tx.delete(Id::Signal, key)
 }
 
-/// Deletes the first rows that start with `prefix`, at most `limit`, and says how many.
+/// Deletes the first rows that start with `prefix`, at most `limit`, and returns how many.
 pub fn delete_prefix(tx: &mut WriteTx<'_>, prefix: &[u8], limit: usize) -> Result<usize> {
     tx.delete_prefix(Id::Signal, &Key::new().encoded(prefix), limit)
 }
@@ -111,8 +109,8 @@ pub fn clear_step(tx: &mut WriteTx<'_>, account: u32, limit: usize) -> Result<bo
     Ok(tx.delete_prefix(Id::Signal, &Key::account(account), limit)? == limit)
 }
 
-/// Deletes up to `limit` rows of an account that encrypt and decrypt for others, and what is known of
-/// who has them; the pairing stays. Returns whether there may be more.
+/// Deletes up to `limit` rows of an account's sessions and sender keys, and of the devices that have them; the
+/// pairing stays. Returns whether there may be more.
 pub fn forget_sessions(tx: &mut WriteTx<'_>, account: u32, limit: usize) -> Result<bool> {
     let mut left = limit;
     for kind in [

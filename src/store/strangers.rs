@@ -1,11 +1,9 @@
 //! People to whom an account has begun to write lately, for the bound on how many these may be.
 
-use super::error::StoreError;
+use super::error::Result;
 use super::schema::STRANGERS;
 use super::tx::{ReadTx, WriteTx};
 use crate::clock::{Millis, Step};
-
-type Result<T> = std::result::Result<T, StoreError>;
 
 /// Rows that are removed at once because they are too old.
 const SWEEP: usize = 64;
@@ -66,7 +64,7 @@ mod tests {
     use crate::store::tests::TestStore;
 
     #[test]
-    fn they_are_counted_by_person_and_those_of_long_ago_go() {
+    fn new_contacts_are_counted_by_person_and_old_rows_are_removed() {
         let store = TestStore::new();
         store.run(|tx| {
             note(tx, 1, "a", 1_000, 0)?;

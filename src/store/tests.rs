@@ -127,7 +127,7 @@ fn waiting_jobs_share_a_commit() {
 }
 
 #[test]
-fn a_failing_job_takes_no_neighbour_down() {
+fn a_failing_job_leaves_the_others_of_its_group() {
     let store = TestStore::new();
     let (release, held) = hold(&store);
     let runs = Arc::new(AtomicUsize::new(0));
@@ -293,7 +293,7 @@ fn a_newer_layout_is_left_alone() {
 }
 
 #[test]
-fn what_is_stored_is_private() {
+fn stored_files_are_private() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("a/b");
     let store = open(&data);
@@ -320,7 +320,7 @@ fn a_shared_directory_keeps_its_mode_and_ours_below_is_private() {
 }
 
 #[test]
-fn closing_stores_what_waits_and_refuses_the_rest() {
+fn closing_stores_queued_jobs_and_refuses_later_ones() {
     let store = TestStore::new();
     let (release, held) = hold(&store);
     let queued = smol::spawn(store.write(|tx| signal::put(tx, &key(1), b"x")));

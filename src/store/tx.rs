@@ -5,12 +5,10 @@ use std::ops::Bound;
 use heed::types::Bytes;
 use heed::{RoRange, RoRevRange, RoTxn, RwTxn};
 
-use super::error::{Room, StoreError};
+use super::error::{Result, Room, StoreError};
 use super::events;
 use super::key::Key;
 use super::schema::{Id, Tables};
-
-type Result<T> = std::result::Result<T, StoreError>;
 
 /// A key and its value, where they lie in the map.
 pub type Row<'t> = (&'t [u8], &'t [u8]);
@@ -150,7 +148,7 @@ impl<'t> WriteTx<'t> {
         Ok(deleted)
     }
 
-    /// Deletes the first rows that start with `prefix`, at most `limit`, and says how many.
+    /// Deletes the first rows that start with `prefix`, at most `limit`, and returns how many.
     pub(super) fn delete_prefix(&mut self, table: Id, prefix: &Key, limit: usize) -> Result<usize> {
         let mut keys: Vec<Vec<u8>> = Vec::new();
         for row in self.view().prefix(table, prefix)?.take(limit) {

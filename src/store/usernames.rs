@@ -4,13 +4,11 @@
 //! [`USERNAMES`](super::schema::USERNAMES). The second row is there as long as the first says the same: a
 //! username leads to one person, and a person has one. Both outlive the pairing.
 
-use super::error::StoreError;
+use super::error::Result;
 use super::messages;
 use super::schema::USERNAMES;
 use super::tx::{ReadTx, WriteTx};
 use crate::clock::Millis;
-
-type Result<T> = std::result::Result<T, StoreError>;
 
 /// Characters of a username that is kept: more than WhatsApp allows today.
 const LONGEST: usize = 64;
@@ -22,7 +20,7 @@ const DRIFT: Millis = 6 * 3_600_000;
 pub struct Holder {
     /// The LID, or the number's JID where that alone is known.
     pub jid: String,
-    /// When WhatsApp said so last.
+    /// When WhatsApp last confirmed it.
     pub at: Millis,
 }
 
@@ -31,7 +29,7 @@ pub fn of(tx: &ReadTx<'_>, account: u32, jid: &str) -> Result<Option<String>> {
     let own =
         |jid: &str| -> Result<Option<String>> { Ok(row(tx, account, jid)?.map(|(_, name)| name)) };
     let other = messages::other_jid(tx, account, jid)?;
-    // What was said of the LID counts: the number may have been another person's.
+    // The LID's username counts: the number may have been another person's.
     let (first, second) = match messages::is_lid(jid) {
         true => (Some(jid), other.as_deref()),
         false => (other.as_deref(), Some(jid)),
@@ -44,13 +42,13 @@ pub fn of(tx: &ReadTx<'_>, account: u32, jid: &str) -> Result<Option<String>> {
     Ok(None)
 }
 
-/// The person who has a username, as far as WhatsApp said.
+/// The person who has a username, as far as WhatsApp reported.
 pub fn holder(tx: &ReadTx<'_>, account: u32, name: &str) -> Result<Option<Holder>> {
     Ok(row(tx, account, &by_name(name))?.map(|(at, jid)| Holder { jid, at }))
 }
 
-/// WhatsApp says what a person's username is, with or without its `@`; `None` if there is none. Whether that
-/// is news. What is no name (too long, with spaces or what cannot be shown) says nothing.
+/// Stores a person's username as WhatsApp reports it, with or without its `@`; `None` if there is none. Whether
+/// that changed it. An invalid name (too long, with spaces or control characters) is ignored.
 pub fn learn(
     tx: &mut WriteTx<'_>,
     account: u32,
@@ -85,7 +83,7 @@ pub fn learn(
         forget(tx, account, before)?;
     }
     if let Some(name) = name {
-        // Who had it before has it no more.
+        // The person who had it before has none now.
         forget(tx, account, name)?;
         USERNAMES.put(tx, (account, jid), (now, name))?;
         USERNAMES.put(tx, (account, &by_name(name)), (now, jid))?;
@@ -93,7 +91,7 @@ pub fn learn(
     Ok(!same)
 }
 
-/// The username is free, as far as is known.
+/// Removes a username.
 pub fn forget(tx: &mut WriteTx<'_>, account: u32, name: &str) -> Result<()> {
     if let Some(holder) = holder(&tx.view(), account, name)? {
         USERNAMES.delete(tx, (account, &by_name(name)))?;
@@ -165,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_again_is_dated_again_now_and_then() {
+    fn a_confirmed_username_gets_a_new_time_after_hours() {
         let store = TestStore::new();
         says(&store, LID, Some("bob"), HOUR);
         for (now, dated) in [(2 * HOUR, HOUR), (8 * HOUR, 8 * HOUR), (HOUR, HOUR)] {
@@ -190,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_name_says_nothing() {
+    fn invalid_usernames_are_ignored() {
         let store = TestStore::new();
         says(&store, LID, Some("bob"), HOUR);
         let long: &'static str = "a".repeat(65).leak();

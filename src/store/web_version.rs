@@ -17,7 +17,7 @@ pub struct WebVersion {
 /// The last one; `None` before the first.
 ///
 /// # Errors
-/// What the storage says.
+/// The storage's.
 pub fn get(tx: &ReadTx<'_>) -> Result<Option<WebVersion>, StoreError> {
     WEB_VERSION.get(tx, ())
 }
@@ -25,7 +25,7 @@ pub fn get(tx: &ReadTx<'_>) -> Result<Option<WebVersion>, StoreError> {
 /// Keeps this one instead of the one before.
 ///
 /// # Errors
-/// What the storage says.
+/// The storage's.
 pub fn put(tx: &mut WriteTx<'_>, found: &WebVersion) -> Result<(), StoreError> {
     WEB_VERSION.put(tx, (), found).map(drop)
 }

@@ -6,14 +6,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::dead_letters;
-use super::error::StoreError;
+use super::error::Result;
 use super::events;
 use super::schema::{DEAD_LETTERS, NEXT_WEBHOOK, WEBHOOKS};
 use super::tx::{ReadTx, WriteTx};
 use crate::clock::Millis;
 use crate::event::EventKind;
-
-type Result<T> = std::result::Result<T, StoreError>;
 
 const ID_PREFIX: &str = "wh_";
 
@@ -32,7 +30,7 @@ pub struct WebhookRecord {
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
     /// Whether its receiver may be on this machine: the key that registered it last was for all accounts.
-    /// Hooks of versions that did not ask go on.
+    /// True for hooks of versions that had no such field.
     #[serde(default = "yes")]
     pub local_urls: bool,
     pub created_at: Millis,
@@ -68,12 +66,12 @@ pub struct Progress {
     #[serde(default)]
     pub given_up: u32,
     /// Events that it will never get: they left the log before they were read (of all accounts and
-    /// kinds, for nobody knows any more), or its dead letters became too many.
+    /// kinds, because their headers are gone), or its dead letters became too many.
     #[serde(default)]
     pub missed: u64,
     #[serde(default)]
     pub last_delivery: Option<Delivery>,
-    /// When the receiver said that it wants no more.
+    /// When the receiver answered 410.
     #[serde(default)]
     pub disabled_at: Option<Millis>,
 }
@@ -102,7 +100,7 @@ pub struct Delivery {
     pub error: Option<String>,
 }
 
-/// What `POST /webhooks` asks for. What is `None` stays as it is where the hook is known.
+/// The request of `POST /webhooks`. A field that is `None` leaves a known hook's value as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewWebhook {
     pub url: String,
@@ -117,7 +115,7 @@ pub struct NewWebhook {
 }
 
 impl NewWebhook {
-    /// Puts what is asked for into a hook; whether that changes what it does.
+    /// Applies the request to a hook; whether that changed it.
     fn change(&self, hook: &mut WebhookRecord) -> bool {
         let before = hook.clone();
         if let Some(events) = &self.events {
@@ -150,15 +148,15 @@ fn sorted(events: Option<&[EventKind]>) -> Vec<&'static str> {
     names
 }
 
-/// What became of a registration.
+/// The outcome of a registration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Registration {
     Created,
     /// It was there, and stays as it is.
     Known,
-    /// It was there, with other settings; it goes on where it is.
+    /// It was there, with other settings; its position stays.
     Changed,
-    /// It was there and disabled; it begins anew. Whether its settings are others.
+    /// It was there and disabled; it starts at the log's end. Whether its settings changed.
     Enabled {
         changed: bool,
     },
@@ -229,8 +227,13 @@ pub fn list(tx: &ReadTx<'_>) -> Result<Vec<WebhookRecord>> {
 }
 
 pub fn get(tx: &ReadTx<'_>, id: &str) -> Result<Option<WebhookRecord>> {
+    Ok(find(tx, id)?.map(|(_, hook)| hook))
+}
+
+/// A hook, with the number in its id.
+pub(super) fn find(tx: &ReadTx<'_>, id: &str) -> Result<Option<(u64, WebhookRecord)>> {
     match number(id) {
-        Some(number) => WEBHOOKS.get(tx, (number,)),
+        Some(number) => Ok(WEBHOOKS.get(tx, (number,))?.map(|hook| (number, hook))),
         None => Ok(None),
     }
 }
@@ -245,13 +248,11 @@ pub fn exists(tx: &ReadTx<'_>, id: &str) -> Result<bool> {
 
 /// Deletes a hook with its dead letters, and returns what it was.
 pub fn delete(tx: &mut WriteTx<'_>, id: &str) -> Result<Option<WebhookRecord>> {
-    let Some(record) = get(&tx.view(), id)? else {
+    let Some((number, record)) = find(&tx.view(), id)? else {
         return Ok(None);
     };
-    if let Some(number) = number(id) {
-        WEBHOOKS.delete(tx, (number,))?;
-        DEAD_LETTERS.delete_all(tx, (number,), usize::MAX)?;
-    }
+    WEBHOOKS.delete(tx, (number,))?;
+    DEAD_LETTERS.delete_all(tx, (number,), usize::MAX)?;
     Ok(Some(record))
 }
 
@@ -261,7 +262,7 @@ pub(super) fn update(
     id: &str,
     change: impl FnOnce(&mut WebhookRecord),
 ) -> Result<Option<WebhookRecord>> {
-    let (Some(mut record), Some(number)) = (get(&tx.view(), id)?, number(id)) else {
+    let Some((number, mut record)) = find(&tx.view(), id)? else {
         return Ok(None);
     };
     let before = record.clone();
@@ -345,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_changes_and_the_rest_stays() {
+    fn a_registration_changes_the_given_fields_only() {
         let store = TestStore::new();
         let (hook, _) = add(&store, "http://a/", None);
         let bare = NewWebhook {
@@ -401,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hook_reaches_as_far_as_the_last_key_that_registered_it() {
+    fn local_urls_follow_the_last_key_that_registered_a_hook() {
         let store = TestStore::new();
         let register = |local_urls| {
             let new = NewWebhook {
@@ -421,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn it_begins_with_what_happens_next_and_so_it_does_again() {
+    fn a_hook_starts_at_the_end_of_the_log_also_when_it_is_enabled_again() {
         let store = TestStore::new();
         let happens = || {
             store.run(|tx| {
@@ -473,7 +474,7 @@ mod tests {
     }
 
     #[test]
-    fn an_accounts_hooks_go_with_it() {
+    fn hooks_of_an_account_are_removed_with_it() {
         let store = TestStore::new();
         store.run(|tx| accounts::create(tx, "alice", None, String::new(), 0));
         add(&store, "http://a/", Some("alice"));

@@ -21,13 +21,13 @@ use super::error::{Room, StoreError};
 use super::events;
 use super::tx::WriteTx;
 
-/// Jobs that wait for the writer; who comes later waits for a place.
+/// Jobs that wait for the writer; a further one waits for a place in the queue.
 pub const QUEUE: usize = 512;
 
 /// Jobs in one commit.
 const GROUP_JOBS: usize = 256;
 
-/// After so long a failure that goes on is said in the log once more.
+/// The interval at which a failure that continues is logged again.
 const SAID_AGAIN: Millis = 3_600_000;
 
 /// Bytes written in one commit, from which on no further job is taken in.
@@ -42,7 +42,7 @@ pub trait Job: Send {
     fn answer(self: Box<Self>, outcome: Result<(), StoreError>);
 }
 
-/// A closure and where its result goes.
+/// A closure and the channel for its result.
 pub struct Typed<T, F> {
     pub job: F,
     pub value: Option<T>,
@@ -141,7 +141,7 @@ struct State {
     closed: bool,
     /// LMDB takes nothing more.
     broken: bool,
-    /// Which failure was said in the log last, and when by [`clock::ticks`].
+    /// The failure that was logged last, and when by [`clock::ticks`].
     said: Option<(String, Millis)>,
 }
 
@@ -377,7 +377,7 @@ impl Writer {
                 Attempt::Committed => return Ok(()),
                 Attempt::Again => self.progress.count(|stats| stats.reruns += 1),
                 Attempt::Failed(error) => {
-                    // LMDB says it to the next one only.
+                    // LMDB reports it to the next transaction only.
                     let broken = matches!(error, StoreError::Broken)
                         || matches!(
                             env.read_txn().map_err(StoreError::from),

@@ -1,4 +1,4 @@
-//! What happens to a message after it was sent: reactions, edits, deletions.
+//! Changes of a message after it was sent: reactions, edits, deletions.
 //!
 //! A change that comes before its message (from another device, or ahead of the history) waits for it
 //! in `early_changes`.
@@ -21,8 +21,8 @@ use crate::store::tx::{ReadTx, WriteTx};
 
 /// Changes that wait for one message.
 const EARLY_FOR_ONE: usize = 64;
-/// Changes that wait within an account, and bytes of their rows. Past either, the oldest of those go whose
-/// sender has made the most wait.
+/// Changes that wait within an account, and bytes of their rows. Above either, the oldest changes of
+/// the sender with the most are removed first.
 const EARLY: u64 = 4096;
 const EARLY_BYTES: u64 = 1 << 20;
 
@@ -40,7 +40,7 @@ pub struct Applied {
     /// The event that reports it; `None` if it changes nothing: it was applied before, or a newer
     /// one was, or an edit waits for its message and will be part of it.
     pub event: Option<Event>,
-    /// The id of a medium that went with it; its file is to go, too.
+    /// The id of a medium that was removed with it; the caller deletes its file.
     pub removed_medium: Option<String>,
 }
 
@@ -131,7 +131,7 @@ pub fn catch_up(
             let early = row.value()?;
             let its_chat = chats::canonical_jid(&view, account, &early.target.chat)?;
             let here = its_chat == chat.jid || Some(&its_chat) == chat.lid.as_ref();
-            // Stored before deletions had to say whose message goes.
+            // Stored by a version that accepted deletions without the message's author.
             let unfounded = early.change == Change::Delete && early.target.author.is_none();
             if here
                 && !unfounded
@@ -181,8 +181,7 @@ fn keep_for_later(
     by: &By,
     change: &Change,
 ) -> Result<Option<Event>> {
-    // Under that id another person's message is here: what was said of whose it is is a lie, and no
-    // event may repeat it.
+    // Under that id another person's message is stored: the named author is false, and no event may repeat it.
     if is_another_s(&tx.view(), account, target)? {
         return Ok(None);
     }
@@ -297,7 +296,7 @@ fn find(tx: &ReadTx<'_>, account: u32, target: &Target) -> Result<Option<(Place,
     Ok(None)
 }
 
-/// Whether the chat has a message of that id, which is then of another author than was said.
+/// Whether the chat has a message of that id, which is then of another author than the target names.
 fn is_another_s(tx: &ReadTx<'_>, account: u32, target: &Target) -> Result<bool> {
     let Some(chat) = chats::by_jid(tx, account, &target.chat)? else {
         return Ok(false);

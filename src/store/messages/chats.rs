@@ -87,7 +87,7 @@ impl Chat {
     }
 
     /// Puts the message under the chat's canonical JID, and each person in it under theirs (the sender,
-    /// whom it answers and mentions, and who reacted), and tells it what is known of chat and sender.
+    /// whom it answers and mentions, and who reacted), and sets its names of chat and sender.
     pub fn make_canonical(
         &self,
         tx: &ReadTx<'_>,
@@ -120,7 +120,7 @@ impl Chat {
         Ok(())
     }
 
-    /// What is known of a person who writes here.
+    /// The names of a person who writes here.
     fn person(&self, tx: &ReadTx<'_>, account: u32, jid: &str, is_me: bool) -> Result<Person> {
         if !is_me && jid == self.jid && self.is_person() {
             return Ok(Person {
@@ -133,7 +133,7 @@ impl Chat {
     }
 }
 
-/// What is known of a person besides the canonical JID.
+/// The names of a person besides the canonical JID.
 #[derive(Debug, Default)]
 struct Person {
     lid: Option<String>,
@@ -249,7 +249,7 @@ pub fn is_known_person(tx: &ReadTx<'_>, account: u32, jid: &str) -> Result<bool>
 }
 
 /// The JID by which the chat of a person is found, if only the other form of the number has one. For
-/// looking up: whom a message goes to is WhatsApp's to say.
+/// look-ups only: WhatsApp decides to whom a message is sent.
 pub fn found_as(tx: &ReadTx<'_>, account: u32, jid: &str) -> Result<String> {
     if by_jid(tx, account, jid)?.is_none()
         && let Ok(typed) = ChatJid::parse(jid)
@@ -264,7 +264,7 @@ pub fn found_as(tx: &ReadTx<'_>, account: u32, jid: &str) -> Result<String> {
     Ok(jid.to_owned())
 }
 
-/// WhatsApp says that the number `typed` is reached as `number`, which may be the same: one chat from
+/// WhatsApp resolved the number `typed` to `number`, which may be the same: one chat from
 /// now on, under `number`, that both find. A number that has a LID of its own stays what it is.
 pub fn answers_as(tx: &mut WriteTx<'_>, account: u32, typed: &str, number: &str) -> Result<()> {
     if !is_number(typed) || !is_number(number) {
@@ -323,7 +323,7 @@ pub fn canonical(tx: &ReadTx<'_>, account: u32, jid: &str) -> Result<Option<Stri
     Ok(by_jid(tx, account, jid)?.map(|chat| chat.jid))
 }
 
-/// Says that everything in the chat was seen. Whether there was something unread.
+/// Marks the whole chat as read. Whether there was something unread.
 pub fn mark_read(tx: &mut WriteTx<'_>, account: u32, jid: &str) -> Result<bool> {
     match by_jid(&tx.view(), account, jid)? {
         Some(mut chat) if chat.unread_count > 0 => {
@@ -335,7 +335,7 @@ pub fn mark_read(tx: &mut WriteTx<'_>, account: u32, jid: &str) -> Result<bool> 
     }
 }
 
-/// Says that the chat is to be looked at again. Whether it is known.
+/// Marks the chat as unread. Whether it is known.
 pub fn mark_unread(tx: &mut WriteTx<'_>, account: u32, jid: &str) -> Result<bool> {
     let Some(mut chat) = by_jid(&tx.view(), account, jid)? else {
         return Ok(false);
@@ -347,8 +347,8 @@ pub fn mark_unread(tx: &mut WriteTx<'_>, account: u32, jid: &str) -> Result<bool
     Ok(true)
 }
 
-/// Says that everything up to `place` (timestamp and sequence) was seen: what came in later is what
-/// remains unread. Costs as many rows as there are later ones, own messages included.
+/// Marks everything up to `place` (timestamp and sequence) as read: later messages of others remain
+/// unread. Costs as many rows as there are later ones, own messages included.
 pub fn mark_read_up_to(
     tx: &mut WriteTx<'_>,
     account: u32,
@@ -368,7 +368,7 @@ pub fn mark_read_up_to(
     Ok(true)
 }
 
-/// How many messages of a chat were unread when its history was written; more may have come since.
+/// How many messages of a chat were unread when its history was written; more may have arrived since.
 pub fn set_unread(tx: &mut WriteTx<'_>, account: u32, jid: &str, unread: u64) -> Result<()> {
     if let Some(mut chat) = by_jid(&tx.view(), account, jid)?
         && chat.unread_count < unread
@@ -380,7 +380,7 @@ pub fn set_unread(tx: &mut WriteTx<'_>, account: u32, jid: &str, unread: u64) ->
 }
 
 /// Names a chat, such as a group by its subject. Whether the chat is known; a group is from then on,
-/// for the day when the first message comes.
+/// so that its first message finds the name.
 pub fn set_name(tx: &mut WriteTx<'_>, account: u32, jid: &str, name: &str) -> Result<bool> {
     let mut chat = match by_jid(&tx.view(), account, jid)? {
         Some(chat) => chat,
@@ -401,7 +401,7 @@ pub fn set_name(tx: &mut WriteTx<'_>, account: u32, jid: &str, name: &str) -> Re
 }
 
 /// What the account's owner calls a person; `None` if no more. Kept also for a person without
-/// messages, for the day when the first one comes.
+/// messages, so that the first one finds the name.
 pub fn set_contact_name(
     tx: &mut WriteTx<'_>,
     account: u32,
@@ -454,8 +454,8 @@ pub fn link(tx: &mut WriteTx<'_>, account: u32, lid: &str, pn: &str) -> Result<(
         (Some(a), Some(b)) if a.message_count > b.message_count => merge(tx, account, b, a)?,
         (Some(a), Some(b)) => merge(tx, account, a, b)?,
         (Some(chat), None) | (None, Some(chat)) => chat,
-        // Nobody of that name has written yet: who does is found by `people`. What a JID led to
-        // was somebody else's.
+        // There is no chat of that person yet: `people` finds both JIDs for the first message. A chat to
+        // which a JID led was another person's.
         (None, None) => {
             for jid in [lid, pn] {
                 CHAT_IDS.delete(tx, (account, jid))?;
@@ -583,7 +583,7 @@ fn create(tx: &mut WriteTx<'_>, account: u32, jid: &str, counters: &mut Counters
     Ok(chat)
 }
 
-/// Removes a chat that has no messages. What leads to it by a JID goes with it, if it still does.
+/// Removes a chat that has no messages, and the rows of its JIDs that still lead to it.
 pub fn forget(tx: &mut WriteTx<'_>, account: u32, chat: &Chat) -> Result<()> {
     for jid in std::iter::once(&chat.jid).chain(&chat.lid) {
         if CHAT_IDS.get(&tx.view(), (account, jid))? == Some(chat.number) {

@@ -143,8 +143,8 @@ pub(super) fn find_received(
     {
         return Ok(Some(found));
     }
-    // What went to a list is received in the chat of each who is on it; and a person's receipt can name
-    // the one of two JIDs that is not known to be that person's yet.
+    // A message to a broadcast list is acknowledged from the chat of each recipient; and a person's receipt can
+    // name the one of two JIDs that is not known to be that person's yet.
     let one_name =
         from.is_none_or(|chat| chat.is_person() && chat.lid.is_none_or(|lid| lid == chat.jid));
     for (place, key) in places(tx, account, message_id, None)? {

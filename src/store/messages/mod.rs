@@ -2,7 +2,7 @@
 //!
 //! Their rows are declared in [`super::schema`].
 //!
-//! A message shows under its chat's canonical JID, whatever it said when it was stored.
+//! A message shows under its chat's canonical JID, whatever it had when it was stored.
 
 mod changes;
 mod chats;
@@ -33,7 +33,7 @@ pub use pages::{
 pub use placeholders::{Lost, lose};
 pub use retention::{Keep, Removed, is_over, retention_step, size};
 
-use super::error::StoreError;
+use super::error::Result;
 use super::key::Key;
 use super::media;
 use super::rows::Found;
@@ -44,15 +44,13 @@ use crate::jid::ChatJid;
 use crate::message::{DeliveryStatus, Message, NewMedium, bounds};
 use lookup::{find, find_received, first_of_a_person, places};
 
-type Result<T> = std::result::Result<T, StoreError>;
-
-/// The newest messages of a chat that are looked at for one that went or came.
+/// The newest messages of a chat that are searched for one that was sent or received.
 const UNSENT: usize = 64;
 
 const OWN: &str = "me";
 const PEER: &str = "peer";
 
-/// What became of [`insert`].
+/// The outcome of [`insert`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Inserted {
     New,
@@ -60,12 +58,12 @@ pub enum Inserted {
     Duplicate,
 }
 
-/// How a message came.
+/// How a message arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arrival {
     /// Just now: it is unread, if it is not an own one.
     Live,
-    /// With the phone's history, which says itself how much of a chat is unread.
+    /// With the phone's history, which has its own count of unread messages.
     History,
 }
 
@@ -199,7 +197,7 @@ pub fn insert(
     Ok(Inserted::New)
 }
 
-/// Cuts a message to what is kept, and puts everybody in it under the names that its chat knows; the key of
+/// Cuts a message to its bounds, and gives each person in it the names that its chat knows; the key of
 /// its row in `message_ids`.
 fn settle_names(tx: &ReadTx<'_>, account: u32, chat: &Chat, message: &mut Message) -> Result<Key> {
     bounds::message(message);
@@ -220,7 +218,7 @@ fn place_of(tx: &ReadTx<'_>, chat: &Chat, id_key: &Key) -> Result<Option<Place>>
     }))
 }
 
-/// Says that the account's owner has read up to the newest of these messages: in the chat `jid`, or
+/// Marks as read everything up to the newest of these messages: in the chat `jid`, or
 /// in each chat of two that has some of them. Of several messages of one id the one stored first is
 /// meant. Whether that changed how much is unread.
 pub fn mark_read_messages(
@@ -257,8 +255,7 @@ pub fn mark_read_messages(
     Ok(changed)
 }
 
-/// Says that the account's owner has read a chat up to this time. Whether that changed how much is
-/// unread.
+/// Marks a chat as read up to this time. Whether that changed its count of unread messages.
 pub fn mark_read_until(
     tx: &mut WriteTx<'_>,
     account: u32,
@@ -333,8 +330,8 @@ pub fn set_status(
     })
 }
 
-/// An own message will not go, in words; returns it if that is news, which it is not once it was
-/// delivered.
+/// Marks an own message as failed, with the reason in words; returns it if that changed it, which it does not
+/// once it was delivered.
 pub fn mark_failed(
     tx: &mut WriteTx<'_>,
     account: u32,
@@ -359,7 +356,7 @@ pub fn mark_failed(
     Ok(failed)
 }
 
-/// Whether no message was ever exchanged with this person: own ones that did not go do not count.
+/// Whether no message was ever exchanged with this person: own ones that were not sent do not count.
 /// Groups, lists and channels are never new.
 pub fn is_new_contact(tx: &ReadTx<'_>, account: u32, jid: &str) -> Result<bool> {
     if !ChatJid::parse(jid).is_ok_and(|jid| jid.is_person()) {

@@ -14,7 +14,7 @@ use crate::store::schema::{CHATS_BY_TIME, MESSAGES, MESSAGES_BY_TIME};
 use crate::store::tx::ReadTx;
 use crate::store::usernames;
 
-/// Where a page ended, so that the next one begins behind it whatever has come meanwhile. Its text is
+/// Where a page ended, so that the next one begins behind it whatever has arrived meanwhile. Its text is
 /// three numbers with dots between them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
@@ -153,7 +153,7 @@ impl PageQuery {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page {
     pub messages: Vec<Message>,
-    /// All messages of the chat or accounts, whatever `before` and `after` say: to count those
+    /// All messages of the chat or accounts, whatever `before` and `after` are: to count those
     /// would cost as much as to read them.
     pub total: u64,
     /// Where the page ended, if there are more.

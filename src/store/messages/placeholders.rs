@@ -1,7 +1,7 @@
 //! Places that are kept for messages that could not be decrypted, until they can be, if ever.
 //!
 //! A placeholder is a message like others, of a kind of its own ([`MessageKind::is_placeholder`]): it counts
-//! as unread, has its place in its chat, and goes when messages of its age go.
+//! as unread, has its place in its chat, and is removed with messages of its age.
 //!
 //! [`MessageKind::is_placeholder`]: crate::message::MessageKind::is_placeholder
 
@@ -20,7 +20,7 @@ use crate::store::tx::{ReadTx, WriteTx};
 const NEWEST: usize = 128;
 const PLACEHOLDERS: usize = 64;
 
-/// What became of a message that could not be decrypted.
+/// The outcome of [`lose`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lost {
     /// It is stored, content and all, or was deleted.
@@ -59,7 +59,7 @@ pub fn lose(
     Ok(Lost::Noted)
 }
 
-/// Puts a message in the place that was kept for it, if that is what is there.
+/// Puts a message in the place of its placeholder, if there is one.
 pub(super) fn fill(
     tx: &mut WriteTx<'_>,
     account: u32,
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_happens_to_a_message_while_it_waits_is_not_undone_when_it_comes() {
+    fn changes_of_a_placeholder_survive_the_arrival_of_its_message() {
         let store = TestStore::new();
         for id in ["A", "B"] {
             assert_eq!(lost(&store, waiting(id, 5), true), Lost::Noted);
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_takes_so_much_room_and_no_more() {
+    fn placeholders_are_bounded_in_each_chat() {
         let store = TestStore::new();
         let flood = |from: usize| {
             let mut noted = 0;

@@ -9,7 +9,7 @@ use crate::store::schema::{
 };
 use crate::store::tx::{ReadTx, WriteTx};
 
-/// What is kept.
+/// How much is kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Keep {
     /// Messages before this time are removed.
@@ -28,7 +28,7 @@ pub struct Removed {
 }
 
 /// Removes the oldest messages that are not to be kept, at most `limit`, with their media; chats
-/// stay, and count on. The oldest of all accounts go first when space is short.
+/// stay, and count on. For space, the oldest of all accounts are removed first.
 pub fn retention_step(tx: &mut WriteTx<'_>, keep: Keep, limit: usize) -> Result<Removed> {
     let mut removed = Removed::default();
     let numbers: Vec<u32> = accounts::list(&tx.view())?
@@ -48,7 +48,7 @@ pub fn retention_step(tx: &mut WriteTx<'_>, keep: Keep, limit: usize) -> Result<
         }
     }
     if let Some(bytes) = keep.bytes {
-        // Pages are what is measured, and a step's worth of messages is a few of them.
+        // The size is measured in pages, and the messages of a step take a few of them.
         let over = size(&tx.view())? > bytes;
         while over && removed.messages < limit {
             let mut candidates = Vec::new();
@@ -121,7 +121,7 @@ fn is_rest(chat: &chats::Chat) -> bool {
     chat.last.is_none() && chat.contact_name.is_none()
 }
 
-/// Removes what is left where no message is: changes that wait for one, and chats without one; about
+/// Removes rows without a message: changes that wait for one, and chats without one; about
 /// `limit` rows of each.
 fn forget_rest(tx: &mut WriteTx<'_>, account: u32, limit: usize) -> Result<()> {
     changes::forget_all_early(tx, account, limit)?;
@@ -175,7 +175,7 @@ fn remove(tx: &mut WriteTx<'_>, account: u32, place: Place, removed: &mut Remove
     let mut counters = counters(&tx.view(), account)?;
     counters.messages = counters.messages.saturating_sub(1);
     chat.message_count = chat.message_count.saturating_sub(1);
-    // Who has not looked at it for so long has at most what is left before him.
+    // At most the remaining messages can be unread.
     chat.unread_count = chat.unread_count.min(chat.message_count);
     let newest = match chat.last {
         Some(_) => chats::newest(&tx.view(), account, chat.number)?,
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_old_goes_with_all_that_belongs_to_it() {
+    fn old_messages_are_removed_with_all_their_rows() {
         let (store, alice, bob) = with_accounts();
         for n in 0..5 {
             add(
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_without_messages_counts_and_goes_too() {
+    fn rows_without_messages_are_counted_and_removed() {
         use crate::message::{By, Change, Target};
         use crate::store::messages::{apply, set_contact_name};
         let (store, alice, _) = with_accounts();
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn too_much_is_cut_down_from_the_oldest_of_all_accounts() {
+    fn excess_is_removed_from_the_oldest_of_all_accounts() {
         let (store, alice, bob) = with_accounts();
         for n in 0..100u64 {
             for (account, id, at) in [(alice, "alice", 2 * n), (bob, "bob", 2 * n + 1)] {

@@ -94,7 +94,7 @@ fn a_message_is_stored_once_and_its_chat_sums_up() {
 }
 
 #[test]
-fn senders_of_a_group_are_told_apart() {
+fn equal_ids_of_two_senders_in_a_group_are_two_messages() {
     let store = TestStore::new();
     let from = |jid: &str| Message {
         sender: jid.into(),
@@ -244,7 +244,7 @@ fn a_status_only_moves_forward() {
 }
 
 #[test]
-fn an_update_cannot_change_who_a_message_is() {
+fn an_update_keeps_the_identity_of_a_message() {
     let store = TestStore::new();
     add(&store, ALICE, inbound(PN, "A", 1));
     let changed = store
@@ -274,7 +274,7 @@ fn an_update_cannot_change_who_a_message_is() {
 }
 
 #[test]
-fn a_lid_and_a_number_are_one_chat_whatever_came_first() {
+fn a_lid_and_a_number_are_one_chat_in_either_order() {
     for linked_before in [true, false] {
         let store = TestStore::new();
         if linked_before {
@@ -378,7 +378,7 @@ fn a_jid_that_led_to_a_chat_which_moved_starts_a_new_one() {
 }
 
 #[test]
-fn whoever_is_linked_with_whom_messages_are_stored_and_found() {
+fn messages_are_stored_and_found_after_any_order_of_links() {
     let lids: [&str; 3] = ["1@lid", "2@lid", "3@lid"];
     let numbers = ["1@s.whatsapp.net", "2@s.whatsapp.net", "3@s.whatsapp.net"];
     let mut random = 1u64;
@@ -599,7 +599,7 @@ fn edits_and_deletions_change_what_their_author_wrote() {
 }
 
 #[test]
-fn what_comes_before_its_message_waits_for_it() {
+fn a_change_before_its_message_waits_for_it() {
     let store = TestStore::new();
     let his = || target(LID, "A", Some(Author::Them(None)));
     assert_eq!(
@@ -633,7 +633,7 @@ fn what_comes_before_its_message_waits_for_it() {
 }
 
 #[test]
-fn what_is_said_of_anothers_message_neither_changes_it_nor_waits_nor_is_told() {
+fn a_change_that_names_a_wrong_author_is_ignored_not_kept_and_not_reported() {
     let store = TestStore::new();
     let record = store
         .run(|tx| accounts::create(tx, "alice", None, "auth_alice".into(), 1))
@@ -749,7 +749,7 @@ fn a_flood_of_changes_pushes_out_its_senders_own() {
 }
 
 #[test]
-fn pages_go_on_behind_their_cursor_also_among_equal_times() {
+fn pages_continue_behind_their_cursor_also_among_equal_times() {
     let store = TestStore::new();
     // Both accounts' sequences and times are equal.
     for n in 0..20u64 {
@@ -863,7 +863,7 @@ fn reading_a_chat_leaves_what_came_later_unread() {
 }
 
 #[test]
-fn the_owners_name_for_a_person_counts_more_than_his_own() {
+fn the_address_book_name_counts_more_than_the_push_name() {
     let store = TestStore::new();
     store.run(|tx| set_contact_name(tx, ALICE, PN, Some("Robert")));
     assert_eq!(all_chats(&store), [], "a contact is no chat");
@@ -904,7 +904,7 @@ fn members_of_a_group_are_known_by_number_as_soon_as_it_is_learnt() {
 }
 
 #[test]
-fn everybody_in_a_message_is_known_by_number() {
+fn each_person_in_a_message_is_shown_by_number() {
     let store = TestStore::new();
     let quoted = crate::message::Quoted {
         chat_id: None,
@@ -938,7 +938,7 @@ fn everybody_in_a_message_is_known_by_number() {
 }
 
 #[test]
-fn media_come_with_their_messages_and_go_with_them() {
+fn media_are_stored_and_removed_with_their_messages() {
     let store = TestStore::new();
     let medium = NewMedium {
         kind: crate::media::MediaKind::Image,
@@ -1062,7 +1062,7 @@ fn a_chat_in_which_everything_failed_is_not_listed_and_its_messages_are_found() 
 }
 
 #[test]
-fn two_forms_of_a_number_are_one_chat_once_whatsapp_has_said_which_counts() {
+fn two_forms_of_a_number_are_one_chat_once_whatsapp_resolved_them() {
     const REAL: &str = "5511987654321@s.whatsapp.net";
     const TYPED: &str = "551187654321@s.whatsapp.net";
     let store = TestStore::new();

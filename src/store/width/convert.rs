@@ -79,7 +79,7 @@ pub enum Done {
 /// Makes what lies below the data directory `data` readable on this system, if it is of one with the
 /// other word size. Else, and where nothing lies, it does nothing.
 ///
-/// Whoever calls holds the directory.
+/// The caller holds the directory's lock.
 ///
 /// # Errors
 /// [`StoreError::OtherWidth`], [`StoreError::Newer`], and what the disk says; the old data are then as
@@ -100,7 +100,7 @@ pub fn convert(data: &Path, options: Options) -> Result<(), StoreError> {
 /// Removes what a conversion left that was cut off.
 ///
 /// # Errors
-/// What the disk says.
+/// The disk's.
 pub fn clear(data: &Path) -> Result<(), StoreError> {
     let part = data.join(PART);
     match fs::remove_dir_all(&part) {
@@ -243,9 +243,9 @@ fn fill(
     options
         .map_size(env::to_usize(map)?)
         .max_dbs(u32::try_from(trees.len()).unwrap_or(u32::MAX).max(1));
-    // SAFETY: a crash can damage an environment that is not synced; nobody uses this one before it is.
+    // SAFETY: a crash can damage an environment that is not synced; no process uses this one before it is.
     unsafe { options.flags(EnvFlags::NO_SYNC | EnvFlags::NO_READ_AHEAD) };
-    // SAFETY: nobody else knows of the folder, and who called holds the data directory.
+    // SAFETY: no other process knows the folder, and the caller holds the data directory's lock.
     let env = unsafe { options.open(part) }.map_err(StoreError::from)?;
     for tree in trees {
         let table = create(&env, &tree.name)?;

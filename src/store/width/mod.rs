@@ -61,7 +61,7 @@ impl Width {
     /// Which of the two wrote `file`; `None` if it is empty, or no file of LMDB.
     ///
     /// # Errors
-    /// What reading says.
+    /// The reader's.
     pub fn of(file: &File) -> io::Result<Option<Width>> {
         let mut start = [0; 20];
         match file.read_exact_at(&mut start, 0) {

@@ -53,7 +53,7 @@ pub(super) fn damaged<T>(page: u64, what: &'static str) -> Result<T> {
     Err(ReadError::Damaged { page, what })
 }
 
-/// A table, as its record says.
+/// A table's record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tree {
     /// Empty for the main one.
@@ -80,7 +80,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// Reads the metas of `file`, which nobody must change meanwhile.
+    /// Reads the metas of `file`, which no process may change meanwhile.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -430,7 +430,7 @@ impl Rows<'_> {
         }
     }
 
-    /// A tree that comes back to itself would have more pages than there are.
+    /// A tree with a cycle would have more pages than the file.
     fn count(&mut self, page: u64, pages: u64) -> Result<()> {
         self.pages = self.pages.saturating_add(pages);
         match self.pages <= self.source.last_page {

@@ -188,7 +188,7 @@ fn each_is_told_or_harmless(path: &Path, changes: impl Iterator<Item = (usize, u
 }
 
 #[test]
-fn no_wrong_bit_is_more_than_a_wrong_row() {
+fn a_flipped_bit_damages_one_row_at_most() {
     let mut random_bits = fastrand::Rng::with_seed(1);
     let dir = tempfile::tempdir().unwrap();
     random(dir.path(), 1, 2, 60);
@@ -203,7 +203,7 @@ fn no_wrong_bit_is_more_than_a_wrong_row() {
 }
 
 #[test]
-fn whatever_a_file_holds_reading_it_ends() {
+fn reading_ends_for_any_content_of_a_file() {
     let mut random_places = fastrand::Rng::with_seed(2);
     let dir = tempfile::tempdir().unwrap();
     let mut told = 0;
@@ -337,7 +337,7 @@ fn refusal(dir: &Path, options: Options) -> StoreError {
 }
 
 #[test]
-fn what_cannot_be_converted_is_told_in_words_and_left_as_it_is() {
+fn data_that_cannot_be_converted_are_reported_and_left_unchanged() {
     let (width, bytes) = other();
     let bits = width.bits();
     let dir = place(bytes);
@@ -375,7 +375,7 @@ fn what_cannot_be_converted_is_told_in_words_and_left_as_it_is() {
 }
 
 #[test]
-fn what_does_not_fit_is_told_before_anything_is_done() {
+fn a_conversion_without_room_is_refused_before_it_starts() {
     const GIB: u64 = 1 << 30;
     // Numbers that need more than 32 bits.
     assert!(check_room(5 * GIB, 64 * GIB, 6 * GIB).is_ok());

@@ -77,7 +77,7 @@ pub fn check(path: &Path, in_use: bool) -> std::result::Result<(), StoreError> {
         match source.has_all() {
             Ok(()) => return Ok(()),
             Err(ReadError::Io(error)) => return Err(failed(error)),
-            // The same commit, and still not there: nobody writes it any more.
+            // The same commit, and still not there: no process writes it any more.
             Err(ReadError::Damaged { .. }) if seen == Some(source.commit) => {
                 return Err(cut_short(has, needs));
             }
@@ -106,7 +106,7 @@ impl Source {
             .filter(|tree| tree.rows > 0)
             .map(|tree| tree.root)
             .collect();
-        // A tree that comes back to itself would have more pages than there are.
+        // A tree with a cycle would have more pages than the file.
         let mut left = self.last_page;
         let mut bytes = vec![0; self.page_size];
         while let Some(page) = waiting.pop() {

@@ -234,3 +234,105 @@ fn a_quote_is_of_the_same_chat_or_of_a_group_in_private() {
     assert_eq!(got["quoted"]["remoteJid"], Value::Null, "{got}");
     assert!(eve.all_received().is_empty());
 }
+
+/// The addresses in `from` of the copies of a message that were delivered.
+fn copies(world: &World, id: &str) -> Vec<String> {
+    let stanzas = world.admin("GET", "/stanzas", None).expect(200);
+    let stanzas = stanzas.as_array().expect("stanzas").iter();
+    let copies = stanzas.filter(|entry| {
+        let stanza = &entry["stanza"];
+        entry["direction"] == "out" && stanza["tag"] == "message" && stanza["attrs"]["id"] == id
+    });
+    copies
+        .map(|entry| {
+            entry["stanza"]["attrs"]["from"]
+                .as_str()
+                .expect("from")
+                .to_owned()
+        })
+        .collect()
+}
+
+/// whatsapp-rust #1474: the client emits both the phone's copy of a message and the sender's own retry, and the two can
+/// name the sender by LID and by number.
+#[test]
+fn a_message_by_lid_and_again_by_number_is_stored_and_reported_once() {
+    let world = World::new();
+    let server = world.server();
+    let alice = world.pair(&server, "alice", ALICE);
+    let lid = |number: &str| {
+        let person = world.admin("GET", &format!("/phones/{number}"), None);
+        person.expect_success()["lid"]
+            .as_str()
+            .expect("a LID")
+            .to_owned()
+    };
+    let (alices, bob) = (lid(ALICE), world.phone(BOB, "Bob"));
+    let receiver = Receiver::start();
+    world
+        .post(&server, "/webhooks", &json!({"url": receiver.url()}))
+        .expect(201);
+    world.fault(&json!({"kind": "deliver-repeats", "number": ALICE}));
+    let by_number = alice.jid();
+    for (id, forms) in [
+        ("3EB0A1", [&alices, &by_number]),
+        ("3EB0A2", [&by_number, &alices]),
+    ] {
+        for to in forms {
+            bob.send(&json!({"id": id, "to": to, "text": id}));
+        }
+    }
+    // Eve's number is not known when her message comes first.
+    let hides = |hidden: bool| {
+        let eve = json!({"number": EVE, "hideNumber": hidden});
+        world.admin("POST", "/phones", Some(&eve)).expect_success();
+    };
+    let eve = world.phone(EVE, "Eve");
+    hides(true);
+    eve.send(&json!({"id": "3EB0A3", "to": alices, "text": "3EB0A3"}));
+    let events: Vec<Value> = (0..3).map(|_| receiver.next().body).collect();
+    let reported: Vec<_> = events.iter().map(|event| &event["messageId"]).collect();
+    assert_eq!(reported, ["3EB0A1", "3EB0A2", "3EB0A3"]);
+    assert_eq!(events[2]["chatId"], lid(EVE));
+    hides(false);
+    eve.send(&json!({"id": "3EB0A3", "to": by_number, "text": "3EB0A3"}));
+
+    // What follows each is the next event, and the only other message.
+    for phone in [&bob, &eve] {
+        phone.say(&by_number, "after");
+        let event = receiver.next().body;
+        assert_eq!(
+            (&event["text"], &event["chatId"]),
+            (&json!("after"), &json!(phone.jid()))
+        );
+    }
+    for (phone, texts) in [
+        (&bob, vec!["after", "3EB0A2", "3EB0A1"]),
+        (&eve, vec!["after", "3EB0A3"]),
+    ] {
+        for name in [phone.jid(), lid(&phone.number)] {
+            let messages = chat(&world, &server, &name, texts.len());
+            let got: Vec<_> = messages.iter().filter_map(|m| m["text"].as_str()).collect();
+            assert_eq!(got, texts, "{name}");
+        }
+    }
+    let chats = world.get(&server, "/accounts/alice/chats");
+    assert_eq!(chats["chats"].as_array().map(Vec::len), Some(2), "{chats}");
+    let events = world.get(&server, "/events?types=message");
+    assert_eq!(
+        events["events"].as_array().map(Vec::len),
+        Some(5),
+        "{events}"
+    );
+    // Each was delivered by both addresses.
+    for id in ["3EB0A1", "3EB0A2", "3EB0A3"] {
+        let mut servers: Vec<_> = copies(&world, id)
+            .iter()
+            .map(|from| from.rsplit('@').next().unwrap_or_default().to_owned())
+            .collect();
+        servers.sort_unstable();
+        // Alice's phone gets copies of its own.
+        servers.dedup();
+        assert_eq!(servers, ["lid", "s.whatsapp.net"], "{id}");
+    }
+}

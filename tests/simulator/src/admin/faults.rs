@@ -67,6 +67,7 @@ enum Kind {
     HalfOpen,
     StreamError,
     WithholdAcks,
+    DeliverRepeats,
     DelayAcks,
     DeliverTwice,
     Reorder,
@@ -191,6 +192,7 @@ fn lasting(body: &Request) -> Result<FaultKind, AdminError> {
     Ok(match body.kind {
         Kind::DropConnections => FaultKind::DropOnMessage,
         Kind::WithholdAcks => FaultKind::WithholdAcks,
+        Kind::DeliverRepeats => FaultKind::DeliverRepeats,
         Kind::DelayAcks => FaultKind::DelayAcks(delay(body)?),
         Kind::DeliverTwice => FaultKind::DeliverTwice,
         Kind::Reorder => FaultKind::Reorder,

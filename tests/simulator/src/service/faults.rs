@@ -31,6 +31,9 @@ pub enum FaultKind {
     DelayAcks(Duration),
     /// Every message is delivered twice.
     DeliverTwice,
+    /// A message between two people that its sender sends again under its id is delivered again. Without this fault the
+    /// service drops it.
+    DeliverRepeats,
     /// Two messages change places.
     Reorder,
     /// Messages reach linked devices with a wrong bit in the ciphertext.
@@ -272,6 +275,13 @@ impl Faults {
             FaultKind::DelayAcks(wait) => Some(*wait),
             _ => None,
         })
+    }
+
+    pub(super) fn delivers_repeats(&mut self, number: &str) -> bool {
+        self.take(number, |kind| {
+            (*kind == FaultKind::DeliverRepeats).then_some(())
+        })
+        .is_some()
     }
 
     pub(super) fn twice(&mut self, number: &str) -> bool {

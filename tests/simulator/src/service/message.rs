@@ -100,7 +100,7 @@ impl Service {
             }
             let count = target.encs.iter().find_map(|enc| attr(enc, "count"));
             let once = copy_key(from, &id, &target.addr, count.as_deref());
-            if self.first_time(once) {
+            if self.first_time(once) || self.faults.delivers_repeats(&target.addr.number) {
                 let copy = self.delivery(from, node, &to, form, &target);
                 self.post_message(&target.addr, copy);
             }

@@ -235,8 +235,9 @@ pub struct Row {
 impl Settings {
     /// Every setting with its effective value.
     pub fn rows(&self) -> Vec<Row> {
-        let defaults = resolve(None, [], &[]).map(|loaded| loaded.settings.shown());
-        let mut defaults = defaults.unwrap_or_default().into_iter();
+        let mut layers = Layers::defaults();
+        place_data(&mut layers, &[]);
+        let mut defaults = Settings::read(&mut layers).shown().into_iter();
         let rows = SETTINGS.iter().zip(self.shown());
         rows.map(|(setting, value)| Row {
             name: setting.key(),

@@ -108,16 +108,9 @@ fn scoped(name: &str, module: &str) -> String {
             .split_once(' ')
             .unwrap_or_else(|| panic!("src/web/{name}.js: {line}"));
         // `const a = 1, B = /x/;` exports each name that stands before a ` = `, where the line has several.
-        let is_name = |c: char| c.is_alphanumeric() || c == '_';
-        let first: String = named.chars().take_while(|c| is_name(*c)).collect();
-        exports.push(first);
+        exports.push(first_name(named));
         if declared.starts_with("const ") {
-            for part in named.split(", ").skip(1) {
-                let name: String = part.chars().take_while(|c| is_name(*c)).collect();
-                if !name.is_empty() && part[name.len()..].starts_with(" = ") {
-                    exports.push(name);
-                }
-            }
+            exports.extend(more_names(named));
         }
         body.push_str(rest);
         body.push('\n');
@@ -128,12 +121,34 @@ fn scoped(name: &str, module: &str) -> String {
     )
 }
 
+fn first_name(text: &str) -> String {
+    let is_name = |c: &char| c.is_alphanumeric() || *c == '_';
+    text.chars().take_while(is_name).collect()
+}
+
+/// The further names of `a = f(x, y = 1), B = /z/`: those behind a comma outside of all brackets.
+fn more_names(named: &str) -> Vec<String> {
+    let (mut depth, mut found) = (0, Vec::new());
+    for (at, c) in named.char_indices() {
+        match c {
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth -= 1,
+            ',' if depth == 0 => found.push(first_name(named[at + 1..].trim_start())),
+            _ => {}
+        }
+    }
+    found
+}
+
 /// Without indentation, empty lines and lines that are comments.
 fn unindented(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
+    let mut in_comment = false;
     for line in text.lines().map(str::trim) {
-        let comment = line.starts_with("// ") || line.starts_with("/*") || line.starts_with("* ");
-        if !(line.is_empty() || comment || line == "*/") {
+        let begins = line.starts_with("/*");
+        let skipped = in_comment || begins || line.starts_with("// ") || line.is_empty();
+        in_comment = (in_comment || begins) && !line.ends_with("*/");
+        if !skipped {
             out.push_str(line);
             out.push('\n');
         }

@@ -184,8 +184,8 @@ pub struct QrShown {
     pub qr: String,
     /// When the next code replaces it, ISO 8601.
     pub expires_at: String,
-    /// Its place in the set that WhatsApp gave, from 1.
-    pub number: u32,
+    /// Its place in the set that WhatsApp gave, from 1. `number` is the event's place in the log.
+    pub qr_number: u32,
     pub created_at: String,
 }
 

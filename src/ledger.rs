@@ -214,7 +214,7 @@ impl<'a, 't> Ledger<'a, 't> {
                     account_id: self.id.to_owned(),
                     qr: code.to_owned(),
                     expires_at: clock::iso8601(expires_at),
-                    number,
+                    qr_number: number,
                     created_at: clock::iso8601(now),
                 };
                 self.append(&Event::AccountQr(shown), now)

@@ -46,15 +46,16 @@ const talk = h('div', { class: 'talk', tabindex: '0' }), messages = h('ul', {}),
 put(talk, messages);
 const mine = (m) => m.chat === undefined || m.fromMe;
 function thread() {
-  const all = [...inbox.received.filter((m) => !['reaction', 'edit', 'delete'].includes(m.type)), ...inbox.sent.filter((m) => !['reaction', 'edit', 'delete'].includes(m.type))].sort((a, b) => a.timestamp - b.timestamp);
+  // The chat with the account; what is said in groups shows at the page.
+  const shown = (m) => !['reaction', 'edit', 'delete'].includes(m.type) && !(m.chat || m.to).endsWith('@g.us');
+  const all = [...inbox.received, ...inbox.sent].filter(shown).sort((a, b) => a.timestamp - b.timestamp);
   fill(messages, all.map((m) => {
     const out = mine(m), tick = (m.receipts || []).some((r) => r.type === 'read' || r.type === 'played') ? '✓✓' : m.acked ? '✓' : '';
     return h('li', { class: `msg ${out ? 'own' : ''}` }, h('span', { class: 'say', dir: 'auto' }, m.text || words[m.type] || m.type), m.media && h('span', { class: 'small muted' }, ` ${words[m.type] || ''} ${size(m.media.size || 0)}`), m.poll && m.poll.options.map((o) => h('div', {}, name(o))),
-      h('span', { class: 'meta' }, clock(m.timestamp * 1000), out && ` ${tick}`), !out && h('button', { type: 'button', class: 'small', 'aria-label': words.react, onclick: () => does('messages', { to: group(m) || own, react: { messageId: m.messageId, emoji: '👍' } }) }, ' 👍'));
+      h('span', { class: 'meta' }, clock(m.timestamp * 1000), out && ` ${tick}`), !out && h('button', { type: 'button', class: 'small', 'aria-label': words.react, onclick: () => does('messages', { to: own, react: { messageId: m.messageId, emoji: '👍' } }) }, ' 👍'));
   }));
   talk.scrollTop = talk.scrollHeight;
 }
-const group = (m) => (m.chat?.endsWith('@g.us') ? m.chat : null);
 
 input.addEventListener('input', () => { if (Date.now() - typing > 3000) { typing = Date.now(); does('typing', { to: own, state: 'composing' }); } });
 input.addEventListener('keydown', (event) => { if (event.key === 'Enter' && !event.shiftKey) { event.preventDefault(); send(); } });

@@ -59,7 +59,8 @@ export function chatView(account, chat, wanted, look, onRead) {
     try {
       const first = !list.length;
       const found = await get(`${base}/messages?limit=${PAGE}${next ? `&cursor=${enc(next)}` : ''}`).catch((e) => { if (e.status === 404) return { messages: [], pagination: {} }; throw e; });
-      list = [...found.messages.reverse(), ...list];
+      const here = new Set(list.map((m) => m.messageId));
+      list = [...found.messages.reverse().filter((m) => !here.has(m.messageId)), ...list];
       next = found.pagination.next;
       if (list.length > MOST) { list.length = MOST; atEnd = false; tell(); }
       redraw(!first);
@@ -116,7 +117,9 @@ export function chatView(account, chat, wanted, look, onRead) {
     if (e.status === 'failed') say(t('notSent', { why: clean(e.error) }), false, true);
     redraw();
   }
-  ends.push(on('message', came), on('message.sent', came), on('message.edited', came), on('message.undecryptable', came), on('message.reaction', again), on('message.deleted', again), on('message.status', moved), on('reset', () => { list = []; next = undefined; older().catch(() => {}); }), on('accounts', () => standing()));
+  ends.push(on('message', came), on('message.sent', came), on('message.edited', came), on('message.undecryptable', came), on('message.reaction', again), on('message.deleted', again), on('message.status', moved), on('reset', () => { list = []; next = undefined; older().catch(() => {}); }), on('accounts', () => standing()),
+    // It was opened while the server was away.
+    on('online', (now) => { if (now && !next && list.length < PAGE) { list = []; older().catch(() => {}); } }));
 
   // What can be done with a message
   const may = !state.server.key?.readOnly;

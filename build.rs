@@ -1,4 +1,4 @@
-//! Packs the page of `src/web`, and sets two linker options that make the binary 4 % smaller, for builds where they work:
+//! Packs the page of `src/web` and the OpenAPI document, and sets two linker options that make the binary 4 % smaller, for builds where they work:
 //!
 //! - Packed relative relocations. The program then needs glibc 2.36 (Debian 12): set if the target is this
 //!   machine, and its glibc is new enough.
@@ -12,7 +12,10 @@ use std::process::Command;
 use std::{env, fs};
 
 use flate2::Compression;
-use flate2::write::GzEncoder;
+use flate2::write::{DeflateEncoder, GzEncoder};
+
+/// The OpenAPI document, for `src/api/openapi/mod.rs`.
+const DOCUMENT: &str = "src/api/openapi/openapi.json";
 
 /// The page's modules: each imports from those before it alone.
 const MODULES: &[&str] = &[
@@ -27,6 +30,7 @@ fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=src/web");
     pack_page();
+    pack_document();
     linker_options();
 }
 
@@ -166,6 +170,28 @@ fn linker_options() {
             println!("cargo:rustc-link-arg-bins=-Wl,--icf=all");
         }
     }
+}
+
+/// Writes the document without its white space, packed.
+fn pack_document() {
+    println!("cargo:rerun-if-changed={DOCUMENT}");
+    let text = fs::read_to_string(DOCUMENT).unwrap_or_else(|error| panic!("{DOCUMENT}: {error}"));
+    let (mut in_string, mut escaped) = (false, false);
+    let compact = text.bytes().filter(|&byte| {
+        let is_kept = in_string || !byte.is_ascii_whitespace();
+        if byte == b'"' && !escaped {
+            in_string = !in_string;
+        }
+        escaped = in_string && byte == b'\\' && !escaped;
+        is_kept
+    });
+    let compact: Vec<u8> = compact.collect();
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(&compact).expect("memory takes it");
+    let packed = encoder.finish().expect("memory takes it");
+    // Cargo sets it for every build script.
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("OUT_DIR"));
+    fs::write(out.join("openapi.json.deflate"), packed).expect("written");
 }
 
 /// The version of this machine's glibc; (0, 0) if unknown.

@@ -11,6 +11,7 @@ use crate::message::{DeliveryStatus, Message};
 
 /// The kind of an event, as in subscriptions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 pub enum EventKind {
     #[serde(rename = "message")]
     Message,
@@ -163,9 +164,14 @@ pub struct AccountChange {
 /// Why an account is not connected and when it tries again: fixed words and times beside `lastError`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Standing {
     /// `connection_lost`, `replaced`, `refused`, `version_refused`, `unlinked`, `banned`, `code_not_scanned` or
     /// `unlinkable`; `None` while nothing is wrong, or by request.
+    #[cfg_attr(test, schemars(extend("enum" = [
+        "connection_lost", "replaced", "refused", "version_refused", "unlinked", "banned", "code_not_scanned",
+        "unlinkable", null
+    ])))]
     pub reason: Option<&'static str>,
     /// When the status began, ISO 8601.
     pub since: String,

@@ -11,6 +11,7 @@
 //! | [`sync`] | locks that survive a panic; a time limit for a future |
 //! | [`keys`] | the keys of the API, stored as hashes in a file |
 //! | [`jid`] | parses recipients into a canonical form |
+//! | [`fields`] | requests as types: how a field is read, checked and described |
 //! | [`message`] | one file a kind of message: its fields, how it is stored and shown |
 //! | [`event`] | the events of the log, shared by webhooks and all other readers |
 //! | [`store`] | LMDB: the only importer of heed; group commit on its own thread |
@@ -28,7 +29,7 @@
 //! | [`qr`], [`console`] | pairing codes; the log and the terminal |
 //!
 //! Imports point one way: `main -> lib -> maintenance, archive, console -> api -> webhook, account, systemd ->
-//! whatsapp -> ledger -> store -> event -> message -> net, media, jid, keys, settings, args, qr, runtime,
+//! whatsapp -> ledger -> store -> event -> message -> fields -> net, media, jid, keys, settings, args, qr, runtime,
 //! web -> clock,
 //! text -> sync`.
 //!
@@ -64,6 +65,7 @@ pub mod args;
 pub mod clock;
 pub mod console;
 pub mod event;
+mod fields;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -16,6 +16,7 @@ use crate::store::outbox::Bounds;
 
 /// Where an account stands, as `status` in the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Known, never started.
@@ -69,6 +70,7 @@ pub fn valid_account_id(id: &str) -> bool {
 
 /// An account as the API shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Account"))]
 #[serde(rename_all = "camelCase")]
 pub struct AccountView {
     #[serde(rename = "_id")]
@@ -88,9 +90,9 @@ pub struct AccountView {
     pub last_error: Option<String>,
     #[serde(flatten)]
     pub standing: Standing,
-    /// The restriction on messages to new contacts.
+    /// Why nothing goes to new contacts, and until when; null: nothing restricts that.
     pub restriction: Option<RestrictionView>,
-    /// When WhatsApp's ban is over, ISO 8601; `None` without a ban, or without an end.
+    /// When WhatsApp's ban is over, ISO 8601; null without a ban, or if WhatsApp names no end.
     pub banned_until: Option<String>,
     pub created_at: String,
     pub updated_at: String,
@@ -98,19 +100,22 @@ pub struct AccountView {
 
 /// A restriction on messages to new contacts, as the API shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 #[serde(rename_all = "camelCase")]
 pub struct RestrictionView {
     /// ISO 8601.
     pub until: String,
     /// `reachout_timelock`, `new_chat_cap`, or `refused` where WhatsApp did not say.
+    #[cfg_attr(test, schemars(extend("enum" = ["reachout_timelock", "new_chat_cap", "refused"])))]
     pub reason: &'static str,
     /// WhatsApp's own word for it.
     #[serde(rename = "type")]
     pub kind: Option<String>,
 }
 
-/// `GET /accounts/:id/status`.
+/// How an account is connected
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Connection"))]
 #[serde(rename_all = "camelCase")]
 pub struct StatusView {
     pub account_id: String,
@@ -128,9 +133,9 @@ pub struct StatusView {
     pub last_error: Option<String>,
     #[serde(flatten)]
     pub standing: Standing,
-    /// The restriction on messages to new contacts.
+    /// Why nothing goes to new contacts, and until when; null: nothing restricts that.
     pub restriction: Option<RestrictionView>,
-    /// As [`AccountView`] has it.
+    /// When WhatsApp's ban is over, ISO 8601; null without a ban, or if WhatsApp names no end.
     pub banned_until: Option<String>,
 }
 
@@ -204,6 +209,7 @@ pub struct MediaPage {
 
 /// A stored file and what it belongs to, as `GET /media` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Medium"))]
 #[serde(rename_all = "camelCase")]
 pub struct MediaView {
     pub media_id: String,
@@ -239,10 +245,12 @@ pub enum Outcome {
 
 /// A message is in the outbox: the server sends it, once, when it can.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Accepted {
     pub message_id: String,
     /// Always `pending`.
+    #[cfg_attr(test, schemars(extend("const" = "pending")))]
     pub status: DeliveryStatus,
     /// When it is given up, ISO 8601.
     pub expires_at: String,
@@ -263,6 +271,7 @@ impl Accepted {
 
 /// One entry of the outbox, as `GET /accounts/:id/outbox` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct OutboxEntry {
     pub message_id: String,
@@ -273,6 +282,7 @@ pub struct OutboxEntry {
     /// The text, a file's caption, or a reaction's emoji.
     pub text: Option<String>,
     /// `queued`, or `sending` once it may be at WhatsApp.
+    #[cfg_attr(test, schemars(extend("enum" = ["queued", "sending"])))]
     pub stage: &'static str,
     /// Bytes of its text and file.
     pub size: u64,
@@ -280,15 +290,16 @@ pub struct OutboxEntry {
     pub expires_at: String,
 }
 
-/// An account's outbox.
+/// An account's outbox: first the message that goes first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Outbox"))]
 #[serde(rename_all = "camelCase")]
 pub struct OutboxView {
     /// In the order in which they go.
     pub messages: Vec<OutboxEntry>,
     /// Of all entries.
     pub count: u64,
-    /// Of all entries.
+    /// Bytes of the texts and files of all entries.
     pub bytes: u64,
     /// Until when nothing goes to new contacts, because WhatsApp refused that; ISO 8601.
     pub new_contacts_paused_until: Option<String>,
@@ -322,10 +333,11 @@ pub struct SendingLimits {
 
 /// WhatsApp's server has acknowledged a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Sent {
     pub message_id: String,
-    /// The server's own time of the message.
+    /// The server's own time of the message, in Unix milliseconds.
     pub timestamp: Millis,
 }
 

@@ -3,10 +3,73 @@
 use http_types::{Body, Response, StatusCode};
 use serde::Serialize;
 use serde::ser::SerializeMap;
-use serde_json::{Map, Value};
 
-use super::error::ApiError;
+use super::error::{ApiError, json_response};
 use crate::settings::Envelope;
+
+/// What a handler answers with.
+pub trait Reply {
+    /// # Errors
+    /// 500 if it does not serialize.
+    fn into_answer(self) -> Result<Answer, ApiError>;
+
+    /// Describes each status that it may have.
+    #[cfg(test)]
+    fn describe(operation: &mut super::openapi::Operation);
+}
+
+/// 200 with the fields of a JSON object.
+#[derive(Debug)]
+pub struct Json<T>(pub T);
+
+impl<T: Serialize + Described> Reply for Json<T> {
+    fn into_answer(self) -> Result<Answer, ApiError> {
+        Answer::ok(&self.0)
+    }
+
+    #[cfg(test)]
+    fn describe(operation: &mut super::openapi::Operation) {
+        operation.json::<T>(200);
+    }
+}
+
+/// 201 with the fields of a JSON object.
+#[derive(Debug)]
+pub struct Created<T>(pub T);
+
+impl<T: Serialize + Described> Reply for Created<T> {
+    fn into_answer(self) -> Result<Answer, ApiError> {
+        Answer::created(&self.0)
+    }
+
+    #[cfg(test)]
+    fn describe(operation: &mut super::openapi::Operation) {
+        operation.json::<T>(201);
+    }
+}
+
+/// Types of which a test makes schemas: all that are answered. Elsewhere any type.
+#[cfg(test)]
+pub use schemars::JsonSchema as Described;
+#[cfg(not(test))]
+pub trait Described {}
+#[cfg(not(test))]
+impl<T> Described for T {}
+
+/// Done, in words.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Done {
+    message: String,
+}
+
+impl Done {
+    pub fn new(message: impl Into<String>) -> Json<Done> {
+        Json(Done {
+            message: message.into(),
+        })
+    }
+}
 
 /// A successful answer, before the envelope.
 #[derive(Debug)]
@@ -119,34 +182,10 @@ fn success(payload: &str, envelope: Envelope) -> String {
     }
 }
 
-/// A failure: `{"ok":false,"error":"<words>",…}`.
-pub(super) fn failure(status: StatusCode, words: &str, more: Map<String, Value>) -> Response {
-    #[derive(Serialize)]
-    struct Failure<'a> {
-        ok: bool,
-        error: &'a str,
-        #[serde(flatten)]
-        more: Map<String, Value>,
-    }
-    let body = serde_json::to_string(&Failure {
-        ok: false,
-        error: words,
-        more,
-    })
-    // Strings and JSON values always serialize.
-    .unwrap_or_else(|_| "{\"ok\":false,\"error\":\"Internal server error\"}".to_owned());
-    json_response(status, body)
-}
-
-fn json_response(status: StatusCode, json: String) -> Response {
-    let mut response = Response::new(status);
-    response.set_body(Body::from_string(json));
-    response.insert_header("Content-Type", "application/json; charset=utf-8");
-    response
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     #[test]

@@ -3,12 +3,14 @@
 use futures_lite::future;
 use serde::Serialize;
 
-use super::Req;
-use super::answer::Answer;
+use super::answer::Json;
+use super::context::Req;
 use super::error::ApiError;
-use super::input::{chat_param, flag, number, param, query};
-use super::page::Page;
+use super::page::{Page, Pagination, Paging};
+use super::recipients::known;
+use super::values::OfAccount;
 use crate::account::AccountError;
+use crate::fields::{Addressee, Whole, request};
 use crate::message::Message;
 use crate::store::messages::{self, ChatFilter, ChatSummary, Cursor, PageQuery, Part, Room};
 use crate::store::{ReadTx, StoreError, accounts};
@@ -20,34 +22,9 @@ const USUAL: usize = 50;
 const MOST_CHATS: usize = 500;
 const MOST_MESSAGES: usize = 100;
 
-/// Where a list stands in the whole.
+/// Newest first
 #[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Pagination {
-    pub total: u64,
-    pub limit: usize,
-    pub offset: usize,
-    /// A page may end before its limit: it is full at [`PAGE_BYTES`](super::page::PAGE_BYTES).
-    pub has_more: bool,
-    /// The next request's `cursor`, if there is more.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next: Option<String>,
-}
-
-impl Pagination {
-    pub fn new(page: Page, total: u64, next: Option<impl ToString>) -> Pagination {
-        Pagination {
-            total,
-            limit: page.limit,
-            offset: page.offset,
-            has_more: next.is_some(),
-            next: next.map(|next| next.to_string()),
-        }
-    }
-}
-
-/// Messages, newest first.
-#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MessageList {
     pub messages: Vec<Message>,
     pub pagination: Pagination,
@@ -62,23 +39,25 @@ impl MessageList {
     }
 }
 
+/// Newest first
 #[derive(Debug, Serialize)]
-struct ChatList {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ChatList {
     chats: Vec<ChatSummary>,
     pagination: Pagination,
 }
 
-/// Reads something of the account that the path names.
+/// Reads something of an account.
 ///
 /// # Errors
 /// 404 if there is no such account.
 pub fn read_account<T>(
     req: &Req,
+    id: &str,
     job: impl FnOnce(&ReadTx<'_>, u32) -> Result<T, StoreError>,
 ) -> Result<T, ApiError> {
-    let id = param(req, "id");
     let found = req.state().store.read(|tx| {
-        accounts::number(tx, &id)?
+        accounts::number(tx, id)?
             .map(|account| job(tx, account))
             .transpose()
     })?;
@@ -88,36 +67,52 @@ pub fn read_account<T>(
 /// How many chats are looked at in one go on the event thread.
 const LOOKS: usize = 200;
 
-pub async fn list(req: Req) -> Result<Answer, ApiError> {
-    let page = Page::of(&req, USUAL, MOST_CHATS)?;
-    let part = page.part(&req, Cursor::parse)?;
+request! {
+    /// What a list of chats is limited to.
+    pub struct Filter {
+        /// only chats with unread messages; with one of these three, `total` counts those that pass
+        unread: bool = query "unread",
+        /// only groups
+        groups: bool = query "groups",
+        /// part of the name, username or number
+        words: Option<String> = query "q",
+    }
+}
+
+pub async fn list(
+    req: Req,
+    (of, filter, paging): (OfAccount, Filter, Paging<Cursor>),
+) -> Result<Json<ChatList>, ApiError> {
+    let id = of.id.0;
+    let (page, part) = paging.of(req.state().config.envelope, USUAL, MOST_CHATS);
     let filter = ChatFilter {
-        unread: flag(&req, "unread")?,
-        groups: flag(&req, "groups")?,
-        words: query(&req, "q").map(|words| words.to_lowercase()),
+        unread: filter.unread,
+        groups: filter.groups,
+        words: filter.words.map(|words| words.to_lowercase()),
     };
     if !filter.is_none() {
-        return sifted(&req, page, part, &filter).await;
+        return sifted(&req, &id, page, part, &filter).await;
     }
-    let found = read_account(&req, |tx, account| messages::chats(tx, account, part))?;
-    Answer::ok(&ChatList {
+    let found = read_account(&req, &id, |tx, account| messages::chats(tx, account, part))?;
+    Ok(Json(ChatList {
         pagination: Pagination::new(page, found.total, found.next),
         chats: found.chats,
-    })
+    }))
 }
 
 /// The chats that pass a filter. All are looked through, for the total, with turns for others between.
 async fn sifted(
     req: &Req,
+    id: &str,
     page: Page,
     part: Part,
     filter: &ChatFilter,
-) -> Result<Answer, ApiError> {
+) -> Result<Json<ChatList>, ApiError> {
     let (mut chats, mut room) = (Vec::new(), Room::new(part.limit, part.bytes));
     let (mut total, mut passed, mut full, mut at) = (0, 0, false, None);
     let mut last = None;
     loop {
-        let found = read_account(req, |tx, account| {
+        let found = read_account(req, id, |tx, account| {
             let found = messages::sift_chats(tx, account, filter, at, LOOKS)?;
             for place in &found.found {
                 total += 1;
@@ -146,30 +141,42 @@ async fn sifted(
         }
         future::yield_now().await;
     }
-    Answer::ok(&ChatList {
+    Ok(Json(ChatList {
         pagination: Pagination::new(page, total, last.filter(|_| full)),
         chats,
-    })
+    }))
 }
 
-pub async fn messages(req: Req) -> Result<Answer, ApiError> {
-    let page = Page::of(&req, USUAL, MOST_MESSAGES)?;
-    let chat = chat_param(&req)?;
-    let part = page.part(&req, Cursor::parse)?;
-    let wanted = PageQuery {
+request! {
+    /// The chat that the path names, and the time of its messages.
+    pub struct OfChat {
+        /// a JID, a phone number, or `@` and a username
+        chat: Addressee = path "chatId",
+        /// Unix milliseconds; only what is earlier
+        before: Option<Whole> = query "before",
+        /// Unix milliseconds; only what is later
+        after: Option<Whole> = query "after",
+    }
+}
+
+pub async fn messages(
+    req: Req,
+    (of, paging, wanted): (OfAccount, Paging<Cursor>, OfChat),
+) -> Result<Json<MessageList>, ApiError> {
+    let id = of.id.0;
+    let (page, part) = paging.of(req.state().config.envelope, USUAL, MOST_MESSAGES);
+    let query = PageQuery {
         limit: part.limit,
         offset: part.skip,
-        before: number(&req, "before")?,
-        after: number(&req, "after")?,
+        before: wanted.before.map(|Whole(time)| time),
+        after: wanted.after.map(|Whole(time)| time),
         bytes: part.bytes,
         behind: part.behind,
     };
-    let chat = chat
-        .known(&req.state().accounts, &param(&req, "id"))?
-        .to_string();
-    let found = read_account(&req, |tx, account| {
+    let chat = known(wanted.chat, &req.state().accounts, &id)?.to_string();
+    let found = read_account(&req, &id, |tx, account| {
         let chat = messages::found_as(tx, account, &chat)?;
-        messages::page(tx, account, &chat, wanted)
+        messages::page(tx, account, &chat, query)
     })?;
-    Answer::ok(&MessageList::new(page, found))
+    Ok(Json(MessageList::new(page, found)))
 }

@@ -1,12 +1,13 @@
 //! Every way in which a request fails, and the one map from there to status codes and words.
 
-use http_types::{Method, Response, StatusCode};
+use std::time::Duration;
+
+use http_types::{Body, Method, Response, StatusCode};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::answer::failure;
-use super::auth::SLOWED;
-use super::serve::HeldBack;
 use crate::account::{AccountError, NameError};
+use crate::fields::FieldError;
 use crate::keys::KeyError;
 use crate::media::MediaError;
 use crate::store::StoreError;
@@ -18,6 +19,12 @@ const READERS_PAUSE: u64 = 5;
 const WHATSAPP_PAUSE: u64 = 60;
 /// WhatsApp's own code for that.
 const TOO_MUCH: u16 = 429;
+
+/// How long the answer to a wrong key is delayed once an address has sent too many, unless another connection needs the place.
+const WRONG_KEY_DELAY: Duration = Duration::from_secs(1);
+
+/// Marks a refusal that the server delays by this time while it has free connections.
+pub(super) struct HeldBack(pub Duration);
 
 /// Why a request was not done. Its `Display` is the answer's `error`.
 #[derive(Debug, thiserror::Error)]
@@ -334,7 +341,7 @@ impl ApiError {
             response.insert_header("Retry-After", WHATSAPP_PAUSE.to_string());
         }
         if let ApiError::WrongKeys { .. } = &self {
-            response.ext_mut().insert(HeldBack(SLOWED));
+            response.ext_mut().insert(HeldBack(WRONG_KEY_DELAY));
         }
         // Where no key exists, no password does either.
         if status == StatusCode::Unauthorized && !matches!(self, ApiError::NoKeysYet) {
@@ -483,4 +490,38 @@ fn store_status(error: &StoreError) -> StatusCode {
         | StoreError::Panicked(_)
         | StoreError::Missing(_) => StatusCode::InternalServerError,
     }
+}
+impl From<FieldError> for ApiError {
+    fn from(error: FieldError) -> ApiError {
+        match error {
+            FieldError::Field { field, expected } => ApiError::Field { field, expected },
+            FieldError::Words(words) => ApiError::Invalid(words),
+        }
+    }
+}
+
+/// A failure: `{"ok":false,"error":"<words>",…}`.
+pub(super) fn failure(status: StatusCode, words: &str, more: Map<String, Value>) -> Response {
+    #[derive(Serialize)]
+    struct Failure<'a> {
+        ok: bool,
+        error: &'a str,
+        #[serde(flatten)]
+        more: Map<String, Value>,
+    }
+    let body = serde_json::to_string(&Failure {
+        ok: false,
+        error: words,
+        more,
+    })
+    // Strings and JSON values always serialize.
+    .unwrap_or_else(|_| "{\"ok\":false,\"error\":\"Internal server error\"}".to_owned());
+    json_response(status, body)
+}
+
+pub(super) fn json_response(status: StatusCode, json: String) -> Response {
+    let mut response = Response::new(status);
+    response.set_body(Body::from_string(json));
+    response.insert_header("Content-Type", "application/json; charset=utf-8");
+    response
 }

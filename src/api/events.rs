@@ -10,22 +10,22 @@ mod stream;
 use std::time::{Duration, Instant};
 
 use futures_lite::{FutureExt as _, future};
+use serde_json::Value;
 use smol::Timer;
 use smol::lock::SemaphoreGuardArc;
 
-use super::Req;
-use super::answer::Answer;
+use super::answer::{Answer, Reply};
 use super::auth::Caller;
+use super::context::Req;
 use super::error::ApiError;
-use super::input::{number, query};
+use super::route::MAX_WAIT;
+use super::values::KnownAccount;
 use crate::account::AccountError;
 use crate::event::EventKind;
+use crate::fields::{Field, FieldError, Whole, request};
 use crate::runtime::Shutdown;
 use crate::store::events::{self, Header, Most, Scan, State, StoredEvent};
 use crate::store::{ReadTx, Store, StoreError, accounts};
-
-/// The longest `wait`; a longer one counts as this.
-pub const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// How many events a list has, without a limit and at most, and how many bytes of them.
 const USUAL: usize = 100;
@@ -36,19 +36,93 @@ const MOST_BYTES: usize = 512 * 1024;
 const LOOKS: usize = 256;
 const ALL_LOOKS: u64 = 50_000;
 
-pub async fn read(req: Req) -> Result<Answer, ApiError> {
-    if wants_stream(&req) {
-        return stream::open(&req);
+request! {
+    /// Which events are wanted, and how long to wait for the first one.
+    pub struct Wanted {
+        /// the number or the id of the last event that the reader has, or `latest`; without it from the oldest on, a stream
+        /// from now on
+        after: Option<Start> = query "after",
+        /// rows at most; 0 for as many as without it
+        limit: Option<Whole> = query "limit",
+        /// seconds to wait for an event if there is none, 60 at most
+        wait: Option<Whole> = query "wait",
+        /// only this account
+        account: Option<KnownAccount> = query "accountId",
+        /// names of events, separated by commas
+        types: Option<EventTypes> = query "types",
+        /// for a stream, as `after`
+        last_event_id: Option<LastEventId> = header "Last-Event-ID",
     }
-    let limit = match number(&req, "limit")? {
-        None | Some(0) => USUAL,
-        Some(n) => usize::try_from(n).unwrap_or(MOST).min(MOST),
+}
+
+/// Events, as a list or as a stream.
+pub struct Events(Answer);
+
+impl Reply for Events {
+    fn into_answer(self) -> Result<Answer, ApiError> {
+        Ok(self.0)
+    }
+
+    #[cfg(test)]
+    fn describe(operation: &mut super::openapi::Operation) {
+        let list = operation.schema::<List>();
+        let text = schemars::json_schema!({"type": "string"});
+        operation.content(
+            200,
+            "Events in order. With `Accept: text/event-stream` they come one by one, as they happen",
+            [("application/json", list), ("text/event-stream", text)],
+        );
+        operation.error(
+            410,
+            "The log was trimmed beyond `after`, or never had that event",
+        );
+    }
+}
+
+/// What [`page`] writes.
+#[cfg(test)]
+#[derive(schemars::JsonSchema)]
+#[schemars(rename = "EventList", rename_all = "camelCase")]
+#[allow(dead_code)]
+struct List {
+    /// what a webhook receives, each with its `number`
+    events: Vec<serde_json::Map<String, Value>>,
+    /// `after` of the next request
+    next: u64,
+    /// the number of the last event in the log
+    last: u64,
+    has_more: bool,
+}
+
+pub async fn read(req: Req, wanted: Wanted) -> Result<Events, ApiError> {
+    let filter = Filter::of(&req, wanted.account, wanted.types)?;
+    if wants_stream(&req) {
+        let last = wanted.last_event_id.map(|LastEventId(start)| start);
+        let start = last.or(wanted.after).unwrap_or(Start::Now);
+        return stream::open(&req, filter, &start).map(Events);
+    }
+    let limit = match wanted.limit {
+        None | Some(Whole(0)) => USUAL,
+        Some(Whole(n)) => usize::try_from(n).unwrap_or(MOST).min(MOST),
     };
-    let wait = Duration::from_secs(number(&req, "wait")?.unwrap_or(0)).min(MAX_WAIT);
-    let mut reader = Reader::of(&req, Start::asked(&req)?.unwrap_or(Start::Oldest))?;
+    let wait = wanted.wait.map_or(0, |Whole(seconds)| seconds);
+    let wait = Duration::from_secs(wait).min(MAX_WAIT);
+    let start = wanted.after.unwrap_or(Start::Oldest);
+    list(&req, Reader::of(&req, filter, &start)?, limit, wait)
+        .await
+        .map(Events)
+}
+
+/// The next events, at least one unless none comes within `wait`.
+async fn list(
+    req: &Req,
+    mut reader: Reader,
+    limit: usize,
+    wait: Duration,
+) -> Result<Answer, ApiError> {
     let _turn = match wait.is_zero() {
         true => None,
-        false => Some(turn(&req)?),
+        false => Some(turn(req)?),
     };
     let most = Most {
         events: limit,
@@ -117,7 +191,7 @@ fn numbered(event: &StoredEvent) -> String {
 
 /// Where a reader begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Start {
+pub enum Start {
     /// With the oldest event that there is.
     Oldest,
     /// With the next one that happens.
@@ -126,19 +200,84 @@ enum Start {
     AfterId(String),
 }
 
-impl Start {
-    /// What `after` says.
-    fn asked(req: &Req) -> Result<Option<Start>, ApiError> {
-        query(req, "after")
-            .map(|text| {
-                Start::parse(&text).ok_or(ApiError::Field {
-                    field: "after",
-                    expected: "an event's number or id, or \"latest\"",
-                })
+impl Field for Start {
+    fn read(name: &'static str, value: &Value) -> Result<Self, FieldError> {
+        value
+            .as_str()
+            .and_then(Start::parse)
+            .ok_or(FieldError::Field {
+                field: name,
+                expected: "an event's number or id, or \"latest\"",
             })
-            .transpose()
     }
 
+    #[cfg(test)]
+    fn schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        String::schema(generator)
+    }
+}
+
+/// The header that a browser sends when it connects again.
+#[derive(Debug)]
+pub struct LastEventId(Start);
+
+impl Field for LastEventId {
+    fn read(name: &'static str, value: &Value) -> Result<Self, FieldError> {
+        let text = match value {
+            Value::Array(values) => values.last().and_then(Value::as_str),
+            value => value.as_str(),
+        };
+        let start = text.and_then(|text| Start::parse(text.trim()));
+        start.map(LastEventId).ok_or(FieldError::Field {
+            field: name,
+            expected: "an event's number or id",
+        })
+    }
+
+    fn is_blank(value: &Value) -> bool {
+        value.as_str().is_some_and(|text| text.trim().is_empty())
+    }
+
+    #[cfg(test)]
+    fn schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        String::schema(generator)
+    }
+}
+
+/// Kinds of events: names with commas between them, also in several parameters.
+#[derive(Debug)]
+pub struct EventTypes(Vec<EventKind>);
+
+impl Field for EventTypes {
+    const REPEATS: bool = true;
+
+    fn read(field: &'static str, value: &Value) -> Result<Self, FieldError> {
+        let values = match value {
+            Value::Array(values) => values.as_slice(),
+            value => std::slice::from_ref(value),
+        };
+        let mut kinds = Vec::new();
+        for text in values.iter().filter_map(Value::as_str) {
+            for name in text.split(',').map(str::trim).filter(|n| !n.is_empty()) {
+                let kind = EventKind::from_name(name).ok_or(FieldError::Field {
+                    field,
+                    expected: "event names, separated by commas",
+                })?;
+                if !kinds.contains(&kind) {
+                    kinds.push(kind);
+                }
+            }
+        }
+        Ok(EventTypes(kinds))
+    }
+
+    #[cfg(test)]
+    fn schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        String::schema(generator)
+    }
+}
+
+impl Start {
     fn parse(text: &str) -> Option<Start> {
         match text {
             "latest" => Some(Start::Now),
@@ -210,31 +349,24 @@ struct Filter {
 }
 
 impl Filter {
-    /// The one place where it is decided what a request sees of the log.
-    fn of(req: &Req) -> Result<Filter, ApiError> {
-        let account_id = Caller::of(req).narrow(query(req, "accountId"))?;
+    /// The one place that decides what a request may see of the log.
+    ///
+    /// # Errors
+    /// 404 for an account that is unknown or another one than the key's.
+    fn of(
+        req: &Req,
+        account: Option<KnownAccount>,
+        types: Option<EventTypes>,
+    ) -> Result<Filter, ApiError> {
+        let account_id = Caller::of(req).narrow(account.map(|id| id.0))?;
         if let Some(id) = &account_id {
             let known = req.state().store.read(|tx| accounts::number(tx, id))?;
             known.ok_or(ApiError::Account(AccountError::NotFound))?;
         }
-        let mut kinds = Vec::new();
-        for (key, value) in req.url().query_pairs() {
-            if key != "types" {
-                continue;
-            }
-            for name in value.split(',').map(str::trim).filter(|n| !n.is_empty()) {
-                let kind = EventKind::from_name(name).ok_or(ApiError::Field {
-                    field: "types",
-                    expected: "event names, separated by commas",
-                })?;
-                if !kinds.contains(&kind) {
-                    kinds.push(kind);
-                }
-            }
-        }
+        let kinds = types.map(|EventTypes(kinds)| kinds);
         Ok(Filter {
             account_id,
-            kinds: (!kinds.is_empty()).then_some(kinds),
+            kinds: kinds.filter(|kinds| !kinds.is_empty()),
         })
     }
 
@@ -272,8 +404,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn of(req: &Req, start: Start) -> Result<Reader, ApiError> {
-        let filter = Filter::of(req)?;
+    fn of(req: &Req, filter: Filter, start: &Start) -> Result<Reader, ApiError> {
         let context = req.state();
         let position = context.store.read(|tx| start.position(tx))??;
         Ok(Reader {

@@ -8,11 +8,12 @@ use futures_lite::AsyncReadExt as _;
 use http_types::headers::{HeaderName, HeaderValue};
 use http_types::{Method, Url};
 use percent_encoding::percent_decode_str;
+use serde_json::Value;
 
 use super::error::ApiError;
+use super::file::{Received, Room, Writing, too_large};
 use super::file_name;
-use super::input::Fields;
-use super::upload::{Received, Room, Writing, too_large};
+use crate::fields::{Field, FieldError, NonEmpty, StringMap};
 use crate::net::http::{self, HttpError};
 use crate::net::inflate::{Coding, Inflater};
 
@@ -53,23 +54,21 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// Reads `url` and `headers`; `None` without a URL. User and password in the URL become Basic
+    /// A file at `address`, with the caller's headers. User and password in the URL become Basic
     /// authentication, unless the headers have an `Authorization` of their own.
     ///
     /// # Errors
-    /// 400 that names the field.
-    pub fn of(fields: &Fields) -> Result<Option<Wanted>, ApiError> {
-        let mut headers = headers(fields)?;
-        let Some(address) = fields.filled("url")? else {
-            return Ok(None);
-        };
+    /// 400 that names `url`.
+    pub fn of(address: &NonEmpty, headers: Headers) -> Result<Wanted, ApiError> {
+        let Headers(mut headers) = headers;
+        let address = &address.0;
         let mut url = web_url(address.trim())?;
         let has_own = headers.iter().any(|(name, _)| name == "authorization");
         let basic = take_credentials(&mut url);
         if let (Some(basic), false) = (basic, has_own) {
             headers.push(("Authorization".into(), basic));
         }
-        Ok(Some(Wanted { url, headers }))
+        Ok(Wanted { url, headers })
     }
 
     /// Fetches the file, following redirects.
@@ -258,44 +257,61 @@ fn take_credentials(url: &mut Url) -> Option<HeaderValue> {
     HeaderValue::from_bytes(value.into_bytes()).ok()
 }
 
-/// The headers that a caller wants to be sent.
-fn headers(fields: &Fields) -> Result<Vec<(HeaderName, HeaderValue)>, ApiError> {
-    let wrong = |expected| ApiError::Field {
-        field: "headers",
-        expected,
-    };
-    let given = fields.string_map("headers")?;
-    let bytes: usize = given.iter().map(|(n, v)| n.len() + v.len()).sum();
-    if given.len() > MAX_HEADERS || bytes > MAX_HEADERS_BYTES {
-        return Err(wrong("at most 32 headers of 8192 bytes in all"));
-    }
-    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    given
-        .into_iter()
-        .map(|(name, value)| {
-            if name.is_empty() || !name.bytes().all(token) {
-                return Err(wrong("an object whose keys are names of HTTP headers"));
-            }
-            if OWN_HEADERS.contains(&name.to_ascii_lowercase().as_str()) {
-                return Err(wrong(
-                    "without those that this server sets itself: Host, Content-Length, \
+/// Headers for the server of `url`, and for no other.
+#[derive(Debug, Default)]
+pub struct Headers(Vec<(HeaderName, HeaderValue)>);
+
+impl Field for Headers {
+    const REQUIRED: bool = false;
+
+    fn read(name: &'static str, value: &Value) -> Result<Self, FieldError> {
+        let wrong = |expected| FieldError::Field {
+            field: name,
+            expected,
+        };
+        let StringMap(given) = StringMap::read(name, value)?;
+        let bytes: usize = given.iter().map(|(n, v)| n.len() + v.len()).sum();
+        if given.len() > MAX_HEADERS || bytes > MAX_HEADERS_BYTES {
+            return Err(wrong("at most 32 headers of 8192 bytes in all"));
+        }
+        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+        let found: Result<_, FieldError> = given
+            .into_iter()
+            .map(|(name, value)| {
+                if name.is_empty() || !name.bytes().all(token) {
+                    return Err(wrong("an object whose keys are names of HTTP headers"));
+                }
+                if OWN_HEADERS.contains(&name.to_ascii_lowercase().as_str()) {
+                    return Err(wrong(
+                        "without those that this server sets itself: Host, Content-Length, \
                      Accept-Encoding, Range, Expect and those of the connection",
-                ));
-            }
-            if !value
-                .bytes()
-                .all(|b| b == b'\t' || (b' '..=b'~').contains(&b))
-            {
-                return Err(wrong("an object whose values are ASCII without line ends"));
-            }
-            let name = HeaderName::from_bytes(name.into_bytes());
-            let value = HeaderValue::from_bytes(value.into_bytes());
-            match (name, value) {
-                (Ok(name), Ok(value)) => Ok((name, value)),
-                _ => Err(wrong("an object of strings in ASCII")),
-            }
-        })
-        .collect()
+                    ));
+                }
+                if !value
+                    .bytes()
+                    .all(|b| b == b'\t' || (b' '..=b'~').contains(&b))
+                {
+                    return Err(wrong("an object whose values are ASCII without line ends"));
+                }
+                let name = HeaderName::from_bytes(name.into_bytes());
+                let value = HeaderValue::from_bytes(value.into_bytes());
+                match (name, value) {
+                    (Ok(name), Ok(value)) => Ok((name, value)),
+                    _ => Err(wrong("an object of strings in ASCII")),
+                }
+            })
+            .collect();
+        found.map(Headers)
+    }
+
+    fn absent(_name: &'static str) -> Result<Self, FieldError> {
+        Ok(Headers::default())
+    }
+
+    #[cfg(test)]
+    fn schema(_generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": ["object", "string"], "additionalProperties": {"type": "string"}})
+    }
 }
 
 fn web_url(address: &str) -> Result<Url, ApiError> {
@@ -311,12 +327,28 @@ fn web_url(address: &str) -> Result<Url, ApiError> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
+    use crate::fields::{Fields, Parts, Request, request};
+
+    request! {
+        /// The fields that name a file.
+        struct File {
+            url: Option<NonEmpty> = "url",
+            headers: Headers = "headers",
+        }
+    }
 
     fn wanted(body: Value) -> Result<Option<Wanted>, ApiError> {
-        Wanted::of(&Fields::of_body(body.to_string().as_bytes(), false)?)
+        let parts = Parts {
+            body: Fields::from_map(body.as_object().unwrap().clone()),
+            ..Parts::default()
+        };
+        let file = File::read(&parts)?;
+        file.url
+            .map(|url| Wanted::of(&url, file.headers))
+            .transpose()
     }
 
     #[test]

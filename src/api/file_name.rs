@@ -5,7 +5,7 @@
 use http_types::Url;
 use percent_encoding::{percent_decode, percent_decode_str};
 
-use super::siphon;
+use super::base64;
 
 /// The longest name that is kept, in bytes.
 const MAX_NAME: usize = 255;
@@ -341,7 +341,7 @@ impl Word<'_> {
             "B" | "b" => {
                 let mut bytes = Vec::new();
                 let characters = encoded.trim_end_matches('=').as_bytes();
-                siphon::decode(characters, &mut bytes).ok()?;
+                base64::decode(characters, &mut bytes).ok()?;
                 bytes
             }
             // As in an address, but for the mark and the space.

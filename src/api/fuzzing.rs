@@ -9,15 +9,25 @@ use async_h1::server::Encoder;
 use futures_lite::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use http_types::{Method, Request, Response, StatusCode};
 
+use super::answer::{Done, Json, Reply as _};
 use super::auth::Peer;
+use super::chats::OfChat;
+use super::context::{ApiContext, Req};
+use super::delivery::Delivery;
 use super::error::ApiError;
+use super::events::Wanted;
+use super::file::Room;
 use super::http1::{Head, HeadError, Inbound};
-use super::input::{Fields, chat_param, number, param, query};
-use super::page::Page;
+use super::page::Paging;
+use super::passkey::Credential;
+use super::sending::{ReplyText, SendFile};
 use super::serve::Respond as _;
-use super::upload::{Room, Upload};
-use super::{Answer, Api, ApiContext, Req};
+use super::values::OfAccount;
+use super::webhooks::NewHook;
+use super::{Api, read, upload};
+use crate::fields::Request as _;
 use crate::runtime::Executor;
+use crate::store::messages::Cursor;
 use crate::sync::within;
 
 /// The time limit of an answer.
@@ -116,35 +126,46 @@ async fn check(response: Response, method: Method) {
     }
 }
 
-/// Reads the parameters and fields of all endpoints.
+/// Reads a request as every type of field that endpoints have.
 async fn parse(mut req: Req) -> tide::Result {
     let envelope = req.state().config.envelope;
     Ok(match read(&mut req).await {
-        Ok(answer) => answer.into_response(envelope).into(),
+        Ok(done) => match done.into_answer() {
+            Ok(answer) => answer.into_response(envelope).into(),
+            Err(error) => error.into_response().into(),
+        },
         Err(error) => error.into_response().into(),
     })
 }
 
-async fn read(req: &mut Req) -> Result<Answer, ApiError> {
-    let _ = (param(req, "id"), chat_param(req), query(req, "accountId"));
-    let _ = (number(req, "before"), Page::of(req, 50, 500));
+async fn read(req: &mut Req) -> Result<Json<Done>, ApiError> {
     let room = Room {
         spool: req.state().spool.clone(),
         max_file: 1 << 20,
         max_json: 1 << 16,
     };
-    let upload = Upload::read(req, &room, "image", |early: &Fields| {
-        early.recipient("to").map(|_| ())
-    })
-    .await?;
-    let fields = upload.fields;
-    let _ = (fields.recipient_of("to", "chatId"), fields.mentions());
-    let _ = (fields.text("message"), fields.caption());
-    let _ = (fields.flag("ptt"), fields.string_map("headers"));
-    let _ = (fields.strings("events"), fields.filled("quotedMessageId"));
-    let name = upload.file.and_then(|file| file.name).unwrap_or_default();
+    let mut parts = read::head(req, PARSED);
+    let early = SendFile::check_early;
+    let (fields, file) = upload::read(req, &room, "image", &early).await?;
+    parts.body = fields;
+    let _ = (
+        OfAccount::read(&parts),
+        OfChat::read(&parts),
+        Paging::<Cursor>::read(&parts),
+    );
+    let _ = (
+        SendFile::read(&parts),
+        ReplyText::read(&parts),
+        Delivery::read(&parts),
+    );
+    let _ = (
+        NewHook::read(&parts),
+        Wanted::read(&parts),
+        Credential::read(&parts),
+    );
+    let name = file.and_then(|file| file.name).unwrap_or_default();
     assert!(!name.contains(['/', '\0', '\n']), "{name:?}");
-    Answer::message(&name)
+    Ok(Done::new(name))
 }
 
 /// A connection with all of its input.

@@ -4,10 +4,10 @@ use http_types::StatusCode;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::answer::{Answer, failure};
+use super::answer::{Answer, Json, Reply};
 use super::auth::Caller;
-use super::error::ApiError;
-use super::{ApiContext, Req};
+use super::context::{ApiContext, Req};
+use super::error::{ApiError, failure};
 use crate::account::{AccountHealth, Status};
 use crate::clock::{self, Millis};
 use crate::runtime::Stall;
@@ -22,24 +22,28 @@ const REFUSAL_COUNTS: Millis = 15_000;
 const LONG_STALL: Millis = 5_000;
 const STALL_COUNTS: Millis = 60_000;
 
-#[derive(Serialize)]
-struct Pong {
+/// The server is up
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Pong {
+    #[cfg_attr(test, schemars(extend("const" = true)))]
     pong: bool,
     time: String,
 }
 
 /// Touches nothing but the clock.
-pub async fn ping(_req: Req) -> Result<Answer, ApiError> {
-    Answer::ok(&Pong {
+pub async fn ping(_req: Req, _: ()) -> Result<Json<Pong>, ApiError> {
+    Ok(Json(Pong {
         pong: true,
         time: clock::iso8601(clock::now()),
-    })
+    }))
 }
 
 /// How everything does. The form is stable: monitors read it.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
-struct Health {
+pub struct Health {
     healthy: bool,
     time: String,
     accounts: Vec<OfAccount>,
@@ -50,7 +54,8 @@ struct Health {
     tasks: OfTasks,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 #[serde(rename_all = "camelCase")]
 struct OfAccount {
     id: String,
@@ -58,22 +63,26 @@ struct OfAccount {
     /// Since when the status holds.
     since: String,
     healthy: bool,
+    /// in words; null while healthy
     problem: Option<String>,
     /// For information: until when nothing goes to new contacts.
     restricted_until: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 #[serde(rename_all = "camelCase")]
 struct OfStorage {
     healthy: bool,
+    /// in words; null while healthy
     problem: Option<String>,
     /// Since when nothing can be stored.
     since: Option<String>,
 }
 
 /// For information: the files of messages can be fetched again, and messages come in.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 #[serde(rename_all = "camelCase")]
 struct OfMedia {
     /// Whether the oldest files go because the disk has too little room.
@@ -83,11 +92,14 @@ struct OfMedia {
 }
 
 /// The steps on the event thread since the start, in milliseconds.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 #[serde(rename_all = "camelCase")]
 struct OfEventThread {
     healthy: bool,
+    /// in words; null while healthy
     problem: Option<String>,
+    /// since the start
     steps: u64,
     median_ms: f64,
     p99_ms: f64,
@@ -96,7 +108,8 @@ struct OfEventThread {
 }
 
 /// For information: a receiver that is away is no fault of this server.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 #[serde(rename_all = "camelCase")]
 struct OfWebhooks {
     hooks: usize,
@@ -105,11 +118,12 @@ struct OfWebhooks {
 }
 
 /// The server's own tasks.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 #[serde(rename_all = "camelCase")]
 struct OfTasks {
     healthy: bool,
-    /// A task that does nothing but panic.
+    /// in words; null while healthy
     problem: Option<String>,
     /// Since the start, each a mistake of this program or of a library.
     panics: u64,
@@ -118,7 +132,8 @@ struct OfTasks {
     last: Option<OfPanic>,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 #[serde(rename_all = "camelCase")]
 struct OfPanic {
     kind: &'static str,
@@ -141,23 +156,35 @@ fn of_tasks(tally: Tally) -> OfTasks {
     }
 }
 
-/// 200, or 503 with what is wrong. Looks at memory only, so that asking wears no memory card out.
-pub async fn health(req: Req) -> Result<Answer, ApiError> {
-    let report = report(req.state(), &Caller::of(&req));
-    let problems = problems(&report);
-    if problems.is_empty() {
-        return Answer::ok(&report);
+/// 200, or 503 with what is wrong. Reads memory only, so that monitors wear out no memory card.
+pub async fn health(req: Req, _: ()) -> Result<Health, ApiError> {
+    Ok(report(req.state(), &Caller::of(&req)))
+}
+
+impl Reply for Health {
+    fn into_answer(self) -> Result<Answer, ApiError> {
+        let problems = problems(&self);
+        if problems.is_empty() {
+            return Answer::ok(&self);
+        }
+        let fields = match serde_json::to_value(&self) {
+            Ok(Value::Object(fields)) => fields,
+            // It serializes to an object.
+            Ok(_) | Err(_) => Map::new(),
+        };
+        Ok(Answer::response(failure(
+            StatusCode::ServiceUnavailable,
+            &problems.join("; "),
+            fields,
+        )))
     }
-    let fields = match serde_json::to_value(&report) {
-        Ok(Value::Object(fields)) => fields,
-        // It serializes to an object.
-        Ok(_) | Err(_) => Map::new(),
-    };
-    Ok(Answer::response(failure(
-        StatusCode::ServiceUnavailable,
-        &problems.join("; "),
-        fields,
-    )))
+
+    #[cfg(test)]
+    fn describe(operation: &mut super::openapi::Operation) {
+        operation.json_as::<Health>(200, "All is well");
+        let words = "Something is wrong: `error` says what, and the fields are the same";
+        operation.json_as::<Health>(503, words);
+    }
 }
 
 /// As `caller` may see it.

@@ -8,14 +8,16 @@ use http_types::{Body, Response, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
-use super::Req;
-use super::answer::Answer;
+use super::answer::{Answer, Json, Reply};
 use super::auth::Caller;
+use super::context::Req;
 use super::error::ApiError;
-use super::input::{Named, chat_query, named_in, param, query};
-use super::page::Page;
+use super::page::Paging;
 use super::range::{self, Asked, Part};
+use super::recipients::{known, named_in};
+use super::values::{OfMessage, OnlyAccount, Segment};
 use crate::account::{AccountError, MediaCursor, MediaFile, MediaFilter, MediaView};
+use crate::fields::{Addressee, request};
 use crate::media::extension_of;
 
 /// How many files `GET /media` lists, without a limit and at most.
@@ -24,36 +26,50 @@ const MOST: usize = 500;
 /// How much of a file is in memory while it goes out, in bytes.
 const AHEAD: usize = 64 * 1024;
 
+/// What they belong to
 #[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct MediaList {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct MediaList {
     media: Vec<MediaView>,
     pagination: MediaPagination,
 }
 
 /// Where the list stands; how many files there are in all is not counted.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 struct MediaPagination {
     limit: usize,
     offset: usize,
     has_more: bool,
-    /// The next request's `cursor`, if there is more.
+    /// the next request's `cursor`
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
 }
 
-pub async fn list(req: Req) -> Result<Answer, ApiError> {
-    let page = Page::of(&req, USUAL, MOST)?;
+request! {
+    /// What a list of files is limited to.
+    pub struct Filter {
+        /// only this chat
+        chat: Option<Addressee> = query "chatId",
+        /// only this message
+        message: Option<String> = query "messageId",
+    }
+}
+
+pub async fn list(
+    req: Req,
+    (only, filter, paging): (OnlyAccount, Filter, Paging<MediaCursor>),
+) -> Result<Json<MediaList>, ApiError> {
     let filter = MediaFilter {
-        account_id: Caller::of(&req).narrow(query(&req, "accountId"))?,
-        chat: chat_query(&req, "chatId")?.map(Named::everywhere),
-        message_id: query(&req, "messageId"),
+        account_id: Caller::of(&req).narrow(only.account.map(|id| id.0))?,
+        chat: filter.chat.map(|addressee| addressee.recipient),
+        message_id: filter.message,
     };
-    let part = page.part(&req, MediaCursor::parse)?;
+    let (page, part) = paging.of(req.state().config.envelope, USUAL, MOST);
     let found = req.state().accounts.media_list(&filter, part);
     let found = found.map_err(|error| named_in("chatId", error))?;
-    Answer::ok(&MediaList {
+    Ok(Json(MediaList {
         pagination: MediaPagination {
             limit: page.limit,
             offset: page.offset,
@@ -61,30 +77,66 @@ pub async fn list(req: Req) -> Result<Answer, ApiError> {
             next: found.next.map(|next| next.to_string()),
         },
         media: found.media,
-    })
+    }))
 }
 
-pub async fn of_message(req: Req) -> Result<Answer, ApiError> {
-    let (id, message_id) = (param(&req, "id"), param(&req, "messageId"));
-    let (chat, media_id) = (chat_query(&req, "chatId")?, query(&req, "mediaId"));
+/// The bytes of a file or a part of them, under their own media type.
+pub struct FileBytes(Answer);
+
+impl Reply for FileBytes {
+    fn into_answer(self) -> Result<Answer, ApiError> {
+        Ok(self.0)
+    }
+
+    #[cfg(test)]
+    fn describe(operation: &mut super::openapi::Operation) {
+        let bytes = || schemars::json_schema!({"type": "string", "format": "binary"});
+        for status in [200, 206] {
+            let content = [("application/octet-stream", bytes()), ("*/*", bytes())];
+            operation.content(status, "The bytes, under their own media type", content);
+        }
+        operation.content(304, "Not changed", []);
+    }
+}
+
+request! {
+    /// The medium of a message that has several.
+    pub struct OfMedium {
+        /// the medium, as `mediaUrl` names it
+        media: Option<String> = query "mediaId",
+    }
+}
+
+pub async fn of_message(
+    req: Req,
+    (of, medium): (OfMessage, OfMedium),
+) -> Result<FileBytes, ApiError> {
+    let id = of.id.0;
     let accounts = &req.state().accounts;
-    let chat = chat.map(|named| named.known(accounts, &id)).transpose()?;
+    let chat = of.chat.map(|chat| known(chat, accounts, &id)).transpose()?;
     let file = accounts
-        .media(&id, &message_id, chat.as_ref(), media_id.as_deref())
+        .media(&id, &of.message.0, chat.as_ref(), medium.media.as_deref())
         .await?;
-    serve(&req, file).await
+    serve(&req, file).await.map(FileBytes)
 }
 
-pub async fn by_id(req: Req) -> Result<Answer, ApiError> {
-    let media_id = param(&req, "mediaId");
+request! {
+    /// The file that the path names.
+    pub struct OfFile {
+        /// as `mediaId` of a message
+        media: Segment = path "mediaId",
+    }
+}
+
+pub async fn by_id(req: Req, of: OfFile) -> Result<FileBytes, ApiError> {
     let caller = Caller::of(&req);
     let found = req
         .state()
         .accounts
-        .media_by_id(&media_id, |account| caller.may_see(account))
+        .media_by_id(&of.media.0, |account| caller.may_see(account))
         .await;
     match found {
-        Ok(file) => serve(&req, file).await,
+        Ok(file) => serve(&req, file).await.map(FileBytes),
         Err(AccountError::NoMedia) => Err(ApiError::NotFound("Media not found")),
         Err(error) => Err(error.into()),
     }

@@ -1,13 +1,17 @@
 //! Single messages, and lists across chats.
 
-use super::Req;
-use super::answer::{Answer, One};
+use serde::Serialize;
+
+use super::answer::Json;
 use super::auth::Caller;
 use super::chats::{MessageList, read_account};
+use super::context::Req;
 use super::error::ApiError;
-use super::input::{chat_query, param, query};
-use super::page::Page;
+use super::page::Paging;
+use super::recipients::known;
+use super::values::{OfMessage, OnlyAccount};
 use crate::account::AccountError;
+use crate::message::Message;
 use crate::store::accounts;
 use crate::store::messages::{self, Cursor};
 
@@ -15,25 +19,32 @@ use crate::store::messages::{self, Cursor};
 const USUAL: usize = 50;
 const MOST: usize = 500;
 
-pub async fn get(req: Req) -> Result<Answer, ApiError> {
-    let message_id = param(&req, "messageId");
+/// The message
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct OneMessage {
+    message: Message,
+}
+
+pub async fn get(req: Req, of: OfMessage) -> Result<Json<OneMessage>, ApiError> {
+    let (id, message_id) = (of.id.0, of.message.0);
     let accounts = &req.state().accounts;
-    let chat = chat_query(&req, "chatId")?
-        .map(|named| named.known(accounts, &param(&req, "id")))
-        .transpose()?
-        .map(|jid| jid.to_string());
-    let message = read_account(&req, |tx, account| match &chat {
+    let chat = of.chat.map(|chat| known(chat, accounts, &id)).transpose()?;
+    let chat = chat.map(|jid| jid.to_string());
+    let message = read_account(&req, &id, |tx, account| match &chat {
         Some(chat) => messages::get_in(tx, account, chat, &message_id),
         None => messages::get(tx, account, &message_id),
     })?
     .ok_or(ApiError::NotFound("Message not found"))?;
-    Answer::ok(&One("message", &message))
+    Ok(Json(OneMessage { message }))
 }
 
-pub async fn of_all(req: Req) -> Result<Answer, ApiError> {
-    let page = Page::of(&req, USUAL, MOST)?;
-    let part = page.part(&req, Cursor::parse)?;
-    let only = Caller::of(&req).narrow(query(&req, "accountId"))?;
+pub async fn of_all(
+    req: Req,
+    (only, paging): (OnlyAccount, Paging<Cursor>),
+) -> Result<Json<MessageList>, ApiError> {
+    let (page, part) = paging.of(req.state().config.envelope, USUAL, MOST);
+    let only = Caller::of(&req).narrow(only.account.map(|id| id.0))?;
     let found = req.state().store.read(|tx| {
         let accounts: Vec<u32> = match &only {
             Some(id) => match accounts::number(tx, id)? {
@@ -45,5 +56,5 @@ pub async fn of_all(req: Req) -> Result<Answer, ApiError> {
         messages::recent(tx, &accounts, part).map(Some)
     })?;
     let found = found.ok_or(ApiError::Account(AccountError::NotFound))?;
-    Answer::ok(&MessageList::new(page, found))
+    Ok(Json(MessageList::new(page, found)))
 }

@@ -1,89 +1,212 @@
 //! Pages of lists: which part of a list a request asks for, and where its answer ends.
 //!
 //! A page ends at `limit` entries or at [`PAGE_BYTES`], whichever is first; then `hasMore` is true and `next`
-//! is what `cursor` takes, to go on behind the last entry whatever has come meanwhile. `skip` (or `offset`)
-//! counts from there.
+//! is the next request's `cursor`, which continues behind the last entry whatever was stored meanwhile. `skip` (or
+//! `offset`) counts from there.
 
-use super::Req;
-use super::error::ApiError;
-use super::input::{number, query};
+#[cfg(test)]
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::account::MediaCursor;
+#[cfg(test)]
+use crate::fields::Described;
+use crate::fields::{
+    Field, FieldError, Fields, Parts, Place, Request, Slot, Whole, request, whole,
+};
 use crate::settings::Envelope;
-use crate::store::messages::Part;
+use crate::store::messages::{Cursor, Part};
 
 /// The most rows that a page may skip.
-const MAX_OFFSET: usize = 100_000;
+const MAX_OFFSET: u64 = 100_000;
+/// Bytes of an answer that is a page of a list. One entry alone may be larger.
+pub const PAGE_BYTES: usize = 1 << 20;
+/// Bytes of such an answer that are no entry.
+const FRAME: usize = 2 * 1024;
 
-/// Which part of a list is asked for.
+/// Rows to leave out. They are skipped one by one: deeper pages need `before` or `cursor`.
+#[derive(Debug, Clone, Copy)]
+pub struct Skip(usize);
+
+impl Field for Skip {
+    fn read(name: &'static str, value: &Value) -> Result<Self, FieldError> {
+        let Whole(rows) = Whole::read(name, value)?;
+        let rows = Value::from(rows);
+        let expected = "at most 100000; use \"before\" to go further back";
+        // 100,000 fits every usize.
+        whole(name, &rows, 0..=MAX_OFFSET, expected).map(|rows| Skip(rows as usize))
+    }
+
+    #[cfg(test)]
+    fn schema(_generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "integer", "minimum": 0, "maximum": MAX_OFFSET})
+    }
+}
+
+request! {
+    /// The size of a page and the rows before it.
+    pub struct Window {
+        /// rows at most; 0 for as many as without it
+        limit: Option<Whole> = query "limit",
+        /// rows to leave out
+        skip: Option<Skip> = query "skip",
+        /// the same as `skip`
+        offset: Option<Skip> = query "offset",
+    }
+}
+
+/// The part of a list that a request asks for; `C` is the list's cursor.
+#[derive(Debug)]
+pub struct Paging<C> {
+    window: Window,
+    cursor: Option<C>,
+}
+
+const CURSOR: Slot = Slot {
+    place: Place::Query,
+    name: "cursor",
+    alias: "",
+};
+
+impl<C: ListCursor> Request for Paging<C> {
+    const HAS_BODY: bool = false;
+
+    fn read(parts: &Parts) -> Result<Self, FieldError> {
+        Ok(Paging {
+            window: Window::read(parts)?,
+            cursor: parts
+                .read::<Option<Behind<C>>>(&CURSOR)?
+                .map(|Behind(cursor)| cursor),
+        })
+    }
+
+    fn check_early(_body: &Fields) -> Result<(), FieldError> {
+        Ok(())
+    }
+
+    #[cfg(test)]
+    fn describe(generator: &mut SchemaGenerator, out: &mut Vec<Described>) {
+        Window::describe(generator, out);
+        let doc = "the `next` of the page before: goes on behind it, whatever was stored meanwhile";
+        out.push(Described {
+            slot: CURSOR,
+            doc: doc.to_owned(),
+            required: false,
+            schema: Behind::<C>::schema(generator),
+        });
+    }
+}
+
+/// Where a page begins and how many entries it has at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Page {
     pub limit: usize,
     pub offset: usize,
 }
 
-impl Page {
-    /// Reads `limit`, and `skip` or `offset`. Without a limit, or with 0, it is `usual`; it is
-    /// never over `most`.
-    ///
-    /// # Errors
-    /// 400 that names the parameter.
-    pub fn of(req: &Req, usual: usize, most: usize) -> Result<Page, ApiError> {
-        let limit = match number(req, "limit")? {
-            None | Some(0) => usual,
-            Some(n) => usize::try_from(n).unwrap_or(most).min(most),
+impl<C> Paging<C> {
+    /// The page, with `usual` entries where the request has no limit or 0, and never more than `most`; and the same for the
+    /// store, with the bytes that an answer in that envelope may have.
+    pub fn of(self, envelope: Envelope, usual: usize, most: usize) -> (Page, Part<C>) {
+        let limit = match self.window.limit {
+            None | Some(Whole(0)) => usual,
+            Some(Whole(n)) => usize::try_from(n).unwrap_or(most).min(most),
         };
-        // Both are checked, whichever of them counts.
-        let (skip, offset) = (skipped(req, "skip")?, skipped(req, "offset")?);
-        let offset = skip.or(offset).unwrap_or(0);
-        Ok(Page { limit, offset })
-    }
-
-    /// The same with what else bounds it: [`PAGE_BYTES`] of answer, and behind what `cursor` in the
-    /// query names, which `parse` reads.
-    ///
-    /// # Errors
-    /// 400 that names the parameter.
-    pub fn part<C>(
-        self,
-        req: &Req,
-        parse: impl FnOnce(&str) -> Option<C>,
-    ) -> Result<Part<C>, ApiError> {
-        let behind = query(req, "cursor")
-            .map(|text| {
-                parse(&text).ok_or(ApiError::Field {
-                    field: "cursor",
-                    expected: "what an answer gave as \"next\"",
-                })
-            })
-            .transpose()?;
-        let copies = match req.state().config.envelope {
+        let skip = self.window.skip.or(self.window.offset);
+        let offset = skip.map_or(0, |Skip(rows)| rows);
+        let copies = match envelope {
             Envelope::Both => 2,
             Envelope::Flat | Envelope::Data => 1,
         };
-        Ok(Part {
-            limit: self.limit,
-            skip: self.offset,
+        let part = Part {
+            limit,
+            skip: offset,
             bytes: (PAGE_BYTES - FRAME) / copies,
-            behind,
-        })
+            behind: self.cursor,
+        };
+        (Page { limit, offset }, part)
     }
 }
 
-/// Rows to leave out. They are skipped one by one: deeper pages are asked for with `before` or `cursor`.
-fn skipped(req: &Req, name: &'static str) -> Result<Option<usize>, ApiError> {
-    let Some(rows) = number(req, name)? else {
-        return Ok(None);
-    };
-    usize::try_from(rows)
-        .ok()
-        .filter(|rows| *rows <= MAX_OFFSET)
-        .map(Some)
-        .ok_or(ApiError::Field {
-            field: name,
-            expected: "at most 100000; use \"before\" to go further back",
-        })
+/// Where a page of a list ended.
+pub trait ListCursor: Sized {
+    /// What its texts look like, for the OpenAPI document.
+    #[cfg(test)]
+    const PATTERN: &'static str;
+
+    fn parse(text: &str) -> Option<Self>;
 }
 
-/// Bytes of an answer that is a page of a list. One entry alone may be larger.
-pub const PAGE_BYTES: usize = 1 << 20;
-/// Bytes of such an answer that are no entry.
-const FRAME: usize = 2 * 1024;
+impl ListCursor for Cursor {
+    #[cfg(test)]
+    const PATTERN: &'static str = "^(?:[0-9]{1,18}\\.[0-9]{1,18}\\.[0-9]{1,9})?$";
+
+    fn parse(text: &str) -> Option<Cursor> {
+        Cursor::parse(text)
+    }
+}
+
+impl ListCursor for MediaCursor {
+    #[cfg(test)]
+    const PATTERN: &'static str = "^(?:[0-9]{1,9}-[0-9]{1,18}(?:\\.[0-9]{1,9}-[0-9]{1,18})*)?$";
+
+    fn parse(text: &str) -> Option<MediaCursor> {
+        MediaCursor::parse(text)
+    }
+}
+
+/// The number of the last entry, in a list whose entries are numbered.
+impl ListCursor for u64 {
+    #[cfg(test)]
+    const PATTERN: &'static str = "^(?:[0-9]{1,9})?$";
+
+    fn parse(text: &str) -> Option<u64> {
+        text.parse().ok()
+    }
+}
+
+/// The field `cursor`.
+#[derive(Debug)]
+struct Behind<C>(C);
+
+impl<C: ListCursor> Field for Behind<C> {
+    fn read(name: &'static str, value: &Value) -> Result<Self, FieldError> {
+        let found = value.as_str().and_then(C::parse);
+        found.map(Behind).ok_or(FieldError::Field {
+            field: name,
+            expected: "what an answer gave as \"next\"",
+        })
+    }
+
+    #[cfg(test)]
+    fn schema(_generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "pattern": C::PATTERN})
+    }
+}
+
+/// A page ends at its limit or after 1 MiB of answer.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Pagination {
+    pub total: u64,
+    pub limit: usize,
+    pub offset: usize,
+    pub has_more: bool,
+    /// the next request's `cursor`, if there is more
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+impl Pagination {
+    pub fn new(page: Page, total: u64, next: Option<impl ToString>) -> Pagination {
+        Pagination {
+            total,
+            limit: page.limit,
+            offset: page.offset,
+            has_more: next.is_some(),
+            next: next.map(|next| next.to_string()),
+        }
+    }
+}

@@ -6,28 +6,46 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::Req;
-use super::answer::Answer;
+use super::answer::{Answer, Json, Reply};
+use super::context::Req;
 use super::error::ApiError;
-use super::input::{Fields, param};
-use crate::account::{Challenge, Status};
+use super::values::OfAccount;
+use crate::account::{Challenge, PasskeyView, Status};
+#[cfg(test)]
+use crate::fields::{Described, Place, Slot};
+use crate::fields::{FieldError, Fields, Parts, Request};
 
 /// What the line of the guide does: it asks the browser for the passkey at the next click on the page, because a
 /// browser wants to know that a person is there, and shows the answer as text. It speaks to no server. Written without
 /// `parseRequestOptionsFromJSON` and `toJSON`, which browsers of 2024 lack.
 const SCRIPT: &str = r#"(o=>{const d=s=>Uint8Array.from(atob(s.replace(/-/g,"+").replace(/_/g,"/")),c=>c.charCodeAt(0)),e=b=>btoa(String.fromCharCode(...new Uint8Array(b))).replace(/\+/g,"-").replace(/\//g,"_").replace(/=+$/,"");o.challenge=d(o.challenge);(o.allowCredentials||[]).forEach(c=>{c.id=d(c.id)});addEventListener("click",async v=>{v.preventDefault();v.stopPropagation();try{const c=await navigator.credentials.get({publicKey:o}),r=c.response,t=JSON.stringify({id:c.id,rawId:e(c.rawId),type:c.type,response:{clientDataJSON:e(r.clientDataJSON),authenticatorData:e(r.authenticatorData),signature:e(r.signature),userHandle:r.userHandle?e(r.userHandle):null}});console.log(t);prompt("Copy all of this text:",t)}catch(x){alert("No passkey: "+x.message)}},{capture:true,once:true});return "Now click anywhere on the page."})"#;
 
-pub async fn show(req: Req) -> Result<Answer, ApiError> {
-    Answer::ok(&req.state().accounts.passkey(&param(&req, "id"))?)
+pub async fn show(req: Req, of: OfAccount) -> Result<Json<PasskeyView>, ApiError> {
+    Ok(Json(req.state().accounts.passkey(&of.id.0)?))
 }
 
-pub async fn guide(req: Req) -> Result<Answer, ApiError> {
-    let id = param(&req, "id");
+/// What to do, as text.
+pub struct Guide(String);
+
+impl Reply for Guide {
+    fn into_answer(self) -> Result<Answer, ApiError> {
+        Ok(Answer::file("text/plain; charset=utf-8", self.0.into()))
+    }
+
+    #[cfg(test)]
+    fn describe(operation: &mut super::openapi::Operation) {
+        let text = schemars::json_schema!({"type": "string"});
+        let words = "The steps; 404 while no passkey is asked for";
+        operation.content(200, words, [("text/plain", text)]);
+    }
+}
+
+pub async fn guide(req: Req, of: OfAccount) -> Result<Guide, ApiError> {
+    let id = of.id.0;
     let accounts = &req.state().accounts;
     let challenge = accounts.passkey_challenge(&id)?;
     let until = accounts.passkey(&id)?.expires_at;
-    let text = guide_text(&id, &challenge, &until)?;
-    Ok(Answer::file("text/plain; charset=utf-8", text.into()))
+    guide_text(&id, &challenge, &until).map(Guide)
 }
 
 /// The steps, with the line to paste. What WhatsApp asks for is written anew as JSON, which is script too, so that it
@@ -67,60 +85,116 @@ fn guide_text(id: &str, challenge: &Challenge, until: &str) -> Result<String, Ap
     ))
 }
 
-/// The credential is the body itself, or in its field `assertion`, as an object or as text.
-pub async fn answer(mut req: Req) -> Result<Answer, ApiError> {
-    let fields = Fields::read(&mut req).await?;
-    let credential = credential(fields)?;
-    let id = param(&req, "id");
-    let view = req
-        .state()
-        .accounts
-        .answer_passkey(&id, &credential)
-        .await?;
-    Answer::ok(&view)
-}
+/// A `PublicKeyCredential`: the body itself, or in its field `assertion`, as an object or as text.
+#[derive(Debug)]
+pub struct Credential(Map<String, Value>);
 
-fn credential(fields: Fields) -> Result<Map<String, Value>, ApiError> {
-    const EXPECTED: &str = "the JSON that the browser gave, as an object or as text";
-    let mut fields = fields.into_map();
-    let bad = ApiError::Field {
-        field: "assertion",
-        expected: EXPECTED,
-    };
-    match fields.remove("assertion") {
-        None | Some(Value::Null) if fields.contains_key("response") => Ok(fields),
-        Some(Value::Object(credential)) => Ok(credential),
-        Some(Value::String(text)) => serde_json::from_str(text.trim()).map_err(|_| bad),
-        _ => Err(bad),
+impl Request for Credential {
+    const HAS_BODY: bool = true;
+
+    fn read(parts: &Parts) -> Result<Self, FieldError> {
+        let fields = parts.body.as_map();
+        let found = match fields.get("assertion") {
+            None | Some(Value::Null) => fields.contains_key("response").then(|| fields.clone()),
+            Some(Value::Object(credential)) => Some(credential.clone()),
+            Some(Value::String(text)) => serde_json::from_str(text.trim()).ok(),
+            Some(_) => None,
+        };
+        found.map(Credential).ok_or(FieldError::Field {
+            field: "assertion",
+            expected: "the JSON that the browser gave, as an object or as text",
+        })
+    }
+
+    fn check_early(_body: &Fields) -> Result<(), FieldError> {
+        Ok(())
+    }
+
+    #[cfg(test)]
+    fn describe(_generator: &mut schemars::SchemaGenerator, out: &mut Vec<Described>) {
+        let text = || schemars::json_schema!({"type": "string"});
+        let binary = schemars::json_schema!({
+            "type": "object",
+            "required": ["clientDataJSON", "authenticatorData", "signature"],
+            "properties": {
+                "clientDataJSON": text(),
+                "authenticatorData": text(),
+                "signature": text(),
+                "userHandle": {"type": ["string", "null"]},
+            },
+        });
+        let kind = schemars::json_schema!({"type": "string", "const": "public-key"});
+        let either = schemars::json_schema!({"type": ["object", "string"]});
+        for (name, doc, schema) in [
+            (
+                "assertion",
+                "a PublicKeyCredential, as an object or as text; else its fields stand here",
+                either,
+            ),
+            ("id", "", text()),
+            ("rawId", "", text()),
+            ("type", "", kind),
+            (
+                "response",
+                "as toJSON() gives it: binary fields in base64url",
+                binary,
+            ),
+        ] {
+            out.push(Described {
+                slot: Slot {
+                    place: Place::Body,
+                    name,
+                    alias: "",
+                },
+                doc: doc.to_owned(),
+                required: false,
+                schema,
+            });
+        }
+    }
+
+    #[cfg(test)]
+    fn one_of() -> &'static [&'static str] {
+        &["assertion", "response"]
     }
 }
 
-#[derive(Serialize)]
+pub async fn answer(
+    req: Req,
+    (of, Credential(credential)): (OfAccount, Credential),
+) -> Result<Json<PasskeyView>, ApiError> {
+    let accounts = &req.state().accounts;
+    Ok(Json(accounts.answer_passkey(&of.id.0, &credential).await?))
+}
+
+/// What comes next
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
-struct Step<'a> {
-    account_id: &'a str,
+pub struct PasskeyStep {
+    account_id: String,
     status: Status,
     message: &'static str,
 }
 
-pub async fn confirm(req: Req) -> Result<Answer, ApiError> {
-    let id = param(&req, "id");
+pub async fn confirm(req: Req, of: OfAccount) -> Result<Json<PasskeyStep>, ApiError> {
+    let id = of.id.0;
     let status = req.state().accounts.confirm_passkey(&id).await?;
-    Answer::ok(&Step {
-        account_id: &id,
+    Ok(Json(PasskeyStep {
+        account_id: id,
         status,
         message: "Confirmed; WhatsApp links this device now",
-    })
+    }))
 }
 
-pub async fn give_up(req: Req) -> Result<Answer, ApiError> {
-    let id = param(&req, "id");
+pub async fn give_up(req: Req, of: OfAccount) -> Result<Json<PasskeyStep>, ApiError> {
+    let id = of.id.0;
     let status = req.state().accounts.give_passkey_up(&id).await?;
-    Answer::ok(&Step {
-        account_id: &id,
+    Ok(Json(PasskeyStep {
+        account_id: id,
         status,
         message: "Given up; a new QR code follows",
-    })
+    }))
 }
 
 #[cfg(test)]
@@ -128,9 +202,12 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn read(body: &Value) -> Result<Map<String, Value>, ApiError> {
-        let fields = Fields::of_body(body.to_string().as_bytes(), false)?;
-        credential(fields)
+    fn read(body: &Value) -> Result<Map<String, Value>, FieldError> {
+        let parts = Parts {
+            body: Fields::from_map(body.as_object().expect("an object").clone()),
+            ..Parts::default()
+        };
+        Credential::read(&parts).map(|credential| credential.0)
     }
 
     #[test]

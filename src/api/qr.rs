@@ -3,13 +3,17 @@
 use std::time::Duration;
 
 use http_types::headers::ACCEPT;
+#[cfg(test)]
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::Value;
 use smol::Timer;
 
-use super::Req;
-use super::answer::Answer;
+use super::answer::{Answer, Reply};
+use super::context::Req;
 use super::error::ApiError;
-use super::input::{param, query};
+use super::values::OfAccount;
 use crate::account::{AccountError, Status};
+use crate::fields::{Field, FieldError, request};
 use crate::qr::{TooLong, png_qr, svg_qr, terminal_qr};
 
 /// How often, and how many times, a request looks for a code that WhatsApp has not sent yet: 10 s in all.
@@ -18,7 +22,7 @@ const LOOKS: usize = 40;
 
 /// A form of the code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
+pub enum Format {
     Png,
     Svg,
     /// Half blocks, for terminals.
@@ -27,26 +31,63 @@ enum Format {
     Raw,
 }
 
-pub async fn show(req: Req) -> Result<Answer, ApiError> {
-    let format = match query(&req, "format").as_deref() {
-        Some("png") => Format::Png,
-        Some("svg") => Format::Svg,
-        Some("text") => Format::Text,
-        Some("raw") => Format::Raw,
-        Some(_) => {
-            return Err(ApiError::Field {
-                field: "format",
+impl Field for Format {
+    fn read(name: &'static str, value: &Value) -> Result<Self, FieldError> {
+        match value.as_str() {
+            Some("png") => Ok(Format::Png),
+            Some("svg") => Ok(Format::Svg),
+            Some("text") => Ok(Format::Text),
+            Some("raw") => Ok(Format::Raw),
+            _ => Err(FieldError::Field {
+                field: name,
                 expected: "png, svg, text or raw",
-            });
+            }),
         }
-        None => {
-            let accept = req.header(ACCEPT).map(|values| values.as_str());
-            by_accept(accept.unwrap_or_default())
-        }
-    };
-    let text = code(&req).await?;
+    }
+
+    #[cfg(test)]
+    fn schema(_generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "enum": ["png", "svg", "text", "raw"]})
+    }
+}
+
+request! {
+    /// The form of a pairing code.
+    pub struct Wanted {
+        /// else by `Accept`
+        format: Option<Format> = query "format",
+    }
+}
+
+/// A pairing code in one of its forms.
+pub struct Code(Answer);
+
+impl Reply for Code {
+    fn into_answer(self) -> Result<Answer, ApiError> {
+        Ok(self.0)
+    }
+
+    #[cfg(test)]
+    fn describe(operation: &mut super::openapi::Operation) {
+        let text = || json_schema!({"type": "string"});
+        let bytes = json_schema!({"type": "string", "format": "binary"});
+        let content = [
+            ("image/png", bytes),
+            ("image/svg+xml", text()),
+            ("text/plain", text()),
+        ];
+        operation.content(200, "The code; 404 while there is none", content);
+    }
+}
+
+pub async fn show(req: Req, (of, wanted): (OfAccount, Wanted)) -> Result<Code, ApiError> {
+    let format = wanted.format.unwrap_or_else(|| {
+        let accept = req.header(ACCEPT).map(|values| values.as_str());
+        by_accept(accept.unwrap_or_default())
+    });
+    let text = code(&req, &of.id.0).await?;
     let too_long = |TooLong| ApiError::Internal("a pairing code fits no QR code".to_owned());
-    Ok(match format {
+    Ok(Code(match format {
         Format::Png => Answer::file("image/png", png_qr(&text).map_err(too_long)?),
         Format::Svg => Answer::file("image/svg+xml", svg_qr(&text).map_err(too_long)?.into()),
         Format::Text => Answer::file(
@@ -54,21 +95,20 @@ pub async fn show(req: Req) -> Result<Answer, ApiError> {
             terminal_qr(&text).map_err(too_long)?.into(),
         ),
         Format::Raw => Answer::file("text/plain; charset=utf-8", text.into()),
-    })
+    }))
 }
 
 /// The code on show. Clients ask for it right after they have created the account, before WhatsApp has sent one.
-async fn code(req: &Req) -> Result<String, AccountError> {
-    let id = param(req, "id");
+async fn code(req: &Req, id: &str) -> Result<String, AccountError> {
     for _ in 0..LOOKS {
-        match req.state().accounts.qr(&id) {
+        match req.state().accounts.qr(id) {
             Err(AccountError::NoQr {
                 status: Status::Connecting,
             }) => Timer::after(LOOK).await,
             found => return found,
         };
     }
-    req.state().accounts.qr(&id)
+    req.state().accounts.qr(id)
 }
 
 /// The form that an `Accept` header prefers: by weight, then by order. A browser's page gets the

@@ -1,18 +1,23 @@
 //! Everything that goes into a chat: texts, files, replies, reactions, deletions, read marks.
 
+#[cfg(test)]
+use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
+use serde_json::Value;
 
-use super::Req;
-use super::answer::Answer;
+use super::answer::{Answer, Done, Json, Reply};
 use super::auth::Caller;
+use super::context::{ApiContext, Req};
+use super::delivery::{self, Begun, Delivery, Key};
 use super::error::ApiError;
-use super::fetch::Wanted;
+use super::fetch::{Headers, Wanted};
+use super::file::{Received, Room};
 use super::file_name;
-use super::input::{Fields, Named, chat_param, param};
-use super::manner::{self, Begun};
-use super::upload::{Received, Room, Upload};
-use crate::account::{AccountError, Accounts, Outcome, Sent};
-use crate::jid::ChatJid;
+use super::read::Incoming;
+use super::recipients::{all_reached, known, reached};
+use super::values::OfAccount;
+use crate::account::{AccountError, Outcome, Sent};
+use crate::fields::{Addressee, Caption, Field, FieldError, Mentions, NonEmpty, Text, request};
 use crate::media::{MediaKind, MediaRequest};
 use crate::message::{Change, Draft, Message, MessageKind};
 use crate::net::reach::Reach;
@@ -20,168 +25,213 @@ use crate::net::reach::Reach;
 /// A file is sent as what the endpoint says.
 struct FileEndpoint {
     kind: MediaKind,
-    /// The form's field that holds the file.
-    field: &'static str,
+    name: &'static str,
     missing: &'static str,
 }
 
 const IMAGE: FileEndpoint = FileEndpoint {
     kind: MediaKind::Image,
-    field: "image",
+    name: "image",
     missing: "image file is required",
 };
 const VIDEO: FileEndpoint = FileEndpoint {
     kind: MediaKind::Video,
-    field: "video",
+    name: "video",
     missing: "video file is required",
 };
 const AUDIO: FileEndpoint = FileEndpoint {
     kind: MediaKind::Audio,
-    field: "audio",
+    name: "audio",
     missing: "audio file is required",
 };
 const DOCUMENT: FileEndpoint = FileEndpoint {
     kind: MediaKind::Document,
-    field: "document",
+    name: "document",
     missing: "document file is required",
 };
 const STICKER: FileEndpoint = FileEndpoint {
     kind: MediaKind::Sticker,
-    field: "sticker",
+    name: "sticker",
     missing: "sticker file is required",
 };
 
-/// What was sent, and a word about it.
+/// 200 with the message that WhatsApp acknowledged, or 202 with the one that waits in the outbox.
+pub struct SentOrAccepted {
+    outcome: Outcome,
+    word: Option<&'static str>,
+}
+
+/// WhatsApp's server has it
 #[derive(Debug, Serialize)]
-struct SentWith {
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Sent"))]
+struct SentAnswer {
     #[serde(flatten)]
     sent: Sent,
-    message: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'static str>,
 }
 
-/// 200 with what was sent and perhaps a word about it, or 202 with what waits.
-fn answer(outcome: Outcome, word: Option<&'static str>) -> Result<Answer, ApiError> {
-    match (outcome, word) {
-        (Outcome::Sent(sent), None) => Answer::ok(&sent),
-        (Outcome::Sent(sent), Some(message)) => Answer::ok(&SentWith { sent, message }),
-        (Outcome::Accepted(accepted), _) => Answer::accepted(&accepted),
-    }
-}
-
-pub async fn text(mut req: Req) -> Result<Answer, ApiError> {
-    let fields = Fields::read(&mut req).await?;
-    if fields.is_missing("to") || fields.is_absent("message") {
-        return Err(ApiError::Invalid("to and message are required".to_owned()));
-    }
-    send_text(&req, &fields, "send").await
-}
-
-pub async fn reply(mut req: Req) -> Result<Answer, ApiError> {
-    let fields = Fields::read(&mut req).await?;
-    if fields.is_missing("to") && fields.is_missing("chatId")
-        || fields.is_absent("message")
-        || fields.is_missing("quotedMessageId")
-    {
-        return Err(ApiError::Invalid(
-            "to, message, and quotedMessageId are required".to_owned(),
-        ));
-    }
-    send_text(&req, &fields, "reply").await
-}
-
-async fn send_text(req: &Req, fields: &Fields, endpoint: &str) -> Result<Answer, ApiError> {
-    let named = fields.recipient_of("to", "chatId")?;
-    let text = fields.text("message")?.to_owned();
-    let mentions = fields.mentions()?;
-    let quoted_message_id = fields.filled("quotedMessageId")?.map(str::to_owned);
-    let id = param(req, "id");
-    let accounts = &req.state().accounts;
-    let manner = match manner::begin(req, &id, endpoint, fields, None).await? {
-        Begun::Answered(outcome) => return answer(outcome, None),
-        Begun::First(manner) => manner,
-    };
-    let to = named.reached(accounts, &id).await?;
-    let mentions = all_reached(mentions, accounts, &id).await?;
-    let draft = Draft::text(text, mentions, quoted_message_id);
-    answer(accounts.send(&id, to, draft, manner).await?, None)
-}
-
-pub async fn image(req: Req) -> Result<Answer, ApiError> {
-    file(req, IMAGE).await
-}
-
-pub async fn video(req: Req) -> Result<Answer, ApiError> {
-    file(req, VIDEO).await
-}
-
-pub async fn audio(req: Req) -> Result<Answer, ApiError> {
-    file(req, AUDIO).await
-}
-
-pub async fn document(req: Req) -> Result<Answer, ApiError> {
-    file(req, DOCUMENT).await
-}
-
-pub async fn sticker(req: Req) -> Result<Answer, ApiError> {
-    file(req, STICKER).await
-}
-
-async fn file(mut req: Req, endpoint: FileEndpoint) -> Result<Answer, ApiError> {
-    let id = param(&req, "id");
-    let accounts = req.state().accounts.clone();
-    match manner::key(&req)? {
-        // A file that could neither go nor wait is not read.
-        None => accounts.may_send(&id)?,
-        // What was sent is answered again whether it could go now or not.
-        Some(_) => accounts.status(&id).map(drop)?,
-    }
-    let room = req.state().room();
-    let upload = Upload::read(&mut req, &room, endpoint.field, |before| {
-        // The rest may still come behind the file.
-        match before.is_missing("to") {
-            true => Ok(()),
-            false => before.recipient("to").map(|_| ()),
+impl Reply for SentOrAccepted {
+    fn into_answer(self) -> Result<Answer, ApiError> {
+        match self.outcome {
+            Outcome::Sent(sent) => Answer::ok(&SentAnswer {
+                sent,
+                message: self.word,
+            }),
+            Outcome::Accepted(accepted) => Answer::accepted(&accepted),
         }
-    })
-    .await?;
-    let fields = upload.fields;
-    if fields.is_missing("to") {
-        return Err(ApiError::Invalid("to field is required".to_owned()));
     }
-    let named_recipient = fields.recipient("to")?;
-    // Everything that can be wrong is looked at before a file is fetched from elsewhere.
-    let caption = fields.caption()?;
-    let gif_playback = fields.flag("gifPlayback")?;
-    let mentions = fields.mentions()?;
-    let quoted_message_id = fields.filled("quotedMessageId")?.map(str::to_owned);
-    let ptt = fields.flag("ptt")?;
-    let named = match fields.filled("fileName")? {
-        Some(name) => Some(name),
-        // As some write it who call other programs, too.
-        None => fields.filled("filename")?,
-    };
-    let named = named.and_then(file_name::clean);
-    let mimetype = fields.filled("mimetype")?.map(str::to_owned);
-    let wanted = match upload.file {
-        // A file that came counts; an address beside it is not looked at.
-        Some(_) => None,
-        None => Wanted::of(&fields)?,
-    };
-    if upload.file.is_none() && wanted.is_none() {
-        return Err(ApiError::Invalid(endpoint.missing.to_owned()));
+
+    #[cfg(test)]
+    fn describe(operation: &mut super::openapi::Operation) {
+        operation.json::<SentAnswer>(200);
+        operation.json::<crate::account::Accepted>(202);
     }
-    let begun = manner::begin(&req, &id, endpoint.field, &fields, upload.file.as_ref()).await?;
-    let manner = match begun {
-        Begun::Answered(outcome) => return answer(outcome, None),
+}
+
+impl From<Outcome> for SentOrAccepted {
+    fn from(outcome: Outcome) -> SentOrAccepted {
+        SentOrAccepted {
+            outcome,
+            word: None,
+        }
+    }
+}
+
+request! {
+    /// A text to send.
+    pub struct SendText missing "to and message are required" {
+        to: Addressee = "to",
+        message: Text = "message",
+        mentions: Mentions = "mentions",
+        quoted: Option<NonEmpty> = "quotedMessageId",
+    }
+}
+
+request! {
+    /// A text that answers a message.
+    pub struct ReplyText missing "to, message, and quotedMessageId are required" {
+        to: Addressee = "to" or "chatId",
+        message: Text = "message",
+        quoted: NonEmpty = "quotedMessageId",
+        mentions: Mentions = "mentions",
+    }
+}
+
+pub async fn text(
+    req: Req,
+    (of, text, delivery): (OfAccount, SendText, Delivery),
+) -> Result<SentOrAccepted, ApiError> {
+    send_text(&req, &of.id.0, "send", text, delivery).await
+}
+
+pub async fn reply(
+    req: Req,
+    (of, reply, delivery): (OfAccount, ReplyText, Delivery),
+) -> Result<SentOrAccepted, ApiError> {
+    let text = SendText {
+        to: reply.to,
+        message: reply.message,
+        mentions: reply.mentions,
+        quoted: Some(reply.quoted),
+    };
+    send_text(&req, &of.id.0, "reply", text, delivery).await
+}
+
+async fn send_text(
+    req: &Req,
+    id: &str,
+    endpoint: &str,
+    text: SendText,
+    delivery: Delivery,
+) -> Result<SentOrAccepted, ApiError> {
+    let accounts = &req.state().accounts;
+    let manner = match delivery::begin(req, id, endpoint, delivery, None).await? {
+        Begun::Answered(outcome) => return Ok(outcome.into()),
         Begun::First(manner) => manner,
     };
-    let to = named_recipient.reached(&accounts, &id).await?;
-    let mentions = all_reached(mentions, &accounts, &id).await?;
-    let received = match (upload.file, wanted) {
+    let to = reached(text.to, accounts, id).await?;
+    let mentions = all_reached(text.mentions.0, accounts, id).await?;
+    let quoted = text.quoted.map(|NonEmpty(id)| id);
+    let draft = Draft::text(text.message.0, mentions, quoted);
+    Ok(accounts.send(id, to, draft, manner).await?.into())
+}
+
+request! {
+    /// What is said of a file to send.
+    pub struct SendFile missing "to field is required" {
+        to: Addressee = "to",
+        caption: Option<Caption> = "caption",
+        gif_playback: bool = "gifPlayback",
+        mentions: Mentions = "mentions",
+        quoted: Option<NonEmpty> = "quotedMessageId",
+        ptt: bool = "ptt",
+        /// else the form's, the server's, the address's, or document.pdf and the like
+        file_name: Option<NonEmpty> = "fileName" or "filename",
+        /// counts where the bytes leave open what it is
+        mimetype: Option<NonEmpty> = "mimetype",
+        /// sent to the server of url, and to no other; in a form as JSON
+        headers: Headers = "headers",
+        /// fetched by the server, with the user and password in it as Basic authentication; or a data: URI
+        url: Option<NonEmpty> = "url",
+    }
+}
+
+/// The request of the endpoints that send a file.
+pub type FileRequest = (OfAccount, SendFile, Delivery);
+
+pub async fn image(incoming: Incoming<FileRequest>) -> Result<SentOrAccepted, ApiError> {
+    file(incoming, IMAGE).await
+}
+
+pub async fn video(incoming: Incoming<FileRequest>) -> Result<SentOrAccepted, ApiError> {
+    file(incoming, VIDEO).await
+}
+
+pub async fn audio(incoming: Incoming<FileRequest>) -> Result<SentOrAccepted, ApiError> {
+    file(incoming, AUDIO).await
+}
+
+pub async fn document(incoming: Incoming<FileRequest>) -> Result<SentOrAccepted, ApiError> {
+    file(incoming, DOCUMENT).await
+}
+
+pub async fn sticker(incoming: Incoming<FileRequest>) -> Result<SentOrAccepted, ApiError> {
+    file(incoming, STICKER).await
+}
+
+async fn file(
+    incoming: Incoming<FileRequest>,
+    endpoint: FileEndpoint,
+) -> Result<SentOrAccepted, ApiError> {
+    let id = incoming.head::<OfAccount>()?.id.0;
+    let accounts = incoming.req.state().accounts.clone();
+    match incoming.head::<Key>()?.is_given() {
+        // A file that could be neither sent nor queued is not read.
+        false => accounts.may_send(&id)?,
+        // The answer of the first request with that key is repeated whatever the account's state.
+        true => accounts.status(&id).map(drop)?,
+    }
+    let (req, (_, fields, delivery), file) = incoming.read().await?;
+    // Everything that can be wrong is checked before a file is fetched from elsewhere.
+    let wanted = match (&file, &fields.url) {
+        // A file in the request counts; `url` beside it is ignored.
+        (Some(_), _) => None,
+        (None, Some(url)) => Some(Wanted::of(url, fields.headers)?),
+        (None, None) => return Err(ApiError::Invalid(endpoint.missing.to_owned())),
+    };
+    let begun = delivery::begin(&req, &id, endpoint.name, delivery, file.as_ref()).await?;
+    let manner = match begun {
+        Begun::Answered(outcome) => return Ok(outcome.into()),
+        Begun::First(manner) => manner,
+    };
+    let to = reached(fields.to, &accounts, &id).await?;
+    let mentions = all_reached(fields.mentions.0, &accounts, &id).await?;
+    let received = match (file, wanted) {
         (Some(received), _) => received,
         (None, Some(wanted)) => {
-            let fetcher = req.state().fetcher(&Caller::of(&req));
-            wanted.fetch(fetcher, &room).await?
+            let fetcher = fetcher(req.state(), &Caller::of(&req));
+            wanted.fetch(fetcher, &Room::of(req.state())).await?
         }
         (None, None) => return Err(ApiError::Invalid(endpoint.missing.to_owned())),
     };
@@ -190,16 +240,19 @@ async fn file(mut req: Req, endpoint: FileEndpoint) -> Result<Answer, ApiError> 
         name,
         mimetype: came_with,
     } = received;
+    let given = fields
+        .file_name
+        .and_then(|NonEmpty(name)| file_name::clean(&name));
     let request = MediaRequest {
         kind: endpoint.kind,
-        ptt,
-        gif_playback,
-        mimetype,
+        ptt: fields.ptt,
+        gif_playback: fields.gif_playback,
+        mimetype: fields.mimetype.map(|NonEmpty(mimetype)| mimetype),
         declared: came_with,
-        file_name: named.or(name),
+        file_name: given.or(name),
     };
     let message = Message {
-        kind: match (endpoint.kind, ptt) {
+        kind: match (endpoint.kind, fields.ptt) {
             (MediaKind::Image, _) => MessageKind::Image,
             (MediaKind::Video, _) => MessageKind::Video,
             (MediaKind::Audio, false) => MessageKind::Audio,
@@ -207,130 +260,165 @@ async fn file(mut req: Req, endpoint: FileEndpoint) -> Result<Answer, ApiError> 
             (MediaKind::Document, _) => MessageKind::Document,
             (MediaKind::Sticker, _) => MessageKind::Sticker,
         },
-        caption,
+        caption: fields.caption.map(|Caption(text)| text),
         ..Message::default()
     };
     let draft = Draft::Message {
         message: Box::new(message),
         file: Some((request, file)),
         mentions,
-        quoted: quoted_message_id,
+        quoted: fields.quoted.map(|NonEmpty(id)| id),
     };
-    answer(accounts.send(&id, to, draft, manner).await?, None)
+    Ok(accounts.send(&id, to, draft, manner).await?.into())
 }
 
-/// The people whom a message mentions.
-async fn all_reached(
-    people: Vec<Named>,
-    accounts: &Accounts,
-    id: &str,
-) -> Result<Vec<ChatJid>, ApiError> {
-    let mut found = Vec::with_capacity(people.len());
-    for person in people {
-        found.push(person.reached(accounts, id).await?);
+/// An emoji, or nothing.
+#[derive(Debug)]
+pub struct Emoji(String);
+
+/// The longest reaction, in characters: an emoji is a sequence of up to some ten code points.
+const MAX_EMOJI: usize = 16;
+
+impl Field for Emoji {
+    const REQUIRED: bool = false;
+
+    fn read(name: &'static str, value: &Value) -> Result<Self, FieldError> {
+        let emoji = String::read(name, value)?;
+        match emoji.chars().count() > MAX_EMOJI {
+            true => Err(FieldError::Field {
+                field: name,
+                expected: "one emoji, or empty to take the reaction back",
+            }),
+            false => Ok(Emoji(emoji)),
+        }
     }
-    Ok(found)
+
+    #[cfg(test)]
+    fn schema(_generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "maxLength": MAX_EMOJI})
+    }
 }
 
-/// The chat and the message that a request means.
-fn chat_and_message(fields: &Fields) -> Result<(Named, String), ApiError> {
-    let missing = || ApiError::Invalid("chatId and messageId are required".to_owned());
-    if fields.is_missing("to") && fields.is_missing("chatId") {
-        return Err(missing());
+request! {
+    /// A reaction to a message.
+    pub struct React missing "chatId and messageId are required" {
+        chat: Addressee = "chatId" or "to",
+        message: NonEmpty = "messageId",
+        /// empty: takes the reaction back
+        emoji: Emoji = "emoji",
     }
-    let message_id = fields.filled("messageId")?.ok_or_else(missing)?.to_owned();
-    Ok((fields.recipient_of("chatId", "to")?, message_id))
 }
 
-/// The longest reaction, in bytes: an emoji is a sequence of up to some ten code points.
-const MAX_EMOJI: usize = 64;
-
-pub async fn react(mut req: Req) -> Result<Answer, ApiError> {
-    let fields = Fields::read(&mut req).await?;
-    let (chat, message_id) = chat_and_message(&fields)?;
-    let emoji = fields.string("emoji")?.unwrap_or_default();
-    if emoji.len() > MAX_EMOJI {
-        return Err(ApiError::Field {
-            field: "emoji",
-            expected: "one emoji, or empty to take the reaction back",
-        });
-    }
-    let id = param(&req, "id");
+pub async fn react(
+    req: Req,
+    (of, react, delivery): (OfAccount, React, Delivery),
+) -> Result<SentOrAccepted, ApiError> {
+    let id = of.id.0;
     let accounts = &req.state().accounts;
-    let outcome = match manner::begin(&req, &id, "react", &fields, None).await? {
+    let outcome = match delivery::begin(&req, &id, "react", delivery, None).await? {
         Begun::Answered(outcome) => outcome,
         Begun::First(manner) => {
-            let chat = chat.reached(accounts, &id).await?;
-            let change = Change::React {
-                emoji: emoji.to_owned(),
+            let chat = reached(react.chat, accounts, &id).await?;
+            let draft = Draft::Change {
+                message_id: react.message.0,
+                change: Change::React {
+                    emoji: react.emoji.0,
+                },
             };
-            let draft = Draft::Change { message_id, change };
             accounts.send(&id, chat, draft, manner).await?
         }
     };
-    answer(outcome, Some("Reaction sent"))
+    Ok(SentOrAccepted {
+        outcome,
+        word: Some("Reaction sent"),
+    })
 }
 
-pub async fn delete(mut req: Req) -> Result<Answer, ApiError> {
-    let fields = Fields::read(&mut req).await?;
-    let (chat, message_id) = chat_and_message(&fields)?;
-    let id = param(&req, "id");
+request! {
+    /// A message to delete for everyone.
+    pub struct DeleteMessage missing "chatId and messageId are required" {
+        chat: Addressee = "chatId" or "to",
+        message: NonEmpty = "messageId",
+    }
+}
+
+pub async fn delete(
+    req: Req,
+    (of, delete, delivery): (OfAccount, DeleteMessage, Delivery),
+) -> Result<SentOrAccepted, ApiError> {
+    let id = of.id.0;
     let accounts = &req.state().accounts;
-    let outcome = match manner::begin(&req, &id, "delete", &fields, None).await? {
+    let outcome = match delivery::begin(&req, &id, "delete", delivery, None).await? {
         Begun::Answered(outcome) => outcome,
         Begun::First(manner) => {
-            let chat = chat.reached(accounts, &id).await?;
-            let change = Change::Delete;
-            let draft = Draft::Change { message_id, change };
+            let chat = reached(delete.chat, accounts, &id).await?;
+            let draft = Draft::Change {
+                message_id: delete.message.0,
+                change: Change::Delete,
+            };
             accounts.send(&id, chat, draft, manner).await?
         }
     };
-    answer(outcome, Some("Message deleted"))
+    Ok(SentOrAccepted {
+        outcome,
+        word: Some("Message deleted"),
+    })
 }
 
-/// The most messages that one request marks as read.
+/// At most 1,000 message ids.
+#[derive(Debug)]
+pub struct MessageIds(Vec<String>);
+
 const MAX_READ: usize = 1_000;
 
-pub async fn read(mut req: Req) -> Result<Answer, ApiError> {
-    let fields = Fields::read(&mut req).await?;
-    let chat = chat_param(&req)?;
-    let ids: Vec<String> = fields
-        .strings("messageIds")?
-        .unwrap_or_default()
-        .into_iter()
-        .map(str::to_owned)
-        .collect();
-    if ids.len() > MAX_READ {
-        return Err(ApiError::Field {
-            field: "messageIds",
-            expected: "a list of at most 1000 message ids",
-        });
+impl Field for MessageIds {
+    fn read(name: &'static str, value: &Value) -> Result<Self, FieldError> {
+        let ids = Vec::<String>::read(name, value)?;
+        match ids.len() > MAX_READ {
+            true => Err(FieldError::Field {
+                field: name,
+                expected: "a list of at most 1000 message ids",
+            }),
+            false => Ok(MessageIds(ids)),
+        }
     }
-    let id = param(&req, "id");
+
+    fn is_blank(_value: &Value) -> bool {
+        false
+    }
+
+    #[cfg(test)]
+    fn schema(_generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "array", "maxItems": MAX_READ, "items": {"type": "string"}})
+    }
+}
+
+request! {
+    /// The messages to mark as read; without ids the whole chat.
+    pub struct MarkRead {
+        /// a JID, a phone number, or `@` and a username
+        chat: Addressee = path "chatId",
+        ids: Option<MessageIds> = "messageIds",
+    }
+}
+
+pub async fn read(req: Req, (of, mark): (OfAccount, MarkRead)) -> Result<Json<Done>, ApiError> {
+    let id = of.id.0;
     let accounts = &req.state().accounts;
-    let chat = chat.known(accounts, &id)?;
+    let chat = known(mark.chat, accounts, &id)?;
+    let ids = mark.ids.map(|MessageIds(ids)| ids).unwrap_or_default();
     match accounts.mark_read(&id, chat, ids).await {
-        Ok(()) => Answer::message("Marked as read"),
+        Ok(()) => Ok(Done::new("Marked as read")),
         Err(AccountError::MessageNotFound) => Err(ApiError::NotFound("Message not found")),
         Err(error) => Err(error.into()),
     }
 }
 
-impl super::ApiContext {
-    /// What fetches files by their URL for that caller.
-    fn fetcher(&self, caller: &Caller) -> &surf::Client {
-        let everywhere = self.config.local_urls || caller.only().is_none();
-        self.fetch.of(match everywhere {
-            true => Reach::Everywhere,
-            false => Reach::OtherHosts,
-        })
-    }
-
-    pub(super) fn room(&self) -> Room {
-        Room {
-            spool: self.spool.clone(),
-            max_file: self.config.max_file,
-            max_json: self.config.max_json,
-        }
-    }
+/// The client that fetches files by their URL for that caller.
+fn fetcher<'a>(context: &'a ApiContext, caller: &Caller) -> &'a surf::Client {
+    let everywhere = context.config.local_urls || caller.only().is_none();
+    context.fetch.of(match everywhere {
+        true => Reach::Everywhere,
+        false => Reach::OtherHosts,
+    })
 }

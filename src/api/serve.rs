@@ -17,9 +17,8 @@ use smol::{Executor, Timer};
 
 use super::auth::{self, Peer};
 use super::crowd::{Crowd, Never, Seat, Stand};
-use super::error::ApiError;
+use super::error::{ApiError, HeldBack};
 use super::http1::{Head, HeadError, Inbound, MAX_HEAD, Progress};
-use super::{Api, ApiContext};
 use crate::account::{AccountError, Caller};
 use crate::runtime::tasks::{self, Kind};
 use crate::sync::within;
@@ -92,21 +91,6 @@ impl Default for ServerLimits {
     }
 }
 
-/// Serves the API on `listener` until `stop` is ready, then answers the requests in flight and
-/// returns. The caller bounds how long that may take by dropping the future.
-///
-/// Connections are tasks on `executor`.
-pub async fn serve(
-    listener: TcpListener,
-    context: ApiContext,
-    executor: Arc<Executor<'static>>,
-    stop: impl Future<Output = ()>,
-) {
-    let limits = context.config.limits;
-    let api = Arc::new(Api::new(context));
-    serve_with(listener, api, limits, executor, stop).await;
-}
-
 /// What answers requests.
 pub(super) trait Respond: Send + Sync + 'static {
     fn respond(&self, request: Request) -> impl Future<Output = Response> + Send;
@@ -127,10 +111,10 @@ pub(super) trait Respond: Send + Sync + 'static {
 /// ends when the client goes away.
 pub(super) struct Live;
 
-/// Marks a refusal that is held back for so long, while there is room.
-pub(super) struct HeldBack(pub Duration);
-
-/// [`serve`] for any answerer.
+/// Serves on `listener` until `stop` is ready, then answers the requests in flight and returns. The caller bounds
+/// how long that may take by dropping the future.
+///
+/// Connections are tasks on `executor`.
 pub(super) async fn serve_with<R: Respond>(
     listener: TcpListener,
     api: Arc<R>,

@@ -11,8 +11,8 @@ use smol::Executor;
 use smol::net::{SocketAddr, TcpListener, TcpStream};
 
 use super::answer::{Answer, One};
+use super::body::read_body;
 use super::error::ApiError;
-use super::input::read_body;
 use super::serve::{Live, Respond, ServerLimits, serve_with};
 use super::without_panic;
 use crate::settings::Envelope;

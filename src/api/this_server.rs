@@ -1,36 +1,21 @@
 //! `GET /server` and `GET /keys`: what a page or a program may know of the server it talks to.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::Req;
-use super::answer::{Answer, One};
+use super::answer::Json;
 use super::auth::Access;
+use super::context::Req;
 use super::error::ApiError;
-use crate::clock::{self, Millis};
-use crate::media::Files;
+use crate::clock;
 use crate::net::dial;
-use crate::settings;
 
-/// What does not change while the server runs.
-#[derive(Debug)]
-pub struct About {
-    pub started: Millis,
-    pub address: SocketAddr,
-    /// The data directory.
-    pub data: PathBuf,
-    pub files: Files,
-    pub settings: Vec<settings::Row>,
-    /// Where the simulated phones are told what to do.
-    #[cfg(feature = "sandbox")]
-    pub phones: Option<http_types::Url>,
-}
-
-#[derive(Serialize)]
+/// What this server is
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
-struct Shown<'a> {
+pub struct Server {
     has_keys: bool,
     /// Whether the request was made on the server's own machine.
     local: bool,
@@ -39,20 +24,22 @@ struct Shown<'a> {
     /// Whether WhatsApp is a simulated one.
     sandbox: bool,
     #[serde(flatten)]
-    more: Option<More<'a>>,
+    more: Option<More>,
 }
 
 /// The fields for requests that were admitted.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 #[serde(rename_all = "camelCase")]
-struct More<'a> {
+struct More {
+    /// this and what follows only with a key, or where none is needed
     version: &'static str,
     /// ISO 8601.
     started_at: String,
     /// The machine's name.
-    host: Option<&'a str>,
+    host: Option<String>,
     /// The request's own key.
-    key: Option<KeyShown<'a>>,
+    key: Option<KeyShown>,
     limits: Limits,
     /// Only for keys of all accounts.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -61,14 +48,16 @@ struct More<'a> {
     storage: Option<Storage>,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 #[serde(rename_all = "camelCase")]
 struct Limits {
     /// Bytes.
     max_file: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 struct Storage {
     path: String,
     /// Bytes of the database.
@@ -77,41 +66,42 @@ struct Storage {
     free: Option<u64>,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 #[serde(rename_all = "camelCase")]
-struct KeyShown<'a> {
-    name: &'a str,
+struct KeyShown {
+    name: String,
     read_only: bool,
     /// The only account that it is for.
-    account: Option<&'a str>,
+    account: Option<String>,
     /// ISO 8601.
-    created_at: &'a str,
+    created_at: String,
 }
 
-impl<'a> From<&'a crate::keys::Key> for KeyShown<'a> {
-    fn from(key: &'a crate::keys::Key) -> KeyShown<'a> {
+impl From<&crate::keys::Key> for KeyShown {
+    fn from(key: &crate::keys::Key) -> KeyShown {
         KeyShown {
-            name: &key.name,
+            name: key.name.clone(),
             read_only: key.read_only,
-            account: key.account.as_deref(),
-            created_at: &key.created,
+            account: key.account.clone(),
+            created_at: key.created.clone(),
         }
     }
 }
 
-pub async fn show(req: Req) -> Result<Answer, ApiError> {
+pub async fn show(req: Req, _: ()) -> Result<Json<Server>, ApiError> {
     let context = req.state();
     let access = context.gate.access(req.as_ref())?;
-    Answer::ok(&Shown {
+    Ok(Json(Server {
         has_keys: access.has_keys,
         local: access.local,
         open: access.open,
         sandbox: cfg!(feature = "sandbox"),
         more: access.admitted.then(|| more(&req, &access)),
-    })
+    }))
 }
 
-fn more<'a>(req: &'a Req, access: &'a Access) -> More<'a> {
+fn more(req: &Req, access: &Access) -> More {
     let context = req.state();
     let about = &context.about;
     let key = access.key.as_ref();
@@ -119,7 +109,7 @@ fn more<'a>(req: &'a Req, access: &'a Access) -> More<'a> {
     More {
         version: env!("CARGO_PKG_VERSION"),
         started_at: clock::iso8601(about.started),
-        host: context.gate.machine(),
+        host: context.gate.machine().map(str::to_owned),
         key: key.map(KeyShown::from),
         limits: Limits {
             max_file: context.config.max_file,
@@ -144,28 +134,44 @@ fn addresses(listens: SocketAddr) -> Vec<String> {
         .collect()
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 #[serde(rename_all = "camelCase")]
-struct SettingShown<'a> {
-    name: &'a str,
-    value: &'a str,
+struct SettingShown {
+    name: String,
+    value: String,
     is_default: bool,
 }
 
-pub async fn settings(req: Req) -> Result<Answer, ApiError> {
-    let rows = req.state().about.settings.iter();
-    let shown: Vec<SettingShown<'_>> = rows
-        .map(|row| SettingShown {
-            name: &row.name,
-            value: &row.value,
-            is_default: row.is_default,
-        })
-        .collect();
-    Answer::ok(&One("settings", &shown))
+/// In the order of the settings file
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct SettingList {
+    settings: Vec<SettingShown>,
 }
 
-pub async fn keys(req: Req) -> Result<Answer, ApiError> {
+pub async fn settings(req: Req, _: ()) -> Result<Json<SettingList>, ApiError> {
+    let rows = req.state().about.settings.iter();
+    let settings = rows.map(|row| SettingShown {
+        name: row.name.to_string(),
+        value: row.value.to_string(),
+        is_default: row.is_default,
+    });
+    Ok(Json(SettingList {
+        settings: settings.collect(),
+    }))
+}
+
+/// In the order of their creation
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct KeyList {
+    keys: Vec<KeyShown>,
+}
+
+pub async fn keys(req: Req, _: ()) -> Result<Json<KeyList>, ApiError> {
     let keys = req.state().gate.keys()?;
-    let shown: Vec<KeyShown<'_>> = keys.iter().map(KeyShown::from).collect();
-    Answer::ok(&One("keys", &shown))
+    Ok(Json(KeyList {
+        keys: keys.iter().map(KeyShown::from).collect(),
+    }))
 }

@@ -1,136 +1,205 @@
 //! Webhooks: register, list, remove, test.
 
+#[cfg(test)]
+use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Req;
-use super::answer::{Answer, One};
+use super::answer::{Answer, Done, Json, Reply};
 use super::auth::Caller;
-use super::chats::Pagination;
+use super::context::Req;
 use super::error::ApiError;
-use super::input::{Fields, param, query};
-use super::page::Page;
-use crate::account::valid_account_id;
+use super::page::{Pagination, Paging};
+use super::values::{AccountId, OfHook};
 use crate::clock;
 use crate::event::EventKind;
-use crate::webhook::{DeadError, DeadLetter, HookError, NewWebhook, TestError};
+use crate::fields::{Field, FieldError, StringMap, request};
+use crate::webhook::{
+    DeadError, DeadLetter, HookError, HookView, NewWebhook, TestError, TestOutcome,
+};
 
 /// How many dead letters a page has, without a limit and at most, and how many bytes of them.
 const USUAL: usize = 50;
 const MOST: usize = 500;
 
-/// What counts now: as in the list, but for the URL, which is the caller's own.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Registered<'a> {
-    id: &'a str,
-    url: &'a str,
-    created: bool,
-    updated: bool,
-    account_id: Option<&'a str>,
-    events: &'a [EventKind],
-    header_names: &'a [String],
-    has_secret: bool,
-}
+/// A webhook's address: a string that is not empty.
+#[derive(Debug)]
+pub struct HookUrl(String);
 
-pub async fn register(mut req: Req) -> Result<Answer, ApiError> {
-    let fields = Fields::read(&mut req).await?;
-    let mut new = new_hook(&fields)?;
-    let caller = Caller::of(&req);
-    new.account_id = caller.narrow(new.account_id)?;
-    new.local_urls = caller.only().is_none();
-    let url = new.url.clone();
-    let registered = req.state().deliveries.register(new).await?;
-    let hook = &registered.hook;
-    let answer = Registered {
-        id: &hook.id,
-        url: &url,
-        created: registered.created,
-        updated: registered.updated,
-        account_id: hook.account_id.as_deref(),
-        events: &hook.events,
-        header_names: &hook.header_names,
-        has_secret: hook.has_secret,
-    };
-    if registered.created {
-        Answer::created(&answer)
-    } else {
-        Answer::ok(&answer)
-    }
-}
-
-fn new_hook(fields: &Fields) -> Result<NewWebhook, ApiError> {
-    let url = match fields.string("url") {
-        Ok(Some(url)) if !url.is_empty() => url.to_owned(),
-        Ok(_) | Err(_) => {
-            return Err(ApiError::Invalid(
+impl Field for HookUrl {
+    fn read(_name: &'static str, value: &Value) -> Result<Self, FieldError> {
+        match value.as_str() {
+            Some(url) if !url.is_empty() => Ok(HookUrl(url.to_owned())),
+            _ => Err(FieldError::Words(
                 "url is required and must be a string".to_owned(),
-            ));
-        }
-    };
-    let account_id = fields.string("accountId")?.filter(|id| !id.is_empty());
-    if account_id.is_some_and(|id| !valid_account_id(id)) {
-        return Err(ApiError::Field {
-            field: "accountId",
-            expected: "1 to 64 of A-Z a-z 0-9 _ -",
-        });
-    }
-    Ok(NewWebhook {
-        url,
-        account_id: account_id.map(str::to_owned),
-        events: events(fields)?,
-        secret: fields.string("secret")?.map(str::to_owned),
-        headers: match fields.is_absent("headers") {
-            true => None,
-            false => Some(fields.string_map("headers")?),
-        },
-        local_urls: false,
-    })
-}
-
-/// The kinds of events that are asked for, none for the default ones; `None` if the request says nothing
-/// of them.
-fn events(fields: &Fields) -> Result<Option<Vec<EventKind>>, ApiError> {
-    let Some(names) = fields.strings("events")? else {
-        return Ok(None);
-    };
-    let mut kinds = Vec::new();
-    for name in names {
-        let kind = EventKind::from_name(name).ok_or_else(|| unknown_event(name))?;
-        if !kinds.contains(&kind) {
-            kinds.push(kind);
+            )),
         }
     }
-    Ok(Some(kinds))
+
+    #[cfg(test)]
+    fn schema(_generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "format": "uri", "minLength": 8, "pattern": "^https?://", "maxLength": 2048})
+    }
 }
 
-fn unknown_event(name: &str) -> ApiError {
+/// Names of events, each once.
+#[derive(Debug)]
+pub struct EventNames(Vec<EventKind>);
+
+impl Field for EventNames {
+    fn read(name: &'static str, value: &Value) -> Result<Self, FieldError> {
+        let mut kinds = Vec::new();
+        for name in Vec::<String>::read(name, value)? {
+            let kind = EventKind::from_name(&name).ok_or_else(|| unknown_event(&name))?;
+            if !kinds.contains(&kind) {
+                kinds.push(kind);
+            }
+        }
+        Ok(EventNames(kinds))
+    }
+
+    fn is_blank(_value: &Value) -> bool {
+        false
+    }
+
+    #[cfg(test)]
+    fn schema(_generator: &mut SchemaGenerator) -> Schema {
+        let names: Vec<&str> = EventKind::ALL.iter().map(|kind| kind.name()).collect();
+        json_schema!({"type": "array", "items": {"type": "string", "enum": names}})
+    }
+}
+
+fn unknown_event(name: &str) -> FieldError {
     let known: Vec<&str> = EventKind::ALL.iter().map(|kind| kind.name()).collect();
     let shown: String = name.chars().take(64).collect();
-    ApiError::Invalid(format!(
+    FieldError::Words(format!(
         "\"events\" has {shown:?}, which is no event; those that exist are {}",
         known.join(", ")
     ))
 }
 
-pub async fn list(req: Req) -> Result<Answer, ApiError> {
+/// The headers that deliveries have.
+#[derive(Debug)]
+pub struct HookHeaders(StringMap);
+
+impl Field for HookHeaders {
+    fn read(name: &'static str, value: &Value) -> Result<Self, FieldError> {
+        StringMap::read(name, value).map(HookHeaders)
+    }
+
+    fn is_blank(_value: &Value) -> bool {
+        false
+    }
+
+    #[cfg(test)]
+    fn schema(_generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "object",
+            "maxProperties": 20,
+            "propertyNames": {"pattern": "^[A-Za-z0-9-]{1,64}$"},
+            "additionalProperties": {"type": "string", "pattern": "^[ -~]*$", "maxLength": 1024},
+        })
+    }
+}
+
+request! {
+    /// A webhook to register.
+    pub struct NewHook missing "url is required and must be a string" {
+        url: HookUrl = "url",
+        account: Option<AccountId> = "accountId",
+        events: Option<EventNames> = "events",
+        secret: Option<String> = "secret",
+        headers: Option<HookHeaders> = "headers",
+    }
+}
+
+/// Whether it is new, and what counts now
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Registered {
+    id: String,
+    url: String,
+    created: bool,
+    /// whether it was there with other settings
+    updated: bool,
+    account_id: Option<String>,
+    /// that count now
+    events: Vec<EventKind>,
+    header_names: Vec<String>,
+    has_secret: bool,
+}
+
+/// 201 for a new webhook, 200 for one that was registered before.
+impl Reply for Registered {
+    fn into_answer(self) -> Result<Answer, ApiError> {
+        match self.created {
+            true => Answer::created(&self),
+            false => Answer::ok(&self),
+        }
+    }
+
+    #[cfg(test)]
+    fn describe(operation: &mut super::openapi::Operation) {
+        operation.json::<Registered>(200);
+        operation.json::<Registered>(201);
+    }
+}
+
+pub async fn register(req: Req, new: NewHook) -> Result<Registered, ApiError> {
     let caller = Caller::of(&req);
-    let mut hooks = req.state().deliveries.list()?;
-    hooks.retain(|hook| sees(&caller, hook.account_id.as_deref()));
-    Answer::ok(&One("webhooks", &hooks))
+    let HookUrl(url) = new.url;
+    let new = NewWebhook {
+        url: url.clone(),
+        account_id: caller.narrow(new.account.map(|AccountId(id)| id))?,
+        events: new.events.map(|EventNames(kinds)| kinds),
+        secret: new.secret,
+        headers: new.headers.map(|HookHeaders(StringMap(headers))| headers),
+        local_urls: caller.only().is_none(),
+    };
+    let registered = req.state().deliveries.register(new).await?;
+    let hook = registered.hook;
+    Ok(Registered {
+        id: hook.id,
+        // The caller's own; in the list it has no credentials.
+        url,
+        created: registered.created,
+        updated: registered.updated,
+        account_id: hook.account_id,
+        events: hook.events,
+        header_names: hook.header_names,
+        has_secret: hook.has_secret,
+    })
 }
 
-pub async fn remove(req: Req) -> Result<Answer, ApiError> {
-    let id = param(&req, "id");
-    let removed = req.state().deliveries.remove(&id).await?;
-    removal(removed)
+/// All of them
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct HookList {
+    webhooks: Vec<HookView>,
 }
 
-pub async fn remove_by_url(req: Req) -> Result<Answer, ApiError> {
-    let url = query(&req, "url").ok_or(ApiError::Invalid("url is required".to_owned()))?;
+pub async fn list(req: Req, _: ()) -> Result<Json<HookList>, ApiError> {
+    let caller = Caller::of(&req);
+    let mut webhooks = req.state().deliveries.list()?;
+    webhooks.retain(|hook| sees(&caller, hook.account_id.as_deref()));
+    Ok(Json(HookList { webhooks }))
+}
+
+pub async fn remove(req: Req, of: OfHook) -> Result<Json<Done>, ApiError> {
+    removal(req.state().deliveries.remove(&of.id.0).await?)
+}
+
+request! {
+    /// The webhook of an address.
+    pub struct ByUrl missing "url is required" {
+        url: String = query "url",
+    }
+}
+
+pub async fn remove_by_url(req: Req, by: ByUrl) -> Result<Json<Done>, ApiError> {
     let only = Caller::of(&req).only().map(str::to_owned);
-    let removed = req.state().deliveries.remove_url(&url, only).await?;
-    removal(removed)
+    removal(req.state().deliveries.remove_url(&by.url, only).await?)
 }
 
 /// Whether a hook, of one account or of all, is the caller's.
@@ -141,53 +210,55 @@ fn sees(caller: &Caller, account: Option<&str>) -> bool {
     }
 }
 
-fn removal(removed: bool) -> Result<Answer, ApiError> {
-    if removed {
-        Answer::message("Webhook removed")
-    } else {
-        Err(ApiError::NotFound("Webhook not found"))
+fn removal(removed: bool) -> Result<Json<Done>, ApiError> {
+    match removed {
+        true => Ok(Done::new("Webhook removed")),
+        false => Err(ApiError::NotFound("Webhook not found")),
     }
 }
 
-pub async fn test(req: Req) -> Result<Answer, ApiError> {
+pub async fn test(req: Req, of: OfHook) -> Result<Json<TestOutcome>, ApiError> {
     // A receiver in the network may answer with what a key of one account must not read.
     let shown = Caller::of(&req).only().is_none();
-    let deliveries = &req.state().deliveries;
-    let outcome = deliveries.test(&param(&req, "id"), shown).await?;
-    Answer::ok(&outcome)
+    Ok(Json(req.state().deliveries.test(&of.id.0, shown).await?))
 }
 
 /// A dead letter as it is shown.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "DeadLetter"))]
 #[serde(rename_all = "camelCase")]
-struct Dead {
+pub struct Dead {
     event_id: String,
     number: u64,
     failed_at: String,
     attempts: u32,
     error: Option<String>,
-    /// Whether it waits to be delivered again.
+    /// whether it waits to be delivered again
     replaying: bool,
-    /// The event as it is delivered.
+    /// the event as it is delivered
+    #[cfg_attr(test, schemars(with = "serde_json::Map<String, Value>"))]
     body: Value,
 }
 
-#[derive(Serialize)]
-struct DeadList {
+/// The oldest events first
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct DeadList {
     dead: Vec<Dead>,
     pagination: Pagination,
 }
 
-pub async fn dead(req: Req) -> Result<Answer, ApiError> {
-    let page = Page::of(&req, USUAL, MOST)?;
+pub async fn dead(
+    req: Req,
+    (of, paging): (OfHook, Paging<u64>),
+) -> Result<Json<DeadList>, ApiError> {
+    let (page, part) = paging.of(req.state().config.envelope, USUAL, MOST);
     let deliveries = &req.state().deliveries;
-    let id = param(&req, "id");
-    let part = page.part(&req, |text| text.parse().ok())?;
-    let (letters, more, total) = deliveries.dead(&id, part)?;
+    let (letters, more, total) = deliveries.dead(&of.id.0, part)?;
     let next = letters.last().map(|letter| letter.number);
     let pagination = Pagination::new(page, total, next.filter(|_| more));
     let dead = letters.into_iter().map(shown).collect();
-    Answer::ok(&DeadList { dead, pagination })
+    Ok(Json(DeadList { dead, pagination }))
 }
 
 fn shown(letter: DeadLetter) -> Dead {
@@ -203,14 +274,24 @@ fn shown(letter: DeadLetter) -> Dead {
     }
 }
 
-pub async fn replay(mut req: Req) -> Result<Answer, ApiError> {
-    let fields = Fields::read(&mut req).await?;
-    let ids = fields
-        .strings("ids")?
-        .map(|ids| ids.into_iter().map(str::to_owned).collect());
-    let id = param(&req, "id");
-    let count = req.state().deliveries.replay(&id, ids).await?;
-    Answer::ok(&One("replaying", &count))
+request! {
+    /// The dead letters to deliver again; all without `ids`.
+    pub struct Replay {
+        /// `eventId`s
+        ids: Option<Vec<String>> = "ids",
+    }
+}
+
+/// How many wait to be delivered again
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Replaying {
+    replaying: u64,
+}
+
+pub async fn replay(req: Req, (of, wanted): (OfHook, Replay)) -> Result<Json<Replaying>, ApiError> {
+    let replaying = req.state().deliveries.replay(&of.id.0, wanted.ids).await?;
+    Ok(Json(Replaying { replaying }))
 }
 
 impl From<DeadError> for ApiError {

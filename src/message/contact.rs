@@ -15,6 +15,7 @@ const CARDS_BYTES: usize = 256 * 1024;
 
 /// A person's card.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 pub struct Contact {
     pub name: String,
     /// RFC 6350, in practice version 3.0.

@@ -11,6 +11,7 @@ use crate::media::MediaKind;
 /// What a message is. `Unknown` stands for each kind that is not understood: stored, never
 /// dropped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Kind"))]
 #[serde(rename_all = "lowercase")]
 pub enum MessageKind {
     Text,

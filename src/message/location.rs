@@ -10,6 +10,7 @@ use super::wire::{MessageField, wa};
 
 /// A place on Earth.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 pub struct Location {
     /// Degrees, −90 to 90.
     pub latitude: f64,

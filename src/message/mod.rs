@@ -214,6 +214,7 @@ pub fn media_url(account_id: &str, message_id: &str, media_id: &str) -> String {
 
 /// How far an own message has come. Ordered: it only ever moves forward, except to `Failed`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 #[serde(rename_all = "lowercase")]
 pub enum DeliveryStatus {
     Pending,
@@ -226,6 +227,7 @@ pub enum DeliveryStatus {
 
 /// The message that a reply answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 #[serde(rename_all = "camelCase")]
 pub struct Quoted {
     pub message_id: String,

@@ -12,6 +12,7 @@ const OPTIONS: usize = 64;
 
 /// A question to vote on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 pub struct Poll {
     /// The question; the message's `text` has all of it.
     pub name: String,

@@ -15,9 +15,11 @@ const EMOJI: usize = 64;
 
 /// A person's reaction to a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 pub struct Reaction {
     pub from: String,
     pub emoji: String,
+    /// Unix milliseconds.
     pub timestamp: Millis,
 }
 

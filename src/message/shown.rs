@@ -4,12 +4,80 @@
 //! `from` answers in that chat. `sender` is the person. Optional fields are `null` when absent, as
 //! programs written for WILDCAT 2.0 expect; those that it did not have are left out instead.
 
-use serde::ser::{Serialize, SerializeStruct, Serializer};
+use serde::ser::{Serialize, Serializer};
 
-use super::Message;
+use super::{Contact, DeliveryStatus, Location, Message, MessageKind, Poll, Quoted, Reaction};
+use crate::clock::Millis;
 
-/// Fields that a message has at most.
-const FIELDS: usize = 40;
+/// The fields of a message. Its doc lines are those of the OpenAPI document.
+#[derive(serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Message"))]
+#[serde(rename_all = "camelCase")]
+struct Shown<'a> {
+    account_id: &'a str,
+    message_id: &'a str,
+    chat_id: &'a str,
+    /// the chat's LID, where it is known
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chat_lid: Option<&'a str>,
+    /// a group's subject; what the address book, or else the person, calls a person
+    chat_name: Option<&'a str>,
+    /// the chat again: an answer to it goes there
+    from: &'a str,
+    /// the person's JID; of own messages the account's own
+    sender: &'a str,
+    /// the sender's LID, where it is known
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sender_lid: Option<&'a str>,
+    /// what the address book calls the sender
+    sender_name: Option<&'a str>,
+    /// the sender's username, without `@`
+    sender_username: Option<&'a str>,
+    from_me: bool,
+    /// what senders call themselves
+    push_name: Option<&'a str>,
+    /// Unix milliseconds
+    timestamp: Millis,
+    #[serde(rename = "type")]
+    kind: MessageKind,
+    /// also a file's caption
+    text: Option<&'a str>,
+    /// what to do about a message whose content is not here; only with `waiting` and `unavailable`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'a str>,
+    caption: Option<&'a str>,
+    has_media: bool,
+    media_id: Option<&'a str>,
+    media_url: Option<String>,
+    media_type: Option<&'a str>,
+    media_mimetype: Option<&'a str>,
+    /// bytes
+    media_size: Option<u64>,
+    media_file_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    location: Option<&'a Location>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    contacts: Option<&'a [Contact]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    poll: Option<&'a Poll>,
+    quoted_message: Option<&'a Quoted>,
+    mentions: &'a [String],
+    reactions: &'a [Reaction],
+    is_forwarded: bool,
+    /// it said more than is kept of it, such as a text of more than 65,536 characters
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    truncated: bool,
+    edited: bool,
+    /// Unix milliseconds
+    #[serde(skip_serializing_if = "Option::is_none")]
+    edited_at: Option<Millis>,
+    deleted: bool,
+    status: Option<DeliveryStatus>,
+    /// why it failed
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+    created_at: &'a str,
+}
 
 impl Serialize for Message {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -53,57 +121,57 @@ impl Serialize for Message {
             error,
             created_at,
         } = self;
-        let mut shown = serializer.serialize_struct("Message", FIELDS)?;
-        macro_rules! show {
-            ($($name:literal: $value:expr),* $(,)?) => {
-                $(shown.serialize_field($name, $value)?;)*
-            };
-        }
-        macro_rules! show_if_any {
-            ($($name:literal: $value:expr),* $(,)?) => {
-                $(match $value {
-                    Some(value) => shown.serialize_field($name, value)?,
-                    None => shown.skip_field($name)?,
-                })*
-            };
-        }
-        show!("accountId": account_id, "messageId": message_id, "chatId": chat_id);
-        show_if_any!("chatLid": chat_lid);
-        show!("chatName": chat_name, "from": chat_id, "sender": sender);
-        show_if_any!("senderLid": sender_lid);
-        show!(
-            "senderName": sender_name,
-            "senderUsername": sender_username,
-            "fromMe": from_me,
-            "pushName": push_name,
-            "timestamp": timestamp,
-            "type": kind,
-            "text": &self.words(),
-        );
-        show_if_any!("note": note);
-        show!(
-            "caption": caption,
-            "hasMedia": has_media,
-            "mediaId": media_id,
-            "mediaUrl": &self.media_url(),
-            "mediaType": media_type,
-            "mediaMimetype": media_mimetype,
-            "mediaSize": media_size,
-            "mediaFileName": media_file_name,
-        );
-        show_if_any!("location": location, "contacts": contacts, "poll": poll);
-        show!(
-            "quotedMessage": quoted_message,
-            "mentions": mentions,
-            "reactions": reactions,
-            "isForwarded": is_forwarded,
-        );
-        show_if_any!("truncated": truncated.then_some(&true));
-        show!("edited": edited);
-        show_if_any!("editedAt": edited_at);
-        show!("deleted": deleted, "status": status);
-        show_if_any!("error": error);
-        show!("createdAt": created_at);
-        shown.end()
+        let shown = Shown {
+            account_id,
+            message_id,
+            chat_id,
+            chat_lid: chat_lid.as_deref(),
+            chat_name: chat_name.as_deref(),
+            from: chat_id,
+            sender,
+            sender_lid: sender_lid.as_deref(),
+            sender_name: sender_name.as_deref(),
+            sender_username: sender_username.as_deref(),
+            from_me: *from_me,
+            push_name: push_name.as_deref(),
+            timestamp: *timestamp,
+            kind: *kind,
+            text: self.words(),
+            note: note.as_deref(),
+            caption: caption.as_deref(),
+            has_media: *has_media,
+            media_id: media_id.as_deref(),
+            media_url: self.media_url(),
+            media_type: media_type.as_deref(),
+            media_mimetype: media_mimetype.as_deref(),
+            media_size: *media_size,
+            media_file_name: media_file_name.as_deref(),
+            location: location.as_ref(),
+            contacts: contacts.as_deref(),
+            poll: poll.as_ref(),
+            quoted_message: quoted_message.as_ref(),
+            mentions,
+            reactions,
+            is_forwarded: *is_forwarded,
+            truncated: *truncated,
+            edited: *edited,
+            edited_at: *edited_at,
+            deleted: *deleted,
+            status: *status,
+            error: error.as_deref(),
+            created_at,
+        };
+        serde::Serialize::serialize(&shown, serializer)
+    }
+}
+
+#[cfg(test)]
+impl schemars::JsonSchema for Message {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        Shown::schema_name()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        Shown::json_schema(generator)
     }
 }

@@ -141,6 +141,7 @@ pub struct Registered {
 
 /// A hook as the API shows it.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Webhook"))]
 #[serde(rename_all = "camelCase")]
 pub struct HookView {
     pub id: String,
@@ -172,6 +173,7 @@ pub struct HookView {
 
 /// The last attempt to deliver.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 #[serde(rename_all = "camelCase")]
 pub struct DeliveryView {
     pub at: String,
@@ -182,6 +184,7 @@ pub struct DeliveryView {
 
 /// The result of a test.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct TestOutcome {
     /// The receiver answered with a 2xx.

@@ -156,6 +156,7 @@ fn modules_depend_one_way() {
         &["store"],
         &["event"],
         &["message"],
+        &["fields"],
         &[
             "net", "media", "jid", "keys", "settings", "args", "qr", "runtime", "web",
         ],

@@ -231,12 +231,14 @@ pub fn turn(news: PasskeyNews) -> Turn {
     }
 }
 
-/// `GET /accounts/:id/passkey`.
+/// How far linking with a passkey has come; 404 while WhatsApp asks for none
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Passkey"))]
 #[serde(rename_all = "camelCase")]
 pub struct PasskeyView {
     pub account_id: String,
     /// `assertion_required`, `waiting_for_phone`, `confirmation_required` or `finishing`.
+    #[cfg_attr(test, schemars(extend("enum" = ["assertion_required", "waiting_for_phone", "confirmation_required", "finishing"])))]
     pub state: &'static str,
     /// What `navigator.credentials.get` takes, binary fields in base64url; `null` once it was answered.
     pub options: Option<PublicKey>,
@@ -249,8 +251,10 @@ pub struct PasskeyView {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 #[serde(rename_all = "camelCase")]
 pub struct PublicKey {
+    /// PublicKeyCredentialRequestOptions, binary fields in base64url.
     pub public_key: Map<String, Value>,
 }
 

@@ -1,8 +1,7 @@
 //! Who may do what: the gate before the router, and what a caller may see behind it.
 //!
-//! Every request passes [`Gate::admit`] before a path is looked at, except `GET /ping` and the files of the web
-//! page; `GET /server` passes it without a key, too, and says less. Every route passes [`permit`] before its handler. So an endpoint is closed to those without a key, and to keys of
-//! one account, unless something here opens it.
+//! Every request passes [`Gate::admit`] unless its route is declared [`Open`](super::route::Right::Open), or it asks for a file of
+//! the web page; every route then checks its [`Right`](super::route::Right) before its handler runs.
 
 mod failures;
 mod names;
@@ -10,23 +9,18 @@ mod names;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http_types::{Method, Request};
 
-use super::Req;
 use super::error::ApiError;
-use super::input::param;
 use crate::account::AccountError;
 use crate::keys::{self, Key, Watched};
 use crate::sync::locked;
 use failures::Failures;
 use names::{Names, Sender};
-
-/// How long the answer to one wrong key too many is held back, unless another connection needs the place.
-pub(super) const SLOWED: Duration = Duration::from_secs(1);
 
 /// What proxies tell about the request that they pass on. A request with one of these comes from
 /// somewhere else.
@@ -37,20 +31,6 @@ const PROXIED: &[&str] = &[
     "X-Forwarded-Proto",
     "X-Real-IP",
     "Via",
-];
-
-/// Routes beside `/accounts/:id…` and `/webhooks/:id…` that a key of one account may use: their
-/// handlers leave out what is not its. All others are for keys of all accounts.
-const FILTERED: &[&str] = &[
-    "/openapi.json",
-    "/health",
-    "/server",
-    "/accounts",
-    "/messages",
-    "/media",
-    "/media/:mediaId",
-    "/events",
-    "/webhooks",
 ];
 
 /// Where a request comes from, as the connection knows it.
@@ -73,8 +53,11 @@ enum Reach {
 
 impl Caller {
     /// The caller of a request.
-    pub fn of(req: &Req) -> Caller {
-        req.ext::<Caller>()
+    pub fn of(req: &impl AsRef<Request>) -> Caller {
+        let request: &Request = req.as_ref();
+        request
+            .ext()
+            .get::<Caller>()
             .cloned()
             .unwrap_or(Caller(Reach::Nothing))
     }
@@ -111,45 +94,6 @@ impl Caller {
             (None, only) => Ok(only.map(str::to_owned)),
         }
     }
-}
-
-/// Whether the caller may use this route at all, with these parameters.
-///
-/// # Errors
-/// 404 for what is another account's, 403 for what is for keys of all accounts.
-pub fn permit(route: &str, req: &Req) -> Result<(), ApiError> {
-    let caller = Caller::of(req);
-    if caller.only().is_none() || route == "/ping" || FILTERED.contains(&route) {
-        return Ok(());
-    }
-    if below(route, "/accounts/:id") {
-        return match caller.may_see(&param(req, "id")) {
-            true => Ok(()),
-            false => Err(ApiError::Account(AccountError::NotFound)),
-        };
-    }
-    if below(route, "/webhooks/:id") {
-        let id = param(req, "id");
-        let hooks = req.state().deliveries.list()?;
-        let own = hooks
-            .iter()
-            .find(|hook| hook.id == id)
-            .and_then(|hook| hook.account_id.as_deref());
-        return match own.is_some_and(|account| caller.may_see(account)) {
-            true => Ok(()),
-            false => Err(ApiError::NotFound("Webhook not found")),
-        };
-    }
-    Err(ApiError::Forbidden(
-        "This key is for one account, and this is not only its own".to_owned(),
-    ))
-}
-
-/// Whether a route is `parent` or lies below it.
-fn below(route: &str, parent: &str) -> bool {
-    route
-        .strip_prefix(parent)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// What a request may do, and how it came.
@@ -249,16 +193,14 @@ impl Gate {
         }
     }
 
-    /// Lets a request in, with its [`Caller`] noted on it, or says why not.
+    /// Admits a request, and notes its [`Caller`] on it. With `keyless`, a request without a key is admitted as a caller that may
+    /// see no account.
     ///
     /// # Errors
     /// 401 without a key that counts, 403 for web pages of others and for what a key may not do, 429
     /// after too many wrong keys, 500 if the keys cannot be read.
-    pub fn admit(&self, request: &mut Request) -> Result<(), ApiError> {
+    pub fn admit(&self, request: &mut Request, keyless: bool) -> Result<(), ApiError> {
         let is_read = matches!(request.method(), Method::Get | Method::Head);
-        if is_read && request.url().path() == "/ping" {
-            return Ok(());
-        }
         let peer = peer(request);
         let presented = presented(request);
         let keys = self.keys()?;
@@ -281,12 +223,7 @@ impl Gate {
             }
             Verdict::Known { caller, .. } => caller,
             Verdict::Anybody => Caller(Reach::All),
-            // Says whether there are keys: the web page's first question.
-            Verdict::Missing | Verdict::NoKeysYet
-                if is_read && request.url().path() == super::SERVER =>
-            {
-                Caller(Reach::Nothing)
-            }
+            Verdict::Missing | Verdict::NoKeysYet if keyless => Caller(Reach::Nothing),
             Verdict::Missing => return Err(ApiError::NoKey),
             Verdict::NoKeysYet => return Err(ApiError::NoKeysYet),
             Verdict::Wrong => return Err(self.wrong(asks_for(request))),

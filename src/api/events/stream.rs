@@ -21,11 +21,11 @@ use http_types::{Body, Response, StatusCode};
 use serde_json::json;
 use smol::lock::SemaphoreGuardArc;
 
-use super::super::Req;
 use super::super::answer::Answer;
+use super::super::context::Req;
 use super::super::error::ApiError;
 use super::super::serve::Live;
-use super::{LOOKS, News, Reader, Start, numbered, turn};
+use super::{Filter, LOOKS, News, Reader, Start, numbered, turn};
 use crate::store::events::{self, Most, StoredEvent};
 
 /// What is read of the log in one go.
@@ -38,22 +38,12 @@ const PIECE: Most = Most {
 /// How long a browser waits before it connects again, in milliseconds.
 const RETRY: u32 = 3_000;
 
-/// Begins behind `Last-Event-ID`, else behind `after`, else with what happens from now on.
-pub fn open(req: &Req) -> Result<Answer, ApiError> {
-    let header = req.header("Last-Event-ID");
-    let last = match header.map(|values| values.last().as_str().trim()) {
-        None | Some("") => None,
-        Some(text) => Some(Start::parse(text).ok_or(ApiError::Field {
-            field: "Last-Event-ID",
-            expected: "an event's number or id",
-        })?),
-    };
-    let start = match last {
-        Some(start) => start,
-        None => Start::asked(req)?.unwrap_or(Start::Now),
-    };
-    // What can be said with a status is said before the stream begins.
-    let reader = Reader::of(req, start)?;
+/// A stream of the events behind `start`.
+///
+/// # Errors
+/// What can be said with a status: 410 for an event that the log does not have, 429 for too many readers.
+pub fn open(req: &Req, filter: Filter, start: &Start) -> Result<Answer, ApiError> {
+    let reader = Reader::of(req, filter, start)?;
     let feed = Feed {
         _turn: turn(req)?,
         heartbeat: req.state().config.heartbeat,

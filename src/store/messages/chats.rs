@@ -41,6 +41,7 @@ pub struct Chat {
 
 /// A chat as the API shows it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Chat"))]
 #[serde(rename_all = "camelCase")]
 pub struct ChatSummary {
     pub chat_id: String,
@@ -57,6 +58,7 @@ pub struct ChatSummary {
 
 /// The newest message of a chat, in short.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 #[serde(rename_all = "camelCase")]
 pub struct LastMessage {
     pub message_id: String,
@@ -69,6 +71,7 @@ pub struct LastMessage {
     pub text: Option<String>,
     #[serde(rename = "type")]
     pub kind: MessageKind,
+    /// Unix milliseconds.
     pub timestamp: Millis,
     pub from_me: bool,
     /// Only for own messages.

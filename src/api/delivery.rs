@@ -1,0 +1,201 @@
+//! Options of every message: `Idempotency-Key`, `queue`, `expiresIn`.
+
+#[cfg(test)]
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use super::context::Req;
+use super::error::ApiError;
+use super::file::Received;
+use crate::account::{Caller, Manner, Once, Outcome, Turn};
+#[cfg(test)]
+use crate::fields::Described;
+use crate::fields::{Field, FieldError, Fields, Parts, Request, request, whole};
+use crate::media::sha256_of;
+
+/// The longest key, in characters.
+const MAX_KEY: usize = 255;
+/// The longest wait, in seconds: 30 days.
+const MAX_EXPIRES_IN: u64 = 30 * 86_400;
+
+request! {
+    /// `queue` and `expiresIn`, in the body or in the query.
+    pub struct Options {
+        /// take it even if it cannot go now
+        queue: Option<bool> = "queue",
+        /// seconds after which it is not sent any more
+        expires_in: Option<ExpiresIn> = "expiresIn",
+        /// the same as the field `queue`
+        queue_in_query: bool = query "queue",
+        /// the same as the field `expiresIn`
+        expires_in_query: Option<ExpiresIn> = query "expiresIn",
+    }
+}
+
+request! {
+    /// The idempotency key, which stands in no body.
+    pub struct Key {
+        /// the same request with the same key within 24 hours gets the first answer and sends nothing
+        key: Option<IdempotencyKey> = header "Idempotency-Key",
+    }
+}
+
+impl Key {
+    pub fn is_given(&self) -> bool {
+        self.key.is_some()
+    }
+}
+
+/// Seconds, 1 to 2,592,000.
+#[derive(Debug, Clone, Copy)]
+pub struct ExpiresIn(u64);
+
+impl Field for ExpiresIn {
+    fn read(name: &'static str, value: &Value) -> Result<Self, FieldError> {
+        let expected = "a whole number of seconds, 1 to 2592000";
+        whole(name, value, 1..=MAX_EXPIRES_IN, expected).map(ExpiresIn)
+    }
+
+    #[cfg(test)]
+    fn schema(_generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "integer", "minimum": 1, "maximum": MAX_EXPIRES_IN})
+    }
+}
+
+/// 1 to 255 visible ASCII characters.
+#[derive(Debug, Clone)]
+pub struct IdempotencyKey(String);
+
+impl Field for IdempotencyKey {
+    fn read(name: &'static str, value: &Value) -> Result<Self, FieldError> {
+        let is_valid = |key: &&str| {
+            (1..=MAX_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        // Two headers are a list.
+        match value.as_str().filter(is_valid) {
+            Some(key) => Ok(IdempotencyKey(key.to_owned())),
+            None => Err(FieldError::Field {
+                field: name,
+                expected: "one header of 1 to 255 visible ASCII characters",
+            }),
+        }
+    }
+
+    fn is_blank(_value: &Value) -> bool {
+        false
+    }
+
+    #[cfg(test)]
+    fn schema(_generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "minLength": 1, "maxLength": MAX_KEY, "pattern": "^[!-~]{1,255}$"})
+    }
+}
+
+/// The options of a message, with the text that tells whether another request with the same key is the same one.
+#[derive(Debug)]
+pub struct Delivery {
+    key: Key,
+    options: Options,
+    /// All fields of the body; empty without an idempotency key.
+    canonical: String,
+}
+
+impl Request for Delivery {
+    const HAS_BODY: bool = Options::HAS_BODY;
+
+    fn read(parts: &Parts) -> Result<Self, FieldError> {
+        let key = Key::read(parts)?;
+        let canonical = match key.is_given() {
+            true => parts.body.canonical(),
+            false => String::new(),
+        };
+        Ok(Delivery {
+            key,
+            options: Options::read(parts)?,
+            canonical,
+        })
+    }
+
+    fn check_early(body: &Fields) -> Result<(), FieldError> {
+        Options::check_early(body)
+    }
+
+    #[cfg(test)]
+    fn describe(generator: &mut SchemaGenerator, out: &mut Vec<Described>) {
+        Key::describe(generator, out);
+        Options::describe(generator, out);
+    }
+}
+
+/// What a request to send comes to before anything is sent.
+pub enum Begun {
+    /// The first request with its key, or one without a key.
+    First(Manner),
+    /// The outcome of an earlier request with the same key.
+    Answered(Outcome),
+}
+
+/// Claims the request's idempotency key; waits for another request that has it. Call it once the request itself is known to be
+/// right.
+///
+/// # Errors
+/// 404 for an unknown account; 409 for a key that another request has used.
+pub async fn begin(
+    req: &Req,
+    id: &str,
+    endpoint: &str,
+    delivery: Delivery,
+    file: Option<&Received>,
+) -> Result<Begun, ApiError> {
+    let Delivery {
+        key,
+        options,
+        canonical,
+    } = delivery;
+    let expires_in = options.expires_in.or(options.expires_in_query);
+    let mut manner = Manner {
+        queue: options.queue.unwrap_or(options.queue_in_query),
+        expires_in: expires_in.map(|ExpiresIn(seconds)| seconds * 1_000),
+        claim: None,
+        caller: req.ext::<Caller>().cloned().unwrap_or_default(),
+    };
+    if let Some(IdempotencyKey(key)) = key.key {
+        let once = Once {
+            key,
+            request: fingerprint(endpoint, &canonical, file).await?,
+        };
+        match req.state().accounts.claim(id, once).await? {
+            Turn::First(claim) => manner.claim = Some(claim),
+            Turn::Again(outcome) => return Ok(Begun::Answered(outcome)),
+        }
+    }
+    Ok(Begun::First(manner))
+}
+
+/// A hash of what makes two requests the same: their endpoint, their fields in whatever order, and their file's name, media
+/// type and content.
+async fn fingerprint(
+    endpoint: &str,
+    fields: &str,
+    file: Option<&Received>,
+) -> Result<[u8; 32], ApiError> {
+    let mut hash = Sha256::new();
+    let mut part = |bytes: &[u8]| {
+        // With its length, so that no two parts run into each other.
+        hash.update((bytes.len() as u64).to_be_bytes());
+        hash.update(bytes);
+    };
+    part(endpoint.as_bytes());
+    part(fields.as_bytes());
+    if let Some(received) = file {
+        let path = received.file.path().to_owned();
+        let content = smol::unblock(move || sha256_of(&path))
+            .await
+            .map_err(ApiError::Disk)?;
+        part(&content);
+        part(received.name.as_deref().unwrap_or_default().as_bytes());
+        part(received.mimetype.as_deref().unwrap_or_default().as_bytes());
+    }
+    Ok(hash.finalize().into())
+}

@@ -1,0 +1,479 @@
+//! Makes the OpenAPI document of the routes.
+
+use std::collections::BTreeSet;
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde_json::{Map, Value, json};
+
+use super::super::answer::Reply;
+use super::super::route::{Right, Route};
+use super::super::routes::ROUTES;
+use crate::fields::{Described, Place, Request};
+
+const FILE: &str = "src/api/openapi/openapi.json";
+
+/// Fields of a file's request that stand in JSON and forms of one line only: a `multipart/form-data` has the file itself.
+const IN_PLACE_OF_A_FILE: [&str; 3] = ["url", "headers", "base64"];
+
+/// Names of answers' fields that are ISO 8601 where they are strings.
+const TIMES: [&str; 6] = ["time", "since", "until", "at", "lastUpdate", "nextAttempt"];
+
+/// One operation while it is described.
+pub struct Operation<'a> {
+    generator: &'a mut SchemaGenerator,
+    /// Whether its body may be a form of one line, too.
+    takes_forms: bool,
+    object: Map<String, Value>,
+    responses: Map<String, Value>,
+}
+
+impl Operation<'_> {
+    /// Describes a request that is read as `T` and answered by `R`.
+    pub fn describe<T: Request, R: Reply>(&mut self) {
+        let body = self.parameters::<T>();
+        if T::HAS_BODY {
+            let mut schema = object_of(&body, !self.takes_forms);
+            one_of(&mut schema, T::one_of());
+            let mut content = json!({"application/json": {"schema": schema.clone()}});
+            if self.takes_forms {
+                content["application/x-www-form-urlencoded"] = json!({"schema": schema});
+            }
+            let is_needed = !T::one_of().is_empty() || body.iter().any(|field| field.required);
+            self.object.insert(
+                "requestBody".to_owned(),
+                json!({"required": is_needed, "content": content}),
+            );
+        }
+        R::describe(self);
+    }
+
+    /// The same with a file in the form's field `file`.
+    pub fn upload<T: Request, R: Reply>(&mut self, file: &str) {
+        let body = self.parameters::<T>();
+        let (rest, common): (Vec<_>, Vec<_>) = body
+            .into_iter()
+            .partition(|field| IN_PLACE_OF_A_FILE.contains(&field.slot.name));
+        let common = self.shared("MediaFields", object_of(&common, false));
+        let binary = json!({"type": "string", "format": "binary"});
+        let form = json!({
+            "type": "object",
+            "allOf": [common, {"type": "object", "required": [file], "properties": {file: binary}}],
+        });
+        let mut in_text = object_of(&rest, false);
+        in_text["properties"]["base64"] =
+            json!({"type": "string", "description": "base64 or a data: URI"});
+        let mut text = json!({"type": "object", "allOf": [common, in_text]});
+        one_of(&mut text, &["url", "base64"]);
+        let text = json!({"schema": self.shared("MediaJson", text)});
+        let content = json!({
+            "multipart/form-data": {"schema": form},
+            "application/json": text,
+            "application/x-www-form-urlencoded": text,
+        });
+        self.object.insert(
+            "requestBody".to_owned(),
+            json!({"required": true, "content": content}),
+        );
+        R::describe(self);
+    }
+
+    /// An answer whose JSON is a `T`; the type's doc comment describes it.
+    pub fn json<T: JsonSchema>(&mut self, status: u16) {
+        let schema = self.schema::<T>();
+        let name = T::schema_name();
+        let words = self.generator.definitions()[name.as_ref()]["description"].clone();
+        let words = words
+            .as_str()
+            .unwrap_or_else(|| panic!("{name} has no doc comment"));
+        self.content(status, words, [("application/json", schema)]);
+    }
+
+    /// The same, described by `words`.
+    pub fn json_as<T: JsonSchema>(&mut self, status: u16, words: &str) {
+        let schema = self.schema::<T>();
+        self.content(status, words, [("application/json", schema)]);
+    }
+
+    /// A failure with a meaning of its own.
+    pub fn error(&mut self, status: u16, words: &str) {
+        let schema = Schema::new_ref("#/components/schemas/Error".to_owned());
+        self.content(status, words, [("application/json", schema)]);
+    }
+
+    /// An answer of these media types.
+    pub fn content<const N: usize>(
+        &mut self,
+        status: u16,
+        words: &str,
+        types: [(&str, Schema); N],
+    ) {
+        let mut response = json!({"description": words});
+        for (kind, schema) in types {
+            response["content"][kind] = json!({"schema": schema});
+        }
+        self.responses.insert(status.to_string(), response);
+    }
+
+    pub fn schema<T: JsonSchema>(&mut self) -> Schema {
+        self.generator.subschema_for::<T>()
+    }
+
+    /// A reference to a schema that several operations have, or the schema itself where that name stands for another one.
+    fn shared(&mut self, name: &str, schema: Value) -> Value {
+        let known = self.generator.definitions_mut();
+        match known.entry(name).or_insert_with(|| schema.clone()) == &schema {
+            true => json!({"$ref": format!("#/components/schemas/{name}")}),
+            false => schema,
+        }
+    }
+
+    /// Describes the fields outside of the body, and gives those in it.
+    fn parameters<T: Request>(&mut self) -> Vec<Described> {
+        let mut fields = Vec::new();
+        T::describe(self.generator, &mut fields);
+        let (body, outside): (Vec<_>, Vec<_>) = fields
+            .into_iter()
+            .partition(|field| field.slot.place == Place::Body);
+        let parameters: Vec<Value> = outside.iter().map(parameter).collect();
+        if !parameters.is_empty() {
+            self.object
+                .insert("parameters".to_owned(), Value::Array(parameters));
+        }
+        body
+    }
+}
+
+fn parameter(field: &Described) -> Value {
+    let place = match field.slot.place {
+        Place::Path => "path",
+        Place::Query => "query",
+        Place::Header => "header",
+        Place::Body => panic!("a field of the body"),
+    };
+    let mut parameter = json!({"name": field.slot.name, "in": place, "schema": field.schema});
+    if field.required {
+        parameter["required"] = true.into();
+    }
+    if !words(&field.doc).is_empty() {
+        parameter["description"] = words(&field.doc).into();
+    }
+    parameter
+}
+
+/// The schema of a body. In JSON, a field that is absent may also be `null`.
+fn object_of(fields: &[Described], takes_null: bool) -> Value {
+    let mut properties = Map::new();
+    let mut required = Vec::new();
+    for field in fields {
+        let mut schema = field.schema.clone().to_value();
+        if let (true, false, Some(kind)) = (takes_null, field.required, schema["type"].as_str()) {
+            schema["type"] = json!([kind, "null"]);
+        }
+        let mut put = |name: &str, doc: String| {
+            let mut schema = schema.clone();
+            if !doc.is_empty() {
+                schema["description"] = doc.into();
+            }
+            properties.insert(name.to_owned(), schema);
+        };
+        let slot = &field.slot;
+        put(slot.name, words(&field.doc));
+        if !slot.alias.is_empty() {
+            put(slot.alias, format!("the same as `{}`", slot.name));
+        } else if field.required {
+            required.push(slot.name);
+        }
+    }
+    let mut schema = json!({"type": "object", "properties": properties});
+    if !required.is_empty() {
+        schema["required"] = required.into();
+    }
+    schema
+}
+
+fn one_of(schema: &mut Value, names: &[&str]) {
+    if !names.is_empty() {
+        let each = names
+            .iter()
+            .map(|name| json!({"type": "object", "required": [name]}));
+        schema["anyOf"] = each.collect();
+    }
+}
+
+/// A doc comment on one line.
+fn words(doc: &str) -> String {
+    doc.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// What schemars says in other words than generators of clients understand best.
+fn simplify(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(simplify),
+        Value::Object(object) => {
+            object.values_mut().for_each(simplify);
+            one_enum(object);
+            // Of integers their Rust type.
+            if object.get("type") != Some(&json!("string"))
+                && object.get("format").is_some_and(|format| {
+                    let format = format.as_str().unwrap_or_default();
+                    format.starts_with("uint") || matches!(format, "int32" | "double")
+                })
+            {
+                object.remove("format");
+                object.remove("minimum");
+                object.remove("maximum");
+            }
+            properties(object);
+            if let Some(Value::String(text)) = object.get_mut("description") {
+                *text = words(text);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// `oneOf` of constants, which schemars makes of variants with doc comments, is an enumeration; their docs become its own.
+fn one_enum(object: &mut Map<String, Value>) {
+    let Some(Value::Array(variants)) = object.get("oneOf") else {
+        return;
+    };
+    let (mut names, mut docs) = (Vec::new(), Vec::new());
+    for variant in variants {
+        match (&variant["const"], &variant["enum"]) {
+            (Value::String(name), _) => {
+                names.push(json!(name));
+                docs.push(format!(
+                    "`{name}`: {}",
+                    variant["description"].as_str().unwrap_or_default()
+                ));
+            }
+            (_, Value::Array(several)) => names.extend(several.iter().cloned()),
+            _ => return,
+        }
+    }
+    let own = object
+        .get("description")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let description = format!("{own} {}", docs.join(" "));
+    object.remove("oneOf");
+    object.insert("type".to_owned(), "string".into());
+    object.insert("enum".to_owned(), Value::Array(names));
+    object.insert("description".to_owned(), description.into());
+}
+
+/// A field that may be left out is never `null`; times have their format.
+fn properties(object: &mut Map<String, Value>) {
+    let required: BTreeSet<String> = object
+        .get("required")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect();
+    let Some(Value::Object(properties)) = object.get_mut("properties") else {
+        return;
+    };
+    for (name, schema) in properties {
+        let Value::Object(schema) = schema else {
+            continue;
+        };
+        let is_time =
+            TIMES.contains(&name.as_str()) || name.ends_with("At") || name.ends_with("Until");
+        let kinds = schema.get("type").cloned().unwrap_or_default();
+        if is_time && (kinds == "string" || kinds == json!(["string", "null"])) {
+            schema.insert("format".to_owned(), "date-time".into());
+        }
+        if let (false, [kind, Value::String(null)]) = (
+            required.contains(name),
+            kinds.as_array().map_or(&[][..], Vec::as_slice),
+        ) && null == "null"
+        {
+            let kind = kind.clone();
+            schema.insert("type".to_owned(), kind);
+            schema.remove("default");
+        }
+    }
+}
+
+/// `/accounts/:id` as OpenAPI writes it, and its parameters.
+fn templated(path: &str) -> (String, Vec<&str>) {
+    let mut names = Vec::new();
+    let parts: Vec<String> = path
+        .split('/')
+        .map(|part| match part.strip_prefix(':') {
+            Some(name) => {
+                names.push(name);
+                format!("{{{name}}}")
+            }
+            None => part.to_owned(),
+        })
+        .collect();
+    (parts.join("/"), names)
+}
+
+fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
+    let mut operation = Operation {
+        generator,
+        takes_forms: route.tag == "Sending",
+        object: Map::new(),
+        responses: Map::new(),
+    };
+    (route.describe)(&mut operation);
+    let Operation {
+        mut object,
+        mut responses,
+        ..
+    } = operation;
+    let error = json!({"$ref": "#/components/responses/Error"});
+    responses.insert("default".to_owned(), error);
+    object.insert("responses".to_owned(), Value::Object(responses));
+    object.insert("operationId".to_owned(), route.operation.into());
+    object.insert("summary".to_owned(), route.doc.into());
+    object.insert("tags".to_owned(), json!([route.tag]));
+    if matches!(route.right, Right::Open | Right::Keyless) {
+        object.insert("security".to_owned(), json!([{}, {"key": []}]));
+    }
+    Value::Object(object)
+}
+
+/// The whole document.
+fn document() -> Value {
+    let mut settings = SchemaSettings::draft2020_12().for_serialize();
+    settings.definitions_path = "/components/schemas".into();
+    settings.meta_schema = None;
+    let mut generator = settings.into_generator();
+    let mut paths = json!({});
+    for route in ROUTES {
+        let method = route.method.to_string().to_lowercase();
+        paths[templated(route.path).0][method] = operation(route, &mut generator);
+    }
+    let mut schemas = Value::Object(generator.take_definitions(true));
+    simplify(&mut schemas);
+    schemas["Error"] = error_schema();
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "wildcat",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "WhatsApp accounts over HTTP. A successful JSON answer also has `ok: true`, and its fields again \
+                under `data`, unless `api.envelope` says otherwise; the fields below are those at the top level.",
+        },
+        "servers": [{"url": "/"}],
+        "security": [{"key": []}, {"bearer": []}, {"basic": []}, {}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {
+                "key": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "X-Api-Key",
+                    "description": "made by `wildcat key add NAME`; none is needed on the server's own machine while \
+                        there are no keys",
+                },
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "basic": {"type": "http", "scheme": "basic", "description": "the key is the password"},
+            },
+            "responses": {
+                "Error": {
+                    "description": "What went wrong: 400, 401, 404, 405, 408, 409, 410, 413, 415, 429, 431, 500 or 503",
+                    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+                },
+            },
+            "schemas": schemas,
+        },
+    })
+}
+
+/// What `ApiError` answers: `error` and the fields of some errors.
+fn error_schema() -> Value {
+    let text = json!({"type": "string"});
+    json!({
+        "type": "object",
+        "required": ["ok", "error"],
+        "properties": {
+            "ok": {"type": "boolean", "const": false},
+            "error": {"type": "string", "description": "what is wrong, in words"},
+            "field": text,
+            "status": text,
+            "retryAfter": {"type": "integer", "description": "seconds"},
+            "code": {
+                "type": ["integer", "null"],
+                "description": "WhatsApp's own, where it refused: 403 or 404 for a group or channel that the account is not \
+                    in or that does not exist, 463 and 475 for new contacts; null where it names none",
+            },
+            "messageId": text,
+            "firstAvailable": {"type": "integer", "description": "the first event that can be read"},
+            "last": {"type": "integer"},
+        },
+    })
+}
+
+#[test]
+fn the_document_is_what_the_code_says() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(FILE);
+    let mut text = serde_json::to_string_pretty(&document()).expect("JSON");
+    text.push('\n');
+    if std::env::var_os("WILDCAT_WRITE_OPENAPI").is_some() {
+        std::fs::write(&path, &text).expect("written");
+    }
+    let checked_in = std::fs::read_to_string(&path).expect("read");
+    assert!(
+        checked_in == text,
+        "{FILE} is not what the code says; see src/api/openapi/mod.rs for how to write it"
+    );
+}
+
+#[test]
+fn the_packed_document_is_the_same() {
+    let mut packed = String::new();
+    std::io::Read::read_to_string(
+        &mut flate2::read::DeflateDecoder::new(super::PACKED),
+        &mut packed,
+    )
+    .expect("unpacked");
+    assert!(!packed.contains('\n'));
+    let packed: Value = serde_json::from_str(&packed).expect("JSON");
+    assert_eq!(packed, document());
+}
+
+#[test]
+fn every_operation_has_the_parameters_of_its_path_and_a_success() {
+    let document = document();
+    let mut ids = BTreeSet::new();
+    for route in ROUTES {
+        let (path, names) = templated(route.path);
+        let method = route.method.to_string().to_lowercase();
+        let operation = &document["paths"][&path][&method];
+        assert!(ids.insert(route.operation), "{} twice", route.operation);
+        let empty = Vec::new();
+        let parameters = operation["parameters"].as_array().unwrap_or(&empty);
+        let in_path: Vec<&Value> = parameters
+            .iter()
+            .filter(|parameter| parameter["in"] == "path")
+            .map(|parameter| &parameter["name"])
+            .collect();
+        assert_eq!(in_path, names, "{path}");
+        let answers = operation["responses"].as_object().expect("answers");
+        assert!(answers.keys().any(|code| code.starts_with('2')), "{path}");
+    }
+}
+
+#[test]
+fn every_reference_leads_somewhere() {
+    let document = document();
+    let mut waiting = vec![&document];
+    while let Some(value) = waiting.pop() {
+        if let Some(reference) = value["$ref"].as_str() {
+            let pointer = reference.strip_prefix('#').expect("a local reference");
+            assert!(document.pointer(pointer).is_some(), "{reference}");
+        }
+        match value {
+            Value::Array(items) => waiting.extend(items),
+            Value::Object(fields) => waiting.extend(fields.values()),
+            _ => {}
+        }
+    }
+}

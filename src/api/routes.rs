@@ -1,0 +1,163 @@
+//! The API's table of contents. A new endpoint is one entry here and one handler.
+
+use super::answer::{Created, Done, Json};
+use super::delivery::Delivery;
+use super::page::Paging;
+use super::route::{Route, routes};
+use super::sending::{FileRequest, SentOrAccepted};
+use super::values::{OfAccount, OfHook, OfMessage, OnlyAccount};
+use super::{
+    accounts, chats, connection, events, health, media, messages, openapi, outbox, passkey, qr,
+    sending, this_server, webhooks,
+};
+use crate::account::{MediaCursor, OutboxView, PasskeyView, StatusView};
+use crate::store::messages::Cursor;
+use crate::webhook::TestOutcome;
+
+/// Every endpoint.
+pub const ROUTES: &[Route] = routes![
+    Get "/ping" ping Server, Open, Usual,
+        health::ping: () => Json<health::Pong>,
+        "Whether the server is up";
+    Get "/health" health Server, Filtered, Usual,
+        health::health: () => health::Health,
+        "200, or 503 with what is wrong: of each account, of storage, of the event thread";
+    Get "/server" getServer Server, Keyless, Usual,
+        this_server::show: () => Json<this_server::Server>,
+        "This server: version, storage, and what the request's key may do; without a key only whether there are keys";
+    Get "/keys" listKeys Server, AllAccounts, Usual,
+        this_server::keys: () => Json<this_server::KeyList>,
+        "The keys' names and what each may do";
+    Get "/settings" listSettings Server, AllAccounts, Usual,
+        this_server::settings: () => Json<this_server::SettingList>,
+        "Every setting with its value";
+    Get "/openapi.json" openapi Server, Filtered, Usual,
+        openapi::document: () => openapi::Document,
+        "This API as an OpenAPI document";
+    Post "/accounts" createAccount Accounts, Filtered, Usual,
+        accounts::create: accounts::NewAccount => Created<accounts::OneAccount>,
+        "Create an account and start pairing it";
+    Get "/accounts" listAccounts Accounts, Filtered, Usual,
+        accounts::list: () => Json<accounts::AccountList>,
+        "All accounts, in order of creation";
+    Get "/accounts/:id" getAccount Accounts, Account, Usual,
+        accounts::get: OfAccount => Json<accounts::OneAccount>,
+        "One account";
+    Patch "/accounts/:id" renameAccount Accounts, Account, Usual,
+        accounts::rename: (OfAccount, accounts::NewName) => Json<accounts::OneAccount>,
+        "Give an account another name";
+    Delete "/accounts/:id" deleteAccount Accounts, Account, Usual,
+        accounts::delete: OfAccount => Json<Done>,
+        "Unlink an account and remove everything it stored";
+    Get "/accounts/:id/status" getStatus Connection, Account, Usual,
+        connection::status: OfAccount => Json<StatusView>,
+        "Connection status, with the QR code's text while one waits";
+    Post "/accounts/:id/connect" connect Connection, Account, Usual,
+        connection::connect: OfAccount => Json<connection::Connecting>,
+        "Connect, or start a new pairing after a logout";
+    Post "/accounts/:id/disconnect" disconnect Connection, Account, Usual,
+        connection::disconnect: OfAccount => Json<Done>,
+        "Disconnect and stay so; keeps the pairing";
+    Get "/accounts/:id/qr" getQr Pairing, Account, Usual,
+        qr::show: (OfAccount, qr::Wanted) => qr::Code,
+        "The QR code as `?format=png`, `svg`, `text` or `raw`";
+    Post "/accounts/:id/pair-code" pairByCode Pairing, Account, Usual,
+        connection::pair_code: (OfAccount, connection::PairCode) => Json<connection::Code>,
+        "The 8-character code for \"link with phone number\"";
+    Get "/accounts/:id/passkey" getPasskey Pairing, Account, Usual,
+        passkey::show: OfAccount => Json<PasskeyView>,
+        "The passkey that WhatsApp asks for: its challenge, the code to compare, what to do";
+    Post "/accounts/:id/passkey" answerPasskey Pairing, Account, Usual,
+        passkey::answer: (OfAccount, passkey::Credential) => Json<PasskeyView>,
+        "Show WhatsApp the passkey's answer";
+    Delete "/accounts/:id/passkey" giveUpPasskey Pairing, Account, Usual,
+        passkey::give_up: OfAccount => Json<passkey::PasskeyStep>,
+        "Give linking with a passkey up; a new QR code follows";
+    Post "/accounts/:id/passkey/confirm" confirmPasskey Pairing, Account, Usual,
+        passkey::confirm: OfAccount => Json<passkey::PasskeyStep>,
+        "Confirm that the phone shows the same code";
+    Get "/accounts/:id/passkey/guide" getPasskeyGuide Pairing, Account, Usual,
+        passkey::guide: OfAccount => passkey::Guide,
+        "What to do in a browser on WhatsApp's site, with the line to paste, as text";
+    Post "/accounts/:id/message/send" sendText Sending, Account, Usual,
+        sending::text: (OfAccount, sending::SendText, Delivery) => SentOrAccepted,
+        "Send a text, with mentions or as a reply if wanted";
+    Post "/accounts/:id/message/send/image" sendImage Sending, Account, File,
+        sending::image: FileRequest, file "image" => SentOrAccepted,
+        "Send an image: a form with the file, or JSON with `url` or `base64`";
+    Post "/accounts/:id/message/send/video" sendVideo Sending, Account, File,
+        sending::video: FileRequest, file "video" => SentOrAccepted,
+        "Send a video, as a looping clip with `gifPlayback`";
+    Post "/accounts/:id/message/send/audio" sendAudio Sending, Account, Sound,
+        sending::audio: FileRequest, file "audio" => SentOrAccepted,
+        "Send audio, as a voice note with `ptt`";
+    Post "/accounts/:id/message/send/document" sendDocument Sending, Account, File,
+        sending::document: FileRequest, file "document" => SentOrAccepted,
+        "Send any file";
+    Post "/accounts/:id/message/send/sticker" sendSticker Sending, Account, File,
+        sending::sticker: FileRequest, file "sticker" => SentOrAccepted,
+        "Send a WebP as a sticker";
+    Post "/accounts/:id/message/reply" reply Sending, Account, Usual,
+        sending::reply: (OfAccount, sending::ReplyText, Delivery) => SentOrAccepted,
+        "Answer a message with a text";
+    Post "/accounts/:id/message/react" react Sending, Account, Usual,
+        sending::react: (OfAccount, sending::React, Delivery) => SentOrAccepted,
+        "React with an emoji; an empty one takes it back";
+    Post "/accounts/:id/message/delete" deleteMessage Sending, Account, Usual,
+        sending::delete: (OfAccount, sending::DeleteMessage, Delivery) => SentOrAccepted,
+        "Delete a message for everyone";
+    Get "/accounts/:id/outbox" listOutbox Sending, Account, Usual,
+        outbox::list: (OfAccount, Paging<u64>) => Json<OutboxView>,
+        "Messages that wait to be sent, in the order in which they go";
+    Delete "/accounts/:id/outbox/:messageId" cancelMessage Sending, Account, Usual,
+        outbox::cancel: (OfAccount, outbox::OfEntry) => Json<Done>,
+        "Cancel a message that waits";
+    Get "/accounts/:id/chats" listChats Messages, Account, Usual,
+        chats::list: (OfAccount, chats::Filter, Paging<Cursor>) => Json<chats::ChatList>,
+        "Chats, newest first";
+    Get "/accounts/:id/chats/:chatId/messages" listChatMessages Messages, Account, Usual,
+        chats::messages: (OfAccount, Paging<Cursor>, chats::OfChat) => Json<chats::MessageList>,
+        "The messages of a chat, newest first";
+    Post "/accounts/:id/chats/:chatId/read" markRead Messages, Account, Usual,
+        sending::read: (OfAccount, sending::MarkRead) => Json<Done>,
+        "Mark a chat, or `messageIds` of it, as read";
+    Get "/accounts/:id/messages/:messageId" getMessage Messages, Account, Usual,
+        messages::get: OfMessage => Json<messages::OneMessage>,
+        "One message";
+    Get "/accounts/:id/messages/:messageId/media" getMessageFile Messages, Account, File,
+        media::of_message: (OfMessage, media::OfMedium) => media::FileBytes,
+        "The file of a message";
+    Get "/messages" listMessages Messages, Filtered, Usual,
+        messages::of_all: (OnlyAccount, Paging<Cursor>) => Json<chats::MessageList>,
+        "Messages of all accounts or one, newest first";
+    Get "/media" listFiles Files, Filtered, File,
+        media::list: (OnlyAccount, media::Filter, Paging<MediaCursor>) => Json<media::MediaList>,
+        "The stored files and what they belong to";
+    Get "/media/:mediaId" getFile Files, Filtered, File,
+        media::by_id: media::OfFile => media::FileBytes,
+        "One stored file";
+    Get "/events" readEvents Events, Filtered, Events,
+        events::read: events::Wanted => events::Events,
+        "What happened, from the event log: `after`, `limit`, `wait`, or as a stream";
+    Post "/webhooks" addWebhook Webhooks, Filtered, Usual,
+        webhooks::register: webhooks::NewHook => webhooks::Registered,
+        "Register a URL to receive events";
+    Get "/webhooks" listWebhooks Webhooks, Filtered, Usual,
+        webhooks::list: () => Json<webhooks::HookList>,
+        "All webhooks and how their deliveries go";
+    Delete "/webhooks/:id" removeWebhook Webhooks, Webhook, Usual,
+        webhooks::remove: OfHook => Json<Done>,
+        "Remove a webhook by its id";
+    Delete "/webhooks" removeWebhookByUrl Webhooks, Filtered, Usual,
+        webhooks::remove_by_url: webhooks::ByUrl => Json<Done>,
+        "Remove a webhook by `?url=`";
+    Post "/webhooks/:id/test" testWebhook Webhooks, Webhook, Usual,
+        webhooks::test: OfHook => Json<TestOutcome>,
+        "Send a `ping` event and show what the receiver answered";
+    Get "/webhooks/:id/dead" listDeadLetters Webhooks, Webhook, Usual,
+        webhooks::dead: (OfHook, Paging<u64>) => Json<webhooks::DeadList>,
+        "Events that were given up for a webhook";
+    Post "/webhooks/:id/replay" replayDeadLetters Webhooks, Webhook, Usual,
+        webhooks::replay: (OfHook, webhooks::Replay) => Json<webhooks::Replaying>,
+        "Deliver dead letters again: all, or those of `ids`";
+];

@@ -14,7 +14,7 @@ use crate::api::{self, About, ApiConfig, ApiContext, AuthSettings, Gate, ServerL
 use crate::jid::ChatJid;
 use crate::maintenance::{self, Policy};
 use crate::media::{Files, Space, Spool};
-use crate::message::Draft;
+use crate::message::{self, Draft};
 use crate::net::{self, http::Clients};
 use crate::runtime::tasks::{self, Kind};
 use crate::runtime::{Executor, Pulse, Shutdown, drive};
@@ -489,7 +489,7 @@ async fn greet(accounts: Accounts, admin: ChatJid) {
         return;
     };
     let text = format!("wildcat is running: account {account} is connected.");
-    let draft = Draft::text(text, Vec::new(), None);
+    let draft = Draft::message(message::of_words(text), None);
     let sent = accounts
         .send(&account, admin, draft, Manner::default())
         .await;

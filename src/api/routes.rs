@@ -11,6 +11,7 @@ use super::{
     sending, this_server, webhooks,
 };
 use crate::account::{MediaCursor, OutboxView, PasskeyView, StatusView};
+use crate::message::{DeleteMessage, React, ReplyText, SendText};
 use crate::store::messages::Cursor;
 use crate::webhook::TestOutcome;
 
@@ -80,7 +81,7 @@ pub const ROUTES: &[Route] = routes![
         passkey::guide: OfAccount => passkey::Guide,
         "What to do in a browser on WhatsApp's site, with the line to paste, as text";
     Post "/accounts/:id/message/send" sendText Sending, Account, Usual,
-        sending::text: (OfAccount, sending::SendText, Delivery) => SentOrAccepted,
+        sending::send: (OfAccount, SendText, Delivery) => SentOrAccepted,
         "Send a text, with mentions or as a reply if wanted";
     Post "/accounts/:id/message/send/image" sendImage Sending, Account, File,
         sending::image: FileRequest, file "image" => SentOrAccepted,
@@ -98,13 +99,13 @@ pub const ROUTES: &[Route] = routes![
         sending::sticker: FileRequest, file "sticker" => SentOrAccepted,
         "Send a WebP as a sticker";
     Post "/accounts/:id/message/reply" reply Sending, Account, Usual,
-        sending::reply: (OfAccount, sending::ReplyText, Delivery) => SentOrAccepted,
+        sending::send: (OfAccount, ReplyText, Delivery) => SentOrAccepted,
         "Answer a message with a text";
     Post "/accounts/:id/message/react" react Sending, Account, Usual,
-        sending::react: (OfAccount, sending::React, Delivery) => SentOrAccepted,
+        sending::send: (OfAccount, React, Delivery) => SentOrAccepted,
         "React with an emoji; an empty one takes it back";
     Post "/accounts/:id/message/delete" deleteMessage Sending, Account, Usual,
-        sending::delete: (OfAccount, sending::DeleteMessage, Delivery) => SentOrAccepted,
+        sending::send: (OfAccount, DeleteMessage, Delivery) => SentOrAccepted,
         "Delete a message for everyone";
     Get "/accounts/:id/outbox" listOutbox Sending, Account, Usual,
         outbox::list: (OfAccount, Paging<u64>) => Json<OutboxView>,

@@ -17,9 +17,9 @@ use super::read::Incoming;
 use super::recipients::{all_reached, known, reached};
 use super::values::OfAccount;
 use crate::account::{AccountError, Outcome, Sent};
-use crate::fields::{Addressee, Caption, Field, FieldError, Mentions, NonEmpty, Text, request};
+use crate::fields::{Addressee, Caption, Field, FieldError, Mentions, NonEmpty, request};
 use crate::media::{MediaKind, MediaRequest};
-use crate::message::{Change, Draft, Message, MessageKind};
+use crate::message::{self, Draft, Sendable};
 use crate::net::reach::Reach;
 
 /// A file is sent as what the endpoint says.
@@ -98,63 +98,36 @@ impl From<Outcome> for SentOrAccepted {
     }
 }
 
-request! {
-    /// A text to send.
-    pub struct SendText missing "to and message are required" {
-        to: Addressee = "to",
-        message: Text = "message",
-        mentions: Mentions = "mentions",
-        quoted: Option<NonEmpty> = "quotedMessageId",
-    }
-}
-
-request! {
-    /// A text that answers a message.
-    pub struct ReplyText missing "to, message, and quotedMessageId are required" {
-        to: Addressee = "to" or "chatId",
-        message: Text = "message",
-        quoted: NonEmpty = "quotedMessageId",
-        mentions: Mentions = "mentions",
-    }
-}
-
-pub async fn text(
+/// Sends what a request of [`crate::message`] says.
+pub async fn send<T: Sendable>(
     req: Req,
-    (of, text, delivery): (OfAccount, SendText, Delivery),
+    (of, request, delivery): (OfAccount, T, Delivery),
 ) -> Result<SentOrAccepted, ApiError> {
-    send_text(&req, &of.id.0, "send", text, delivery).await
+    let drafted = request.into_draft()?;
+    send_draft(req, of.id.0, T::ENDPOINT, drafted, delivery, T::DONE).await
 }
 
-pub async fn reply(
+/// Not generic, so that the binary has it once.
+async fn send_draft(
     req: Req,
-    (of, reply, delivery): (OfAccount, ReplyText, Delivery),
-) -> Result<SentOrAccepted, ApiError> {
-    let text = SendText {
-        to: reply.to,
-        message: reply.message,
-        mentions: reply.mentions,
-        quoted: Some(reply.quoted),
-    };
-    send_text(&req, &of.id.0, "reply", text, delivery).await
-}
-
-async fn send_text(
-    req: &Req,
-    id: &str,
-    endpoint: &str,
-    text: SendText,
+    id: String,
+    endpoint: &'static str,
+    (to, people, mut draft): (Addressee, Mentions, Draft),
     delivery: Delivery,
+    word: Option<&'static str>,
 ) -> Result<SentOrAccepted, ApiError> {
     let accounts = &req.state().accounts;
-    let manner = match delivery::begin(req, id, endpoint, delivery, None).await? {
-        Begun::Answered(outcome) => return Ok(outcome.into()),
-        Begun::First(manner) => manner,
+    let outcome = match delivery::begin(&req, &id, endpoint, delivery, None).await? {
+        Begun::Answered(outcome) => outcome,
+        Begun::First(manner) => {
+            let to = reached(to, accounts, &id).await?;
+            if let Draft::Message { mentions, .. } = &mut draft {
+                *mentions = all_reached(people.0, accounts, &id).await?;
+            }
+            accounts.send(&id, to, draft, manner).await?
+        }
     };
-    let to = reached(text.to, accounts, id).await?;
-    let mentions = all_reached(text.mentions.0, accounts, id).await?;
-    let quoted = text.quoted.map(|NonEmpty(id)| id);
-    let draft = Draft::text(text.message.0, mentions, quoted);
-    Ok(accounts.send(id, to, draft, manner).await?.into())
+    Ok(SentOrAccepted { outcome, word })
 }
 
 request! {
@@ -238,7 +211,7 @@ async fn file(
     let Received {
         file,
         name,
-        mimetype: came_with,
+        mimetype: declared,
     } = received;
     let given = fields
         .file_name
@@ -248,121 +221,13 @@ async fn file(
         ptt: fields.ptt,
         gif_playback: fields.gif_playback,
         mimetype: fields.mimetype.map(|NonEmpty(mimetype)| mimetype),
-        declared: came_with,
+        declared,
         file_name: given.or(name),
     };
-    let message = Message {
-        kind: match (endpoint.kind, fields.ptt) {
-            (MediaKind::Image, _) => MessageKind::Image,
-            (MediaKind::Video, _) => MessageKind::Video,
-            (MediaKind::Audio, false) => MessageKind::Audio,
-            (MediaKind::Audio, true) => MessageKind::Voice,
-            (MediaKind::Document, _) => MessageKind::Document,
-            (MediaKind::Sticker, _) => MessageKind::Sticker,
-        },
-        caption: fields.caption.map(|Caption(text)| text),
-        ..Message::default()
-    };
-    let draft = Draft::Message {
-        message: Box::new(message),
-        file: Some((request, file)),
-        mentions,
-        quoted: fields.quoted.map(|NonEmpty(id)| id),
-    };
+    let caption = fields.caption.map(|Caption(text)| text);
+    let quoted = fields.quoted.map(|NonEmpty(id)| id);
+    let draft = message::file_draft(request, file, caption, mentions, quoted);
     Ok(accounts.send(&id, to, draft, manner).await?.into())
-}
-
-/// An emoji, or nothing.
-#[derive(Debug)]
-pub struct Emoji(String);
-
-/// The longest reaction, in characters: an emoji is a sequence of up to some ten code points.
-const MAX_EMOJI: usize = 16;
-
-impl Field for Emoji {
-    const REQUIRED: bool = false;
-
-    fn read(name: &'static str, value: &Value) -> Result<Self, FieldError> {
-        let emoji = String::read(name, value)?;
-        match emoji.chars().count() > MAX_EMOJI {
-            true => Err(FieldError::Field {
-                field: name,
-                expected: "one emoji, or empty to take the reaction back",
-            }),
-            false => Ok(Emoji(emoji)),
-        }
-    }
-
-    #[cfg(test)]
-    fn schema(_generator: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "maxLength": MAX_EMOJI})
-    }
-}
-
-request! {
-    /// A reaction to a message.
-    pub struct React missing "chatId and messageId are required" {
-        chat: Addressee = "chatId" or "to",
-        message: NonEmpty = "messageId",
-        /// empty: takes the reaction back
-        emoji: Emoji = "emoji",
-    }
-}
-
-pub async fn react(
-    req: Req,
-    (of, react, delivery): (OfAccount, React, Delivery),
-) -> Result<SentOrAccepted, ApiError> {
-    let id = of.id.0;
-    let accounts = &req.state().accounts;
-    let outcome = match delivery::begin(&req, &id, "react", delivery, None).await? {
-        Begun::Answered(outcome) => outcome,
-        Begun::First(manner) => {
-            let chat = reached(react.chat, accounts, &id).await?;
-            let draft = Draft::Change {
-                message_id: react.message.0,
-                change: Change::React {
-                    emoji: react.emoji.0,
-                },
-            };
-            accounts.send(&id, chat, draft, manner).await?
-        }
-    };
-    Ok(SentOrAccepted {
-        outcome,
-        word: Some("Reaction sent"),
-    })
-}
-
-request! {
-    /// A message to delete for everyone.
-    pub struct DeleteMessage missing "chatId and messageId are required" {
-        chat: Addressee = "chatId" or "to",
-        message: NonEmpty = "messageId",
-    }
-}
-
-pub async fn delete(
-    req: Req,
-    (of, delete, delivery): (OfAccount, DeleteMessage, Delivery),
-) -> Result<SentOrAccepted, ApiError> {
-    let id = of.id.0;
-    let accounts = &req.state().accounts;
-    let outcome = match delivery::begin(&req, &id, "delete", delivery, None).await? {
-        Begun::Answered(outcome) => outcome,
-        Begun::First(manner) => {
-            let chat = reached(delete.chat, accounts, &id).await?;
-            let draft = Draft::Change {
-                message_id: delete.message.0,
-                change: Change::Delete,
-            };
-            accounts.send(&id, chat, draft, manner).await?
-        }
-    };
-    Ok(SentOrAccepted {
-        outcome,
-        word: Some("Message deleted"),
-    })
 }
 
 /// At most 1,000 message ids.

@@ -1,11 +1,33 @@
 //! Deletions of a message for everyone.
 
-use super::Message;
 use super::change::{Change, Incoming};
 use super::kind::key_of;
 use super::wire::{MessageField, wa};
+use super::{Draft, Message, Sendable};
+use crate::fields::{Addressee, FieldError, Mentions, NonEmpty, request};
 use crate::jid::ChatJid;
 use wa::message::protocol_message::Type;
+
+request! {
+    /// A message to delete for everyone.
+    pub struct DeleteMessage missing "chatId and messageId are required" {
+        chat: Addressee = "chatId" or "to",
+        message: NonEmpty = "messageId",
+    }
+}
+
+impl Sendable for DeleteMessage {
+    const ENDPOINT: &'static str = "delete";
+    const DONE: Option<&'static str> = Some("Message deleted");
+
+    fn into_draft(self) -> Result<(Addressee, Mentions, Draft), FieldError> {
+        let draft = Draft::Change {
+            message_id: self.message.0,
+            change: Change::Delete,
+        };
+        Ok((self.chat, Mentions::default(), draft))
+    }
+}
 
 /// Clears the content and keeps a tombstone.
 pub(super) fn apply(message: &mut Message) -> bool {

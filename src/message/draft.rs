@@ -1,6 +1,7 @@
 //! What a request asks to be sent, checked and not stored yet.
 
-use super::{Change, Message, MessageKind};
+use super::{Change, Message};
+use crate::fields::{Addressee, FieldError, Mentions, NonEmpty, Request};
 use crate::jid::ChatJid;
 use crate::media::{MediaRequest, Spooled};
 
@@ -21,18 +22,13 @@ pub enum Draft {
 }
 
 impl Draft {
-    /// A text of 1 to 65,536 characters.
-    pub fn text(text: String, mentions: Vec<ChatJid>, quoted: Option<String>) -> Draft {
-        let message = Message {
-            kind: MessageKind::Text,
-            text: Some(text),
-            ..Message::default()
-        };
+    /// A message without a file, whose mentions are set once they are looked up.
+    pub fn message(message: Message, quoted: Option<NonEmpty>) -> Draft {
         Draft::Message {
             message: Box::new(message),
             file: None,
-            mentions,
-            quoted,
+            mentions: Vec::new(),
+            quoted: quoted.map(|NonEmpty(id)| id),
         }
     }
 
@@ -45,4 +41,18 @@ impl Draft {
             }
         )
     }
+}
+
+/// A request to send something without a file into a chat. The file of its kind declares it.
+pub trait Sendable: Request {
+    /// What tells requests of several endpoints apart that have the same idempotency key and the same fields.
+    const ENDPOINT: &'static str;
+    /// What the answer says beside the message's id.
+    const DONE: Option<&'static str> = None;
+
+    /// The recipient, the people mentioned, and what is sent.
+    ///
+    /// # Errors
+    /// [`FieldError`] for fields that do not fit together.
+    fn into_draft(self) -> Result<(Addressee, Mentions, Draft), FieldError>;
 }

@@ -2,12 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Message;
 use super::context::Context;
 use super::kind::MessageKind;
 use super::wire::{MessageField, wa};
+use super::{Draft, Message};
 use crate::clock::Millis;
-use crate::media::{Look, MediaKind, base64_bytes};
+use crate::jid::ChatJid;
+use crate::media::{Look, MediaKind, MediaRequest, Spooled, base64_bytes};
 
 /// Where WhatsApp keeps a file, and how it is decrypted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +77,35 @@ pub struct NewMedium {
     pub look: Option<Box<Look>>,
     /// Whether it is fetched without being asked for.
     pub wanted: bool,
+}
+
+/// A file to send, and its caption.
+pub fn draft(
+    request: MediaRequest,
+    file: Spooled,
+    caption: Option<String>,
+    mentions: Vec<ChatJid>,
+    quoted: Option<String>,
+) -> Draft {
+    let kind = match request.kind {
+        MediaKind::Image => MessageKind::Image,
+        MediaKind::Video => MessageKind::Video,
+        MediaKind::Audio if request.ptt => MessageKind::Voice,
+        MediaKind::Audio => MessageKind::Audio,
+        MediaKind::Document => MessageKind::Document,
+        MediaKind::Sticker => MessageKind::Sticker,
+    };
+    let message = Message {
+        kind,
+        caption,
+        ..Message::default()
+    };
+    Draft::Message {
+        message: Box::new(message),
+        file: Some((request, file)),
+        mentions,
+        quoted,
+    }
 }
 
 /// Sets kind and caption, and `file`.

@@ -24,12 +24,14 @@ mod wire;
 pub use change::{Author, By, Change, Incoming, Target, decode as decode_change};
 pub use contact::Contact;
 pub use context::{Context, bare, unwrap};
-pub use draft::Draft;
+pub use deletion::DeleteMessage;
+pub use draft::{Draft, Sendable};
 pub use kind::{MessageKind, decode, encode, is_for_devices, quotation};
 pub use location::Location;
-pub use medium::{Medium, NewMedium, Remote};
+pub use medium::{Medium, NewMedium, Remote, draft as file_draft};
 pub use poll::Poll;
-pub use reaction::Reaction;
+pub use reaction::{React, Reaction};
+pub use text::{ReplyText, SendText, of_words};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};

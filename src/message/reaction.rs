@@ -1,17 +1,72 @@
 //! Reactions to a message. Each person has one at most.
 
+#[cfg(test)]
+use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::Message;
 use super::bounds;
 use super::change::{By, Change, Incoming, at};
 use super::kind::key_of;
 use super::wire::{MessageField, wa};
+use super::{Draft, Message, Sendable};
 use crate::clock::Millis;
+use crate::fields::{Addressee, Field, FieldError, Mentions, NonEmpty, request};
 use crate::jid::ChatJid;
 
-/// Characters of a reaction: an emoji is a sequence of up to some ten.
+/// Characters of a stored reaction.
 const EMOJI: usize = 64;
+/// Characters of a reaction to send: an emoji is a sequence of up to some ten code points.
+const MAX_EMOJI: usize = 16;
+
+/// An emoji, or nothing.
+#[derive(Debug)]
+pub struct Emoji(String);
+
+impl Field for Emoji {
+    const REQUIRED: bool = false;
+
+    fn read(name: &'static str, value: &Value) -> Result<Self, FieldError> {
+        let emoji = String::read(name, value)?;
+        match emoji.chars().count() > MAX_EMOJI {
+            true => Err(FieldError::Field {
+                field: name,
+                expected: "one emoji, or empty to take the reaction back",
+            }),
+            false => Ok(Emoji(emoji)),
+        }
+    }
+
+    #[cfg(test)]
+    fn schema(_generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "maxLength": MAX_EMOJI})
+    }
+}
+
+request! {
+    /// A reaction to a message.
+    pub struct React missing "chatId and messageId are required" {
+        chat: Addressee = "chatId" or "to",
+        message: NonEmpty = "messageId",
+        /// empty: takes the reaction back
+        emoji: Emoji = "emoji",
+    }
+}
+
+impl Sendable for React {
+    const ENDPOINT: &'static str = "react";
+    const DONE: Option<&'static str> = Some("Reaction sent");
+
+    fn into_draft(self) -> Result<(Addressee, Mentions, Draft), FieldError> {
+        let draft = Draft::Change {
+            message_id: self.message.0,
+            change: Change::React {
+                emoji: self.emoji.0,
+            },
+        };
+        Ok((self.chat, Mentions::default(), draft))
+    }
+}
 
 /// A person's reaction to a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,9 +1,58 @@
 //! Texts.
 
-use super::Message;
 use super::context::Context;
 use super::kind::MessageKind;
 use super::wire::{MessageField, wa};
+use super::{Draft, Message, Sendable};
+use crate::fields::{Addressee, FieldError, Mentions, NonEmpty, Text, request};
+
+request! {
+    /// A text to send.
+    pub struct SendText missing "to and message are required" {
+        to: Addressee = "to",
+        message: Text = "message",
+        mentions: Mentions = "mentions",
+        quoted: Option<NonEmpty> = "quotedMessageId",
+    }
+}
+
+request! {
+    /// A text that answers a message.
+    pub struct ReplyText missing "to, message, and quotedMessageId are required" {
+        to: Addressee = "to" or "chatId",
+        message: Text = "message",
+        quoted: NonEmpty = "quotedMessageId",
+        mentions: Mentions = "mentions",
+    }
+}
+
+/// A text as a message.
+pub fn of_words(text: String) -> Message {
+    Message {
+        kind: MessageKind::Text,
+        text: Some(text),
+        ..Message::default()
+    }
+}
+
+impl Sendable for SendText {
+    const ENDPOINT: &'static str = "send";
+
+    fn into_draft(self) -> Result<(Addressee, Mentions, Draft), FieldError> {
+        let message = of_words(self.message.0);
+        Ok((self.to, self.mentions, Draft::message(message, self.quoted)))
+    }
+}
+
+impl Sendable for ReplyText {
+    const ENDPOINT: &'static str = "reply";
+
+    fn into_draft(self) -> Result<(Addressee, Mentions, Draft), FieldError> {
+        let message = of_words(self.message.0);
+        let draft = Draft::message(message, Some(self.quoted));
+        Ok((self.to, self.mentions, draft))
+    }
+}
 
 pub fn decode<'a>(
     base: &'a wa::Message,

@@ -1,12 +1,16 @@
 //! Places on a map.
 
+#[cfg(test)]
+use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::Message;
 use super::bounds::{self, cut_some};
 use super::context::Context;
 use super::kind::MessageKind;
 use super::wire::{MessageField, wa};
+use super::{Draft, Message, Sendable};
+use crate::fields::{Addressee, Field, FieldError, Mentions, NonEmpty, request};
 
 /// A place on Earth.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,6 +22,92 @@ pub struct Location {
     pub longitude: f64,
     pub name: Option<String>,
     pub address: Option<String>,
+}
+
+/// Degrees, at most `MOST` in both directions; also a number as text.
+#[derive(Debug, Clone, Copy)]
+pub struct Degrees<const MOST: u8>(f64);
+
+impl<const MOST: u8> Field for Degrees<MOST> {
+    fn read(name: &'static str, value: &Value) -> Result<Self, FieldError> {
+        let degrees = match value {
+            Value::String(text) => text.trim().parse().ok(),
+            value => value.as_f64(),
+        };
+        let most = f64::from(MOST);
+        // Neither infinity nor NaN is in the range.
+        match degrees.filter(|degrees| (-most..=most).contains(degrees)) {
+            Some(degrees) => Ok(Degrees(degrees)),
+            None => Err(FieldError::Field {
+                field: name,
+                expected: match MOST {
+                    90 => "a number of degrees, -90 to 90",
+                    _ => "a number of degrees, -180 to 180",
+                },
+            }),
+        }
+    }
+
+    #[cfg(test)]
+    fn schema(_generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "number", "minimum": -i16::from(MOST), "maximum": MOST})
+    }
+}
+
+/// A line of text of at most 1,024 characters; an empty one is absent.
+#[derive(Debug)]
+pub struct Line(String);
+
+impl Field for Line {
+    fn read(name: &'static str, value: &Value) -> Result<Self, FieldError> {
+        let line = String::read(name, value)?;
+        match line.chars().count() > bounds::LINE {
+            true => Err(FieldError::Field {
+                field: name,
+                expected: "at most 1024 characters long",
+            }),
+            false => Ok(Line(line)),
+        }
+    }
+
+    #[cfg(test)]
+    fn schema(_generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "maxLength": bounds::LINE})
+    }
+}
+
+request! {
+    /// A place to send.
+    pub struct SendLocation missing "to, latitude and longitude are required" {
+        to: Addressee = "to",
+        /// north of the equator, or negative
+        latitude: Degrees<90> = "latitude",
+        /// east of Greenwich, or negative
+        longitude: Degrees<180> = "longitude",
+        /// the name of the place
+        name: Option<Line> = "name",
+        address: Option<Line> = "address",
+        mentions: Mentions = "mentions",
+        quoted: Option<NonEmpty> = "quotedMessageId",
+    }
+}
+
+impl Sendable for SendLocation {
+    const ENDPOINT: &'static str = "location";
+
+    fn into_draft(self) -> Result<(Addressee, Mentions, Draft), FieldError> {
+        let message = Message {
+            kind: MessageKind::Location,
+            location: Some(Location {
+                latitude: self.latitude.0,
+                longitude: self.longitude.0,
+                name: self.name.map(|Line(name)| name),
+                address: self.address.map(|Line(address)| address),
+            }),
+            ..Message::default()
+        };
+        Ok((self.to, self.mentions, Draft::message(message, self.quoted)))
+    }
 }
 
 impl Location {
@@ -68,5 +158,40 @@ pub fn encode(message: &Message, context: Context<'_>) -> wa::Message {
             ..Default::default()
         }),
         ..Default::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn degrees_are_numbers_within_the_bounds_of_the_globe() {
+        let read = |value: Value| Degrees::<90>::read("latitude", &value);
+        for (value, degrees) in [
+            (json!(52.5), 52.5),
+            (json!(-90), -90.0),
+            (json!(" 13.25 "), 13.25),
+            (json!(90.0), 90.0),
+        ] {
+            assert_eq!(read(value).map(|read| read.0), Ok(degrees));
+        }
+        for value in [
+            json!(90.000_001),
+            json!(-91),
+            json!("NaN"),
+            json!("inf"),
+            json!("1e400"),
+            json!("north"),
+            json!([1]),
+            json!(true),
+        ] {
+            let words = read(value).map(|read| read.0).unwrap_err().to_string();
+            assert_eq!(words, "\"latitude\" must be a number of degrees, -90 to 90");
+        }
+        assert!(Degrees::<180>::read("longitude", &json!(-180)).is_ok());
+        assert!(Degrees::<180>::read("longitude", &json!(180.5)).is_err());
     }
 }

@@ -27,7 +27,7 @@ pub use context::{Context, bare, unwrap};
 pub use deletion::DeleteMessage;
 pub use draft::{Draft, Sendable};
 pub use kind::{MessageKind, decode, encode, is_for_devices, quotation};
-pub use location::Location;
+pub use location::{Location, SendLocation};
 pub use medium::{Medium, NewMedium, Remote, draft as file_draft};
 pub use poll::Poll;
 pub use reaction::{React, Reaction};

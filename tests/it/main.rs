@@ -21,6 +21,7 @@ mod idempotency;
 mod ids;
 mod images;
 mod liveness;
+mod location;
 mod lock;
 mod media_hostile;
 mod media_in;

@@ -11,7 +11,7 @@ use super::{
     sending, this_server, webhooks,
 };
 use crate::account::{MediaCursor, OutboxView, PasskeyView, StatusView};
-use crate::message::{DeleteMessage, React, ReplyText, SendLocation, SendText};
+use crate::message::{DeleteMessage, React, ReplyText, SendContact, SendLocation, SendText};
 use crate::store::messages::Cursor;
 use crate::webhook::TestOutcome;
 
@@ -101,6 +101,9 @@ pub const ROUTES: &[Route] = routes![
     Post "/accounts/:id/message/send/location" sendLocation Sending, Account, Usual,
         sending::send: (OfAccount, SendLocation, Delivery) => SentOrAccepted,
         "Send a place, with its name and address if wanted";
+    Post "/accounts/:id/message/send/contact" sendContact Sending, Account, Usual,
+        sending::send: (OfAccount, SendContact, Delivery) => SentOrAccepted,
+        "Send contact cards: `contacts`, a `vcard`, or `name` and `phone`";
     Post "/accounts/:id/message/reply" reply Sending, Account, Usual,
         sending::send: (OfAccount, ReplyText, Delivery) => SentOrAccepted,
         "Answer a message with a text";

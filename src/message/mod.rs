@@ -22,7 +22,7 @@ mod text;
 mod wire;
 
 pub use change::{Author, By, Change, Incoming, Target, decode as decode_change};
-pub use contact::Contact;
+pub use contact::{Contact, SendContact};
 pub use context::{Context, bare, unwrap};
 pub use deletion::DeleteMessage;
 pub use draft::{Draft, Sendable};

@@ -7,6 +7,7 @@ mod changes;
 mod clock;
 mod command_line;
 mod connection;
+mod contact;
 mod conversation;
 mod crash;
 mod crowded;

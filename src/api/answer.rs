@@ -15,7 +15,7 @@ pub trait Reply {
 
     /// Describes each status that it may have.
     #[cfg(test)]
-    fn describe(operation: &mut super::openapi::Operation);
+    fn describe(operation: &mut super::describe::Operation);
 }
 
 /// 200 with the fields of a JSON object.
@@ -28,7 +28,7 @@ impl<T: Serialize + Described> Reply for Json<T> {
     }
 
     #[cfg(test)]
-    fn describe(operation: &mut super::openapi::Operation) {
+    fn describe(operation: &mut super::describe::Operation) {
         operation.json::<T>(200);
     }
 }
@@ -43,7 +43,7 @@ impl<T: Serialize + Described> Reply for Created<T> {
     }
 
     #[cfg(test)]
-    fn describe(operation: &mut super::openapi::Operation) {
+    fn describe(operation: &mut super::describe::Operation) {
         operation.json::<T>(201);
     }
 }

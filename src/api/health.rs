@@ -180,7 +180,7 @@ impl Reply for Health {
     }
 
     #[cfg(test)]
-    fn describe(operation: &mut super::openapi::Operation) {
+    fn describe(operation: &mut super::describe::Operation) {
         operation.json_as::<Health>(200, "All is well");
         let words = "Something is wrong: `error` says what, and the fields are the same";
         operation.json_as::<Health>(503, words);

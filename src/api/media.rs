@@ -89,7 +89,7 @@ impl Reply for FileBytes {
     }
 
     #[cfg(test)]
-    fn describe(operation: &mut super::openapi::Operation) {
+    fn describe(operation: &mut super::describe::Operation) {
         let bytes = || schemars::json_schema!({"type": "string", "format": "binary"});
         for status in [200, 206] {
             let content = [("application/octet-stream", bytes()), ("*/*", bytes())];

@@ -15,6 +15,8 @@ mod context;
 mod crowd;
 mod data_uri;
 mod delivery;
+#[cfg(test)]
+mod describe;
 mod error;
 mod events;
 mod fetch;
@@ -129,6 +131,10 @@ impl Api {
 }
 
 impl Respond for Api {
+    fn no_endpoint(&self, path: &str) -> ApiError {
+        no_endpoint(path)
+    }
+
     fn patience(&self, request: &Request, usual: Duration) -> Duration {
         route_of(request).map_or(usual, |route| route.patience.time(usual))
     }

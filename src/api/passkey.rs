@@ -33,7 +33,7 @@ impl Reply for Guide {
     }
 
     #[cfg(test)]
-    fn describe(operation: &mut super::openapi::Operation) {
+    fn describe(operation: &mut super::describe::Operation) {
         let text = schemars::json_schema!({"type": "string"});
         let words = "The steps; 404 while no passkey is asked for";
         operation.content(200, words, [("text/plain", text)]);

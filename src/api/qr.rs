@@ -68,7 +68,7 @@ impl Reply for Code {
     }
 
     #[cfg(test)]
-    fn describe(operation: &mut super::openapi::Operation) {
+    fn describe(operation: &mut super::describe::Operation) {
         let text = || json_schema!({"type": "string"});
         let bytes = json_schema!({"type": "string", "format": "binary"});
         let content = [

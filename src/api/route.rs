@@ -33,7 +33,7 @@ pub struct Route {
     pub tag: &'static str,
     /// Describes request and answers.
     #[cfg(test)]
-    pub describe: fn(&mut super::openapi::Operation),
+    pub describe: fn(&mut super::describe::Operation),
 }
 
 /// Which keys a route is for.
@@ -164,10 +164,16 @@ macro_rules! routes {
         })
     };
     (@describe file $file:literal $Request:ty => $Reply:ty) => {
-        |operation| operation.upload::<$Request, $Reply>($file)
+        |operation| {
+            operation.upload::<$Request>($file);
+            <$Reply as $crate::api::answer::Reply>::describe(operation);
+        }
     };
     (@describe $Request:ty => $Reply:ty) => {
-        |operation| operation.describe::<$Request, $Reply>()
+        |operation| {
+            operation.request::<$Request>();
+            <$Reply as $crate::api::answer::Reply>::describe(operation);
+        }
     };
     ($(
         $method:ident $path:literal $operation:ident $tag:ident, $right:ident, $patience:ident,

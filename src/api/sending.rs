@@ -83,7 +83,7 @@ impl Reply for SentOrAccepted {
     }
 
     #[cfg(test)]
-    fn describe(operation: &mut super::openapi::Operation) {
+    fn describe(operation: &mut super::describe::Operation) {
         operation.json::<SentAnswer>(200);
         operation.json::<crate::account::Accepted>(202);
     }

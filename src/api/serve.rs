@@ -95,6 +95,9 @@ impl Default for ServerLimits {
 pub(super) trait Respond: Send + Sync + 'static {
     fn respond(&self, request: Request) -> impl Future<Output = Response> + Send;
 
+    /// The error for a method that the path does not have, or for an unknown path.
+    fn no_endpoint(&self, path: &str) -> ApiError;
+
     /// How long a request may take once its body is there, where `usual` is the usual time.
     fn patience(&self, _request: &Request, usual: Duration) -> Duration {
         usual
@@ -383,7 +386,7 @@ impl<R: Respond> Connection<R> {
         let head = match begun {
             Ok(head) => head,
             Err(NoHead::Bad(HeadError::Closed)) => return Next::Drop,
-            Err(NoHead::Bad(error)) => return self.fail(head_error(error)).await,
+            Err(NoHead::Bad(error)) => return self.fail(head_error(error, &*self.api)).await,
             Err(NoHead::TooSlow) => return self.fail(ApiError::SlowClient).await,
             Err(NoHead::Stopping) => return self.fail(shutting_down()).await,
         };
@@ -572,7 +575,7 @@ fn shutting_down() -> ApiError {
     ApiError::Account(AccountError::ShuttingDown)
 }
 
-fn head_error(error: HeadError) -> ApiError {
+fn head_error(error: HeadError, api: &impl Respond) -> ApiError {
     match error {
         HeadError::TooLarge => ApiError::HeadTooLarge { limit: MAX_HEAD },
         HeadError::Malformed(words) => ApiError::Invalid(words.to_owned()),
@@ -580,7 +583,7 @@ fn head_error(error: HeadError) -> ApiError {
             field: name,
             expected,
         },
-        HeadError::Method(path) => super::no_endpoint(&path),
+        HeadError::Method(path) => api.no_endpoint(&path),
         // Answered by nothing, as there is nothing to be answered.
         HeadError::Closed => ApiError::SlowClient,
     }

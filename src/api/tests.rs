@@ -33,6 +33,10 @@ struct Answerer {
 }
 
 impl Respond for Answerer {
+    fn no_endpoint(&self, _path: &str) -> ApiError {
+        ApiError::Method { allow: Vec::new() }
+    }
+
     async fn respond(&self, mut request: Request) -> Response {
         let answer = async {
             match request.url().path() {

@@ -140,7 +140,7 @@ impl Reply for Registered {
     }
 
     #[cfg(test)]
-    fn describe(operation: &mut super::openapi::Operation) {
+    fn describe(operation: &mut super::describe::Operation) {
         operation.json::<Registered>(200);
         operation.json::<Registered>(201);
     }

@@ -25,7 +25,7 @@ use super::super::answer::Answer;
 use super::super::context::Req;
 use super::super::error::ApiError;
 use super::super::serve::Live;
-use super::{Filter, LOOKS, News, Reader, Start, numbered, turn};
+use super::reader::{Filter, LOOKS, News, Reader, Start, numbered, turn};
 use crate::store::events::{self, Most, StoredEvent};
 
 /// What is read of the log in one go.

@@ -5,12 +5,10 @@
 //! `WILDCAT_WRITE_OPENAPI=1 cargo test --features sandbox --lib api::openapi`.
 
 #[cfg(test)]
-mod describe;
+mod tests;
 
 use std::io::Read as _;
 
-#[cfg(test)]
-pub use describe::Operation;
 use flate2::read::DeflateDecoder;
 
 use super::answer::{Answer, Reply};
@@ -33,7 +31,7 @@ impl Reply for Document {
     }
 
     #[cfg(test)]
-    fn describe(operation: &mut Operation) {
+    fn describe(operation: &mut super::describe::Operation) {
         let object = schemars::json_schema!({"type": "object"});
         operation.content(200, "OpenAPI 3.1", [("application/json", object)]);
     }

@@ -37,8 +37,10 @@ struct More {
     /// ISO 8601.
     started_at: String,
     /// The machine's name.
+    #[cfg_attr(test, schemars(extend("nullable" = true)))]
     host: Option<String>,
-    /// The request's own key.
+    /// The request's own key; `null` where none is needed.
+    #[cfg_attr(test, schemars(extend("nullable" = true)))]
     key: Option<KeyShown>,
     limits: Limits,
     /// Only for keys of all accounts.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::super::describe::{Operation, words};
@@ -73,7 +74,10 @@ fn one_enum(object: &mut Map<String, Value>) {
     object.insert("description".to_owned(), description.into());
 }
 
-/// A field that may be left out is never `null`; times have their format.
+/// Says of a field that may be left out that it may be `null`, too.
+const NULLABLE: &str = "nullable";
+
+/// A field that may be left out is never `null`, unless [`NULLABLE`] says so; times have their format.
 fn properties(object: &mut Map<String, Value>) {
     let required: BTreeSet<String> = object
         .get("required")
@@ -93,11 +97,12 @@ fn properties(object: &mut Map<String, Value>) {
         let is_time =
             TIMES.contains(&name.as_str()) || name.ends_with("At") || name.ends_with("Until");
         let kinds = schema.get("type").cloned().unwrap_or_default();
+        let is_nullable = schema.remove(NULLABLE).is_some();
         if is_time && (kinds == "string" || kinds == json!(["string", "null"])) {
             schema.insert("format".to_owned(), "date-time".into());
         }
         if let (false, [kind, Value::String(null)]) = (
-            required.contains(name),
+            is_nullable || required.contains(name),
             kinds.as_array().map_or(&[][..], Vec::as_slice),
         ) && null == "null"
         {
@@ -216,10 +221,30 @@ fn error_schema() -> Value {
     })
 }
 
+/// A value with its names in their order, except that forms stand before other types of a body: generators of clients
+/// take the first one, and only a form can carry a file as it is.
+struct FormsFirst<'a>(&'a Value);
+
+impl Serialize for FormsFirst<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Object(object) => {
+                let form = "multipart/form-data";
+                let first = object.get_key_value(form).into_iter();
+                let others = object.iter().filter(|(name, _)| *name != form);
+                let all = first.chain(others);
+                serializer.collect_map(all.map(|(name, value)| (name, FormsFirst(value))))
+            }
+            Value::Array(items) => serializer.collect_seq(items.iter().map(FormsFirst)),
+            plain => plain.serialize(serializer),
+        }
+    }
+}
+
 #[test]
 fn the_document_is_what_the_code_says() {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(FILE);
-    let mut text = serde_json::to_string_pretty(&document()).expect("JSON");
+    let mut text = serde_json::to_string_pretty(&FormsFirst(&document())).expect("JSON");
     text.push('\n');
     if std::env::var_os("WILDCAT_WRITE_OPENAPI").is_some() {
         std::fs::write(&path, &text).expect("written");

@@ -480,3 +480,39 @@ fn every_endpoint_has_a_test_that_is_listed() {
     let table = table("tests/README.md", "walked");
     assert_eq!(table, expected, "the table should read:\n{should}");
 }
+
+/// The words of an array of a shell script, `name=(…)`.
+fn shell_array(script: &str, name: &str) -> Vec<String> {
+    let start = format!("\n{name}=(");
+    let at = script.find(&start).expect("the array") + start.len();
+    let end = at + script[at..].find(')').expect("its end");
+    script[at..end]
+        .split_whitespace()
+        .map(str::to_owned)
+        .collect()
+}
+
+/// A name that matches no test would be run, or left out, without a word.
+#[test]
+fn the_tests_that_are_run_on_boards_exist() {
+    let read = |path: String| std::fs::read_to_string(root().join(path)).unwrap_or_default();
+    let script = read("cross/check".to_owned());
+    for name in shell_array(&script, "flows") {
+        let (module, test) = name.split_once("::").expect("a module");
+        let tests = read(format!("tests/it/{module}.rs"));
+        assert!(tests.contains(&format!("\nfn {test}")), "{name}");
+    }
+    let sources = sources();
+    for name in shell_array(&script, "units") {
+        let found = match name.strip_suffix("::").or(name.split("::").next()) {
+            _ if name == "--skip" => true,
+            Some(module) if name.contains("::") => sources.iter().any(|(path, _)| {
+                path.starts_with(&format!("{module}/")) || *path == format!("{module}.rs")
+            }),
+            _ => sources
+                .iter()
+                .any(|(path, text)| path.contains(&name) || text.contains(&format!("fn {name}"))),
+        };
+        assert!(found, "{name}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{World, eventually};
+use crate::support::{World, eventually, travels};
 
 const ALICE: &str = "491700000001";
 const BOB: &str = "491700000002";
@@ -90,58 +90,12 @@ fn cards_reach_the_phone_as_they_were_given_or_made() {
 
 #[test]
 fn a_card_waits_over_a_restart_is_sent_once_and_is_quoted() {
-    let world = World::new();
-    let server = world.server();
-    world.pair(&server, "alice", ALICE);
-    let bob = world.phone(BOB, "Bob");
-    let first = json!({"to": BOB, "message": "hello"});
-    world
-        .post(&server, "/accounts/alice/message/send", &first)
-        .expect(200);
-    world
-        .post(&server, "/accounts/alice/disconnect", &json!({}))
-        .expect(200);
-    let body = json!({"to": BOB, "name": "Carol", "phone": CAROL, "queue": true});
-    let send = || world.post_once(&server, SEND, "card-1", &body).expect(202);
-    let waits = send();
-    assert_eq!(
-        send()["messageId"],
-        waits["messageId"],
-        "the same request again"
+    let it = travels(
+        "contact",
+        json!({"name": "Carol", "phone": CAROL}),
+        json!({"contact": {"name": "Dora", "number": "491700000004"}}),
     );
-    let outbox = world.get(&server, "/accounts/alice/outbox");
-    let entry = &outbox["messages"][0];
-    assert_eq!(
-        (&entry["type"], &outbox["count"]),
-        (&json!("contact"), &json!(1))
-    );
-    server.kill();
-
-    let server = world.server();
-    world
-        .post(&server, "/accounts/alice/connect", &json!({}))
-        .expect(200);
-    let got = bob.received(2);
-    assert_eq!(got[1]["contacts"][0]["name"], "Carol");
-    let id = waits["messageId"].as_str().expect("an id");
-    assert_eq!(got[1]["messageId"], id);
-    let about = json!({"to": BOB, "message": "she is away", "quotedMessageId": id});
-    world
-        .post(&server, "/accounts/alice/message/reply", &about)
-        .expect(200);
-    let got = bob.received(3);
-    assert_eq!(
-        (&got[2]["quoted"]["type"], &got[2]["quoted"]["text"]),
-        (&json!("contact"), &json!("Carol"))
-    );
-
-    let forwarded = json!({"to": ALICE, "forwarded": true, "contact": {"name": "Dora", "number": "491700000004"}});
-    let id = bob.send(&forwarded);
-    let message = eventually("the card", || {
-        let path = format!("/accounts/alice/messages/{id}");
-        let answer = world.api(&server, "GET", &path, None);
-        (answer.status == 200).then(|| answer.json()["message"].clone())
-    });
-    assert_eq!(message["isForwarded"], true);
-    assert_eq!(message["contacts"][0]["name"], "Dora");
+    assert_eq!(it.received["contacts"][0]["name"], "Carol");
+    assert_eq!(it.quoted["text"], "Carol");
+    assert_eq!(it.forwarded["contacts"][0]["name"], "Dora");
 }

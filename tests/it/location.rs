@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{World, eventually};
+use crate::support::{World, eventually, travels};
 
 const ALICE: &str = "491700000001";
 const BOB: &str = "491700000002";
@@ -76,58 +76,12 @@ fn a_place_reaches_the_phone_with_its_degrees_and_names() {
 
 #[test]
 fn a_place_waits_over_a_restart_is_sent_once_and_is_quoted() {
-    let world = World::new();
-    let server = world.server();
-    world.pair(&server, "alice", ALICE);
-    let bob = world.phone(BOB, "Bob");
-    let first = json!({"to": BOB, "message": "hello"});
-    world
-        .post(&server, "/accounts/alice/message/send", &first)
-        .expect(200);
-    world
-        .post(&server, "/accounts/alice/disconnect", &json!({}))
-        .expect(200);
-    let body =
-        json!({"to": BOB, "latitude": 52.5, "longitude": 13.4, "name": "Office", "queue": true});
-    let send = || world.post_once(&server, SEND, "place-1", &body).expect(202);
-    let waits = send();
-    assert_eq!(
-        send()["messageId"],
-        waits["messageId"],
-        "the same request again"
+    let it = travels(
+        "location",
+        json!({"latitude": 52.5, "longitude": 13.4, "name": "Office"}),
+        json!({"location": {"latitude": 1.25, "longitude": 2.5, "name": "Here"}}),
     );
-    let outbox = world.get(&server, "/accounts/alice/outbox");
-    let entry = &outbox["messages"][0];
-    assert_eq!(
-        (&entry["type"], &outbox["count"]),
-        (&json!("location"), &json!(1))
-    );
-    server.kill();
-
-    let server = world.server();
-    world
-        .post(&server, "/accounts/alice/connect", &json!({}))
-        .expect(200);
-    let got = bob.received(2);
-    assert_eq!(got[1]["location"]["name"], "Office");
-    let id = waits["messageId"].as_str().expect("an id");
-    assert_eq!(got[1]["messageId"], id);
-    let about = json!({"to": BOB, "message": "the new one", "quotedMessageId": id});
-    let answer = world.post(&server, "/accounts/alice/message/reply", &about);
-    answer.expect(200);
-    let got = bob.received(3);
-    assert_eq!(got[2]["quoted"]["type"], "location");
-
-    // A place that comes in, forwarded.
-    let forwarded = json!({"to": ALICE, "forwarded": true,
-        "location": {"latitude": 1.25, "longitude": 2.5, "name": "Here"}});
-    let id = bob.send(&forwarded);
-    let message = eventually("the place", || {
-        let path = format!("/accounts/alice/messages/{id}");
-        let answer = world.api(&server, "GET", &path, None);
-        (answer.status == 200).then(|| answer.json()["message"].clone())
-    });
-    assert_eq!(message["isForwarded"], true);
+    assert_eq!(it.received["location"]["name"], "Office");
     let here = json!({"latitude": 1.25, "longitude": 2.5, "name": "Here", "address": null});
-    assert_eq!(message["location"], here);
+    assert_eq!(it.forwarded["location"], here);
 }

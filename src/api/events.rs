@@ -78,7 +78,7 @@ impl Reply for Events {
 #[cfg(test)]
 #[derive(schemars::JsonSchema)]
 #[schemars(rename = "EventList", rename_all = "camelCase")]
-#[allow(dead_code)]
+#[allow(dead_code)] // Only its schema is used.
 struct List {
     /// what a webhook receives, each with its `number`
     events: Vec<serde_json::Map<String, Value>>,

@@ -122,7 +122,7 @@ async fn read_form(
         while let Some(piece) = field.chunk().await.map_err(form_error)? {
             silence.store(0, Ordering::Relaxed);
             if is_file {
-                // A file that nobody asks for is read over.
+                // A file in a field that the endpoint does not have is skipped.
                 ignored += piece.len() as u64;
                 if ignored > room.max_file {
                     return Err(too_large(room.max_file));

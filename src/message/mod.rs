@@ -80,7 +80,7 @@ pub struct Message {
     pub kind: MessageKind,
     /// Of a medium it is `None` here; shown is its caption.
     pub text: Option<String>,
-    /// What is to be done about a message whose content is not here, in words; only with the kinds
+    /// Says what to do about a message whose content is not here; only with the kinds
     /// `waiting` and `unavailable`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,

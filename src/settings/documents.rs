@@ -110,13 +110,13 @@ fn roff(line: &str) -> String {
     }
 }
 
-/// Compares a checked-in file with what it should be, or writes it anew.
+/// Compares a checked-in file with what it should be, or writes it anew. Tests run in the package's folder, also on a
+/// board, where the path at which they were compiled does not exist.
 fn held(path: &str, expected: &str) {
-    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     if std::env::var_os("UPDATE_GENERATED").is_some() {
-        std::fs::write(&file, expected).unwrap();
+        std::fs::write(path, expected).unwrap();
     }
-    let found = std::fs::read_to_string(&file).unwrap();
+    let found = std::fs::read_to_string(path).unwrap();
     assert!(
         found == expected,
         "{path} is not what src/settings/declared.rs says: \

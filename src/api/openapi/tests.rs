@@ -243,13 +243,12 @@ impl Serialize for FormsFirst<'_> {
 
 #[test]
 fn the_document_is_what_the_code_says() {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(FILE);
     let mut text = serde_json::to_string_pretty(&FormsFirst(&document())).expect("JSON");
     text.push('\n');
     if std::env::var_os("WILDCAT_WRITE_OPENAPI").is_some() {
-        std::fs::write(&path, &text).expect("written");
+        std::fs::write(FILE, &text).expect("written");
     }
-    let checked_in = std::fs::read_to_string(&path).expect("read");
+    let checked_in = std::fs::read_to_string(FILE).expect("read");
     assert!(
         checked_in == text,
         "{FILE} is not what the code says; see src/api/openapi/mod.rs for how to write it"

@@ -117,6 +117,7 @@ pub fn picture(data: &[u8]) {
                 kind,
                 ptt: false,
                 gif_playback: false,
+                note: false,
                 mimetype: None,
                 declared: None,
                 file_name: None,

@@ -88,7 +88,7 @@ pub const ROUTES: &[Route] = routes![
         "Send an image: a form with the file, or JSON with `url` or `base64`";
     Post "/accounts/:id/message/send/video" sendVideo Sending, Account, File,
         sending::video: FileRequest, file "video" => SentOrAccepted,
-        "Send a video, as a looping clip with `gifPlayback`";
+        "Send a video, as a looping clip with `gifPlayback`, as a round one with `note`";
     Post "/accounts/:id/message/send/audio" sendAudio Sending, Account, Sound,
         sending::audio: FileRequest, file "audio" => SentOrAccepted,
         "Send audio, as a voice note with `ptt`";

@@ -19,7 +19,7 @@ use super::values::OfAccount;
 use crate::account::{AccountError, Outcome, Sent};
 use crate::fields::{Addressee, Caption, Field, FieldError, Mentions, NonEmpty, request};
 use crate::media::{MediaKind, MediaRequest};
-use crate::message::{self, Draft, Sendable};
+use crate::message::{self, Draft, Message, Sendable};
 use crate::net::reach::Reach;
 
 /// A file is sent as what the endpoint says.
@@ -136,6 +136,10 @@ request! {
         to: Addressee = "to",
         caption: Option<Caption> = "caption",
         gif_playback: bool = "gifPlayback",
+        /// a video as a round note; a square one, without a caption
+        note: bool = "note",
+        /// an image, a video or a voice note that can be opened once
+        view_once: bool = "viewOnce",
         mentions: Mentions = "mentions",
         quoted: Option<NonEmpty> = "quotedMessageId",
         ptt: bool = "ptt",
@@ -147,6 +151,30 @@ request! {
         headers: Headers = "headers",
         /// fetched by the server, with the user and password in it as Basic authentication; or a data: URI
         url: Option<NonEmpty> = "url",
+    }
+}
+
+impl SendFile {
+    /// Whether its fields fit together, and to a file of that kind.
+    fn fit(&self, kind: MediaKind) -> Result<(), ApiError> {
+        let fits_once = match kind {
+            MediaKind::Image | MediaKind::Video => true,
+            MediaKind::Audio => self.ptt,
+            MediaKind::Document | MediaKind::Sticker => false,
+        };
+        if self.view_once && !fits_once {
+            return Err(ApiError::Field {
+                field: "viewOnce",
+                expected: "false, except for an image, a video or a voice note (\"ptt\": true)",
+            });
+        }
+        if kind == MediaKind::Video && self.note && self.caption.is_some() {
+            return Err(ApiError::Field {
+                field: "caption",
+                expected: "absent: a round video has none",
+            });
+        }
+        Ok(())
     }
 }
 
@@ -187,6 +215,7 @@ async fn file(
     }
     let (req, (_, fields, delivery), file) = incoming.read().await?;
     // Everything that can be wrong is checked before a file is fetched from elsewhere.
+    fields.fit(endpoint.kind)?;
     let wanted = match (&file, &fields.url) {
         // A file in the request counts; `url` beside it is ignored.
         (Some(_), _) => None,
@@ -220,13 +249,18 @@ async fn file(
         kind: endpoint.kind,
         ptt: fields.ptt,
         gif_playback: fields.gif_playback,
+        note: fields.note,
         mimetype: fields.mimetype.map(|NonEmpty(mimetype)| mimetype),
         declared,
         file_name: given.or(name),
     };
-    let caption = fields.caption.map(|Caption(text)| text);
+    let message = Message {
+        caption: fields.caption.map(|Caption(text)| text),
+        view_once: fields.view_once,
+        ..Message::default()
+    };
     let quoted = fields.quoted.map(|NonEmpty(id)| id);
-    let draft = message::file_draft(request, file, caption, mentions, quoted);
+    let draft = message::file_draft(request, file, message, mentions, quoted);
     Ok(accounts.send(&id, to, draft, manner).await?.into())
 }
 

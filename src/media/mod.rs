@@ -81,6 +81,8 @@ pub struct MediaRequest {
     pub ptt: bool,
     /// Video as a looping clip.
     pub gif_playback: bool,
+    /// Video as a round note.
+    pub note: bool,
     /// The MIME type in the request; used only where the bytes are ambiguous.
     pub mimetype: Option<String>,
     /// The MIME type of the form's part, the HTTP answer or the `data:` URI; has a lower priority.

@@ -30,6 +30,7 @@ impl Place {
             kind,
             ptt,
             gif_playback: false,
+            note: false,
             mimetype: None,
             declared: None,
             file_name: None,

@@ -1,6 +1,6 @@
 //! What messages of every kind carry beside their content: wrappers, mentions, the message that is answered.
 
-use super::wire::{MessageField, wa};
+use super::wire::{MessageExt as _, MessageField, wa};
 use super::{Message, Quoted, decode, quotation};
 use crate::jid::ChatJid;
 
@@ -47,6 +47,11 @@ pub fn unwrap(message: &wa::Message) -> &wa::Message {
         }
     }
     at
+}
+
+/// Whether it can be opened once, by its wrapper or by its own mark.
+pub fn is_view_once(message: &wa::Message) -> bool {
+    message.is_view_once()
 }
 
 /// What a message that is sent carries beside its content.

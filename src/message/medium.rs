@@ -79,11 +79,11 @@ pub struct NewMedium {
     pub wanted: bool,
 }
 
-/// A file to send, and its caption.
+/// A file to send. `message` has what is said of it: its caption, whether it can be opened once.
 pub fn draft(
     request: MediaRequest,
     file: Spooled,
-    caption: Option<String>,
+    message: Message,
     mentions: Vec<ChatJid>,
     quoted: Option<String>,
 ) -> Draft {
@@ -97,8 +97,8 @@ pub fn draft(
     };
     let message = Message {
         kind,
-        caption,
-        ..Message::default()
+        video_note: kind == MessageKind::Video && request.note,
+        ..message
     };
     Draft::Message {
         message: Box::new(message),
@@ -145,6 +145,7 @@ pub fn decode<'a>(
         found!(Image, MediaKind::Image, "image/jpeg", m, None, caption)
     } else if let Some(m) = videos.into_iter().find_map(MessageField::as_option) {
         let caption = m.caption.as_ref();
+        message.video_note = base.ptv_message.is_set();
         found!(Video, MediaKind::Video, "video/mp4", m, None, caption)
     } else if let Some(m) = base.audio_message.as_option() {
         let kind = if m.ptt == Some(true) { Voice } else { Audio };
@@ -191,6 +192,7 @@ pub fn encode(
     };
     let look = file.look.as_deref().cloned().unwrap_or_default();
     let context_info = context.encode();
+    let view_once = message.view_once.then_some(true);
     let mut encoded = wa::Message::default();
     macro_rules! encoded {
         ($kind:ident { $($field:ident: $value:expr,)* }) => {
@@ -217,10 +219,11 @@ pub fn encode(
                 width: look.width,
                 height: look.height,
                 jpeg_thumbnail: look.thumbnail,
+                view_once: view_once,
             });
         }
         MediaKind::Video => {
-            encoded.video_message = encoded!(VideoMessage {
+            let video = encoded!(VideoMessage {
                 caption: caption,
                 width: look.width,
                 height: look.height,
@@ -228,7 +231,12 @@ pub fn encode(
                 jpeg_thumbnail: look.thumbnail,
                 gif_playback: look.gif_playback.then_some(true),
                 streaming_sidecar: remote.streaming_sidecar.clone(),
+                view_once: view_once,
             });
+            match message.video_note {
+                true => encoded.ptv_message = video,
+                false => encoded.video_message = video,
+            }
         }
         MediaKind::Audio => {
             encoded.audio_message = encoded!(AudioMessage {
@@ -236,6 +244,7 @@ pub fn encode(
                 ptt: Some(message.kind == MessageKind::Voice),
                 waveform: look.waveform,
                 streaming_sidecar: remote.streaming_sidecar.clone(),
+                view_once: view_once,
             });
         }
         MediaKind::Document => {
@@ -247,14 +256,10 @@ pub fn encode(
             });
             if has_caption {
                 // As WhatsApp Web wraps it.
-                let inner = wa::Message {
+                encoded.document_with_caption_message = wrapped(wa::Message {
                     document_message: document,
                     ..Default::default()
-                };
-                encoded.document_with_caption_message =
-                    MessageField::some(wa::message::FutureProofMessage {
-                        message: MessageField::some(inner),
-                    });
+                });
             } else {
                 encoded.document_message = document;
             }
@@ -267,7 +272,31 @@ pub fn encode(
             });
         }
     }
-    Ok(encoded)
+    Ok(match message.view_once {
+        true => once(message.kind, encoded),
+        false => encoded,
+    })
+}
+
+fn wrapped(message: wa::Message) -> MessageField<wa::message::FutureProofMessage> {
+    MessageField::some(wa::message::FutureProofMessage {
+        message: MessageField::some(message),
+    })
+}
+
+/// A view-once message in its wrapper. Phones have another one for voice notes.
+fn once(kind: MessageKind, message: wa::Message) -> wa::Message {
+    let wrapper = wrapped(message);
+    match kind {
+        MessageKind::Voice => wa::Message {
+            view_once_message_v2_extension: wrapper,
+            ..Default::default()
+        },
+        _ => wa::Message {
+            view_once_message_v2: wrapper,
+            ..Default::default()
+        },
+    }
 }
 
 pub fn quotation(quoted: &Message) -> wa::Message {
@@ -288,7 +317,11 @@ pub fn quotation(quoted: &Message) -> wa::Message {
             message.image_message = quote!(ImageMessage { caption: caption });
         }
         Some(MediaKind::Video) => {
-            message.video_message = quote!(VideoMessage { caption: caption });
+            let video = quote!(VideoMessage { caption: caption });
+            match quoted.video_note {
+                true => message.ptv_message = video,
+                false => message.video_message = video,
+            }
         }
         Some(MediaKind::Audio) => {
             let ptt = Some(quoted.kind == MessageKind::Voice);

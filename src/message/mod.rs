@@ -23,7 +23,7 @@ mod wire;
 
 pub use change::{Author, By, Change, Incoming, Target, decode as decode_change};
 pub use contact::{Contact, SendContact};
-pub use context::{Context, bare, unwrap};
+pub use context::{Context, bare, is_view_once, unwrap};
 pub use deletion::DeleteMessage;
 pub use draft::{Draft, Sendable};
 pub use kind::{MessageKind, decode, encode, is_for_devices, quotation};
@@ -91,6 +91,12 @@ pub struct Message {
     pub media_mimetype: Option<String>,
     pub media_size: Option<u64>,
     pub media_file_name: Option<String>,
+    /// It can be opened once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub view_once: bool,
+    /// A video that is shown round.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub video_note: bool,
     /// Only for locations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub location: Option<Location>,

@@ -54,6 +54,12 @@ struct Shown<'a> {
     /// bytes
     media_size: Option<u64>,
     media_file_name: Option<&'a str>,
+    /// it can be opened once
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    view_once: bool,
+    /// a video that is shown round
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    video_note: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     location: Option<&'a Location>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -106,6 +112,8 @@ impl Serialize for Message {
             media_mimetype,
             media_size,
             media_file_name,
+            view_once,
+            video_note,
             location,
             contacts,
             poll,
@@ -146,6 +154,8 @@ impl Serialize for Message {
             media_mimetype: media_mimetype.as_deref(),
             media_size: *media_size,
             media_file_name: media_file_name.as_deref(),
+            view_once: *view_once,
+            video_note: *video_note,
             location: location.as_ref(),
             contacts: contacts.as_deref(),
             poll: poll.as_ref(),

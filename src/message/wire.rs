@@ -1,4 +1,5 @@
 //! The one place below `whatsapp` that names the client's crate: the protocol's messages, as protobuf has them.
 
 pub use whatsapp_rust::buffa::MessageField;
+pub use whatsapp_rust::wacore::proto_helpers::MessageExt;
 pub use whatsapp_rust::waproto::{codec, whatsapp as wa};

@@ -137,6 +137,8 @@ export function bubble(m, { close, group, does }) {
   return h('li', { class: `msg ${own ? 'own' : ''} ${close ? 'near' : ''} ${failed ? 'failed' : ''} ${marks.length ? 'talked' : ''}`, tabindex: '-1', 'data-id': m.messageId, 'aria-label': clean(label) },
     group && !own && !close && h('div', { class: `who ${hue(m.sender)}` }, name(who)),
     m.isForwarded && h('div', { class: 'small muted' }, words.forwarded),
+    m.viewOnce && h('div', { class: 'small muted' }, words.viewOnce),
+    m.videoNote && h('div', { class: 'small muted' }, words.videoNote),
     quote && h('button', { type: 'button', class: `quote who ${hue(quote.participant)}`, onclick: () => does.goTo(quote) }, h('b', {}, quote.participant === does.own ? words.you : does.nameOf(quote.participant)), h('span', {}, quote.text ? clean(quote.text.slice(0, 300)) : words.document)),
     m.deleted ? h('span', { class: 'gone' }, words.deleted) : content(m),
     m.truncated && h('p', { class: 'gone' }, words.truncated),

@@ -55,6 +55,7 @@ mod two_accounts;
 mod upgrades;
 mod usernames;
 mod version;
+mod view_once;
 mod waiting;
 mod wear;
 mod web;

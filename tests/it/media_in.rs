@@ -249,7 +249,7 @@ fn messages_of_every_kind_are_received_by_name() {
         body[name] = file.clone();
         for (key, value) in more.as_object().expect("an object") {
             match key.as_str() {
-                "viewOnce" | "ephemeral" | "forwarded" => body[key] = value.clone(),
+                "viewOnce" | "ephemeral" | "forge" => body[key] = value.clone(),
                 _ => body[name][key] = value.clone(),
             }
         }
@@ -257,7 +257,13 @@ fn messages_of_every_kind_are_received_by_name() {
     };
     for (body, kind) in [
         (with("image", json!({"caption": "c"})), "image"),
-        (with("image", json!({"viewOnce": true})), "image"),
+        (
+            with(
+                "image",
+                json!({"viewOnce": true, "forge": {"unmarked": true}}),
+            ),
+            "image",
+        ),
         (with("video", json!({"ephemeral": 86_400})), "video"),
         (with("audio", json!({})), "audio"),
         (with("audio", json!({"ptt": true})), "voice"),

@@ -8,6 +8,7 @@ fn request(requested: Option<&str>, declared: Option<&str>, name: Option<&str>) 
         kind: MediaKind::Document,
         ptt: false,
         gif_playback: false,
+        note: false,
         mimetype: requested.map(str::to_owned),
         declared: declared.map(str::to_owned),
         file_name: name.map(str::to_owned),

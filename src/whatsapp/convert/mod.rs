@@ -184,6 +184,7 @@ pub fn placeholder(
     let envelope = Envelope::of(info);
     let message = Message {
         note: Some(note.to_owned()),
+        view_once: withheld && lost.unavailable_type == UnavailableType::ViewOnce,
         ..envelope.message(account_id, kind, now)
     };
     Some(Placeholder {
@@ -214,7 +215,7 @@ fn what(
             },
             change,
         },
-        None => stored(account_id, &envelope, base, auto, now)?,
+        None => stored(account_id, &envelope, message, auto, now)?,
     };
     Some(Inbound {
         what,
@@ -279,15 +280,17 @@ fn author(envelope: &Envelope, key: &wa::MessageKey) -> Option<Author> {
 fn stored(
     account_id: &str,
     envelope: &Envelope,
-    base: &wa::Message,
+    wrapped: &wa::Message,
     auto: AutoDownload,
     now: Millis,
 ) -> Option<What> {
+    let base = message::unwrap(wrapped);
     // Allowed deletions and edits are changes.
     if base.protocol_message.is_set() {
         return None;
     }
     let mut message = envelope.message(account_id, MessageKind::Unknown, now);
+    message.view_once = message::is_view_once(wrapped);
     let medium = message::decode(base, &mut message);
     if message.kind == MessageKind::Unknown && message::is_for_devices(base) {
         return None;

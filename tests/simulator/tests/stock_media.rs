@@ -51,7 +51,8 @@ async fn what_phones_send_the_client_downloads() {
     for (from, to) in [(CAROL, ALICE), (ALICE, CAROL)] {
         for body in [
             json!({"to": to, "image": {"base64": file, "caption": "a view"}}),
-            json!({"to": to, "image": {"base64": file}, "viewOnce": true, "ephemeral": 60}),
+            json!({"to": to, "image": {"base64": file}, "viewOnce": true, "ephemeral": 60,
+                "forge": {"unmarked": true}}),
             json!({"to": to, "audio": {"base64": file, "ptt": true, "seconds": 3}}),
             json!({"to": to, "document": {"base64": file, "fileName": "a.pdf", "caption": "c"}}),
             json!({"to": to, "sticker": {"base64": file}}),

@@ -142,7 +142,7 @@ fn kind_of(m: &wa::Message) -> &'static str {
         "text"
     } else if m.image_message.is_set() {
         "image"
-    } else if m.video_message.is_set() {
+    } else if m.video_message.is_set() || m.ptv_message.is_set() {
         "video"
     } else if m.audio_message.is_set() {
         "audio"
@@ -189,6 +189,7 @@ fn context_of(m: &wa::Message) -> Option<&wa::ContextInfo> {
         extended_text_message,
         image_message,
         video_message,
+        ptv_message,
         audio_message,
         document_message,
         sticker_message,

@@ -139,9 +139,7 @@ impl Phone {
             children.push(all.build());
         }
         children.push(enc.bytes(cipher).build());
-        if let Some(polltype) = envelope.polltype {
-            children.push(NodeBuilder::new("meta").attr("polltype", polltype).build());
-        }
+        children.extend(envelope.meta());
         let mut stanza = NodeBuilder::new("message")
             .attr("to", group)
             .attr("id", id)

@@ -1,6 +1,8 @@
 //! What a person types: the admin API's messages.
 
 use serde::Deserialize;
+use wacore_binary::Node;
+use wacore_binary::builder::NodeBuilder;
 use waproto::whatsapp as wa;
 
 use super::media::{Attachment, Uploaded};
@@ -82,6 +84,9 @@ pub struct Forgery {
     /// The key's `participant`.
     #[serde(default)]
     pub participant: Option<String>,
+    /// The stanza of a view-once message lacks `view_once`, as that of clients that do not set it.
+    #[serde(default)]
+    pub unmarked: bool,
     /// Sent as the copy of an own message, as from a linked device of the reader.
     #[serde(default)]
     pub device_sent: Option<String>,
@@ -256,8 +261,24 @@ pub(super) struct Envelope {
     pub(super) edit: Option<&'static str>,
     /// `polltype` of `<meta>`.
     pub(super) polltype: Option<&'static str>,
+    /// `view_once` of `<meta>`.
+    pub(super) view_once: bool,
     /// Whether the content has a secret (reactions, edits and deletions do not).
     pub(super) secret: bool,
+}
+
+impl Envelope {
+    /// `<meta>`, if there is anything in it.
+    pub(super) fn meta(self) -> Option<Node> {
+        let mut meta = NodeBuilder::new("meta");
+        if let Some(polltype) = self.polltype {
+            meta = meta.attr("polltype", polltype);
+        }
+        if self.view_once {
+            meta = meta.attr("view_once", "true");
+        }
+        (self.polltype.is_some() || self.view_once).then(|| meta.build())
+    }
 }
 
 impl Body {
@@ -291,6 +312,7 @@ impl Body {
         Envelope {
             edit,
             polltype,
+            view_once: false,
             secret,
         }
     }

@@ -59,6 +59,7 @@ impl Phone {
             None => None,
         };
         let mut envelope = out.body.envelope();
+        envelope.view_once = out.view_once && !out.forge.as_ref().is_some_and(|it| it.unmarked);
         if let Some(forge) = &out.forge {
             if let Some(edit) = forge.edit().map_err(PhoneError::UnknownEdit)? {
                 envelope.edit = edit;
@@ -363,9 +364,7 @@ impl Phone {
                 .children(participants)
                 .build(),
         ];
-        if let Some(polltype) = envelope.polltype {
-            children.push(NodeBuilder::new("meta").attr("polltype", polltype).build());
-        }
+        children.extend(envelope.meta());
         let mut stanza = NodeBuilder::new("message")
             .attr("to", to)
             .attr("id", id)

@@ -292,7 +292,7 @@ impl Service {
             }
         }
         let mut children = match is_withheld(node, &target.addr) {
-            true => Vec::new(),
+            true => withheld_for(node),
             false => target.encs.clone(),
         };
         let opens = children
@@ -372,9 +372,22 @@ pub(super) fn copy_key(
     format!("{}|{id}|{}|{count}", label(from), label(to))
 }
 
-/// Whether a device gets an empty copy of a message: `<unavailable/>` instead of the ciphertext.
+/// Whether a device gets an empty copy of a message: `<unavailable/>` instead of the ciphertext. Linked devices get
+/// view-once messages so, which their sender marks in `<meta>`.
 pub(super) fn is_withheld(node: &Node, from: &DeviceAddr) -> bool {
-    from.device != 0 && node.get_optional_child("unavailable").is_some()
+    from.device != 0 && (node.get_optional_child("unavailable").is_some() || is_view_once(node))
+}
+
+fn is_view_once(node: &Node) -> bool {
+    let meta = node.get_optional_child("meta");
+    meta.is_some_and(|meta| attr(meta, "view_once").as_deref() == Some("true"))
+}
+
+/// What a withheld copy has that the sender's stanza has not.
+pub(super) fn withheld_for(node: &Node) -> Vec<Node> {
+    let mark = NodeBuilder::new("unavailable").attr("type", "view_once");
+    let lacks = is_view_once(node) && node.get_optional_child("unavailable").is_none();
+    lacks.then(|| mark.build()).into_iter().collect()
 }
 
 /// Media whose `<enc>` has no media type: WhatsApp accepts it and does not deliver it.

@@ -49,6 +49,9 @@ pub struct Media {
     /// Whether a video plays like a GIF, or a sticker moves.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub animated: Option<bool>,
+    /// Whether a video is a round video note.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub note: bool,
     /// Whether there is a preview (a JPEG, of a sticker a PNG).
     pub thumbnail: bool,
     /// Whether a voice note has its bars.
@@ -112,6 +115,7 @@ fn read(base: &wa::Message, problems: &mut Vec<String>) -> Option<(Media, MediaT
         out.mimetype = m.mimetype.clone();
         (out.width, out.height, out.seconds) = (m.width, m.height, m.seconds);
         out.animated = Some(m.gif_playback.unwrap_or(false));
+        out.note = base.ptv_message.is_set();
         out.thumbnail = preview(&m.jpeg_thumbnail, jpeg, "JPEG");
         MediaType::Video
     } else if let Some(m) = base.audio_message.as_option() {

@@ -55,6 +55,8 @@ pub struct Attachment {
     pub thumbnail: Option<String>,
     /// Whether a video plays like a GIF.
     pub gif: bool,
+    /// Whether a video is a round video note.
+    pub note: bool,
     /// Whether a sticker moves.
     pub animated: bool,
     /// The file length in the message, instead of the real one.

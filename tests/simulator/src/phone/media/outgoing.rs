@@ -62,7 +62,7 @@ pub(in crate::phone) fn fill(
             });
         }
         FileKind::Video => {
-            message.video_message = file_message!(VideoMessage, file, up, mimetype, now, {
+            let video = file_message!(VideoMessage, file, up, mimetype, now, {
                 caption: file.caption.clone(),
                 width: Some(file.width.unwrap_or(640)),
                 height: Some(file.height.unwrap_or(480)),
@@ -72,6 +72,10 @@ pub(in crate::phone) fn fill(
                 streaming_sidecar: up.sidecar.clone(),
                 view_once: once,
             });
+            match file.note {
+                true => message.ptv_message = video,
+                false => message.video_message = video,
+            }
         }
         FileKind::Audio => {
             message.audio_message = file_message!(AudioMessage, file, up, mimetype, now, {

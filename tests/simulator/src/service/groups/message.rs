@@ -8,7 +8,7 @@ use wacore_binary::{Jid, Node};
 
 use super::Group;
 use crate::directory::DeviceAddr;
-use crate::service::message::{INVALID, NOT_FOUND, copy_key, is_withheld};
+use crate::service::message::{INVALID, NOT_FOUND, copy_key, is_withheld, withheld_for};
 use crate::service::node::{attr, jid_attr};
 use crate::service::{Form, Service, now_secs};
 
@@ -156,7 +156,7 @@ impl Service {
         encs: Vec<Node>,
     ) -> Node {
         let encs = match is_withheld(node, target) {
-            true => Vec::new(),
+            true => withheld_for(node),
             false => encs,
         };
         let alternative = match form {

@@ -70,9 +70,7 @@ impl Accounts {
             }
             Draft::Change { message_id, change } => {
                 let target = self.target(&handle, &to, message_id)?;
-                if *change == Change::Delete {
-                    self.may_delete(&handle, &to, &target)?;
-                }
+                self.may_change(&handle, &to, &target, change)?;
                 Some(target)
             }
         };
@@ -82,18 +80,23 @@ impl Accounts {
             .await
     }
 
-    /// Whether a message can be deleted for everyone: an own one that was sent, or in a group another's, whose admin
-    /// the account may be.
-    fn may_delete(
+    /// Whether the account can change a stored message so. One that waits in the outbox is reacted to only. In a group
+    /// others' messages can be deleted, if the account is its admin: WhatsApp decides that.
+    fn may_change(
         &self,
         handle: &Handle,
         chat: &ChatJid,
         target: &Message,
+        change: &Change,
     ) -> Result<(), AccountError> {
-        if !target.from_me && chat.is_person() {
+        if *change == Change::Delete && !target.from_me && chat.is_person() {
             return Err(AccountError::NotOwnMessage);
         }
-        if target.from_me && self.is_queued(handle, &target.message_id)? {
+        change
+            .may(target, clock::now())
+            .map_err(AccountError::Unchangeable)?;
+        let is_reaction = matches!(change, Change::React { .. });
+        if !is_reaction && target.from_me && self.is_queued(handle, &target.message_id)? {
             return Err(AccountError::StillQueued);
         }
         Ok(())

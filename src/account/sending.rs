@@ -193,7 +193,8 @@ impl Sending {
                 Some(changing) => messages::find_target(tx, account, &changing.target)?,
                 None => None,
             };
-            let medium = match message.and_then(|m| media_rows::parse_id(m.media_id.as_deref()?)) {
+            let of = message.or(target.as_ref());
+            let medium = match of.and_then(|m| media_rows::parse_id(m.media_id.as_deref()?)) {
                 Some((_, number)) => media_rows::get(tx, account, number)?,
                 None => None,
             };
@@ -220,7 +221,10 @@ impl Sending {
         };
         let encoded = match (&entry.change, message, &target) {
             (None, Some(message), _) => message::encode(message, medium.as_ref(), context),
-            (Some(changing), _, Some(target)) => changing.change.encode(&to, target, clock::now()),
+            (Some(changing), _, Some(target)) => {
+                let (change, file) = (&changing.change, medium.as_ref());
+                change.encode(&to, target, file, clock::now())
+            }
             (None, None, _) | (Some(_), _, None) => Err("the message that it is about is gone"),
         };
         let encoded = match encoded {

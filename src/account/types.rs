@@ -412,6 +412,9 @@ pub enum AccountError {
     /// Only the sender of a message, or an admin of its group, deletes it for everyone.
     #[error("Only own messages can be deleted for everyone in this chat")]
     NotOwnMessage,
+    /// A message cannot be changed as wanted, in words.
+    #[error("{0}")]
+    Unchangeable(&'static str),
     /// The file is not what it was sent as, or nothing that WhatsApp shows.
     #[error(transparent)]
     Media(#[from] MediaError),
@@ -497,7 +500,7 @@ pub enum AccountError {
     /// What may be at WhatsApp already cannot be called back from the outbox.
     #[error("The message is being sent and cannot be cancelled; it can be deleted for everyone")]
     AlreadySending,
-    /// A message that waits in the outbox cannot be reacted to or deleted at its recipient's.
+    /// A message that waits in the outbox cannot be edited or deleted at its recipient's.
     #[error("The message was not sent yet: DELETE it from the outbox instead")]
     StillQueued,
     /// An idempotency key came again with another request.

@@ -250,6 +250,7 @@ impl ApiError {
                 | AccountError::MessageNotFound
                 | AccountError::NoMedia
                 | AccountError::NotOwnMessage
+                | AccountError::Unchangeable(_)
                 | AccountError::Unwritable(_)
                 | AccountError::Name(_)
                 | AccountError::OutboxFull { .. }
@@ -410,6 +411,7 @@ fn account_status(error: &AccountError) -> StatusCode {
         | AccountError::NotPaired { .. }
         | AccountError::BadAssertion { .. }
         | AccountError::NotOwnMessage
+        | AccountError::Unchangeable(_)
         | AccountError::Unwritable(_) => StatusCode::BadRequest,
         AccountError::Name(error) => name_status(error),
         AccountError::Media(error) => media_status(error),

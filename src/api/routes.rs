@@ -11,7 +11,9 @@ use super::{
     sending, this_server, webhooks,
 };
 use crate::account::{MediaCursor, OutboxView, PasskeyView, StatusView};
-use crate::message::{DeleteMessage, React, ReplyText, SendContact, SendLocation, SendText};
+use crate::message::{
+    DeleteMessage, EditMessage, React, ReplyText, SendContact, SendLocation, SendText,
+};
 use crate::store::messages::Cursor;
 use crate::webhook::TestOutcome;
 
@@ -110,6 +112,9 @@ pub const ROUTES: &[Route] = routes![
     Post "/accounts/:id/message/react" react Sending, Account, Usual,
         sending::send: (OfAccount, React, Delivery) => SentOrAccepted,
         "React with an emoji; an empty one takes it back";
+    Post "/accounts/:id/message/edit" editMessage Sending, Account, Usual,
+        sending::send: (OfAccount, EditMessage, Delivery) => SentOrAccepted,
+        "Change the text or caption of an own message, within 15 minutes";
     Post "/accounts/:id/message/delete" deleteMessage Sending, Account, Usual,
         sending::send: (OfAccount, DeleteMessage, Delivery) => SentOrAccepted,
         "Delete a message for everyone";

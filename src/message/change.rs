@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::kind::MessageKind;
 use super::wire::wa;
-use super::{Message, deletion, edit, reaction};
+use super::{Medium, Message, deletion, edit, reaction};
 use crate::clock::Millis;
 use crate::jid::ChatJid;
 
@@ -104,7 +104,18 @@ impl Change {
         }
     }
 
-    /// The change of a stored message of the chat `to`, as it is sent.
+    /// Whether the account can make this change of a stored message at `now`, as far as the message alone says.
+    ///
+    /// # Errors
+    /// In words, why not.
+    pub fn may(&self, target: &Message, now: Millis) -> Result<(), &'static str> {
+        match self {
+            Change::Edit { .. } => edit::may(target, now),
+            Change::React { .. } | Change::Delete => Ok(()),
+        }
+    }
+
+    /// The change of a stored message of the chat `to`, as it is sent. `file` is the message's.
     ///
     /// # Errors
     /// In words, why it cannot be sent.
@@ -112,11 +123,12 @@ impl Change {
         &self,
         to: &ChatJid,
         target: &Message,
+        file: Option<&Medium>,
         now: Millis,
     ) -> Result<wa::Message, &'static str> {
         match self {
             Change::React { emoji } => Ok(reaction::encode(to, target, emoji, now)),
-            Change::Edit { .. } => Err("edits cannot be sent"),
+            Change::Edit { text } => edit::encode(to, target, file, text, now),
             Change::Delete => Ok(deletion::encode(to, target)),
         }
     }

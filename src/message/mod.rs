@@ -26,6 +26,7 @@ pub use contact::{Contact, SendContact};
 pub use context::{Context, bare, is_view_once, unwrap};
 pub use deletion::DeleteMessage;
 pub use draft::{Draft, Sendable};
+pub use edit::EditMessage;
 pub use kind::{MessageKind, decode, encode, is_for_devices, quotation};
 pub use location::{Location, SendLocation};
 pub use medium::{Medium, NewMedium, Remote, draft as file_draft};

@@ -137,15 +137,17 @@ pub fn forget_file(tx: &mut WriteTx<'_>, account: u32, number: u64) -> Result<()
     Ok(())
 }
 
-/// Removes what was kept of a medium, by its public id, to send it again.
+/// Removes what takes room of what was kept of a medium, by its public id, to send it again: its thumbnail. What is
+/// left is needed to forward it and to edit its caption.
 pub(super) fn forget_look(tx: &mut WriteTx<'_>, account: u32, id: &str) -> Result<()> {
     if let Some((owner, number)) = parse_id(id)
         && owner == account
         && let Some(mut medium) = get(&tx.view(), account, number)?
-        && medium.look.take().is_some()
+        && let Some(look) = &mut medium.look
     {
+        look.thumbnail = None;
         if let Some(remote) = &mut medium.remote {
-            (remote.url, remote.media_key_timestamp) = (None, None);
+            remote.url = None;
             remote.streaming_sidecar = None;
         }
         put(tx, account, number, &medium)?;

@@ -1,5 +1,6 @@
 //! The integration tests: the real binary against the simulator, as its users meet it.
 
+mod actions;
 mod auth;
 mod backend;
 mod cards;

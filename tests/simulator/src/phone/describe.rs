@@ -93,10 +93,12 @@ pub(super) fn describe(message: &wa::Message) -> Option<Received> {
             Some(ProtocolType::MESSAGE_EDIT) => {
                 out.kind = "edit";
                 out.edit_of = of;
-                out.text = protocol
-                    .edited_message
-                    .as_option()
-                    .and_then(|m| text_of(m.get_base_message()));
+                let edited = protocol.edited_message.as_option();
+                let edited = edited.map(|m| m.get_base_message());
+                out.text = edited.and_then(text_of);
+                out.content = edited
+                    .filter(|m| kind_of(m) != "text")
+                    .map(|m| Box::new(m.clone()));
             }
             // REVOKE is 0, the default of proto2: clients may leave it out.
             Some(ProtocolType::REVOKE) | None if of.is_some() => {

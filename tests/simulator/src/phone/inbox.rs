@@ -47,6 +47,12 @@ pub struct Received {
     /// The message that this one edits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub edit_of: Option<String>,
+    /// What a later edit made of the text or caption.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub edited_text: Option<String>,
+    /// Why the phone does not follow this change of another message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ignored: Option<&'static str>,
     /// The message that this one deletes for everyone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delete_of: Option<String>,
@@ -227,6 +233,13 @@ impl Inbox {
         match self.received.get_mut(&message.message_id) {
             Some(shown) => shown.repeats += 1,
             None => self.received.insert(message.message_id.clone(), message),
+        }
+    }
+
+    /// An edit of a received message was followed.
+    pub(super) fn set_edited(&mut self, id: &str, text: Option<String>) {
+        if let Some(shown) = self.received.get_mut(id) {
+            shown.edited_text = text;
         }
     }
 

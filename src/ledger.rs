@@ -458,6 +458,7 @@ mod tests {
             expires_at: NOW + 1_000,
             size: 1,
             once: None,
+            typing: false,
         }
     }
 

@@ -57,6 +57,8 @@ pub struct Manner {
     pub queue: bool,
     /// Milliseconds from now after which it is not sent any more.
     pub expires_in: Option<Millis>,
+    /// Show that the account types before its text goes.
+    pub typing: bool,
     /// The caller's idempotency key.
     pub claim: Option<Claim>,
     /// The client that waits for the outcome.

@@ -1,5 +1,6 @@
 //! Makes a draft a message: prepares its file, and sets its sender, time and chat.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_lite::FutureExt as _;
@@ -49,6 +50,7 @@ impl Sending {
         route: &Route,
         caller: &Caller,
     ) -> Result<(New, Option<Prepared>), AccountError> {
+        let mut again = None;
         let (message, file, mentions) = match draft {
             Draft::Message {
                 message,
@@ -56,6 +58,14 @@ impl Sending {
                 mentions,
                 quoted: _,
             } => (message, file, mentions),
+            Draft::Forward {
+                chat, message_id, ..
+            } => {
+                let from = chat.ok_or(AccountError::MessageNotFound)?;
+                let (message, medium) = self.forwarded(&from, &message_id, to).await?;
+                again = medium;
+                (Box::new(message), None, Vec::new())
+            }
             Draft::Change { change, .. } => {
                 let target = about.as_ref().ok_or(AccountError::MessageNotFound)?;
                 let change = Some(Changing {
@@ -76,7 +86,7 @@ impl Sending {
                 let (medium, prepared) = self.new_medium(to, request, file, route, caller).await?;
                 (Some(medium), Some(prepared))
             }
-            None => (None, None),
+            None => (again, None),
         };
         let now = clock::now();
         let message = Message {
@@ -194,6 +204,17 @@ impl Sending {
                 return Ok(prepared);
             }
         }
+    }
+
+    /// A thumbnail of the image in a file; `None` if it is none that can be decoded.
+    pub(super) async fn thumbnail(&self, path: PathBuf) -> Option<Vec<u8>> {
+        let place = LOOKED_AT.enter(self.account);
+        let turn = place.turn().await;
+        smol::unblock(move || {
+            let _turn = turn;
+            media::thumbnail(&path)
+        })
+        .await
     }
 
     fn upload_failed(&self, failure: SendFailure) -> AccountError {

@@ -55,7 +55,7 @@ impl Accounts {
         let handle = self.handle(id)?;
         writable(&to, draft.is_reaction())?;
         let to = match &draft {
-            Draft::Message { .. } => to,
+            Draft::Message { .. } | Draft::Forward { .. } => to,
             Draft::Change { .. } => self.found_as(&handle, to)?,
         };
         let route = self.look_ahead(&handle, manner.queue)?;
@@ -68,6 +68,7 @@ impl Accounts {
                 self.quoted(&handle, session, &to, quoted.as_deref())
                     .await?
             }
+            Draft::Forward { .. } => None,
             Draft::Change { message_id, change } => {
                 let target = self.target(&handle, &to, message_id)?;
                 self.may_change(&handle, &to, &target, change)?;
@@ -400,7 +401,7 @@ impl Accounts {
     }
 
     /// The JID of a person's chat, found by either form of the number.
-    fn found_as(&self, handle: &Handle, chat: ChatJid) -> Result<ChatJid, AccountError> {
+    pub(super) fn found_as(&self, handle: &Handle, chat: ChatJid) -> Result<ChatJid, AccountError> {
         let (account, text) = (handle.number, chat.to_string());
         let store = &self.0.wiring.store;
         let found = store.read(|tx| messages::found_as(tx, account, &text))?;

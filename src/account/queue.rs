@@ -98,6 +98,7 @@ mod tests {
             expires_at: 1_000_000,
             size: 1,
             once: None,
+            typing: false,
         }
     }
 

@@ -483,7 +483,7 @@ impl Accounts {
     }
 
     /// Spawns a task that ends by itself.
-    fn errand(
+    pub(super) fn errand(
         &self,
         name: impl Into<Cow<'static, str>>,
         work: impl Future<Output = ()> + Send + 'static,

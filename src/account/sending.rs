@@ -57,6 +57,7 @@ impl Sending {
             expires_at: now.saturating_add(manner.expires_in.unwrap_or(self.limits.expire_after)),
             size: new.size,
             once: manner.claim.as_ref().map(|claim| claim.once.key.clone()),
+            typing: manner.typing,
         };
         let once = manner.claim.as_ref().map(|claim| claim.once.clone());
         match route {
@@ -212,12 +213,9 @@ impl Sending {
             Some(message) => self.mentioned(session, &message.mentions).await,
             None => Vec::new(),
         };
-        let context = Context {
-            mentions: &mentions,
-            quoted: quoted.as_ref(),
-            quoted_chat: message
-                .and_then(|m| m.quoted_message.as_ref())
-                .and_then(|quoted| quoted.chat_id.as_deref()),
+        let context = match message {
+            Some(message) => Context::of(message, &mentions, quoted.as_ref()),
+            None => Context::default(),
         };
         let encoded = match (&entry.change, message, &target) {
             (None, Some(message), _) => message::encode(message, medium.as_ref(), context),
@@ -231,6 +229,7 @@ impl Sending {
             Ok(encoded) => encoded,
             Err(words) => return Verdict::NotSent(words.to_owned()),
         };
+        self.type_first(session, &to, entry, message).await;
         let began = clock::ticks();
         let sent = session.send(&entry.message_id, &to, &encoded);
         let (sent, ()) = future::zip(sent, self.name_group(session, &to)).await;

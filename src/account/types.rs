@@ -412,6 +412,9 @@ pub enum AccountError {
     /// Only the sender of a message, or an admin of its group, deletes it for everyone.
     #[error("Only own messages can be deleted for everyone in this chat")]
     NotOwnMessage,
+    /// It can be done once something else has ended, in words.
+    #[error("{0}")]
+    Busy(String),
     /// A message cannot be changed as wanted, in words.
     #[error("{0}")]
     Unchangeable(&'static str),

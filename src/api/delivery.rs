@@ -1,4 +1,4 @@
-//! Options of every message: `Idempotency-Key`, `queue`, `expiresIn`.
+//! Options of every message: `Idempotency-Key`, `queue`, `expiresIn`, `typing`.
 
 #[cfg(test)]
 use schemars::{Schema, SchemaGenerator, json_schema};
@@ -20,12 +20,14 @@ const MAX_KEY: usize = 255;
 const MAX_EXPIRES_IN: u64 = 30 * 86_400;
 
 request! {
-    /// `queue` and `expiresIn`, in the body or in the query.
+    /// `queue` and `expiresIn`, in the body or in the query, and `typing`.
     pub struct Options {
         /// take it even if it cannot go now
         queue: Option<bool> = "queue",
         /// seconds after which it is not sent any more
         expires_in: Option<ExpiresIn> = "expiresIn",
+        /// shows that the account types before a text goes, for as long as it would take to write, at most 6 seconds
+        typing: bool = "typing",
         /// the same as the field `queue`
         queue_in_query: bool = query "queue",
         /// the same as the field `expiresIn`
@@ -157,6 +159,7 @@ pub async fn begin(
     let mut manner = Manner {
         queue: options.queue.unwrap_or(options.queue_in_query),
         expires_in: expires_in.map(|ExpiresIn(seconds)| seconds * 1_000),
+        typing: options.typing,
         claim: None,
         caller: req.ext::<Caller>().cloned().unwrap_or_default(),
     };

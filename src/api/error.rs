@@ -250,6 +250,7 @@ impl ApiError {
                 | AccountError::MessageNotFound
                 | AccountError::NoMedia
                 | AccountError::NotOwnMessage
+                | AccountError::Busy(_)
                 | AccountError::Unchangeable(_)
                 | AccountError::Unwritable(_)
                 | AccountError::Name(_)
@@ -427,6 +428,7 @@ fn account_status(error: &AccountError) -> StatusCode {
         | AccountError::NewContactsPaused { .. }
         | AccountError::ContactPaused { .. }
         | AccountError::TooManyNewContacts { .. }
+        | AccountError::Busy(_)
         | AccountError::TooManyKeys { .. } => StatusCode::TooManyRequests,
         AccountError::OutboxFull { .. } => StatusCode::ServiceUnavailable,
         // Its 5xx are its own trouble; everything else it holds against the request.

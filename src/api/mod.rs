@@ -48,6 +48,7 @@ mod serve;
 #[cfg(test)]
 mod tests;
 mod this_server;
+mod typing;
 mod upload;
 mod values;
 mod web;

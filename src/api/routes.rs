@@ -8,11 +8,12 @@ use super::sending::{FileRequest, SentOrAccepted};
 use super::values::{OfAccount, OfHook, OfMessage, OnlyAccount};
 use super::{
     accounts, chats, connection, events, health, media, messages, openapi, outbox, passkey, qr,
-    sending, this_server, webhooks,
+    sending, this_server, typing, webhooks,
 };
 use crate::account::{MediaCursor, OutboxView, PasskeyView, StatusView};
 use crate::message::{
-    DeleteMessage, EditMessage, React, ReplyText, SendContact, SendLocation, SendText,
+    DeleteMessage, EditMessage, ForwardMessage, React, ReplyText, SendContact, SendLocation,
+    SendText,
 };
 use crate::store::messages::Cursor;
 use crate::webhook::TestOutcome;
@@ -115,6 +116,9 @@ pub const ROUTES: &[Route] = routes![
     Post "/accounts/:id/message/edit" editMessage Sending, Account, Usual,
         sending::send: (OfAccount, EditMessage, Delivery) => SentOrAccepted,
         "Change the text or caption of an own message, within 15 minutes";
+    Post "/accounts/:id/message/forward" forwardMessage Sending, Account, Usual,
+        sending::send: (OfAccount, ForwardMessage, Delivery) => SentOrAccepted,
+        "Send a stored message to another chat, marked as forwarded, without uploading its file again";
     Post "/accounts/:id/message/delete" deleteMessage Sending, Account, Usual,
         sending::send: (OfAccount, DeleteMessage, Delivery) => SentOrAccepted,
         "Delete a message for everyone";
@@ -133,6 +137,9 @@ pub const ROUTES: &[Route] = routes![
     Post "/accounts/:id/chats/:chatId/read" markRead Messages, Account, Usual,
         sending::read: (OfAccount, sending::MarkRead) => Json<Done>,
         "Mark a chat, or `messageIds` of it, as read";
+    Post "/accounts/:id/chats/:chatId/typing" showTyping Sending, Account, Usual,
+        typing::show: (OfAccount, typing::ShowState) => Json<Done>,
+        "Show that the account types or records, for `seconds`";
     Get "/accounts/:id/messages/:messageId" getMessage Messages, Account, Usual,
         messages::get: OfMessage => Json<messages::OneMessage>,
         "One message";

@@ -121,8 +121,14 @@ async fn send_draft(
         Begun::Answered(outcome) => outcome,
         Begun::First(manner) => {
             let to = reached(to, accounts, &id).await?;
-            if let Draft::Message { mentions, .. } = &mut draft {
-                *mentions = all_reached(people.0, accounts, &id).await?;
+            match &mut draft {
+                Draft::Message { mentions, .. } => {
+                    *mentions = all_reached(people.0, accounts, &id).await?;
+                }
+                Draft::Forward { from, chat, .. } => {
+                    *chat = Some(known(from.clone(), accounts, &id)?);
+                }
+                Draft::Change { .. } => {}
             }
             accounts.send(&id, to, draft, manner).await?
         }

@@ -296,6 +296,16 @@ fn seconds(milliseconds: u64) -> Option<u32> {
     u32::try_from((milliseconds.saturating_add(500) / 1000).max(1)).ok()
 }
 
+/// A thumbnail of the image in a file; `None` if it is none that can be decoded. Blocks.
+pub fn thumbnail(path: &Path) -> Option<Vec<u8>> {
+    let look = || {
+        let mut source = File::open(path)?;
+        let (content, _) = Content::of(&mut source)?;
+        image::look(content, source)
+    };
+    guarded(look).ok()?.thumbnail
+}
+
 /// The SHA-256 of a file's content. Blocks.
 ///
 /// # Errors

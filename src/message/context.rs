@@ -62,16 +62,36 @@ pub struct Context<'a> {
     pub quoted: Option<&'a Message>,
     /// The chat of that message, if it is another one.
     pub quoted_chat: Option<&'a str>,
+    /// How often a message was forwarded that is, as WhatsApp counts it.
+    pub forwarded: Option<u32>,
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
+    /// What a stored message carries, with the people whom it mentions and the message that it answers.
+    pub fn of(
+        message: &'a Message,
+        mentions: &'a [ChatJid],
+        quoted: Option<&'a Message>,
+    ) -> Context<'a> {
+        let answered = message.quoted_message.as_ref();
+        let score = message.forwarding_score.unwrap_or(0);
+        Context {
+            mentions,
+            quoted,
+            quoted_chat: answered.and_then(|quoted| quoted.chat_id.as_deref()),
+            forwarded: message.is_forwarded.then_some(score),
+        }
+    }
+
     /// Unset if there is nothing to carry.
     pub(super) fn encode(&self) -> MessageField<wa::ContextInfo> {
-        if self.mentions.is_empty() && self.quoted.is_none() {
+        if self.mentions.is_empty() && self.quoted.is_none() && self.forwarded.is_none() {
             return MessageField::default();
         }
         let mut context = wa::ContextInfo {
             mentioned_jid: self.mentions.iter().map(ChatJid::to_string).collect(),
+            is_forwarded: self.forwarded.map(|_| true),
+            forwarding_score: self.forwarded,
             ..Default::default()
         };
         if let Some(quoted) = self.quoted {
@@ -94,6 +114,7 @@ pub(super) fn read(context: &wa::ContextInfo, message: &mut Message) {
         .map(|jid| jid.to_string())
         .collect();
     message.is_forwarded = context.is_forwarded.unwrap_or(false);
+    message.forwarding_score = context.forwarding_score.filter(|_| message.is_forwarded);
 }
 
 fn quoted(context: &wa::ContextInfo) -> Option<Quoted> {

@@ -17,6 +17,13 @@ pub enum Draft {
         /// The id of a stored message of this account that it answers.
         quoted: Option<String>,
     },
+    /// A stored message of another chat, once more.
+    Forward {
+        /// The other chat, as it was asked for; `chat` once that is looked up.
+        from: Addressee,
+        chat: Option<ChatJid>,
+        message_id: String,
+    },
     /// A change of the stored message of that id.
     Change { message_id: String, change: Change },
 }

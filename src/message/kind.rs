@@ -88,6 +88,9 @@ pub fn decode(base: &wa::Message, message: &mut Message) -> Option<NewMedium> {
         .or_else(|| location::decode(base, message))
         .or_else(|| contact::decode(base, message))
         .or_else(|| poll::decode(base, message));
+    if let Some(file) = &mut file {
+        file.look = medium::look(base);
+    }
     match context {
         Some(context) => {
             if let Some(context) = context.as_option() {

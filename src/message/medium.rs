@@ -10,6 +10,11 @@ use crate::clock::Millis;
 use crate::jid::ChatJid;
 use crate::media::{Look, MediaKind, MediaRequest, Spooled, base64_bytes};
 
+/// Bars of a voice note's waveform.
+const WAVEFORM: usize = 64;
+/// The name in the addresses of files that WhatsApp's clients write.
+const HOST: &str = "https://mmg.whatsapp.net";
+
 /// Where WhatsApp keeps a file, and how it is decrypted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -161,6 +166,26 @@ pub fn decode<'a>(
     }
 }
 
+/// What a sender says of how a file looks, without its thumbnail: what is needed to forward it.
+pub fn look(base: &wa::Message) -> Option<Box<Look>> {
+    let mut look = Look::default();
+    let videos = [&base.video_message, &base.ptv_message];
+    if let Some(m) = base.image_message.as_option() {
+        (look.width, look.height) = (m.width, m.height);
+    } else if let Some(m) = videos.into_iter().find_map(MessageField::as_option) {
+        (look.width, look.height, look.seconds) = (m.width, m.height, m.seconds);
+        look.gif_playback = m.gif_playback.unwrap_or(false);
+    } else if let Some(m) = base.audio_message.as_option() {
+        look.seconds = m.seconds;
+        let bars = m.waveform.as_ref().filter(|bars| bars.len() <= WAVEFORM);
+        look.waveform = bars.cloned();
+    } else if let Some(m) = base.sticker_message.as_option() {
+        (look.width, look.height) = (m.width, m.height);
+        look.animated = m.is_animated.unwrap_or(false);
+    }
+    (look != Look::default()).then(|| Box::new(look))
+}
+
 /// Where a file is, as its sender says; `None` without its key.
 fn remote(
     direct_path: Option<&String>,
@@ -193,11 +218,14 @@ pub fn encode(
     let look = file.look.as_deref().cloned().unwrap_or_default();
     let context_info = context.encode();
     let view_once = message.view_once.then_some(true);
+    // It is kept until its message has gone; clients go by the path.
+    let url = remote.url.clone();
+    let url = url.unwrap_or_else(|| format!("{HOST}{}", remote.direct_path));
     let mut encoded = wa::Message::default();
     macro_rules! encoded {
         ($kind:ident { $($field:ident: $value:expr,)* }) => {
             MessageField::some(wa::message::$kind {
-                url: remote.url.clone(),
+                url: Some(url.clone()),
                 direct_path: Some(remote.direct_path.clone()),
                 media_key: Some(remote.media_key.clone()),
                 file_sha256: Some(file.sha256.clone()),

@@ -12,6 +12,7 @@ mod context;
 mod deletion;
 mod draft;
 mod edit;
+mod forward;
 mod kind;
 mod location;
 mod medium;
@@ -27,6 +28,7 @@ pub use context::{Context, bare, is_view_once, unwrap};
 pub use deletion::DeleteMessage;
 pub use draft::{Draft, Sendable};
 pub use edit::EditMessage;
+pub use forward::{ForwardMessage, forwarded};
 pub use kind::{MessageKind, decode, encode, is_for_devices, quotation};
 pub use location::{Location, SendLocation};
 pub use medium::{Medium, NewMedium, Remote, draft as file_draft};
@@ -111,6 +113,9 @@ pub struct Message {
     pub mentions: Vec<String>,
     pub reactions: Vec<Reaction>,
     pub is_forwarded: bool,
+    /// How often it was forwarded, as WhatsApp counts it: 0 for the first time, 127 for often.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forwarding_score: Option<u32>,
     /// It said more than is kept of it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub truncated: bool,

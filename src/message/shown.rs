@@ -70,6 +70,9 @@ struct Shown<'a> {
     mentions: &'a [String],
     reactions: &'a [Reaction],
     is_forwarded: bool,
+    /// how often it was forwarded, as WhatsApp counts it: 0 for the first time, 127 from the sixth time on
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forwarding_score: Option<u32>,
     /// it said more than is kept of it, such as a text of more than 65,536 characters
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     truncated: bool,
@@ -121,6 +124,7 @@ impl Serialize for Message {
             mentions,
             reactions,
             is_forwarded,
+            forwarding_score,
             truncated,
             edited,
             edited_at,
@@ -163,6 +167,7 @@ impl Serialize for Message {
             mentions,
             reactions,
             is_forwarded: *is_forwarded,
+            forwarding_score: *forwarding_score,
             truncated: *truncated,
             edited: *edited,
             edited_at: *edited_at,

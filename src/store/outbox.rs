@@ -36,6 +36,9 @@ pub struct Entry {
     /// The caller's idempotency key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub once: Option<String>,
+    /// Whether the account is shown as typing before its text goes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub typing: bool,
 }
 
 /// A change of a stored message.
@@ -310,6 +313,7 @@ mod tests {
             expires_at,
             size: 10,
             once: None,
+            typing: false,
         }
     }
 

@@ -36,6 +36,7 @@ mod session;
 mod silence;
 mod stale;
 mod transport;
+mod typing;
 mod usernames;
 mod version;
 
@@ -64,6 +65,7 @@ pub use session::send::new_message_id;
 pub use session::{MediaPolicy, Session, SessionConfig};
 pub use silence::Patience;
 pub use transport::WsTransportFactory;
+pub use typing::ChatState;
 pub use usernames::NameHolder;
 pub use version::{Outdated, Versions};
 

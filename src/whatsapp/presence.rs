@@ -3,12 +3,14 @@
 //! The client says `<presence type="available">` at each login, and when it learns the account's name. While a
 //! linked device is available, WhatsApp gives the phone no push notifications (zapfast#119, openclaw#15679): a server
 //! that is always on would silence the phone for ever. The client has no switch for it, so each such stanza is
-//! answered at once with `unavailable`, which also carries the name.
+//! answered at once with `unavailable`, which also carries the name, unless a chat has a state just then ([`super::typing`]).
 
 use std::sync::Arc;
 
 use futures_lite::future::yield_now;
 use whatsapp_rust::{Client, NodeFilter};
+
+use super::typing::ChatStates;
 
 /// What is shown of an account while it is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +35,7 @@ impl Presence {
     }
 
     /// Takes every `available` back for as long as it is polled; never resolves.
-    pub async fn keep(self, client: &Arc<Client>) {
+    pub async fn keep(self, client: &Arc<Client>, states: &ChatStates) {
         if self.online {
             return std::future::pending().await;
         }
@@ -43,7 +45,7 @@ impl Presence {
             // An error: the connection has ended, and its waiters with it.
             let said = announced.await.is_ok();
             announced = client.wait_for_sent_node(available());
-            if !said {
+            if !said || !states.is_empty() {
                 continue;
             }
             // The waiter resolves while the stanza is made: it goes out first.

@@ -49,6 +49,7 @@ use super::restriction::{self, Limit, LimitStatus};
 use super::runtime::SmolRuntime;
 use super::silence::{Patience, until_deaf};
 use super::stale::Stale;
+use super::typing::ChatStates;
 use super::usernames::{self, Heard, NameHolder};
 use super::version::{Spoken, Versions};
 
@@ -113,7 +114,9 @@ pub struct Session {
     last_error: LastError,
     spoken: Spoken,
     patience: Patience,
-    presence: Presence,
+    pub(super) presence: Presence,
+    /// Chats in which the account is shown as typing.
+    pub(super) states: ChatStates,
     arrival: Arrival,
     news: NewsSender,
     codes: Codes,
@@ -290,6 +293,7 @@ impl Session {
             spoken,
             patience: config.patience,
             presence: config.presence,
+            states: ChatStates::default(),
             arrival,
             news: teller,
             codes,
@@ -323,7 +327,7 @@ impl Session {
             std::future::pending().await
         };
         let arrived = self.tell_when_overdue();
-        let shown = self.presence.keep(&self.client);
+        let shown = self.presence.keep(&self.client, &self.states);
         run.or(self.end_when_deaf())
             .or(hear_time)
             .or(arrived)

@@ -52,9 +52,9 @@ fn own_texts_and_captions_are_edited_for_15_minutes() {
     let image = picture(&world, &server, "a gardn");
     for (id, words) in [(&text, "first"), (&image, "a garden")] {
         let body = json!({"chatId": BOB, "messageId": id, "message": words});
-        let edited = world.post_once(&server, EDIT, words, &body).expect(200);
+        let edited = world.post_once(&server, EDIT, id, &body).expect(200);
         assert_eq!(edited["message"], "Message edited");
-        let again = world.post_once(&server, EDIT, words, &body).expect(200);
+        let again = world.post_once(&server, EDIT, id, &body).expect(200);
         assert_eq!(again["messageId"], edited["messageId"], "the same request");
         let shown = stored(&world, &server, id);
         assert_eq!(
@@ -118,4 +118,117 @@ fn own_texts_and_captions_are_edited_for_15_minutes() {
     let late = world.post(&server, EDIT, &body).expect(400);
     let words = "A message can be edited for 15 minutes after it was sent, and this one is older";
     assert_eq!(late["error"], words);
+}
+
+/// How many files were uploaded so far.
+fn uploads(world: &World) -> usize {
+    let stanzas = world.admin("GET", "/stanzas", None).expect(200);
+    let is_asked = |passed: &&Value| passed["stanza"].to_string().contains("media_conn");
+    stanzas
+        .as_array()
+        .expect("stanzas")
+        .iter()
+        .filter(is_asked)
+        .count()
+}
+
+#[test]
+fn messages_are_forwarded_without_another_upload_and_counted() {
+    const FORWARD: &str = "/accounts/alice/message/forward";
+    const ZOE: &str = "491700000003";
+    let world = World::new();
+    world.walks(&["POST /accounts/:id/message/forward"]);
+    let server = world.server();
+    world.pair(&server, "alice", ALICE);
+    let (bob, zoe) = (world.phone(BOB, "Bob"), world.phone(ZOE, "Zoe"));
+    let image = picture(&world, &server, "a garden");
+    let text = json!({"to": BOB, "message": "hi @491700000002", "mentions": [BOB]});
+    let text = id_of(&world.post(&server, SEND, &text).expect(200));
+    let place = json!({"location": {"latitude": 1, "longitude": 2, "name": "Here"}, "to": ALICE});
+    let place = bob.send(&place);
+    let voice =
+        bob.send(&json!({"to": ALICE, "audio": {"base64": "T2dnUwAC", "ptt": true, "seconds": 3}}));
+    let many = json!({"to": ALICE, "text": "chain", "forwarded": true});
+    let many = bob.send(&many);
+    for id in [&place, &voice, &many] {
+        eventually("Bob's message", || {
+            let path = format!("/accounts/alice/messages/{id}");
+            (world.api(&server, "GET", &path, None).status == 200).then_some(())
+        });
+    }
+    // Refused uploads show that none is made.
+    world.fault(&json!({"kind": "refuse-uploads", "code": 500, "count": 100}));
+    let before = uploads(&world);
+    let mut copies = Vec::new();
+    for id in [&image, &text, &place, &voice, &many] {
+        let body = json!({"from": BOB, "messageId": id, "to": ZOE});
+        let sent = world.post(&server, FORWARD, &body).expect(200);
+        assert_eq!(sent["message"], "Message forwarded");
+        copies.push(id_of(&sent));
+    }
+    assert_eq!(uploads(&world), before);
+    let got = zoe.received(5);
+    let kinds: Vec<_> = got
+        .iter()
+        .map(|m| m["type"].as_str().expect("a kind"))
+        .collect();
+    assert_eq!(kinds, ["image", "text", "location", "audio", "text"]);
+    for (n, message) in got.iter().enumerate() {
+        assert_eq!(message["forwarded"], true, "{message}");
+        let score = if n == 4 { 2 } else { 0 };
+        assert_eq!(message["forwardingScore"], score, "{message}");
+        assert_eq!(message["mentions"], Value::Null, "{message}");
+        assert_eq!(message["media"]["error"], Value::Null, "{message}");
+    }
+    assert_eq!(
+        (&got[0]["text"], &got[0]["media"]["thumbnail"]),
+        (&json!("a garden"), &json!(true))
+    );
+    assert_eq!(
+        (&got[3]["media"]["ptt"], &got[3]["media"]["seconds"]),
+        (&json!(true), &json!(3))
+    );
+    let shown = stored(&world, &server, &copies[0]);
+    assert_eq!(
+        (&shown["isForwarded"], &shown["forwardingScore"]),
+        (&json!(true), &json!(0))
+    );
+
+    // Of a forwarded one once more; queued over a kill.
+    world
+        .post(&server, "/accounts/alice/disconnect", &json!({}))
+        .expect(200);
+    let body = json!({"from": ZOE, "messageId": copies[0], "to": BOB, "queue": true});
+    world
+        .post_once(&server, FORWARD, "key-1", &body)
+        .expect(202);
+    server.kill();
+    let server = world.server();
+    world
+        .post(&server, "/accounts/alice/connect", &json!({}))
+        .expect(200);
+    let again = bob.received(3).remove(2);
+    assert_eq!(
+        (&again["type"], &again["forwardingScore"]),
+        (&json!("image"), &json!(1))
+    );
+    assert_eq!(again["media"]["error"], Value::Null, "{again}");
+
+    for (body, status, words) in [
+        (
+            json!({"to": ZOE, "messageId": text}),
+            400,
+            "messageId, from and to are required",
+        ),
+        (
+            json!({"from": ZOE, "to": ZOE, "messageId": text}),
+            404,
+            "Message not found",
+        ),
+    ] {
+        assert_eq!(
+            world.post(&server, FORWARD, &body).expect(status)["error"],
+            words
+        );
+    }
 }

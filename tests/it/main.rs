@@ -53,6 +53,7 @@ mod support;
 mod systemd;
 mod tidy;
 mod two_accounts;
+mod typing;
 mod upgrades;
 mod usernames;
 mod version;

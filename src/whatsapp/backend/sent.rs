@@ -122,14 +122,7 @@ fn said_again(tx: &ReadTx<'_>, account: u32, message: &Message) -> Stored<Option
         .iter()
         .filter_map(|jid| ChatJid::parse(jid).ok())
         .collect();
-    let context = Context {
-        mentions: &mentions,
-        quoted: quoted.as_ref(),
-        quoted_chat: message
-            .quoted_message
-            .as_ref()
-            .and_then(|quoted| quoted.chat_id.as_deref()),
-    };
+    let context = Context::of(message, &mentions, quoted.as_ref());
     let encoded = message::encode(message, None, context).ok();
     Ok(encoded.map(|encoded| codec::message_to_vec(&encoded)))
 }

@@ -86,9 +86,8 @@ fn a_member_of_a_group_keeps_the_lid_he_writes_under() {
     assert_eq!(got.wire_lid.as_deref(), Some("955@lid"));
     // A reply names the author as the group does.
     let context = Context {
-        quoted_chat: None,
-        mentions: &[],
         quoted: Some(&got),
+        ..Context::default()
     };
     let reply = text("yes", context);
     let context = reply.extended_text_message.context_info.as_option();
@@ -109,9 +108,9 @@ fn replies_and_mentions_survive_the_way_out_and_in() {
     let (first, _) = message_of(&info, &wa::Message::text("question"));
     let mentions = [ChatJid::parse("491711111111@s.whatsapp.net").expect("jid")];
     let context = Context {
-        quoted_chat: None,
         mentions: &mentions,
         quoted: Some(&first),
+        ..Context::default()
     };
     let mut answer = text("answer", context);
     // Mentions that are no JIDs are dropped.
@@ -424,9 +423,8 @@ fn quotes_are_of_the_kind_of_what_they_quote() {
         first.sender = ALICE.into();
         change(&mut first);
         let context = Context {
-            quoted_chat: None,
-            mentions: &[],
             quoted: Some(&first),
+            ..Context::default()
         };
         let reply = text("answer", context);
         let context = reply.extended_text_message.context_info.clone();

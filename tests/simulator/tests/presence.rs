@@ -96,7 +96,7 @@ fn last_seen_follows_the_privacy_of_both() {
 }
 
 #[test]
-fn chat_states_reach_available_devices_alone() {
+fn chat_states_pass_between_available_devices_alone() {
     smol::block_on(async {
         let sim = simulator();
         let mut alice = linked(&sim, 1, ALICE).await;
@@ -107,6 +107,9 @@ fn chat_states_reach_available_devices_alone() {
                 .children([NodeBuilder::new(state).build()])
                 .build()
         };
+        // From a device that is not available, then to one.
+        alice.send(&typing("composing")).await;
+        alice.send(&presence("available")).await;
         alice.send(&typing("composing")).await;
         // A later stanza on the same connection shows that it was not sent.
         alice.ask(iq("w:p", "get").build()).await;

@@ -135,6 +135,7 @@ pub(super) fn describe(message: &wa::Message) -> Option<Received> {
         out.expiration = context.expiration.filter(|seconds| *seconds > 0);
         out.mentions = context.mentioned_jid.clone();
         out.forwarded = context.is_forwarded.unwrap_or(false);
+        out.forwarding_score = context.forwarding_score;
     }
     Some(out)
 }

@@ -44,6 +44,9 @@ pub struct Received {
     pub mentions: Vec<String>,
     /// Whether it carries the "forwarded" label.
     pub forwarded: bool,
+    /// How often it was forwarded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forwarding_score: Option<u32>,
     /// The message that this one edits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub edit_of: Option<String>,
@@ -170,12 +173,25 @@ pub struct Unread {
     pub reason: &'static str,
 }
 
+/// What another person was shown as doing in a chat.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChatState {
+    /// The chat, as the stanza names it.
+    pub chat: String,
+    /// The person's number.
+    pub from: String,
+    /// `typing`, `recording` or `paused`.
+    pub state: &'static str,
+}
+
 /// The newest messages in both directions.
 #[derive(Debug)]
 pub struct Inbox {
     received: Recent<String, Received>,
     sent: Recent<String, Sent>,
     unread: Vec<Unread>,
+    chat_states: Vec<ChatState>,
 }
 
 impl Default for Inbox {
@@ -184,16 +200,19 @@ impl Default for Inbox {
             received: Recent::new(CAPACITY),
             sent: Recent::new(CAPACITY),
             unread: Vec::new(),
+            chat_states: Vec::new(),
         }
     }
 }
 
 /// The body of `GET /admin/phones/:number/messages`.
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct View<'a> {
     received: Vec<&'a Received>,
     sent: Vec<&'a Sent>,
     unread: &'a [Unread],
+    chat_states: &'a [ChatState],
 }
 
 impl Inbox {
@@ -217,12 +236,14 @@ impl Inbox {
         self.sent.get(id)
     }
 
-    /// `{"received": […], "sent": […], "unread": […]}` with the fields of [`Received`], [`Sent`] and [`Unread`].
+    /// `{"received": […], "sent": […], "unread": […], "chatStates": […]}` with the fields of [`Received`], [`Sent`],
+    /// [`Unread`] and [`ChatState`].
     pub fn to_json(&self) -> serde_json::Value {
         let view = View {
             received: self.received().collect(),
             sent: self.sent().collect(),
             unread: &self.unread,
+            chat_states: &self.chat_states,
         };
         // Plain structs of strings and numbers: serde_json has no way to fail on them.
         serde_json::to_value(view).unwrap_or_default()
@@ -247,6 +268,13 @@ impl Inbox {
     pub(super) fn push_unread(&mut self, unread: Unread) {
         if self.unread.len() < CAPACITY {
             self.unread.push(unread);
+        }
+    }
+
+    /// Notes what another person does in a chat.
+    pub(super) fn push_chat_state(&mut self, state: ChatState) {
+        if self.chat_states.len() < CAPACITY {
+            self.chat_states.push(state);
         }
     }
 

@@ -9,7 +9,7 @@ use waproto::whatsapp as wa;
 
 use super::describe::describe;
 use super::groups::parse_chat;
-use super::inbox::{Mark, Receipt, Unread};
+use super::inbox::{ChatState, Mark, Receipt, Unread};
 use super::keys::Kind;
 use super::{Phone, PhoneError, attr, bytes_of, child_bytes, jid_attr};
 use crate::directory::{DeviceAddr, Directory};
@@ -66,9 +66,37 @@ impl Phone {
                 acknowledge(stanza, None).into_iter().collect()
             }
             "call" => acknowledge(stanza, None).into_iter().collect(),
+            "chatstate" => {
+                self.note_chat_state(stanza, dir);
+                Vec::new()
+            }
             // Presence, chat states and the like ask for no answer.
             _ => Vec::new(),
         }
+    }
+
+    /// What others do in a chat, as the phone shows it.
+    fn note_chat_state(&mut self, stanza: &Node, dir: &dyn Directory) {
+        let Some(from) = jid_attr(stanza, "from") else {
+            return;
+        };
+        let by = jid_attr(stanza, "participant").unwrap_or_else(|| from.clone());
+        let state = if let Some(composing) = stanza.get_optional_child("composing") {
+            match attr(composing, "media").as_deref() {
+                Some("audio") => "recording",
+                _ => "typing",
+            }
+        } else if stanza.get_optional_child("paused").is_some() {
+            "paused"
+        } else {
+            return;
+        };
+        let number = self.addr_of(&by, dir).map(|addr| addr.number);
+        self.inbox.push_chat_state(ChatState {
+            chat: from.to_non_ad().to_string(),
+            from: number.unwrap_or_else(|| by.user.to_string()),
+            state,
+        });
     }
 
     /// Read receipts for messages of a chat (a number or a person's JID): those named, or

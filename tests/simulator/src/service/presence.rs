@@ -169,8 +169,12 @@ impl Service {
         )
     }
 
-    /// `<chatstate to><composing/></chatstate>`, for the devices of the other side.
+    /// `<chatstate to><composing/></chatstate>`, for the devices of the other side. Those of linked devices that are
+    /// not available are dropped.
     pub(super) fn chatstate(&mut self, from: &DeviceAddr, node: &Node) {
+        if from.device != 0 && !self.device_is_available(from) {
+            return;
+        }
         let Some(to) = jid_attr(node, "to") else {
             return;
         };

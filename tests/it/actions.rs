@@ -111,7 +111,9 @@ fn own_texts_and_captions_are_edited_for_15_minutes() {
         .expect(200);
     let got = bob.received(7);
     assert_eq!(got[0]["editedText"], "1st");
-    assert_eq!(stored(&world, &server, &text)["text"], "1st");
+    eventually("the edit, acknowledged", || {
+        (stored(&world, &server, &text)["text"] == "1st").then_some(())
+    });
 
     time.passes(Duration::from_secs(16 * 60));
     let body = json!({"chatId": BOB, "messageId": text, "message": "x"});

@@ -118,6 +118,7 @@ pub fn picture(data: &[u8]) {
                 ptt: false,
                 gif_playback: false,
                 note: false,
+                pack: None,
                 mimetype: None,
                 declared: None,
                 file_name: None,

@@ -467,6 +467,7 @@ fn media_status(error: &MediaError) -> StatusCode {
         | MediaError::Empty
         | MediaError::Broken(_)
         | MediaError::Unsupported(_)
+        | MediaError::TooDetailed
         | MediaError::TooLong { .. } => StatusCode::BadRequest,
         MediaError::Io(error) if StoreError::of_disk(error).is_some() => {
             StatusCode::ServiceUnavailable

@@ -100,7 +100,7 @@ pub const ROUTES: &[Route] = routes![
         "Send any file";
     Post "/accounts/:id/message/send/sticker" sendSticker Sending, Account, File,
         sending::sticker: FileRequest, file "sticker" => SentOrAccepted,
-        "Send a WebP as a sticker";
+        "Send a sticker, made of a WebP, PNG, JPEG or GIF";
     Post "/accounts/:id/message/send/location" sendLocation Sending, Account, Usual,
         sending::send: (OfAccount, SendLocation, Delivery) => SentOrAccepted,
         "Send a place, with its name and address if wanted";

@@ -18,7 +18,7 @@ use super::recipients::{all_reached, known, reached};
 use super::values::OfAccount;
 use crate::account::{AccountError, Outcome, Sent};
 use crate::fields::{Addressee, Caption, Field, FieldError, Mentions, NonEmpty, request};
-use crate::media::{MediaKind, MediaRequest};
+use crate::media::{MediaKind, MediaRequest, Pack};
 use crate::message::{self, Draft, Message, Sendable};
 use crate::net::reach::Reach;
 
@@ -144,6 +144,10 @@ request! {
         gif_playback: bool = "gifPlayback",
         /// a video as a round note; a square one, without a caption
         note: bool = "note",
+        /// of a sticker: the pack that it shows, at most 128 characters
+        pack_name: Option<NonEmpty> = "packName",
+        /// of a sticker: who made the pack, at most 128 characters
+        author: Option<NonEmpty> = "author",
         /// an image, a video or a voice note that can be opened once
         view_once: bool = "viewOnce",
         mentions: Mentions = "mentions",
@@ -160,9 +164,23 @@ request! {
     }
 }
 
+/// Characters of a sticker pack's name, and of its author's.
+const MAX_PACK: usize = 128;
+
 impl SendFile {
     /// Whether its fields fit together, and to a file of that kind.
     fn fit(&self, kind: MediaKind) -> Result<(), ApiError> {
+        for (field, name) in [("packName", &self.pack_name), ("author", &self.author)] {
+            if name
+                .as_ref()
+                .is_some_and(|NonEmpty(name)| name.chars().count() > MAX_PACK)
+            {
+                return Err(ApiError::Field {
+                    field,
+                    expected: "at most 128 characters long",
+                });
+            }
+        }
         let fits_once = match kind {
             MediaKind::Image | MediaKind::Video => true,
             MediaKind::Audio => self.ptt,
@@ -256,6 +274,13 @@ async fn file(
         ptt: fields.ptt,
         gif_playback: fields.gif_playback,
         note: fields.note,
+        pack: (fields.pack_name.is_some() || fields.author.is_some()).then(|| Pack {
+            name: fields
+                .pack_name
+                .map(|NonEmpty(name)| name)
+                .unwrap_or_default(),
+            author: fields.author.map(|NonEmpty(name)| name).unwrap_or_default(),
+        }),
         mimetype: fields.mimetype.map(|NonEmpty(mimetype)| mimetype),
         declared,
         file_name: given.or(name),

@@ -7,7 +7,7 @@
 //! | image | JPEG, PNG, WebP, GIF | the same, with size and thumbnail |
 //! | video | MP4, MOV, 3GP | the same, with size and seconds |
 //! | audio | MP3, MP2, AAC, M4A, ALAC, WAV, AIFF, CAF, FLAC, OGG, WebM, GSM | OGG/Opus, mono, with seconds; a voice note with its waveform |
-//! | sticker | WebP | the same, with size |
+//! | sticker | WebP, PNG, JPEG, GIF | WebP of 512 × 512 pixels; what is one, and what moves, stays as it is |
 //! | document | anything | the same |
 //!
 //! The type of a file comes from its bytes ([`content`]); that of a document also from its name and declared
@@ -26,6 +26,7 @@ mod ogg;
 mod sound;
 mod space;
 mod spool;
+mod sticker;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "voice")]
@@ -37,6 +38,7 @@ pub use files::Files;
 pub use look::{Look, base64_bytes};
 pub use space::{Disk, Space, SpaceNews};
 pub use spool::{Spool, Spooled};
+pub use sticker::Pack;
 
 use std::fs::File;
 use std::io;
@@ -83,6 +85,8 @@ pub struct MediaRequest {
     pub gif_playback: bool,
     /// Video as a round note.
     pub note: bool,
+    /// Of a sticker.
+    pub pack: Option<Pack>,
     /// The MIME type in the request; used only where the bytes are ambiguous.
     pub mimetype: Option<String>,
     /// The MIME type of the form's part, the HTTP answer or the `data:` URI; has a lower priority.
@@ -119,6 +123,11 @@ pub enum MediaError {
         "the file cannot be converted: {0}; convert it to MP3, M4A, OGG or WAV, or send it as a document"
     )]
     Unsupported(String),
+    #[error(
+        "the sticker would have too many bytes: 500,000 are the most for one that moves; \
+         send it as a video with \"gifPlayback\", or make it shorter"
+    )]
+    TooDetailed,
     #[error("the sound lasts longer than {limit} minutes")]
     TooLong { limit: u32 },
     #[error("the file could not be read or written: {0}")]
@@ -170,7 +179,7 @@ impl Work {
                 let ptt = self.request.ptt;
                 audio::begin(ptt, content, start, source, file, &self.spool)?
             }
-            State::New(file) => return prepare(&self.request, file).map(Some),
+            State::New(file) => return prepare(&self.request, file, &self.spool).map(Some),
             State::Sound(work) => audio::Progress::More(work),
             State::Over => return Err(MediaError::Broken("it cannot be decoded".to_owned())),
         };
@@ -194,13 +203,13 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, MediaError>) -> Result<T, MediaEr
 }
 
 /// Prepares any file but audio.
-fn prepare(request: &MediaRequest, file: Spooled) -> Result<Prepared, MediaError> {
+fn prepare(request: &MediaRequest, file: Spooled, spool: &Spool) -> Result<Prepared, MediaError> {
     let mut source = File::open(file.path())?;
     let (content, _) = Content::of(&mut source)?;
     match request.kind {
         MediaKind::Image => image(content, source, file),
         MediaKind::Video => video(content, source, file, request.gif_playback),
-        MediaKind::Sticker => sticker(content, source, file),
+        MediaKind::Sticker => sticker::prepare(content, source, file, request.pack.as_ref(), spool),
         MediaKind::Audio | MediaKind::Document => {
             let mimetype = document::mimetype(&mut source, content, request)?;
             Prepared::plain(file, &mimetype)
@@ -256,24 +265,6 @@ fn video(
         height: some(height),
         seconds: film.length.and_then(seconds),
         gif_playback,
-        ..Look::default()
-    };
-    Ok(prepared)
-}
-
-fn sticker(content: Content, source: File, file: Spooled) -> Result<Prepared, MediaError> {
-    if content != Content::WebP {
-        return Err(MediaError::NotWhat {
-            expected: "a sticker (WebP)",
-            found: content.name(),
-        });
-    }
-    let (width, height, animated) = webp::read(source)?;
-    let mut prepared = Prepared::plain(file, "image/webp")?;
-    prepared.look = Look {
-        width: Some(width),
-        height: Some(height),
-        animated,
         ..Look::default()
     };
     Ok(prepared)

@@ -26,15 +26,23 @@ impl Place {
     }
 
     fn prepare(&self, kind: MediaKind, ptt: bool, bytes: &[u8]) -> Result<Prepared, MediaError> {
-        let request = MediaRequest {
+        self.prepare_as(self.request(kind, ptt), bytes)
+    }
+
+    fn request(&self, kind: MediaKind, ptt: bool) -> MediaRequest {
+        MediaRequest {
             kind,
             ptt,
             gif_playback: false,
             note: false,
+            pack: None,
             mimetype: None,
             declared: None,
             file_name: None,
-        };
+        }
+    }
+
+    fn prepare_as(&self, request: MediaRequest, bytes: &[u8]) -> Result<Prepared, MediaError> {
         let mut work = Work::new(request, self.file(bytes), self.spool.clone());
         // Without the guard, so that panics fail the test.
         loop {
@@ -180,7 +188,7 @@ fn animated_stickers_are_detected() {
         .unwrap();
     assert_eq!(
         (still.look.width, still.look.height, still.look.animated),
-        (Some(96), Some(64), false)
+        (Some(512), Some(512), false)
     );
     let moving = place
         .prepare(MediaKind::Sticker, false, &fixture("animated.webp"))
@@ -193,6 +201,127 @@ fn animated_stickers_are_detected() {
         .prepare(MediaKind::Image, false, &fixture("animated.webp"))
         .unwrap();
     assert!(image.look.thumbnail.is_some(), "its first frame");
+}
+
+/// The pixels of a still sticker, or of the first frame of one that moves: those in the middle of the picture's
+/// quarters, where the picture has three fifths of the sticker's height, and one above it.
+fn on_sticker(file: &[u8]) -> ([[u8; 3]; 4], [u8; 4]) {
+    let mut decoder = image_webp::WebPDecoder::new(std::io::Cursor::new(file)).unwrap();
+    assert_eq!(decoder.dimensions(), (512, 512));
+    let mut pixels = vec![0; decoder.output_buffer_size().unwrap()];
+    match decoder.is_animated() {
+        true => drop(decoder.read_frame(&mut pixels).unwrap()),
+        false => decoder.read_image(&mut pixels).unwrap(),
+    }
+    let at = |x: usize, y: usize| {
+        let pixel = &pixels[(y * 512 + x) * 4..][..4];
+        [pixel[0], pixel[1], pixel[2], pixel[3]]
+    };
+    let opaque = |x, y| {
+        let [r, g, b, alpha] = at(x, y);
+        assert_eq!(alpha, 255);
+        [r, g, b]
+    };
+    let quarters = [(128, 170), (384, 170), (128, 340), (384, 340)];
+    (quarters.map(|(x, y)| opaque(x, y)), at(256, 40))
+}
+
+#[test]
+fn pictures_become_stickers_with_their_pack() {
+    let place = Place::new();
+    let pack = Pack {
+        name: "Cats".to_owned(),
+        author: "Ümit".to_owned(),
+    };
+    let upright = [RED, GREEN, BLUE, YELLOW];
+    for name in [
+        "small.jpg",
+        "photo.jpg",
+        "progressive-photo.jpg",
+        "small.png",
+        "small.gif",
+        "small.webp",
+    ] {
+        let request = MediaRequest {
+            pack: Some(pack.clone()),
+            ..place.request(MediaKind::Sticker, false)
+        };
+        let sticker = place.prepare_as(request, &fixture(name)).unwrap();
+        assert_eq!(sticker.mimetype, "image/webp");
+        assert!(!sticker.look.animated, "{name}");
+        let bytes = std::fs::read(sticker.file.path()).unwrap();
+        assert!(bytes.len() <= 300_000, "{name}: {}", bytes.len());
+        let (colors, above) = on_sticker(&bytes);
+        assert_near(colors, upright, name);
+        assert_eq!(above, [0; 4], "{name}");
+        let mut decoder = image_webp::WebPDecoder::new(std::io::Cursor::new(&bytes)).unwrap();
+        let exif = decoder.exif_metadata().unwrap().expect("metadata");
+        let json: serde_json::Value = serde_json::from_slice(&exif[22..]).unwrap();
+        assert_eq!(json["sticker-pack-name"], "Cats");
+        assert_eq!(json["sticker-pack-publisher"], "Ümit");
+        assert_eq!(exif[14..18], (exif.len() as u32 - 22).to_le_bytes());
+    }
+}
+
+#[test]
+fn a_sticker_that_is_one_keeps_its_pixels_and_gets_a_pack() {
+    let place = Place::new();
+    let pack = Some(Pack::default());
+    let made = |bytes: &[u8]| {
+        let request = MediaRequest {
+            pack: pack.clone(),
+            ..place.request(MediaKind::Sticker, false)
+        };
+        let sticker = place.prepare_as(request, bytes).unwrap();
+        std::fs::read(sticker.file.path()).unwrap()
+    };
+    let has = |file: &[u8], part: &[u8]| file.windows(part.len()).any(|window| window == part);
+    let moving = fixture("animated.webp");
+    let with_pack = made(&moving);
+    assert!(has(&with_pack, b"EXIF") && with_pack.len() > moving.len());
+    let frames = moving
+        .windows(4)
+        .position(|window| window == b"ANIM")
+        .unwrap();
+    assert!(has(&with_pack, &moving[frames..frames + 200]));
+    assert_eq!(made(&with_pack), with_pack, "one block of metadata");
+    let still = made(&fixture("small.png"));
+    assert_eq!(made(&still), still);
+}
+
+#[test]
+fn a_gif_that_moves_becomes_a_moving_sticker() {
+    let colors = [[255, 0, 0], [0, 255, 0], [0, 0, 255]];
+    let mut gif = Vec::new();
+    let mut encoder = gif::Encoder::new(&mut gif, 40, 20, &[]).unwrap();
+    for color in colors {
+        // The left half stays as it is.
+        let pixels: Vec<u8> = (0..800).map(|at| u8::from(at % 40 >= 20)).collect();
+        let palette = [[9; 3], color].concat();
+        let mut frame = gif::Frame::from_palette_pixels(40, 20, pixels, palette, None);
+        frame.delay = 20;
+        encoder.write_frame(&frame).unwrap();
+    }
+    drop(encoder);
+    let place = Place::new();
+    let sticker = place.prepare(MediaKind::Sticker, false, &gif).unwrap();
+    assert!(sticker.look.animated);
+    let bytes = std::fs::read(sticker.file.path()).unwrap();
+    let mut decoder = image_webp::WebPDecoder::new(std::io::Cursor::new(&bytes)).unwrap();
+    assert_eq!(
+        (decoder.dimensions(), decoder.num_frames()),
+        ((512, 512), 3)
+    );
+    let mut pixels = vec![0; decoder.output_buffer_size().unwrap()];
+    for color in colors {
+        assert_eq!(decoder.read_frame(&mut pixels).unwrap(), 200);
+        let at = |x: usize| {
+            let pixel = &pixels[(256 * 512 + x) * 4..][..4];
+            [pixel[0], pixel[1], pixel[2]]
+        };
+        assert_near([at(400); 4], [color; 4], "right");
+        assert_near([at(100); 4], [[9; 3]; 4], "left");
+    }
 }
 
 #[test]
@@ -226,8 +355,8 @@ fn files_of_another_kind_are_refused_by_name() {
         ),
         (
             MediaKind::Sticker,
-            &fixture("small.png"),
-            "the file is image/png, not a sticker",
+            &fixture("film.mp4"),
+            "the file is video/mp4, not a picture that can be made a sticker",
         ),
         (MediaKind::Document, b"", "the file is empty"),
     ] {
@@ -285,8 +414,10 @@ fn bombs_are_not_decompressed() {
 /// The kinds that a fixture can be sent as.
 fn kinds(name: &str) -> &'static [MediaKind] {
     match name.rsplit_once('.').unwrap().1 {
-        "webp" => &[MediaKind::Image, MediaKind::Sticker],
-        "jpg" | "png" | "gif" => &[MediaKind::Image],
+        _ if name == "animated.webp" => &[MediaKind::Image, MediaKind::Sticker],
+        "webp" => &[MediaKind::Image],
+        "gif" => &[MediaKind::Image, MediaKind::Sticker],
+        "jpg" | "png" => &[MediaKind::Image],
         "mp4" => &[MediaKind::Video, MediaKind::Audio],
         "mov" | "3gp" => &[MediaKind::Video],
         "md" => &[MediaKind::Document],
@@ -304,7 +435,7 @@ fn damaged_files_neither_panic_nor_hang() {
         for kind in kinds(&name) {
             // Conversions are slow: only small files are tried at every byte.
             let times = match kind {
-                MediaKind::Audio => 5,
+                MediaKind::Audio | MediaKind::Sticker => 5,
                 _ if bytes.len() < 450 => bytes.len(),
                 _ => 60,
             };

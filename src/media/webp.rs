@@ -44,3 +44,115 @@ pub(super) fn read<R: Read + Seek>(mut source: R) -> Result<(u32, u32, bool), Me
 fn broken(why: &str) -> MediaError {
     MediaError::Broken(why.to_owned())
 }
+
+/// An animation's chunk for a frame at `(x, y, width, height)`, of which x and y are even. `picture` is a chunk.
+pub(super) fn frame(
+    to: &mut Vec<u8>,
+    (x, y, width, height): (u32, u32, u32, u32),
+    milliseconds: u32,
+    blends: bool,
+    picture: &[u8],
+) {
+    let mut content = Vec::with_capacity(16 + picture.len());
+    for value in [x / 2, y / 2, width - 1, height - 1, milliseconds] {
+        content.extend_from_slice(&three(value));
+    }
+    content.push(if blends { 0 } else { 2 });
+    content.extend_from_slice(picture);
+    chunk(to, b"ANMF", &content);
+}
+
+/// Changes how long the frame is shown whose chunk begins at `at`.
+pub(super) fn set_duration(chunks: &mut [u8], at: usize, milliseconds: u32) {
+    if let Some(place) = chunks.get_mut(at + 20..at + 23) {
+        place.copy_from_slice(&three(milliseconds));
+    }
+}
+
+/// A file of these chunks: a picture, or the frames of an animation.
+pub(super) fn file(
+    size: (u32, u32),
+    alpha: bool,
+    animated: bool,
+    chunks: &[u8],
+    exif: Option<&[u8]>,
+) -> Vec<u8> {
+    let mut body = Vec::with_capacity(chunks.len() + 100);
+    let flags = u8::from(alpha) << 4 | u8::from(exif.is_some()) << 3 | u8::from(animated) << 1;
+    chunk(&mut body, b"VP8X", &extended(flags, size));
+    if animated {
+        // A transparent background; for ever.
+        chunk(&mut body, b"ANIM", &[0; 6]);
+    }
+    body.extend_from_slice(chunks);
+    if let Some(exif) = exif {
+        chunk(&mut body, b"EXIF", exif);
+    }
+    riff(&body)
+}
+
+/// The same file with other metadata; `None` if it is no WebP.
+pub(super) fn with_exif(file: &[u8], exif: &[u8]) -> Option<Vec<u8>> {
+    let mut body = Vec::with_capacity(file.len() + exif.len() + 64);
+    let mut rest = file.get(12..)?;
+    let mut is_first = true;
+    while rest.len() >= 8 {
+        let (name, length) = (rest.first_chunk::<4>()?, rest[4..].first_chunk::<4>()?);
+        let length = u32::from_le_bytes(*length) as usize;
+        let content = rest.get(8..8_usize.checked_add(length)?)?;
+        if is_first {
+            match name {
+                b"VP8X" => {
+                    let mut head = content.to_vec();
+                    *head.first_mut()? |= 8;
+                    chunk(&mut body, b"VP8X", &head);
+                }
+                _ => {
+                    let (width, height, _) = read(std::io::Cursor::new(file)).ok()?;
+                    let has_alpha = name == b"VP8L" && content.get(4)? & 0x10 != 0;
+                    let flags = u8::from(has_alpha) << 4 | 8;
+                    chunk(&mut body, b"VP8X", &extended(flags, (width, height)));
+                    chunk(&mut body, name, content);
+                }
+            }
+        } else if !matches!(name, b"EXIF" | b"VP8X") {
+            chunk(&mut body, name, content);
+        }
+        is_first = false;
+        rest = rest.get(8 + length + length % 2..).unwrap_or_default();
+    }
+    chunk(&mut body, b"EXIF", exif);
+    (!is_first).then(|| riff(&body))
+}
+
+/// The content of `VP8X`: flags, and the size less one.
+fn extended(flags: u8, (width, height): (u32, u32)) -> Vec<u8> {
+    let mut content = vec![flags, 0, 0, 0];
+    content.extend_from_slice(&three(width - 1));
+    content.extend_from_slice(&three(height - 1));
+    content
+}
+
+fn riff(body: &[u8]) -> Vec<u8> {
+    let mut file = Vec::with_capacity(body.len() + 12);
+    file.extend_from_slice(b"RIFF");
+    file.extend_from_slice(&(body.len() as u32 + 4).to_le_bytes());
+    file.extend_from_slice(b"WEBP");
+    file.extend_from_slice(body);
+    file
+}
+
+fn chunk(to: &mut Vec<u8>, name: &[u8; 4], content: &[u8]) {
+    to.extend_from_slice(name);
+    to.extend_from_slice(&(content.len() as u32).to_le_bytes());
+    to.extend_from_slice(content);
+    if content.len() % 2 == 1 {
+        to.push(0);
+    }
+}
+
+/// 24 bits.
+fn three(value: u32) -> [u8; 3] {
+    let [a, b, c, _] = value.to_le_bytes();
+    [a, b, c]
+}

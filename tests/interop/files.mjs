@@ -82,9 +82,9 @@ export function jpeg(width, height, seed) {
   ]);
 }
 
-/** A WebP of one pixel, lossless. */
+/** A WebP of 512 × 512 pixels of one colour, lossless: a sticker that needs no conversion. */
 export const webp = () =>
-  Buffer.from('UklGRhoAAABXRUJQVlA4TA0AAAAvAAAAEAcQERGIiP4HAA==', 'base64');
+  Buffer.from('UklGRhoAAABXRUJQVlA4TA0AAAAv/8F/EAcQERGIiP4HAA==', 'base64');
 
 /** An MP4 whose head says what it is, with noise for its pictures. */
 export function mp4(width, height, seconds, seed) {

@@ -363,7 +363,7 @@ test('files are sent as JSON, and stickers', options, async () => {
   form.append('to', bob.jid);
   form.append('sticker', webp(), { filename: 's.webp' });
   const sticker = sentId(await upload('sticker', form));
-  const media = { mimetype: 'image/webp', width: 1, height: 1, animated: false };
+  const media = { mimetype: 'image/webp', width: 512, height: 512, animated: false };
   await arrived(sticker, webp(), { type: 'sticker', media });
 });
 

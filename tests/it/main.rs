@@ -48,6 +48,7 @@ mod resources;
 mod rights;
 mod sounds;
 mod space;
+mod sticker;
 mod supervised;
 mod support;
 mod systemd;

@@ -9,6 +9,7 @@ fn request(requested: Option<&str>, declared: Option<&str>, name: Option<&str>) 
         ptt: false,
         gif_playback: false,
         note: false,
+        pack: None,
         mimetype: requested.map(str::to_owned),
         declared: declared.map(str::to_owned),
         file_name: name.map(str::to_owned),

@@ -11,6 +11,7 @@
 //!
 //! Larger images and those with damaged pixels are sent without one.
 
+mod film;
 mod jpeg;
 mod shrink;
 
@@ -19,7 +20,9 @@ use std::io::{BufRead, BufReader, Seek, SeekFrom};
 
 use super::content::Content;
 use super::{MediaError, webp};
-use shrink::{Orientation, Shrink};
+pub(super) use film::Film;
+pub(super) use shrink::Pixels;
+use shrink::{Orientation, Shrink, THUMBNAIL};
 
 /// The most pixels decoded row by row: some seconds on a small board.
 const MAX_PIXELS: u64 = 50_000_000;
@@ -38,18 +41,53 @@ pub(super) struct Picture {
     pub(super) thumbnail: Option<Vec<u8>>,
 }
 
-/// Reads an image.
+/// What is read of an image.
+struct Seen {
+    /// In pixels, as stored.
+    size: (u32, u32),
+    orientation: Orientation,
+    /// Absent for images that are too large or damaged.
+    small: Option<Shrink>,
+}
+
+/// Reads the size of an image and makes its thumbnail.
 ///
 /// # Errors
 /// [`MediaError::Broken`] if its size cannot be read; I/O errors.
-pub(super) fn look(content: Content, mut file: File) -> Result<Picture, MediaError> {
+pub(super) fn look(content: Content, file: File) -> Result<Picture, MediaError> {
+    let seen = see(content, file, THUMBNAIL)?;
+    let (mut width, mut height) = seen.size;
+    if seen.orientation.exchanges_sides() {
+        (width, height) = (height, width);
+    }
+    let small = seen.small;
+    Ok(Picture {
+        width,
+        height,
+        thumbnail: small.and_then(|small| small.into_jpeg(seen.orientation)),
+    })
+}
+
+/// The pixels of an image (of a moving one its first frame), upright, with at most `most` pixels in its longer side.
+///
+/// # Errors
+/// [`MediaError::Broken`] for an image that is damaged or too large; I/O errors.
+pub(super) fn pixels(content: Content, file: File, most: u32) -> Result<Pixels, MediaError> {
+    let seen = see(content, file, most)?;
+    let small = seen
+        .small
+        .ok_or_else(|| broken("it is damaged, or has too many pixels"))?;
+    Ok(small.into_pixels(seen.orientation))
+}
+
+fn see(content: Content, mut file: File, most: u32) -> Result<Seen, MediaError> {
     file.seek(SeekFrom::Start(0))?;
     let source = BufReader::with_capacity(16 * 1024, file);
     match content {
-        Content::Jpeg => jpeg::look(source),
-        Content::Png => png(source),
-        Content::Gif => gif(source),
-        Content::WebP => webp(source),
+        Content::Jpeg => jpeg::see(source, most),
+        Content::Png => png(source, most),
+        Content::Gif => gif(source, most),
+        Content::WebP => webp(source, most),
         _ => Err(MediaError::Broken("it is no image".to_owned())),
     }
 }
@@ -58,13 +96,13 @@ fn broken(error: impl std::fmt::Display) -> MediaError {
     MediaError::Broken(error.to_string())
 }
 
-/// A thumbnail in progress, if the image has at most `most` pixels.
-fn shrink(width: u32, height: u32, most: u64) -> Option<Shrink> {
-    let few = u64::from(width) * u64::from(height) <= most && width <= MAX_WIDTH;
-    few.then(|| Shrink::new(width, height))
+/// A small picture in progress, if the image has at most `pixels`.
+fn shrink((width, height): (u32, u32), pixels: u64, most: u32) -> Option<Shrink> {
+    let few = u64::from(width) * u64::from(height) <= pixels && width <= MAX_WIDTH;
+    few.then(|| Shrink::new(width, height, most))
 }
 
-fn png(source: impl BufRead + Seek) -> Result<Picture, MediaError> {
+fn png(source: impl BufRead + Seek, most: u32) -> Result<Seen, MediaError> {
     let limits = png::Limits {
         bytes: 4 * 1024 * 1024,
     };
@@ -74,7 +112,7 @@ fn png(source: impl BufRead + Seek) -> Result<Picture, MediaError> {
     decoder.set_transformations(png::Transformations::normalize_to_color8());
     let info = decoder.read_header_info().map_err(broken)?;
     let (width, height) = (info.width, info.height);
-    let thumbnail = shrink(width, height, MAX_PIXELS).and_then(|mut shrink| {
+    let small = shrink((width, height), MAX_PIXELS, most).and_then(|mut shrink| {
         let mut reader = decoder.read_info().ok()?;
         let channels = reader.output_color_type().0.samples();
         // The rows of Adam7's passes, in the reader's order.
@@ -89,12 +127,12 @@ fn png(source: impl BufRead + Seek) -> Result<Picture, MediaError> {
             let columns = (start..width).step_by(step);
             shrink.add_row(columns, line, row.data(), channels);
         }
-        shrink.into_jpeg(Orientation::default())
+        Some(shrink)
     });
-    Ok(Picture {
-        width,
-        height,
-        thumbnail,
+    Ok(Seen {
+        size: (width, height),
+        orientation: Orientation::default(),
+        small,
     })
 }
 
@@ -119,7 +157,7 @@ fn adam7(width: u32, height: u32) -> impl Iterator<Item = (u32, usize, u32)> {
         })
 }
 
-fn gif(source: impl BufRead) -> Result<Picture, MediaError> {
+fn gif(source: impl BufRead, most: u32) -> Result<Seen, MediaError> {
     let mut options = gif::DecodeOptions::new();
     options.set_color_output(gif::ColorOutput::RGBA);
     let mut decoder = options.read_info(source).map_err(broken)?;
@@ -127,7 +165,7 @@ fn gif(source: impl BufRead) -> Result<Picture, MediaError> {
     if width == 0 || height == 0 {
         return Err(broken("it has no size"));
     }
-    let thumbnail = shrink(width, height, MAX_PIXELS).and_then(|mut shrink| {
+    let small = shrink((width, height), MAX_PIXELS, most).and_then(|mut shrink| {
         let frame = decoder.next_frame_info().ok()??;
         let (left, top) = (u32::from(frame.left), u32::from(frame.top));
         let (rows, columns) = (u32::from(frame.height), u32::from(frame.width));
@@ -152,22 +190,22 @@ fn gif(source: impl BufRead) -> Result<Picture, MediaError> {
             }
             for (x, pixel) in (left..).zip(row.chunks_exact(4)) {
                 if let [r, g, b, alpha] = *pixel {
-                    shrink.add_blended(x, top + y, [r, g, b], alpha);
+                    shrink.add_alpha(x, top + y, [r, g, b], alpha);
                 }
             }
         }
-        shrink.into_jpeg(Orientation::default())
+        Some(shrink)
     });
-    Ok(Picture {
-        width,
-        height,
-        thumbnail,
+    Ok(Seen {
+        size: (width, height),
+        orientation: Orientation::default(),
+        small,
     })
 }
 
-fn webp(mut source: impl BufRead + Seek) -> Result<Picture, MediaError> {
+fn webp(mut source: impl BufRead + Seek, most: u32) -> Result<Seen, MediaError> {
     let (width, height, _) = webp::read(&mut source)?;
-    let thumbnail = shrink(width, height, MAX_WHOLE_PIXELS).and_then(|mut shrink| {
+    let small = shrink((width, height), MAX_WHOLE_PIXELS, most).and_then(|mut shrink| {
         source.seek(SeekFrom::Start(0)).ok()?;
         let mut decoder = image_webp::WebPDecoder::new(source).ok()?;
         decoder.set_memory_limit(MAX_WHOLE_PIXELS as usize * 8);
@@ -185,11 +223,11 @@ fn webp(mut source: impl BufRead + Seek) -> Result<Picture, MediaError> {
         for (y, row) in (0..).zip(pixels.chunks_exact(width as usize * channels)) {
             shrink.add_row(0..width, y, row, channels);
         }
-        shrink.into_jpeg(Orientation::default())
+        Some(shrink)
     });
-    Ok(Picture {
-        width,
-        height,
-        thumbnail,
+    Ok(Seen {
+        size: (width, height),
+        orientation: Orientation::default(),
+        small,
     })
 }

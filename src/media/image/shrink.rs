@@ -1,9 +1,9 @@
-//! Makes thumbnails: averages pixels, in any order, into a small picture.
+//! Makes thumbnails and stickers: averages pixels, in any order, into a small picture.
 
 use jpeg_encoder::{ColorType, Encoder};
 
 /// The longer side of a thumbnail in pixels, as in WhatsApp's clients.
-const SIDE: u32 = 100;
+pub(super) const THUMBNAIL: u32 = 100;
 /// JPEG quality, for some 3 kB.
 const QUALITY: u8 = 50;
 
@@ -47,33 +47,47 @@ impl Orientation {
     }
 }
 
-/// A thumbnail in progress.
+/// A small picture in progress.
 #[derive(Debug)]
 pub(super) struct Shrink {
     source: (u32, u32),
     size: (u32, u32),
-    /// Sums of red, green and blue, and the count. No overflow: at most `MAX_PIXELS` / `SIDE` bytes each.
-    sums: Vec<[u32; 4]>,
+    /// Sums of red, green and blue (each multiplied by alpha) and of alpha, and the count. No overflow: at most
+    /// `MAX_PIXELS` / `THUMBNAIL` bytes each.
+    sums: Vec<[u32; 5]>,
+}
+
+/// A small picture: rows of RGBA.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::media) struct Pixels {
+    pub(in crate::media) width: u32,
+    pub(in crate::media) height: u32,
+    pub(in crate::media) rgba: Vec<u8>,
 }
 
 impl Shrink {
-    /// `width` and `height` are not 0.
-    pub(super) fn new(width: u32, height: u32) -> Shrink {
+    /// For a picture whose longer side has at most `most` pixels. `width` and `height` are not 0.
+    pub(super) fn new(width: u32, height: u32, most: u32) -> Shrink {
         let longer = width.max(height).max(1);
-        let small = |side: u32| match longer {
-            ..=SIDE => side.max(1),
-            _ => (u64::from(side) * u64::from(SIDE) / u64::from(longer)).max(1) as u32,
+        let small = |side: u32| match longer <= most {
+            true => side.max(1),
+            false => (u64::from(side) * u64::from(most) / u64::from(longer)).max(1) as u32,
         };
         let size = (small(width), small(height));
         Shrink {
             source: (width.max(1), height.max(1)),
             size,
-            sums: vec![[0; 4]; (size.0 * size.1) as usize],
+            sums: vec![[0; 5]; (size.0 * size.1) as usize],
         }
     }
 
+    /// Adds an opaque pixel; ignores one outside of the picture.
+    pub(super) fn add(&mut self, x: u32, y: u32, rgb: [u8; 3]) {
+        self.add_alpha(x, y, rgb, 255);
+    }
+
     /// Adds a pixel; ignores one outside of the picture.
-    pub(super) fn add(&mut self, x: u32, y: u32, [r, g, b]: [u8; 3]) {
+    pub(super) fn add_alpha(&mut self, x: u32, y: u32, rgb: [u8; 3], alpha: u8) {
         if x >= self.source.0 || y >= self.source.1 {
             return;
         }
@@ -84,10 +98,11 @@ impl Shrink {
             .sums
             .get_mut((row * u64::from(self.size.0) + column) as usize)
         {
-            sum[0] += u32::from(r);
-            sum[1] += u32::from(g);
-            sum[2] += u32::from(b);
-            sum[3] += 1;
+            for (sum, value) in sum.iter_mut().zip(rgb) {
+                *sum += u32::from(u16::from(value) * u16::from(alpha) / 255);
+            }
+            sum[3] += u32::from(alpha);
+            sum[4] += 1;
         }
     }
 
@@ -102,42 +117,54 @@ impl Shrink {
         for (x, pixel) in columns.zip(row.chunks_exact(channels)) {
             match *pixel {
                 [grey] => self.add(x, y, [grey; 3]),
-                [grey, alpha] => self.add_blended(x, y, [grey; 3], alpha),
+                [grey, alpha] => self.add_alpha(x, y, [grey; 3], alpha),
                 [r, g, b] => self.add(x, y, [r, g, b]),
-                [r, g, b, alpha] => self.add_blended(x, y, [r, g, b], alpha),
+                [r, g, b, alpha] => self.add_alpha(x, y, [r, g, b], alpha),
                 _ => {}
             }
         }
     }
 
-    /// Adds a pixel, blended with white.
-    pub(super) fn add_blended(&mut self, x: u32, y: u32, rgb: [u8; 3], alpha: u8) {
-        let alpha = u16::from(alpha);
-        let blend = |value: u8| ((u16::from(value) * alpha + 255 * (255 - alpha)) / 255) as u8;
-        self.add(x, y, rgb.map(blend));
+    /// The thumbnail, upright and on white; white where pixels are missing.
+    pub(super) fn into_jpeg(self, orientation: Orientation) -> Option<Vec<u8>> {
+        let Pixels {
+            width,
+            height,
+            rgba,
+        } = self.into_pixels(orientation);
+        let on_white = |pixel: &[u8]| match *pixel {
+            [r, g, b, alpha] => [r, g, b].map(|value| value.saturating_add(255 - alpha)),
+            _ => [255; 3],
+        };
+        let pixels: Vec<u8> = rgba.chunks_exact(4).flat_map(on_white).collect();
+        let mut jpeg = Vec::new();
+        Encoder::new(&mut jpeg, QUALITY)
+            // Both are at most THUMBNAIL.
+            .encode(&pixels, width as u16, height as u16, ColorType::Rgb)
+            .ok()?;
+        Some(jpeg)
     }
 
-    /// The thumbnail, upright; white where pixels are missing.
-    pub(super) fn into_jpeg(self, orientation: Orientation) -> Option<Vec<u8>> {
+    /// The picture, upright, its colours multiplied by alpha; transparent where pixels are missing.
+    pub(super) fn into_pixels(self, orientation: Orientation) -> Pixels {
         let (mut width, mut height) = self.size;
         if orientation.exchanges_sides() {
             (width, height) = (height, width);
         }
-        let mut pixels = Vec::with_capacity((width * height * 3) as usize);
+        let mut rgba = Vec::with_capacity((width * height * 4) as usize);
         for y in 0..height {
             for x in 0..width {
                 let (x, y) = orientation.source(x, y, width, height);
-                let [r, g, b, count] = self.sums[(y * self.size.0 + x) as usize];
-                let mean = |sum: u32| sum.checked_div(count).map_or(255, |mean| mean as u8);
-                pixels.extend_from_slice(&[mean(r), mean(g), mean(b)]);
+                let [r, g, b, alpha, count] = self.sums[(y * self.size.0 + x) as usize];
+                let mean = |sum: u32| sum.checked_div(count).map_or(0, |mean| mean as u8);
+                rgba.extend_from_slice(&[r, g, b, alpha].map(mean));
             }
         }
-        let mut jpeg = Vec::new();
-        Encoder::new(&mut jpeg, QUALITY)
-            // Both are at most SIDE.
-            .encode(&pixels, width as u16, height as u16, ColorType::Rgb)
-            .ok()?;
-        Some(jpeg)
+        Pixels {
+            width,
+            height,
+            rgba,
+        }
     }
 }
 
@@ -178,7 +205,7 @@ mod tests {
             ((40_000, 1), (100, 1)),
             ((1, 1), (1, 1)),
         ] {
-            assert_eq!(Shrink::new(source.0, source.1).size, size);
+            assert_eq!(Shrink::new(source.0, source.1, THUMBNAIL).size, size);
         }
     }
 }

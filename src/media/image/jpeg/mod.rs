@@ -1,5 +1,5 @@
 //! Decodes JPEG (ITU T.81) at a reduced size: of each 8 × 8 block only the lowest frequencies that the thumbnail
-//! needs are kept; for a photo only the mean. A photo of 12 million pixels takes under 1 MB, also a progressive
+//! or the sticker needs are kept; for a photo's thumbnail only the mean. A photo of 12 million pixels takes under 1 MB, also a progressive
 //! one, which other decoders keep as a whole.
 //!
 //! Supported are baseline, extended and progressive Huffman coding with 8 bits; grey, YCbCr, RGB, CMYK, YCCK.
@@ -14,7 +14,7 @@ mod scan;
 use std::io::{self, BufRead};
 
 use super::shrink::Orientation;
-use super::{MAX_PIXELS, MediaError, Picture, broken};
+use super::{MAX_PIXELS, MediaError, Seen, broken};
 use huffman::Table;
 
 /// The most bytes of frequencies in memory.
@@ -22,12 +22,12 @@ const MAX_BYTES: usize = 12 * 1024 * 1024;
 /// The most scans of an image; encoders make some ten.
 const MAX_SCANS: u32 = 100;
 
-/// Reads the size of a JPEG and makes its thumbnail.
+/// Reads a JPEG.
 ///
 /// # Errors
 /// [`MediaError::Broken`] if it has no frame header.
-pub(super) fn look(source: impl BufRead) -> Result<Picture, MediaError> {
-    let mut reader = Reader::new(source);
+pub(super) fn see(source: impl BufRead, most: u32) -> Result<Seen, MediaError> {
+    let mut reader = Reader::new(source, most);
     let read = reader.read();
     let Some(frame) = &reader.frame else {
         return Err(match read {
@@ -35,19 +35,14 @@ pub(super) fn look(source: impl BufRead) -> Result<Picture, MediaError> {
             Err(error) => broken(error),
         });
     };
-    let (mut width, mut height) = frame.size;
-    if reader.orientation.exchanges_sides() {
-        (width, height) = (height, width);
-    }
-    let thumbnail = reader
+    let small = reader
         .painted
-        .then(|| paint::paint(frame, reader.adobe))
-        .flatten()
-        .and_then(|shrink| shrink.into_jpeg(reader.orientation));
-    Ok(Picture {
-        width,
-        height,
-        thumbnail,
+        .then(|| paint::paint(frame, reader.adobe, most))
+        .flatten();
+    Ok(Seen {
+        size: frame.size,
+        orientation: reader.orientation,
+        small,
     })
 }
 
@@ -87,6 +82,8 @@ struct Frame {
 
 struct Reader<R> {
     source: R,
+    /// Pixels of the longer side that are wanted.
+    most: u32,
     quantization: [[u16; 64]; 4],
     dc: [Option<Box<Table>>; 4],
     ac: [Option<Box<Table>>; 4],
@@ -107,9 +104,10 @@ fn malformed(why: &'static str) -> io::Error {
 }
 
 impl<R: BufRead> Reader<R> {
-    fn new(source: R) -> Reader<R> {
+    fn new(source: R, most: u32) -> Reader<R> {
         Reader {
             source,
+            most,
             quantization: [[0; 64]; 4],
             dc: [const { None }; 4],
             ac: [const { None }; 4],
@@ -154,7 +152,7 @@ impl<R: BufRead> Reader<R> {
                 kind @ (0xC0..=0xC3 | 0xC5..=0xC7 | 0xC9..=0xCB | 0xCD..=0xCF) => {
                     let segment = self.segment()?;
                     if self.frame.is_none() {
-                        let frame = Frame::new(kind, &segment)
+                        let frame = Frame::new(kind, &segment, self.most)
                             .ok_or_else(|| malformed("its frame makes no sense"))?;
                         let known = !frame.components.is_empty();
                         self.frame = Some(frame);
@@ -255,7 +253,7 @@ impl<R: BufRead> Reader<R> {
 }
 
 impl Frame {
-    fn new(kind: u8, segment: &[u8]) -> Option<Frame> {
+    fn new(kind: u8, segment: &[u8], most: u32) -> Option<Frame> {
         let [precision, h1, h0, w1, w0, count, components @ ..] = segment else {
             return None;
         };
@@ -264,12 +262,9 @@ impl Frame {
         if width == 0 || height == 0 {
             return None;
         }
-        let keep = match width.max(height) {
-            800.. => 1,
-            400.. => 2,
-            200.. => 4,
-            _ => 8,
-        };
+        let longer = width.max(height);
+        let keep = [1, 2, 4].into_iter().find(|keep| longer * keep / 8 >= most);
+        let keep = keep.unwrap_or(8) as usize;
         let mut frame = Frame {
             size: (width, height),
             progressive: kind == 0xC2,

@@ -5,8 +5,8 @@ use std::f32::consts::{FRAC_1_SQRT_2, PI};
 use super::super::shrink::Shrink;
 use super::{Component, Frame};
 
-/// Draws a frame into a thumbnail; `None` if it has no components.
-pub(super) fn paint(frame: &Frame, adobe: Option<u8>) -> Option<Shrink> {
+/// Draws a frame into a small picture; `None` if it has no components.
+pub(super) fn paint(frame: &Frame, adobe: Option<u8>, most: u32) -> Option<Shrink> {
     let planes: Vec<Plane> = frame
         .components
         .iter()
@@ -15,7 +15,7 @@ pub(super) fn paint(frame: &Frame, adobe: Option<u8>) -> Option<Shrink> {
     let color = Color::of(frame, adobe)?;
     let small = |size: u32| (size as usize * frame.keep).div_ceil(8);
     let (width, height) = (small(frame.size.0), small(frame.size.1));
-    let mut shrink = Shrink::new(width as u32, height as u32);
+    let mut shrink = Shrink::new(width as u32, height as u32, most);
     let mut samples = [0; 4];
     for y in 0..height {
         for x in 0..width {

@@ -8,6 +8,7 @@ use wacore::send::{media_type_from_message, stanza_type_from_message};
 use wacore_binary::Node;
 use waproto::whatsapp as wa;
 
+use super::sticker::{self, Pack};
 use super::{Measure, MediaFile, Uploaded};
 use crate::directory::Directory;
 use crate::phone::{Phone, attr};
@@ -56,6 +57,9 @@ pub struct Media {
     pub thumbnail: bool,
     /// Whether a voice note has its bars.
     pub waveform: bool,
+    /// The pack of a sticker that names one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pack: Option<Pack>,
     /// `mediatype` of the stanza.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mediatype: Option<String>,
@@ -275,6 +279,9 @@ fn check_file(fields: &Fields<'_>, file: MediaFile, media: &mut Media, problems:
             media.sha256 = Some(hex(&hash));
             media.size = Some(size);
         }
+    }
+    if fields.media_type == MediaType::Sticker {
+        media.pack = sticker::pack(&file);
     }
     media.file = Some(file);
 }

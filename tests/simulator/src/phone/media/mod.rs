@@ -6,6 +6,7 @@
 mod incoming;
 mod outgoing;
 mod retry;
+mod sticker;
 
 use std::io;
 use std::rc::Rc;

@@ -16,7 +16,7 @@ use super::machine::phase::Reason;
 use super::pace::Pace;
 use super::passkey::Exchange;
 use super::paused_contacts::{Answers, Limits};
-use super::standings::Standings;
+use super::registrations::Registrations;
 use super::types::{SendingLimits, Status};
 
 /// What a driver shows of itself.
@@ -26,7 +26,7 @@ pub struct Live {
     /// The limiter of username lookups.
     pub look_ups: Mutex<LookUps>,
     /// WhatsApp's answers about people.
-    pub standings: Mutex<Standings>,
+    pub registrations: Mutex<Registrations>,
     /// WhatsApp's limits on new contacts, and people to whom it refused messages.
     pub limits: Mutex<Limits>,
     /// Held while WhatsApp is asked about that.
@@ -110,7 +110,7 @@ impl Live {
             state: Mutex::new(state),
             pace: Mutex::new(Pace::new(limits.messages_per_minute, limits.burst, now)),
             look_ups: Mutex::new(LookUps::new(now)),
-            standings: Mutex::default(),
+            registrations: Mutex::default(),
             limits: Mutex::default(),
             answers: smol::lock::Mutex::default(),
             in_flight: Mutex::default(),

@@ -1,4 +1,4 @@
-//! How often WhatsApp is asked for usernames. Pure.
+//! How often WhatsApp is asked for usernames, and about numbers. Pure.
 
 use std::collections::VecDeque;
 
@@ -6,17 +6,23 @@ use crate::clock::Millis;
 use crate::jid::Username;
 
 use super::pace::Pace;
-use super::types::{LOOK_UPS, NameError};
+use super::types::{CHECKS, LOOK_UPS, NameError};
 
 /// How long a username that no account has is not asked for again, and how many such are remembered.
 const ABSENT: Millis = 10 * 60_000;
 const ABSENTEES: usize = 32;
+
+/// Milliseconds after which one more number may be checked, and for how many numbers it is done in advance: 1,000 at
+/// once, and 1,000 an hour from then on.
+const CHECK: Millis = 3_600_000 / CHECKS as Millis;
 
 /// What one account has asked for. Shared by its requests.
 pub struct LookUps {
     pace: Pace,
     /// Usernames that no account has, and since when that is known by [`clock::ticks`].
     absent: VecDeque<(Username, Millis)>,
+    /// When the numbers that were checked are paid for, each at the price of [`CHECK`].
+    checked: Millis,
 }
 
 impl LookUps {
@@ -24,7 +30,22 @@ impl LookUps {
         LookUps {
             pace: Pace::new(LOOK_UPS, LOOK_UPS, now),
             absent: VecDeque::new(),
+            checked: now,
         }
+    }
+
+    /// Whether WhatsApp may be asked about that many numbers now.
+    ///
+    /// # Errors
+    /// The whole seconds until it may; nothing is counted then.
+    pub fn check(&mut self, numbers: usize, now: Millis) -> Result<(), u64> {
+        let until = self.checked.max(now) + numbers as Millis * CHECK;
+        let excess = until.saturating_sub(now + CHECKS as Millis * CHECK);
+        if excess > 0 {
+            return Err(excess.div_ceil(1_000));
+        }
+        self.checked = until;
+        Ok(())
     }
 
     /// Whether WhatsApp may be asked for a username now.
@@ -70,6 +91,18 @@ mod tests {
             asked.note_absent(&name(&format!("bob{n}")), ABSENT);
         }
         assert_eq!(asked.absent.len(), ABSENTEES);
+    }
+
+    #[test]
+    fn a_thousand_numbers_an_hour_are_checked() {
+        let mut asked = LookUps::new(0);
+        assert_eq!(asked.check(600, 0), Ok(()));
+        assert_eq!(asked.check(401, 0), Err(4), "nothing is counted");
+        assert_eq!(asked.check(400, 0), Ok(()));
+        assert_eq!(asked.check(1, 0), Err(4));
+        assert_eq!(asked.check(1, 3_600), Ok(()));
+        assert_eq!(asked.check(CHECKS, 3_600_000), Err(4));
+        assert_eq!(asked.check(CHECKS, 7_200_000), Ok(()));
     }
 
     #[test]

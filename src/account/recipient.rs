@@ -1,15 +1,14 @@
-//! Whom a message goes to: the JID that WhatsApp has for the number that was typed.
+//! The recipient of a message: the JID that WhatsApp has for the number that was typed.
 //!
 //! In some countries a number has two forms ([`other_form`]), and WhatsApp reaches a person by one of
 //! them. It tells which when it is asked whether the number is registered; the answer is kept in the
 //! store, where both forms find the chat from then on.
 
-use std::sync::PoisonError;
-
 use crate::clock;
 use crate::jid::{ChatJid, Server, other_form};
 use crate::store::{StoreError, messages};
-use crate::whatsapp::{Session, Standing};
+use crate::sync::locked;
+use crate::whatsapp::{Registration, Session};
 
 use super::sender::{Sending, Verdict};
 
@@ -54,17 +53,17 @@ impl Sending {
             return Ok(known.jid);
         }
         match self.look_up(session, &known.jid).await {
-            Some(Standing::Absent) if known.is_new => Err(Verdict::Refused {
+            Some(Registration::Absent) if known.is_new => Err(Verdict::Refused {
                 code: None,
                 words: format!("{} is not on WhatsApp", typed.user()),
             }),
-            Some(Standing::Present { jid, lid }) => {
+            Some(Registration::Present { jid, lid }) => {
                 self.remember(&known.jid, &jid, lid.as_ref())
                     .await
                     .map_err(|error| Verdict::NotSent(error.to_string()))?;
                 Ok(jid)
             }
-            Some(Standing::Absent) | None => Ok(known.jid),
+            Some(Registration::Absent) | None => Ok(known.jid),
         }
     }
 
@@ -83,12 +82,12 @@ impl Sending {
             }
             asked += 1;
             let named = match self.look_up(session, &known.jid).await {
-                Some(Standing::Present { jid, lid }) => {
+                Some(Registration::Present { jid, lid }) => {
                     // What cannot be kept is asked again next time.
                     let _ = self.remember(&known.jid, &jid, lid.as_ref()).await;
                     jid
                 }
-                Some(Standing::Absent) | None => known.jid,
+                Some(Registration::Absent) | None => known.jid,
             };
             found.push(named);
         }
@@ -96,18 +95,15 @@ impl Sending {
     }
 
     /// What WhatsApp says of a person, or has said within a day.
-    async fn look_up(&self, session: &Session, jid: &ChatJid) -> Option<Standing> {
+    async fn look_up(&self, session: &Session, jid: &ChatJid) -> Option<Registration> {
         let name = jid.to_string();
-        let standings = || {
-            let standings = self.live.standings.lock();
-            standings.unwrap_or_else(PoisonError::into_inner)
-        };
-        if let Some(standing) = standings().get(&name, clock::ticks()) {
-            return Some(standing);
+        let known = || locked(&self.live.registrations);
+        if let Some(registration) = known().get(&name, clock::ticks()) {
+            return Some(registration);
         }
-        let standing = session.look_up(jid).await?;
-        standings().put(&name, standing.clone(), clock::ticks());
-        Some(standing)
+        let registration = session.look_up(jid).await?;
+        known().put(&name, registration.clone(), clock::ticks());
+        Some(registration)
     }
 
     /// Keeps WhatsApp's answer, so that it is asked once.

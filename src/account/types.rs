@@ -344,6 +344,22 @@ pub struct Sent {
 /// Usernames that WhatsApp is asked for in a minute: it limits that itself, and looks at who tries many.
 pub const LOOK_UPS: u32 = 10;
 
+/// Numbers that one request may check, and that WhatsApp is asked about in an hour.
+pub const CHECKS: usize = 1_000;
+
+/// What WhatsApp says of a number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Checked {
+    Absent,
+    /// It is registered under this JID, which may be another form of the number; its LID, where that is known.
+    Present {
+        jid: String,
+        lid: Option<String>,
+    },
+    /// WhatsApp gave no answer about it.
+    Unanswered,
+}
+
 /// Why a username leads to no chat.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -509,6 +525,14 @@ pub enum AccountError {
     /// An idempotency key came again with another request.
     #[error("This Idempotency-Key was used for another request")]
     KeyReused,
+    /// WhatsApp was asked about as many numbers as an hour has room for.
+    #[error(
+        "Too many numbers were checked: at most {CHECKS} an hour, without those that were checked within a day"
+    )]
+    TooManyChecks {
+        /// Whole seconds.
+        retry_after: u64,
+    },
     #[error("Too many Idempotency-Keys within 24 hours")]
     TooManyKeys {
         /// Whole seconds.

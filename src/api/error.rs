@@ -221,6 +221,7 @@ impl ApiError {
                 | AccountError::NewContactsPaused { retry_after, .. }
                 | AccountError::ContactPaused { retry_after }
                 | AccountError::TooManyNewContacts { retry_after, .. }
+                | AccountError::TooManyChecks { retry_after }
                 | AccountError::TooManyKeys { retry_after },
             )
             | ApiError::WrongKeys { retry_after } => {
@@ -322,6 +323,7 @@ impl ApiError {
             | AccountError::NewContactsPaused { retry_after, .. }
             | AccountError::ContactPaused { retry_after }
             | AccountError::TooManyNewContacts { retry_after, .. }
+            | AccountError::TooManyChecks { retry_after }
             | AccountError::TooManyKeys { retry_after },
         )
         | ApiError::Name {
@@ -429,6 +431,7 @@ fn account_status(error: &AccountError) -> StatusCode {
         | AccountError::ContactPaused { .. }
         | AccountError::TooManyNewContacts { .. }
         | AccountError::Busy(_)
+        | AccountError::TooManyChecks { .. }
         | AccountError::TooManyKeys { .. } => StatusCode::TooManyRequests,
         AccountError::OutboxFull { .. } => StatusCode::ServiceUnavailable,
         // Its 5xx are its own trouble; everything else it holds against the request.

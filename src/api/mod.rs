@@ -11,6 +11,7 @@ mod base64;
 mod body;
 mod chats;
 mod connection;
+mod contacts;
 mod context;
 mod crowd;
 mod data_uri;

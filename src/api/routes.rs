@@ -7,8 +7,8 @@ use super::route::{Route, routes};
 use super::sending::{FileRequest, SentOrAccepted};
 use super::values::{OfAccount, OfHook, OfMessage, OnlyAccount};
 use super::{
-    accounts, chats, connection, events, health, media, messages, openapi, outbox, passkey, qr,
-    sending, this_server, typing, webhooks,
+    accounts, chats, connection, contacts, events, health, media, messages, openapi, outbox,
+    passkey, qr, sending, this_server, typing, webhooks,
 };
 use crate::account::{MediaCursor, OutboxView, PasskeyView, StatusView};
 use crate::message::{
@@ -140,6 +140,9 @@ pub const ROUTES: &[Route] = routes![
     Post "/accounts/:id/chats/:chatId/typing" showTyping Sending, Account, Usual,
         typing::show: (OfAccount, typing::ShowState) => Json<Done>,
         "Show that the account types or records, for `seconds`";
+    Post "/accounts/:id/contacts/check" checkNumbers Contacts, Account, Sound,
+        contacts::check: (OfAccount, contacts::Check) => Json<contacts::CheckedNumbers>,
+        "Whether up to 1,000 numbers are on WhatsApp, and the chat with each";
     Get "/accounts/:id/messages/:messageId" getMessage Messages, Account, Usual,
         messages::get: OfMessage => Json<messages::OneMessage>,
         "One message";

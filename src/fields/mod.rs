@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 
 pub use types::{
     Addressee, Caption, MAX_MENTIONS, Mentions, NonEmpty, Phone, StringMap, Text, Whole, whole,
+    written,
 };
 
 /// Why a field was refused. Always the caller's mistake: HTTP 400.

@@ -234,7 +234,7 @@ impl Field for StringMap {
 
 /// A JID or a phone number as it was written: as a string or, as spreadsheets and templates have
 /// numbers, as a whole number, which some programs write as `491701234567.0`.
-fn written<'a>(value: &'a Value) -> Option<Cow<'a, str>> {
+pub fn written<'a>(value: &'a Value) -> Option<Cow<'a, str>> {
     match value {
         Value::String(text) => Some(Cow::Borrowed(text)),
         Value::Number(number) => {

@@ -60,7 +60,7 @@ pub use refusal::unwritable;
 pub use restriction::{Answer, Limit, LimitStatus};
 pub use runtime::{SmolRuntime, UPLOADS};
 pub use session::pairing::PairingCode;
-pub use session::people::Standing;
+pub use session::people::Registration;
 pub use session::send::new_message_id;
 pub use session::{MediaPolicy, Session, SessionConfig};
 pub use silence::Patience;

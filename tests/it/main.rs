@@ -5,6 +5,7 @@ mod auth;
 mod backend;
 mod cards;
 mod changes;
+mod checking;
 mod clock;
 mod command_line;
 mod connection;

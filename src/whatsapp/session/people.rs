@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use whatsapp_rust::features::GroupMetadata;
+use whatsapp_rust::Jid;
+use whatsapp_rust::features::{GroupMetadata, IsOnWhatsAppResult};
 
-use crate::jid::{ChatJid, Server};
+use crate::jid::{ChatJid, Server, other_form};
 use crate::sync::within;
 
 use super::{Session, wire_jid};
@@ -15,56 +16,52 @@ use crate::whatsapp::error::SendFailure;
 /// How long WhatsApp may take to answer a lookup.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// What WhatsApp says of a person that was asked about.
+/// What WhatsApp says of a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
+pub enum Registration {
     /// Not on WhatsApp.
     Absent,
-    /// On WhatsApp, under this JID: in some countries a number has two forms, and the one that WhatsApp
-    /// names is the one that is reached.
+    /// On WhatsApp, under this JID: in some countries a number has two forms, and messages go to the one that WhatsApp
+    /// names.
     Present { jid: ChatJid, lid: Option<ChatJid> },
 }
 
 impl Session {
-    /// Asks WhatsApp for a person; `None` if it does not say, or for what is no person.
-    pub async fn look_up(&self, person: &ChatJid) -> Option<Standing> {
-        let jid = wire_jid(&person.to_string()).ok()?;
-        if !person.is_person() || !self.is_ready() {
-            return None;
-        }
-        let contacts = self.client.contacts();
-        let asked = contacts.is_on_whatsapp(std::slice::from_ref(&jid));
-        let found = match within(LOOKUP_TIMEOUT, asked).await {
-            Some(Ok(found)) => found.into_iter().next()?,
-            Some(Err(error)) => {
-                log::debug!("whether a number is on WhatsApp is not known: {error}");
-                return None;
+    /// Asks WhatsApp about a person; `None` without an answer, or for a JID that is not a person's.
+    pub async fn look_up(&self, person: &ChatJid) -> Option<Registration> {
+        self.look_up_all(std::slice::from_ref(person)).await.pop()?
+    }
+
+    /// Asks WhatsApp about several people in one query, and answers in their order; see [`Session::look_up`].
+    pub async fn look_up_all(&self, people: &[ChatJid]) -> Vec<Option<Registration>> {
+        let asked: Vec<Jid> = people
+            .iter()
+            .filter(|person| person.is_person())
+            .filter_map(|person| wire_jid(&person.to_string()).ok())
+            .collect();
+        let found = match self.is_ready() && !asked.is_empty() {
+            true => {
+                let contacts = self.client.contacts();
+                match within(LOOKUP_TIMEOUT, contacts.is_on_whatsapp(&asked)).await {
+                    Some(Ok(found)) => found,
+                    Some(Err(error)) => {
+                        log::debug!(
+                            "WhatsApp does not say whether numbers are registered: {error}"
+                        );
+                        Vec::new()
+                    }
+                    None => {
+                        log::debug!("WhatsApp does not say in time whether numbers are registered");
+                        Vec::new()
+                    }
+                }
             }
-            None => {
-                log::debug!("whether a number is on WhatsApp is not known: no answer in time");
-                return None;
-            }
+            false => Vec::new(),
         };
-        if found.contact_error.is_some() {
-            return None;
-        }
-        if !found.is_registered {
-            return Some(Standing::Absent);
-        }
-        let (mut jid, mut lid) = (person.clone(), None);
-        for known in [Some(found.jid), found.pn_jid, found.lid]
-            .into_iter()
-            .flatten()
-            .filter_map(|known| ChatJid::parse(&known.to_non_ad().to_string()).ok())
-        {
-            match known.server() {
-                // Who was asked for by a LID is reached by it.
-                Server::Person if person.server() == Server::Person => jid = known,
-                Server::Lid => lid = Some(known),
-                Server::Person | Server::Group | Server::Broadcast | Server::Newsletter => {}
-            }
-        }
-        Some(Standing::Present { jid, lid })
+        people
+            .iter()
+            .map(|person| registration(person, &found))
+            .collect()
     }
 
     /// A group's subject, asked of WhatsApp's server; `None` if it does not tell.
@@ -139,4 +136,43 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// What the answers to a query say of one person. WhatsApp may answer with another form of the number than the one that it
+/// was asked for.
+fn registration(person: &ChatJid, found: &[IsOnWhatsAppResult]) -> Option<Registration> {
+    let parsed = |jid: &Jid| ChatJid::parse(&jid.to_non_ad().to_string()).ok();
+    let names = |one: &IsOnWhatsAppResult, wanted: &ChatJid| {
+        [Some(&one.jid), one.pn_jid.as_ref()]
+            .into_iter()
+            .flatten()
+            .any(|jid| parsed(jid).as_ref() == Some(wanted))
+    };
+    let other = other_form(person.user())
+        .and_then(|user| ChatJid::parse(&format!("{user}@s.whatsapp.net")).ok())
+        .filter(|_| person.server() == Server::Person);
+    let one = [Some(person), other.as_ref()]
+        .into_iter()
+        .flatten()
+        .find_map(|wanted| found.iter().find(|one| names(one, wanted)))?;
+    if one.contact_error.is_some() {
+        return None;
+    }
+    if !one.is_registered {
+        return Some(Registration::Absent);
+    }
+    let (mut jid, mut lid) = (person.clone(), None);
+    for known in [Some(&one.jid), one.pn_jid.as_ref(), one.lid.as_ref()]
+        .into_iter()
+        .flatten()
+        .filter_map(parsed)
+    {
+        match known.server() {
+            // A person who was asked for by LID is written to by LID.
+            Server::Person if person.server() == Server::Person => jid = known,
+            Server::Lid => lid = Some(known),
+            Server::Person | Server::Group | Server::Broadcast | Server::Newsletter => {}
+        }
+    }
+    Some(Registration::Present { jid, lid })
 }

@@ -25,6 +25,8 @@ pub enum EventKind {
     MessageEdited,
     #[serde(rename = "message.deleted")]
     MessageDeleted,
+    #[serde(rename = "message.marked")]
+    MessageMarked,
     #[serde(rename = "message.undecryptable")]
     MessageUndecryptable,
     #[serde(rename = "account.status")]
@@ -46,6 +48,7 @@ impl EventKind {
         EventKind::MessageReaction,
         EventKind::MessageEdited,
         EventKind::MessageDeleted,
+        EventKind::MessageMarked,
         EventKind::MessageUndecryptable,
         EventKind::AccountStatus,
         EventKind::AccountQr,
@@ -62,6 +65,7 @@ impl EventKind {
             EventKind::MessageReaction => "message.reaction",
             EventKind::MessageEdited => "message.edited",
             EventKind::MessageDeleted => "message.deleted",
+            EventKind::MessageMarked => "message.marked",
             EventKind::MessageUndecryptable => "message.undecryptable",
             EventKind::AccountStatus => "account.status",
             EventKind::AccountQr => "account.qr",
@@ -132,7 +136,7 @@ pub struct ReactionChange {
     pub created_at: String,
 }
 
-/// A message was deleted for everyone.
+/// A message was deleted, for everyone or for the account's owner alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Deletion {
@@ -141,6 +145,9 @@ pub struct Deletion {
     /// Its `sender` is the person who deleted the message: its author, or an admin of the group.
     #[serde(flatten)]
     pub deed: Deed,
+    /// The account's owner deleted it for himself: it is not stored any more.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub for_me: bool,
     pub timestamp: Millis,
     pub created_at: String,
 }
@@ -251,6 +258,8 @@ pub enum Event {
     MessageEdited(Message),
     MessageDeleted(Deletion),
     /// A message that cannot be decrypted or shown yet; [`Event::Message`] follows if it can later.
+    /// It was pinned, kept or starred, or is so no more.
+    MessageMarked(Message),
     MessageUndecryptable(Message),
     AccountStatus(AccountChange),
     AccountQr(QrShown),
@@ -267,6 +276,7 @@ impl Event {
             Event::MessageReaction(_) => EventKind::MessageReaction,
             Event::MessageEdited(_) => EventKind::MessageEdited,
             Event::MessageDeleted(_) => EventKind::MessageDeleted,
+            Event::MessageMarked(_) => EventKind::MessageMarked,
             Event::MessageUndecryptable(_) => EventKind::MessageUndecryptable,
             Event::AccountStatus(_) => EventKind::AccountStatus,
             Event::AccountQr(_) => EventKind::AccountQr,
@@ -280,6 +290,7 @@ impl Event {
             Event::Message(message)
             | Event::MessageSent(message)
             | Event::MessageEdited(message)
+            | Event::MessageMarked(message)
             | Event::MessageUndecryptable(message) => &message.account_id,
             Event::MessageStatus(change) => &change.account_id,
             Event::MessageReaction(change) => &change.account_id,
@@ -297,6 +308,7 @@ impl Event {
             Event::Message(message)
             | Event::MessageSent(message)
             | Event::MessageEdited(message)
+            | Event::MessageMarked(message)
             | Event::MessageUndecryptable(message) => Some(&message.chat_id),
             Event::MessageStatus(change) => Some(&change.chat_id),
             Event::MessageReaction(change) => Some(&change.deed.chat_id),
@@ -318,6 +330,7 @@ impl Event {
             Event::Message(payload)
             | Event::MessageSent(payload)
             | Event::MessageEdited(payload)
+            | Event::MessageMarked(payload)
             | Event::MessageUndecryptable(payload) => framed(event, event_id, payload),
             Event::MessageStatus(payload) => framed(event, event_id, payload),
             Event::MessageReaction(payload) => framed(event, event_id, payload),

@@ -62,7 +62,8 @@ impl Sending {
                 chat, message_id, ..
             } => {
                 let from = chat.ok_or(AccountError::MessageNotFound)?;
-                let (message, medium) = self.forwarded(&from, &message_id, to).await?;
+                let copied = Box::pin(self.forwarded(&from, &message_id, to));
+                let (message, medium) = copied.await?;
                 again = medium;
                 (Box::new(message), None, Vec::new())
             }

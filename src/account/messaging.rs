@@ -58,6 +58,14 @@ impl Accounts {
             Draft::Message { .. } | Draft::Forward { .. } => to,
             Draft::Change { .. } => self.found_as(&handle, to)?,
         };
+        if let Draft::Change { message_id, change } = &draft
+            && change.is_own_state()
+        {
+            let (message_id, change) = (message_id.clone(), change.clone());
+            let work = self.clone().share(handle, to, message_id, change);
+            // Boxed: the compiler's depth of nested futures is bounded.
+            return self.whole(Box::pin(work)).await;
+        }
         let route = self.look_ahead(&handle, manner.queue)?;
         let about = match &draft {
             Draft::Message { quoted, .. } => {
@@ -83,7 +91,7 @@ impl Accounts {
 
     /// Whether the account can change a stored message so. One that waits in the outbox is reacted to only. In a group
     /// others' messages can be deleted, if the account is its admin: WhatsApp decides that.
-    fn may_change(
+    pub(super) fn may_change(
         &self,
         handle: &Handle,
         chat: &ChatJid,
@@ -408,7 +416,7 @@ impl Accounts {
         Ok(ChatJid::parse(&found).unwrap_or(chat))
     }
 
-    fn target(
+    pub(super) fn target(
         &self,
         handle: &Handle,
         chat: &ChatJid,

@@ -24,6 +24,7 @@ mod messaging;
 mod outbox;
 mod outbox_requests;
 mod outdated;
+mod own_state;
 mod pace;
 mod passkey;
 mod paused_contacts;

@@ -229,7 +229,7 @@ impl Sending {
             Ok(encoded) => encoded,
             Err(words) => return Verdict::NotSent(words.to_owned()),
         };
-        self.type_first(session, &to, entry, message).await;
+        Box::pin(self.type_first(session, &to, entry, message)).await;
         let began = clock::ticks();
         let sent = session.send(&entry.message_id, &to, &encoded);
         let (sent, ()) = future::zip(sent, self.name_group(session, &to)).await;

@@ -12,8 +12,8 @@ use super::{
 };
 use crate::account::{MediaCursor, OutboxView, PasskeyView, StatusView};
 use crate::message::{
-    DeleteMessage, EditMessage, ForwardMessage, React, ReplyText, SendContact, SendLocation,
-    SendText,
+    DeleteMessage, EditMessage, ForwardMessage, KeepMessage, PinMessage, React, ReplyText,
+    SendContact, SendLocation, SendText, StarMessage, UnpinMessage, UnstarMessage,
 };
 use crate::store::messages::Cursor;
 use crate::webhook::TestOutcome;
@@ -121,7 +121,22 @@ pub const ROUTES: &[Route] = routes![
         "Send a stored message to another chat, marked as forwarded, without uploading its file again";
     Post "/accounts/:id/message/delete" deleteMessage Sending, Account, Usual,
         sending::send: (OfAccount, DeleteMessage, Delivery) => SentOrAccepted,
-        "Delete a message for everyone";
+        "Delete a message for everyone, or with `forMe` on the account's own devices";
+    Post "/accounts/:id/message/pin" pinMessage Sending, Account, Usual,
+        sending::send: (OfAccount, PinMessage, Delivery) => SentOrAccepted,
+        "Pin a message for all in its chat, for `duration` days: 1, 7 or 30";
+    Post "/accounts/:id/message/unpin" unpinMessage Sending, Account, Usual,
+        sending::send: (OfAccount, UnpinMessage, Delivery) => SentOrAccepted,
+        "End the pin of a message";
+    Post "/accounts/:id/message/keep" keepMessage Sending, Account, Usual,
+        sending::send: (OfAccount, KeepMessage, Delivery) => SentOrAccepted,
+        "Keep a message although its chat's messages disappear; `keep: false` takes it back";
+    Post "/accounts/:id/message/star" starMessage Sending, Account, Usual,
+        sending::send: (OfAccount, StarMessage, Delivery) => SentOrAccepted,
+        "Star a message, on all devices of the account";
+    Post "/accounts/:id/message/unstar" unstarMessage Sending, Account, Usual,
+        sending::send: (OfAccount, UnstarMessage, Delivery) => SentOrAccepted,
+        "Remove the star of a message";
     Get "/accounts/:id/outbox" listOutbox Sending, Account, Usual,
         outbox::list: (OfAccount, Paging<u64>) => Json<OutboxView>,
         "Messages that wait to be sent, in the order in which they go";

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::kind::MessageKind;
 use super::wire::wa;
-use super::{Medium, Message, deletion, edit, reaction};
+use super::{Medium, Message, deletion, edit, mark, reaction};
 use crate::clock::Millis;
 use crate::jid::ChatJid;
 
@@ -62,15 +62,36 @@ pub enum Change {
         text: String,
     },
     Delete,
+    /// Deleted for the account's owner alone: it leaves the store.
+    DeleteForMe,
+    /// Pinned for so long, for all in the chat; 0 ends it.
+    Pin {
+        seconds: u32,
+    },
+    Keep {
+        on: bool,
+    },
+    /// Of the account's owner.
+    Star {
+        on: bool,
+    },
 }
 
 impl Change {
+    /// Whether it is in the account's app state alone, which its devices share: no message says so.
+    pub fn is_own_state(&self) -> bool {
+        matches!(self, Change::DeleteForMe | Change::Star { .. })
+    }
+
     /// The word in an outbox entry's `type`.
     pub fn name(&self) -> &'static str {
         match self {
             Change::React { .. } => MessageKind::Reaction.name(),
             Change::Edit { .. } => "edit",
-            Change::Delete => "deletion",
+            Change::Delete | Change::DeleteForMe => "deletion",
+            Change::Pin { .. } => "pin",
+            Change::Keep { .. } => "keep",
+            Change::Star { .. } => "star",
         }
     }
 
@@ -79,7 +100,11 @@ impl Change {
         match self {
             Change::React { emoji } => Some(emoji),
             Change::Edit { text } => Some(text),
-            Change::Delete => None,
+            Change::Delete
+            | Change::DeleteForMe
+            | Change::Pin { .. }
+            | Change::Keep { .. }
+            | Change::Star { .. } => None,
         }
     }
 
@@ -88,7 +113,11 @@ impl Change {
         match self {
             Change::React { emoji } => reaction::cut(emoji),
             Change::Edit { text } => edit::cut_early(text),
-            Change::Delete => {}
+            Change::Delete
+            | Change::DeleteForMe
+            | Change::Pin { .. }
+            | Change::Keep { .. }
+            | Change::Star { .. } => {}
         }
     }
 
@@ -100,7 +129,10 @@ impl Change {
         match self {
             Change::React { emoji } => reaction::apply(message, emoji, by),
             Change::Edit { text } => edit::apply(message, text, by),
-            Change::Delete => deletion::apply(message),
+            Change::Delete | Change::DeleteForMe => deletion::apply(message),
+            Change::Pin { seconds } => mark::apply_pin(message, *seconds, by),
+            Change::Keep { on } => mark::set(&mut message.kept, *on),
+            Change::Star { on } => mark::set(&mut message.starred, *on),
         }
     }
 
@@ -111,7 +143,12 @@ impl Change {
     pub fn may(&self, target: &Message, now: Millis) -> Result<(), &'static str> {
         match self {
             Change::Edit { .. } => edit::may(target, now),
-            Change::React { .. } | Change::Delete => Ok(()),
+            Change::React { .. }
+            | Change::Delete
+            | Change::DeleteForMe
+            | Change::Pin { .. }
+            | Change::Keep { .. }
+            | Change::Star { .. } => Ok(()),
         }
     }
 
@@ -130,6 +167,9 @@ impl Change {
             Change::React { emoji } => Ok(reaction::encode(to, target, emoji, now)),
             Change::Edit { text } => edit::encode(to, target, file, text, now),
             Change::Delete => Ok(deletion::encode(to, target)),
+            Change::Pin { seconds } => Ok(mark::encode_pin(to, target, *seconds, now)),
+            Change::Keep { on } => Ok(mark::encode_keep(to, target, *on, now)),
+            Change::DeleteForMe | Change::Star { .. } => Err("the app state says it, no message"),
         }
     }
 }
@@ -149,6 +189,7 @@ pub fn decode(base: &wa::Message) -> Option<Incoming<'_>> {
     reaction::decode(base)
         .or_else(|| deletion::decode(base))
         .or_else(|| edit::decode(base))
+        .or_else(|| mark::decode(base))
 }
 
 /// A timestamp of the protocol, in milliseconds; 0 stands for none.

@@ -1,4 +1,4 @@
-//! Deletions of a message for everyone.
+//! Deletions of a message: for everyone, or for the account's owner alone.
 
 use super::change::{Change, Incoming};
 use super::kind::key_of;
@@ -9,10 +9,12 @@ use crate::jid::ChatJid;
 use wa::message::protocol_message::Type;
 
 request! {
-    /// A message to delete for everyone.
+    /// A message to delete.
     pub struct DeleteMessage missing "chatId and messageId are required" {
         chat: Addressee = "chatId" or "to",
         message: NonEmpty = "messageId",
+        /// on the account's own devices alone, not for everyone
+        for_me: bool = "forMe",
     }
 }
 
@@ -23,7 +25,10 @@ impl Sendable for DeleteMessage {
     fn into_draft(self) -> Result<(Addressee, Mentions, Draft), FieldError> {
         let draft = Draft::Change {
             message_id: self.message.0,
-            change: Change::Delete,
+            change: match self.for_me {
+                true => Change::DeleteForMe,
+                false => Change::Delete,
+            },
         };
         Ok((self.chat, Mentions::default(), draft))
     }

@@ -15,6 +15,7 @@ mod edit;
 mod forward;
 mod kind;
 mod location;
+mod mark;
 mod medium;
 mod poll;
 mod reaction;
@@ -31,6 +32,7 @@ pub use edit::EditMessage;
 pub use forward::{ForwardMessage, forwarded};
 pub use kind::{MessageKind, decode, encode, is_for_devices, quotation};
 pub use location::{Location, SendLocation};
+pub use mark::{KeepMessage, PinMessage, StarMessage, UnpinMessage, UnstarMessage};
 pub use medium::{Medium, NewMedium, Remote, draft as file_draft};
 pub use poll::Poll;
 pub use reaction::{React, Reaction};
@@ -124,6 +126,15 @@ pub struct Message {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edited_at: Option<Millis>,
     pub deleted: bool,
+    /// Until when it is pinned in its chat, for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinned_until: Option<Millis>,
+    /// Kept although the chat's messages disappear.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub kept: bool,
+    /// Starred by the account's owner.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub starred: bool,
     /// Only for own messages; `null` for others'.
     pub status: Option<DeliveryStatus>,
     /// Why it failed, in words; only for own messages that did.

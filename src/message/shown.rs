@@ -81,6 +81,15 @@ struct Shown<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     edited_at: Option<Millis>,
     deleted: bool,
+    /// until when it is pinned for all in the chat, Unix milliseconds
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pinned_until: Option<Millis>,
+    /// kept although the chat's messages disappear
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    kept: bool,
+    /// starred by the account's owner
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    starred: bool,
     status: Option<DeliveryStatus>,
     /// why it failed
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -129,6 +138,9 @@ impl Serialize for Message {
             edited,
             edited_at,
             deleted,
+            pinned_until,
+            kept,
+            starred,
             status,
             error,
             created_at,
@@ -172,6 +184,9 @@ impl Serialize for Message {
             edited: *edited,
             edited_at: *edited_at,
             deleted: *deleted,
+            pinned_until: *pinned_until,
+            kept: *kept,
+            starred: *starred,
             status: *status,
             error: error.as_deref(),
             created_at,

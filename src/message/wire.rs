@@ -2,4 +2,5 @@
 
 pub use whatsapp_rust::buffa::MessageField;
 pub use whatsapp_rust::wacore::proto_helpers::MessageExt;
+pub use whatsapp_rust::wacore::proto_helpers::build_keep_in_chat_message;
 pub use whatsapp_rust::waproto::{codec, whatsapp as wa};

@@ -6,11 +6,14 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::clock::{self, Millis};
-use crate::ledger::Owner;
+use crate::ledger::{Fact, Ledger, Owner};
+use crate::message::{By, Change, Target};
 use crate::runtime::Executor;
 use crate::runtime::tasks::{self, Kind};
-use crate::store::{Store, StoreError, WriteTx, messages, usernames};
+use crate::store::{Store, StoreError, messages, usernames};
 use crate::sync::locked;
+
+use super::news::{NewsSender, SessionNews};
 
 /// Updates that may wait to be stored; more are dropped and logged.
 const WAITING: usize = 65_536;
@@ -39,6 +42,12 @@ pub enum ChatUpdate {
     Username { jid: String, name: Option<String> },
     /// A LID and its phone number's JID.
     Link { lid: String, number: String },
+    /// A message was starred or deleted by the owner, for himself.
+    Message {
+        target: Target,
+        by: By,
+        change: Change,
+    },
 }
 
 /// Collects and stores the updates of one account.
@@ -48,6 +57,8 @@ pub struct ChatUpdates {
     pub owner: Owner,
     pub executor: Arc<Executor>,
     pub waiting: Arc<Mutex<Waiting>>,
+    /// Gets the media of messages that are gone.
+    pub sender: NewsSender,
 }
 
 /// What waits.
@@ -94,12 +105,18 @@ impl ChatUpdates {
             };
             let taken = batch.len();
             let stored = self.owner.write(&self.store, move |ledger| {
-                batch
-                    .iter()
-                    .try_for_each(|news| apply(ledger.tx, ledger.account, news))
+                batch.iter().try_for_each(|news| apply(ledger, news))?;
+                Ok(std::mem::take(&mut ledger.after.removed))
             });
-            if let Err(error) = stored.await {
-                log::error!("{}: updates of chats not stored: {error}", self.owner.id);
+            match stored.await {
+                Ok(Some(removed)) if !removed.is_empty() => {
+                    // Full: the files are removed at the next start.
+                    let _ = self.sender.tell(SessionNews::MediaRemoved(removed));
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    log::error!("{}: updates of chats not stored: {error}", self.owner.id);
+                }
             }
             self.lock().news.drain(..taken);
         }
@@ -110,8 +127,14 @@ impl ChatUpdates {
     }
 }
 
-fn apply(tx: &mut WriteTx<'_>, account: u32, news: &ChatUpdate) -> Result<(), StoreError> {
+fn apply(ledger: &mut Ledger<'_, '_>, news: &ChatUpdate) -> Result<(), StoreError> {
+    if let ChatUpdate::Message { target, by, change } = news {
+        let fact = Fact::Changed { target, by, change };
+        return ledger.record(&fact, clock::now()).map(drop);
+    }
+    let (tx, account) = (&mut *ledger.tx, ledger.account);
     match news {
+        ChatUpdate::Message { .. } => {}
         ChatUpdate::ReadMessages { group, ids, by } => {
             if messages::is_own(&tx.view(), account, by)? {
                 messages::mark_read_messages(tx, account, group.as_deref(), ids)?;

@@ -10,7 +10,7 @@ use whatsapp_rust::types::events::{
 use whatsapp_rust::types::presence::ReceiptType;
 use whatsapp_rust::wacore::stanza::groups::GroupNotificationAction;
 
-use crate::message::DeliveryStatus;
+use crate::message::{Author, By, Change, DeliveryStatus, Target};
 use crate::runtime::Executor;
 use crate::runtime::tasks::{self, Kind};
 
@@ -133,6 +133,35 @@ impl ClientEvents {
         self.chats.note(ChatUpdate::Contact { jid, name });
     }
 
+    /// What the owner did to a message elsewhere: chat, id, whether it is an own one, and its author in a group.
+    fn own_change(
+        &self,
+        (chat, id, from_me, author): (&Jid, &str, bool, Option<&Jid>),
+        millis: i64,
+        change: Change,
+    ) {
+        let own = self.lost.client.get().and_then(Weak::upgrade);
+        let own = own
+            .and_then(|client| client.pn())
+            .map(|jid| convert::bare(&jid));
+        self.chats.note(ChatUpdate::Message {
+            target: Target {
+                chat: convert::bare(chat),
+                message_id: id.to_owned(),
+                author: Some(match from_me {
+                    true => Author::Me,
+                    false => Author::Them(author.map(convert::bare)),
+                }),
+            },
+            by: By {
+                from: own.unwrap_or_default(),
+                from_me: true,
+                timestamp: u64::try_from(millis).unwrap_or(0),
+            },
+            change,
+        });
+    }
+
     fn username(&self, (jid, name): usernames::Said) {
         self.chats.note(ChatUpdate::Username { jid, name });
     }
@@ -180,6 +209,8 @@ impl EventHandler for ClientEvents {
             EventKind::ContactUpdate,
             EventKind::ContactNumberChanged,
             EventKind::MarkChatAsReadUpdate,
+            EventKind::StarUpdate,
+            EventKind::DeleteMessageForMeUpdate,
             EventKind::HistorySync,
             EventKind::OfflineSyncCompleted,
             EventKind::AppStateSyncFailed,
@@ -321,6 +352,35 @@ impl EventHandler for ClientEvents {
                             .map(|seconds| seconds.saturating_mul(1000).saturating_add(999)),
                     },
                 });
+            }
+            Event::StarUpdate(update) => {
+                let on = update.action.starred.unwrap_or(false);
+                let author = update.participant_jid.as_ref();
+                let key = (
+                    &update.chat_jid,
+                    &*update.message_id,
+                    update.from_me,
+                    author,
+                );
+                self.own_change(
+                    key,
+                    update.timestamp.timestamp_millis(),
+                    Change::Star { on },
+                );
+            }
+            Event::DeleteMessageForMeUpdate(update) => {
+                let author = update.participant_jid.as_ref();
+                let key = (
+                    &update.chat_jid,
+                    &*update.message_id,
+                    update.from_me,
+                    author,
+                );
+                self.own_change(
+                    key,
+                    update.timestamp.timestamp_millis(),
+                    Change::DeleteForMe,
+                );
             }
             Event::HistorySync(piece) => {
                 let (importer, compressed) =

@@ -1,6 +1,7 @@
 //! One account's session with WhatsApp: a whatsapp-rust client with this server's storage, transport and event
 //! handler.
 
+pub mod app_state;
 pub mod pairing;
 pub mod people;
 pub mod send;
@@ -195,6 +196,7 @@ impl Session {
                 owner: owner.clone(),
                 executor: config.executor.clone(),
                 waiting: Arc::default(),
+                sender: inbox.news.clone(),
             },
             history: Importer {
                 store: config.store.clone(),

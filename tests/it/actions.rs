@@ -234,3 +234,212 @@ fn messages_are_forwarded_without_another_upload_and_counted() {
         );
     }
 }
+
+/// The message once it is as wanted.
+fn until(world: &World, server: &Server, id: &str, is: impl Fn(&Value) -> bool) -> Value {
+    let path = format!("/accounts/alice/messages/{id}");
+    eventually("the message as it should be", || {
+        let answer = world.api(server, "GET", &path, None);
+        let message = (answer.status == 200).then(|| answer.json()["message"].clone());
+        message.filter(&is)
+    })
+}
+
+#[test]
+fn pins_and_keeps_go_both_ways() {
+    let world = World::new();
+    world.walks(&[
+        "POST /accounts/:id/message/pin",
+        "POST /accounts/:id/message/unpin",
+        "POST /accounts/:id/message/keep",
+    ]);
+    let server = world.server();
+    world.pair(&server, "alice", ALICE);
+    let bob = world.phone(BOB, "Bob");
+    let receiver = Receiver::start();
+    let hook = json!({"url": receiver.url(), "events": ["message.marked"]});
+    world.post(&server, "/webhooks", &hook).expect(201);
+    let theirs = bob.say(ALICE, "theirs");
+    until(&world, &server, &theirs, |_| true);
+
+    let act = |what: &str, body: Value, status: u16| {
+        let path = format!("/accounts/alice/message/{what}");
+        world.post(&server, &path, &body).expect(status)
+    };
+    let of = json!({"chatId": BOB, "messageId": theirs});
+    let mut pin = of.clone();
+    pin["duration"] = json!(30);
+    assert_eq!(act("pin", pin.clone(), 200)["message"], "Message pinned");
+    let shown = stored(&world, &server, &theirs);
+    let length = shown["pinnedUntil"].as_u64().expect("a time") / 1_000;
+    let sent = shown["timestamp"].as_u64().expect("a time") / 1_000;
+    assert!(
+        (30 * 86_400..30 * 86_400 + 60).contains(&(length - sent)),
+        "{shown}"
+    );
+    act("unpin", of.clone(), 200);
+    act("keep", of.clone(), 200);
+    assert_eq!(stored(&world, &server, &theirs)["kept"], true);
+    let mut undo = of.clone();
+    undo["keep"] = json!(false);
+    act("keep", undo, 200);
+    let got = bob.received(4);
+    let marks: Vec<_> = got.iter().map(|m| (&m["type"], &m["mark"])).collect();
+    let expected = [("pin", 30 * 86_400), ("pin", 0), ("keep", 1), ("keep", 0)];
+    let expected = expected.map(|(kind, mark)| (json!(kind), json!(mark)));
+    assert_eq!(
+        marks,
+        expected.iter().map(|(a, b)| (a, b)).collect::<Vec<_>>()
+    );
+    assert!(
+        got.iter().all(|m| m["markOf"] == theirs.as_str()),
+        "{got:?}"
+    );
+    for _ in 0..4 {
+        assert_eq!(receiver.next().body["messageId"], theirs.as_str());
+    }
+
+    // What others do is a change of the message, not a message.
+    bob.send(&json!({"to": ALICE, "pin": {"messageId": theirs, "seconds": 86_400}}));
+    until(&world, &server, &theirs, |m| m["pinnedUntil"].is_u64());
+    assert_eq!(receiver.next().body["sender"], bob.jid());
+    bob.send(&json!({"to": ALICE, "keep": {"messageId": theirs, "keep": true}}));
+    until(&world, &server, &theirs, |m| m["kept"] == true);
+    bob.send(&json!({"to": ALICE, "pin": {"messageId": theirs, "seconds": 0}}));
+    until(&world, &server, &theirs, |m| m["pinnedUntil"].is_null());
+    let chat = world.get(&server, "/accounts/alice/chats")["chats"][0].clone();
+    assert_eq!(
+        (&chat["messageCount"], &chat["unreadCount"]),
+        (&json!(1), &json!(1))
+    );
+    assert_eq!(chat["lastMessage"]["text"], "theirs");
+
+    pin["duration"] = json!(2);
+    let refused = act("pin", pin, 400);
+    assert_eq!(refused["error"], "\"duration\" must be 1, 7 or 30 (days)");
+    for what in ["unpin", "keep"] {
+        let words = "chatId and messageId are required";
+        assert_eq!(act(what, json!({"chatId": BOB}), 400)["error"], words);
+    }
+}
+
+#[test]
+fn stars_and_deletions_for_the_owner_go_both_ways() {
+    let world = World::new();
+    world.walks(&[
+        "POST /accounts/:id/message/star",
+        "POST /accounts/:id/message/unstar",
+        "POST /accounts/:id/message/delete",
+    ]);
+    let server = world.server();
+    let alice = world.pair(&server, "alice", ALICE);
+    let bob = world.phone(BOB, "Bob");
+    let receiver = Receiver::start();
+    let events = ["message.marked", "message.deleted"];
+    let hook = json!({"url": receiver.url(), "events": events});
+    world.post(&server, "/webhooks", &hook).expect(201);
+    let image = picture(&world, &server, "a garden");
+    let theirs = bob.say(ALICE, "theirs");
+    let other = bob.say(ALICE, "another");
+    until(&world, &server, &other, |_| true);
+
+    let act = |what: &str, id: &str, status: u16| {
+        let body = json!({"chatId": BOB, "messageId": id, "forMe": true});
+        let path = format!("/accounts/alice/message/{what}");
+        world.post(&server, &path, &body).expect(status)
+    };
+    assert_eq!(act("star", &theirs, 200)["message"], "Message starred");
+    assert_eq!(stored(&world, &server, &theirs)["starred"], true);
+    assert_eq!(receiver.next().body["starred"], true);
+    act("unstar", &theirs, 200);
+    assert_eq!(stored(&world, &server, &theirs)["starred"], Value::Null);
+    receiver.next();
+    let file = stored(&world, &server, &image)["mediaUrl"].clone();
+    act("delete", &image, 200);
+    let event = receiver.next().body;
+    assert_eq!(
+        (&event["event"], &event["forMe"]),
+        (&json!("message.deleted"), &json!(true))
+    );
+    act("delete", &image, 404);
+    let file = file.as_str().expect("a URL");
+    assert_eq!(world.api(&server, "GET", file, None).status, 404);
+    // The phone has heard it all; Bob has the picture, and nothing of it.
+    let heard = alice.state()["appState"].clone();
+    let heard: Vec<_> = heard.as_array().expect("changes").iter().collect();
+    let words = |n: usize| {
+        (
+            heard[n]["index"][0].clone(),
+            heard[n]["index"][2].clone(),
+            heard[n]["on"].clone(),
+        )
+    };
+    let end = heard.len();
+    assert_eq!(words(end - 3), (json!("star"), json!(theirs), json!(true)));
+    assert_eq!(words(end - 2), (json!("star"), json!(theirs), json!(false)));
+    assert_eq!(
+        words(end - 1),
+        (json!("deleteMessageForMe"), json!(image), json!(true))
+    );
+    assert_eq!(bob.all_received().len(), 1);
+
+    // On the phone.
+    alice.post("star", &json!({"chat": BOB, "messageId": other}));
+    until(&world, &server, &other, |m| m["starred"] == true);
+    assert_eq!(receiver.next().body["messageId"], other.as_str());
+    alice.post("delete-for-me", &json!({"chat": BOB, "messageId": theirs}));
+    let event = receiver.next().body;
+    assert_eq!(
+        (&event["messageId"], &event["forMe"]),
+        (&json!(theirs), &json!(true))
+    );
+    let path = format!("/accounts/alice/chats/{BOB}/messages");
+    assert_eq!(world.get(&server, &path)["pagination"]["total"], 1);
+
+    let words = "chatId and messageId are required";
+    for what in ["star", "unstar"] {
+        let path = format!("/accounts/alice/message/{what}");
+        let answer = world.post(&server, &path, &json!({"chatId": BOB}));
+        assert_eq!(answer.expect(400)["error"], words);
+    }
+}
+
+#[test]
+fn admins_delete_what_others_wrote_and_others_do_not() {
+    let world = World::new();
+    let server = world.server();
+    world.pair(&server, "alice", ALICE);
+    let (bob, zoe) = (world.phone(BOB, "Bob"), world.phone("491700000003", "Zoe"));
+    let group = |by: &str| {
+        let members = json!({"subject": "Team", "members": [by, ALICE, BOB, zoe.number], "addressing": "lid"});
+        let made = world
+            .admin("POST", "/groups", Some(&members))
+            .expect_success();
+        made["jid"].as_str().expect("a JID").to_owned()
+    };
+    let delete = |chat: &str, id: &str, status: u16| {
+        let body = json!({"chatId": chat, "messageId": id});
+        let path = "/accounts/alice/message/delete";
+        world.post(&server, path, &body).expect(status)
+    };
+    // Alice is the admin.
+    let hers = group(ALICE);
+    let rude = bob.say(&hers, "rude");
+    until(&world, &server, &rude, |_| true);
+    delete(&hers, &rude, 200);
+    assert_eq!(stored(&world, &server, &rude)["deleted"], true);
+    let got = zoe.received(2).remove(1);
+    assert_eq!(
+        (&got["deleteOf"], &got["ignored"]),
+        (&json!(rude), &Value::Null),
+        "{got}"
+    );
+    // Bob is.
+    let his = group(BOB);
+    let nice = zoe.say(&his, "nice");
+    until(&world, &server, &nice, |_| true);
+    delete(&his, &nice, 400);
+    assert_eq!(stored(&world, &server, &nice)["deleted"], false);
+    bob.send(&json!({"to": his, "delete": {"messageId": nice}}));
+    until(&world, &server, &nice, |m| m["deleted"] == true);
+}

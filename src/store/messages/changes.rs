@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::chats::{self, Chat};
+use super::retention::{Removed, remove};
 use super::{
     Counters, Place, Result, change_at, counters, load, load_in, media, places, put_counters,
 };
@@ -64,6 +65,9 @@ pub fn apply(
             removed_medium: None,
         });
     };
+    if *change == Change::DeleteForMe {
+        return forget(tx, account, account_id, place, target, &by);
+    }
     let mut medium = None;
     let changed = change_at(tx, account, place, &id_key, |message| {
         medium.clone_from(&message.media_id);
@@ -78,7 +82,10 @@ pub fn apply(
     }
     let event = match change {
         Change::Edit { .. } => Event::MessageEdited(message),
-        Change::React { .. } | Change::Delete => {
+        Change::Pin { .. } | Change::Keep { .. } | Change::Star { .. } => {
+            Event::MessageMarked(message)
+        }
+        Change::React { .. } | Change::Delete | Change::DeleteForMe => {
             let deed = chats::deed(&tx.view(), account, &message.chat_id, &by.from, by.from_me)?;
             report(account_id, deed, target, &by, change)
         }
@@ -86,6 +93,24 @@ pub fn apply(
     Ok(Applied {
         event: Some(event),
         removed_medium,
+    })
+}
+
+/// Removes a message that its owner deleted for himself.
+fn forget(
+    tx: &mut WriteTx<'_>,
+    account: u32,
+    account_id: &str,
+    place: Place,
+    target: &Target,
+    by: &By,
+) -> Result<Applied> {
+    let (_, message) = load(&tx.view(), account, place)?;
+    let deed = chats::deed(&tx.view(), account, &message.chat_id, &by.from, by.from_me)?;
+    remove(tx, account, place, &mut Removed::default())?;
+    Ok(Applied {
+        event: Some(report(account_id, deed, target, by, &Change::DeleteForMe)),
+        removed_medium: message.media_id,
     })
 }
 
@@ -163,10 +188,11 @@ fn report(account_id: &str, deed: Deed, target: &Target, by: &By, change: &Chang
             timestamp: by.timestamp,
             created_at,
         }),
-        Change::Edit { .. } | Change::Delete => Event::MessageDeleted(Deletion {
+        _ => Event::MessageDeleted(Deletion {
             account_id: account_id.to_owned(),
             message_id: target.message_id.clone(),
             deed,
+            for_me: *change == Change::DeleteForMe,
             timestamp: by.timestamp,
             created_at,
         }),
@@ -210,7 +236,11 @@ fn keep_for_later(
         put_counters(tx, account, &counters)?;
     }
     Ok(match change {
-        Change::Edit { .. } => None,
+        Change::Edit { .. }
+        | Change::DeleteForMe
+        | Change::Pin { .. }
+        | Change::Keep { .. }
+        | Change::Star { .. } => None,
         Change::React { .. } | Change::Delete => {
             let deed = chats::deed(&tx.view(), account, &target.chat, &by.from, by.from_me)?;
             Some(report(account_id, deed, target, by, change))

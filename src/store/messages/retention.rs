@@ -157,7 +157,12 @@ fn oldest(tx: &ReadTx<'_>, account: u32) -> Result<Option<Place>> {
     rows.next().map(|row| Place::of_time(&row?)).transpose()
 }
 
-fn remove(tx: &mut WriteTx<'_>, account: u32, place: Place, removed: &mut Removed) -> Result<()> {
+pub(super) fn remove(
+    tx: &mut WriteTx<'_>,
+    account: u32,
+    place: Place,
+    removed: &mut Removed,
+) -> Result<()> {
     let (mut chat, message) = load(&tx.view(), account, place)?;
     MESSAGES.delete(tx, place.key(account))?;
     MESSAGES_BY_TIME.delete(tx, place.time_key(account))?;

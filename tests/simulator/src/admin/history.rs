@@ -34,6 +34,8 @@ pub(super) struct Act {
     archived: Option<bool>,
     /// `delete-for-me`: what.
     message_id: Option<String>,
+    #[serde(default)]
+    starred: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -81,6 +83,11 @@ pub(super) fn act(hub: &Hub, number: &str, act: &str, body: &Act) -> Answer {
                 "archive" => {
                     let archived = body.archived.unwrap_or(true);
                     phone.archive_chat(&body.chat, archived, dir, now_ms())
+                }
+                "star" => {
+                    let id = body.message_id.as_deref().unwrap_or_default();
+                    let starred = body.starred.unwrap_or(true);
+                    phone.star(&body.chat, id, starred, now_ms())
                 }
                 _ => {
                     let id = body.message_id.as_deref().unwrap_or_default();

@@ -232,7 +232,7 @@ async fn handle(hub: &Hub, request: &mut Request) -> Answer {
             [
                 "phones",
                 number,
-                act @ ("mark-chat" | "archive" | "delete-for-me"),
+                act @ ("mark-chat" | "archive" | "star" | "delete-for-me"),
             ],
         ) => {
             let body = json_body(request).await?;

@@ -107,6 +107,30 @@ impl Phone {
         })
     }
 
+    /// Stars a message, or takes it back.
+    ///
+    /// # Errors
+    /// As [`Phone::delete_for_me`].
+    pub fn star(
+        &mut self,
+        chat: &str,
+        id: &str,
+        starred: bool,
+        now_ms: u64,
+    ) -> Result<Action, PhoneError> {
+        let mut action = self.delete_for_me(chat, id, now_ms)?;
+        action.index[0] = "star".to_owned();
+        action.value = wa::SyncActionValue {
+            timestamp: millis(now_ms),
+            star_action: MessageField::some(action::StarAction {
+                starred: Some(starred),
+            }),
+            ..Default::default()
+        };
+        action.version = 2;
+        Ok(action)
+    }
+
     /// Deletes a message for the owner alone.
     ///
     /// # Errors

@@ -72,6 +72,15 @@ struct Collection {
     values: HashMap<Vec<u8>, Vec<u8>>,
 }
 
+/// What a linked device changed, for all devices.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Heard {
+    /// The index: what was changed of what.
+    pub index: Vec<String>,
+    /// Whether it was set, as far as the phone knows the kind: a star, for instance.
+    pub on: bool,
+}
+
 /// Something that the owner does and that all devices of the account learn.
 #[derive(Debug, Clone)]
 pub struct Action {
@@ -97,6 +106,7 @@ impl Phone {
     /// Follows a collection: serialized patches with their versions, in order, from the first that the
     /// phone does not know.
     pub fn follow(&mut self, collection: &str, patches: &[(u64, Vec<u8>)]) {
+        let keys = expand_app_state_keys(&self.app_state.data);
         let known = self.collections.0.entry(collection.to_owned()).or_default();
         for (version, patch) in patches {
             let Ok(patch) = waproto::codec::syncd_patch_decode(patch) else {
@@ -104,6 +114,12 @@ impl Phone {
                 continue;
             };
             known.take(&patch.mutations, *version);
+            for mutation in &patch.mutations {
+                match heard(mutation, &keys, &self.app_state.id) {
+                    Some(heard) => self.inbox.push_heard(heard),
+                    None => log::warn!("phone {}: an app-state record is none", self.number),
+                }
+            }
         }
     }
 
@@ -226,4 +242,26 @@ impl Collection {
             }
         }
     }
+}
+
+/// Decodes a record that another device wrote, its MACs checked.
+fn heard(
+    mutation: &wa::SyncdMutation,
+    keys: &wacore_appstate::ExpandedAppStateKeys,
+    key_id: &[u8],
+) -> Option<Heard> {
+    use wa::syncd_mutation::SyncdOperation::{REMOVE, SET};
+    let is_set = mutation.operation.is_none_or(|operation| operation == SET);
+    let operation = if is_set { SET } else { REMOVE };
+    let record = mutation.record.as_option()?;
+    let (decoded, _) =
+        wacore_appstate::decode_record(operation, record, keys, key_id, true).ok()?;
+    let star = decoded
+        .action_value
+        .as_ref()
+        .and_then(|value| value.star_action.as_option()?.starred);
+    Some(Heard {
+        on: is_set && star.unwrap_or(true),
+        index: decoded.index,
+    })
 }

@@ -4,13 +4,19 @@ use waproto::whatsapp as wa;
 
 use super::Phone;
 use super::inbox::Received;
+use crate::directory::Directory;
 
 /// Seconds after a message in which clients take an edit of it; WhatsApp's own offer it for 15 minutes.
 const EDIT_WINDOW: u64 = 20 * 60;
 
 impl Phone {
     /// Follows an edit, or notes why the client does not.
-    pub(super) fn follow_change(&mut self, received: &mut Received) {
+    pub(super) fn follow_change(&mut self, received: &mut Received, dir: &dyn Directory) {
+        if let Some(id) = &received.delete_of
+            && let Err(reason) = self.judge_deletion(id, received, dir)
+        {
+            received.ignored = Some(reason);
+        }
         let Some(id) = received.edit_of.clone() else {
             return;
         };
@@ -18,6 +24,28 @@ impl Phone {
         match self.judge_edit(&id, received) {
             Ok(()) => self.inbox.set_edited(&id, text),
             Err(reason) => received.ignored = Some(reason),
+        }
+    }
+
+    /// A message is deleted by its author, or by an admin of the group.
+    fn judge_deletion(
+        &self,
+        id: &str,
+        deletion: &Received,
+        dir: &dyn Directory,
+    ) -> Result<(), &'static str> {
+        let by = number_of(&deletion.from);
+        let author = match self.inbox.find(id) {
+            Some(target) => number_of(&target.from).to_owned(),
+            None if self.inbox.find_sent(id).is_some() => self.number.clone(),
+            None => return Err("no such message"),
+        };
+        let group = deletion.chat.strip_suffix("@g.us");
+        let admins = group.and_then(|id| dir.group(id)).map(|view| view.admins);
+        let is_admin = admins.is_some_and(|admins| admins.iter().any(|admin| admin == by));
+        match author == by || is_admin {
+            true => Ok(()),
+            false => Err("another's message"),
         }
     }
 

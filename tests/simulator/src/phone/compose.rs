@@ -79,7 +79,11 @@ fn content(out: &Outgoing, now_ms: u64) -> wa::Message {
             ..Default::default()
         },
         // They are about another message; without one they say nothing.
-        Body::React { .. } | Body::Edit { .. } | Body::Delete { .. } => wa::Message::default(),
+        Body::React { .. }
+        | Body::Edit { .. }
+        | Body::Pin { .. }
+        | Body::Keep { .. }
+        | Body::Delete { .. } => wa::Message::default(),
     }
 }
 
@@ -120,6 +124,26 @@ fn about(out: &Outgoing, target: &Target, now_ms: u64) -> wa::Message {
                     ..Default::default()
                 },
             }
+        }
+        Body::Pin { seconds, .. } => wa::Message {
+            pin_in_chat_message: MessageField::some(wa::message::PinInChatMessage {
+                key,
+                r#type: Some(match seconds {
+                    0 => wa::message::pin_in_chat_message::Type::UnpinForAll,
+                    _ => wa::message::pin_in_chat_message::Type::PinForAll,
+                }),
+                sender_timestamp_ms: milliseconds(now_ms),
+            }),
+            message_context_info: MessageField::some(wa::MessageContextInfo {
+                message_add_on_duration_in_secs: Some(*seconds),
+                ..Default::default()
+            }),
+            ..Default::default()
+        },
+        Body::Keep { keep, .. } => {
+            let key = key.into_option().unwrap_or_default();
+            let now = milliseconds(now_ms).unwrap_or_default();
+            wacore::proto_helpers::build_keep_in_chat_message(key, *keep, now)
         }
         _ => protocol(wa::message::ProtocolMessage {
             key,

@@ -115,6 +115,19 @@ pub(super) fn describe(message: &wa::Message) -> Option<Received> {
         out.reaction_to = reaction.key.as_option().and_then(|key| key.id.clone());
         return Some(out);
     }
+    if let Some(pin) = base.pin_in_chat_message.as_option() {
+        let context = message.message_context_info.as_option();
+        out.kind = "pin";
+        out.mark_of = pin.key.as_option().and_then(|key| key.id.clone());
+        out.mark = context.and_then(|it| it.message_add_on_duration_in_secs);
+        return Some(out);
+    }
+    if let Some(keep) = base.keep_in_chat_message.as_option() {
+        out.kind = "keep";
+        out.mark_of = keep.key.as_option().and_then(|key| key.id.clone());
+        out.mark = Some(u32::from(keep.keep_type == Some(wa::KeepType::KeepForAll)));
+        return Some(out);
+    }
     out.kind = kind_of(base);
     out.text = text_of(base);
     out.location = place_of(base);

@@ -4,6 +4,7 @@ use serde::Serialize;
 use wacore_binary::Jid;
 use waproto::whatsapp as wa;
 
+use super::app_state::Heard;
 use super::describe::{Card, Place, Question, Quoted};
 use super::media::{Attachment, Media};
 use super::outgoing::Body;
@@ -27,7 +28,7 @@ pub struct Received {
     /// Whether a linked device of the phone's own account sent it.
     pub from_me: bool,
     /// `text`, `image`, `video`, `audio`, `document`, `sticker`, `location`, `contact`, `poll`,
-    /// `reaction`, `edit`, `delete`, or `unknown`.
+    /// `reaction`, `edit`, `delete`, `pin`, `keep`, or `unknown`.
     #[serde(rename = "type")]
     pub kind: &'static str,
     /// The text, caption, question or new text.
@@ -62,6 +63,12 @@ pub struct Received {
     /// The message that this one reacts to; the emoji is in `text`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reaction_to: Option<String>,
+    /// The message that this one pins or keeps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mark_of: Option<String>,
+    /// Seconds of a pin, 0 if it ends; whether a message is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mark: Option<u32>,
     /// Whether it can be opened only once.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub view_once: bool,
@@ -192,6 +199,7 @@ pub struct Inbox {
     sent: Recent<String, Sent>,
     unread: Vec<Unread>,
     chat_states: Vec<ChatState>,
+    heard: Vec<Heard>,
 }
 
 impl Default for Inbox {
@@ -201,6 +209,7 @@ impl Default for Inbox {
             sent: Recent::new(CAPACITY),
             unread: Vec::new(),
             chat_states: Vec::new(),
+            heard: Vec::new(),
         }
     }
 }
@@ -213,6 +222,7 @@ struct View<'a> {
     sent: Vec<&'a Sent>,
     unread: &'a [Unread],
     chat_states: &'a [ChatState],
+    app_state: &'a [Heard],
 }
 
 impl Inbox {
@@ -236,7 +246,7 @@ impl Inbox {
         self.sent.get(id)
     }
 
-    /// `{"received": […], "sent": […], "unread": […], "chatStates": […]}` with the fields of [`Received`], [`Sent`],
+    /// `{"received": […], "sent": […], "unread": […], "chatStates": […], "appState": […]}` with the fields of [`Received`], [`Sent`],
     /// [`Unread`] and [`ChatState`].
     pub fn to_json(&self) -> serde_json::Value {
         let view = View {
@@ -244,6 +254,7 @@ impl Inbox {
             sent: self.sent().collect(),
             unread: &self.unread,
             chat_states: &self.chat_states,
+            app_state: &self.heard,
         };
         // Plain structs of strings and numbers: serde_json has no way to fail on them.
         serde_json::to_value(view).unwrap_or_default()
@@ -271,6 +282,13 @@ impl Inbox {
         }
     }
 
+    /// Notes what a linked device changed in the app state.
+    pub(super) fn push_heard(&mut self, heard: Heard) {
+        if self.heard.len() < CAPACITY {
+            self.heard.push(heard);
+        }
+    }
+
     /// Notes what another person does in a chat.
     pub(super) fn push_chat_state(&mut self, state: ChatState) {
         if self.chat_states.len() < CAPACITY {
@@ -295,6 +313,8 @@ impl Inbox {
             Body::Unknown(_) => ("unknown", None),
             Body::React { emoji, .. } => ("reaction", Some(emoji.clone())),
             Body::Edit { text, .. } => ("edit", Some(text.clone())),
+            Body::Pin { .. } => ("pin", None),
+            Body::Keep { .. } => ("keep", None),
             Body::Delete { .. } => ("delete", None),
         };
         self.sent.insert(

@@ -163,6 +163,20 @@ pub enum Body {
         #[serde(default)]
         bare: bool,
     },
+    /// `pin`: for all in the chat.
+    Pin {
+        /// The message pinned.
+        message_id: String,
+        /// How long; 0 ends the pin.
+        seconds: u32,
+    },
+    /// `keep`: although the chat's messages disappear.
+    Keep {
+        /// The message kept.
+        message_id: String,
+        /// Whether it is, or is no more.
+        keep: bool,
+    },
     /// `delete`: for everyone.
     Delete {
         /// The message deleted.
@@ -287,6 +301,8 @@ impl Body {
         match self {
             Self::React { message_id, .. }
             | Self::Edit { message_id, .. }
+            | Self::Pin { message_id, .. }
+            | Self::Keep { message_id, .. }
             | Self::Delete { message_id } => Some(message_id),
             _ => None,
         }
@@ -304,7 +320,8 @@ impl Body {
     pub(super) fn envelope(&self) -> Envelope {
         let (edit, polltype, secret) = match self {
             Self::Poll(_) => (None, Some("creation"), true),
-            Self::React { .. } => (None, None, false),
+            Self::React { .. } | Self::Keep { .. } => (None, None, false),
+            Self::Pin { .. } => (Some("2"), None, false),
             Self::Edit { .. } => (Some("1"), None, false),
             Self::Delete { .. } => (Some("7"), None, false),
             _ => (None, None, true),

@@ -286,7 +286,7 @@ impl Phone {
             received.timestamp = incoming.t;
             received.wire_chat = Some(chat);
             received.wire_author = incoming.participant.clone();
-            self.follow_change(&mut received);
+            self.follow_change(&mut received, dir);
             self.inbox.push(received);
         }
         out

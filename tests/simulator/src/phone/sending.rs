@@ -88,10 +88,9 @@ impl Phone {
         let id = out.id.clone().unwrap_or_else(|| self.next_id());
         let stanza = match &place.kind {
             PlaceKind::Group(view) => {
-                message.message_context_info = MessageField::some(wa::MessageContextInfo {
-                    message_secret: envelope.secret.then(|| self.message_secret()),
-                    ..Default::default()
-                });
+                let secret = envelope.secret.then(|| self.message_secret());
+                let context = message.message_context_info.get_or_insert_default();
+                context.message_secret = secret;
                 self.group_stanza(&id, &place.to, view, &message, envelope, dir)?
             }
             PlaceKind::Person(number) => {
@@ -140,8 +139,12 @@ impl Phone {
         if theirs.is_empty() && number != self.number {
             return Err(PhoneError::NoDevice(to.to_string()));
         }
-        message.message_context_info =
-            MessageField::some(self.context(number, &theirs, &own, envelope.secret));
+        let said = message.message_context_info.as_option();
+        let seconds = said.and_then(|it| it.message_add_on_duration_in_secs);
+        message.message_context_info = MessageField::some(wa::MessageContextInfo {
+            message_add_on_duration_in_secs: seconds,
+            ..self.context(number, &theirs, &own, envelope.secret)
+        });
         self.fan_out(id, to, message, envelope, &theirs, &own)
     }
 

@@ -111,6 +111,24 @@ impl Service {
         }
     }
 
+    /// The phone learns what a linked device has changed.
+    fn phone_follows(&mut self, number: &str, name: &str) {
+        let known = self
+            .phone(number)
+            .map_or(0, |phone| phone.app_state_version(name));
+        let collection = self
+            .accounts
+            .get(number)
+            .and_then(|it| it.app_state.get(name));
+        let missed: Vec<(u64, Vec<u8>)> = collection
+            .into_iter()
+            .flat_map(|collection| &collection.patches)
+            .filter(|(version, _)| *version > known)
+            .cloned()
+            .collect();
+        self.with_phone(number, |phone, _| phone.follow(name, &missed));
+    }
+
     pub(super) fn sync_app_state(&mut self, from: &DeviceAddr, iq: &Node) -> Node {
         let asked: Vec<Node> = iq
             .get_optional_child("sync")
@@ -147,6 +165,7 @@ impl Service {
             return match collection.append(known, bytes(patch)) {
                 Ok(version) => {
                     self.announce_sync(from, &name, version);
+                    self.phone_follows(&from.number, &name);
                     builder
                         .attr("version", version)
                         .attr("type", "result")

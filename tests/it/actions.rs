@@ -39,7 +39,6 @@ fn own_texts_and_captions_are_edited_for_15_minutes() {
     let world = World::new();
     world.walks(&["POST /accounts/:id/message/edit"]);
     let mut options = world.options();
-    let time = Time::of(&mut options);
     let server = options.start();
     world.pair(&server, "alice", ALICE);
     let bob = world.phone(BOB, "Bob");
@@ -105,6 +104,7 @@ fn own_texts_and_captions_are_edited_for_15_minutes() {
     world.post(&server, EDIT, &edit_of(&waits)).expect(409);
     world.post(&server, EDIT, &edit_of(&text)).expect(202);
     server.kill();
+    let time = Time::of(&mut options);
     let server = options.start();
     world
         .post(&server, "/accounts/alice/connect", &json!({}))

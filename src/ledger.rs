@@ -455,6 +455,7 @@ mod tests {
             change: None,
             stage,
             created_at: NOW,
+            send_at: None,
             expires_at: NOW + 1_000,
             size: 1,
             once: None,

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::clock::Millis;
+use crate::clock::{self, Millis};
 use crate::store::idempotency::Answer;
 use crate::sync::locked;
 
 use super::caller::Caller;
-use super::types::{Accepted, AccountError, Once, Outcome, Sent};
+use super::types::{Accepted, AcceptedForAll, AccountError, Once, Outcome, Sent};
 
 /// Account and key.
 pub type Name = (u32, String);
@@ -55,10 +55,12 @@ impl Claims {
 pub struct Manner {
     /// Queue the message if it cannot be sent now.
     pub queue: bool,
-    /// Milliseconds from now after which it is not sent any more.
+    /// Milliseconds after which it is not sent any more.
     pub expires_in: Option<Millis>,
     /// Show that the account types before its text goes.
     pub typing: bool,
+    /// It is not sent before that time, and `expires_in` counts from then.
+    pub send_at: Option<Millis>,
     /// The caller's idempotency key.
     pub claim: Option<Claim>,
     /// The client that waits for the outcome.
@@ -75,6 +77,15 @@ pub fn outcome(answer: Answer, message_id: String) -> Result<Outcome, AccountErr
         Answer::Accepted { words, expires_at } => Ok(Outcome::Accepted(Accepted::new(
             message_id, expires_at, words,
         ))),
+        Answer::AcceptedForAll {
+            results,
+            words,
+            expires_at,
+        } => Ok(Outcome::AcceptedForAll(AcceptedForAll {
+            results,
+            expires_at: clock::iso8601(expires_at),
+            message: words,
+        })),
         Answer::Refused { code, words } => Err(AccountError::Refused {
             code,
             text: words,

@@ -30,6 +30,7 @@ const SLICE: Duration = Duration::from_millis(250);
 const LEFT_ALONE: Duration = Duration::from_secs(2);
 
 /// A new message or change, to be recorded before it is sent.
+#[derive(Clone)]
 pub struct New {
     /// Absent if a stored message changes.
     pub message: Option<Message>,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::clock;
+use crate::clock::{self, Millis};
 use crate::jid::{ChatJid, Server};
 use crate::message::{Change, Draft, Medium, Message, Target};
 use crate::store::media as media_rows;
@@ -66,7 +66,13 @@ impl Accounts {
             // Boxed: the compiler's depth of nested futures is bounded.
             return self.whole(Box::pin(work)).await;
         }
-        let route = self.look_ahead(&handle, manner.queue)?;
+        let route = match manner.send_at {
+            None => self.look_ahead(&handle, manner.queue)?,
+            Some(send_at) => {
+                may_queue(&handle)?;
+                Route::Later(words_of_time(send_at))
+            }
+        };
         let about = match &draft {
             Draft::Message { quoted, .. } => {
                 let session = match &route {
@@ -451,8 +457,13 @@ pub(super) fn connected(handle: &Handle) -> Result<Arc<Session>, AccountError> {
     }
 }
 
+/// Why a message waits that was sent with a time.
+pub(super) fn words_of_time(send_at: Millis) -> String {
+    format!("The message is sent at {}", clock::iso8601(send_at))
+}
+
 /// Refuses recipients that WhatsApp never takes.
-fn writable(to: &ChatJid, is_reaction: bool) -> Result<(), AccountError> {
+pub(super) fn writable(to: &ChatJid, is_reaction: bool) -> Result<(), AccountError> {
     match unwritable(to, is_reaction) {
         Some(words) => Err(AccountError::Unwritable(words)),
         None => Ok(()),
@@ -466,7 +477,7 @@ fn not_connected(handle: &Handle) -> AccountError {
 }
 
 /// Whether messages may be queued for an account. One that is not paired may get another phone number.
-fn may_queue(handle: &Handle) -> Result<(), AccountError> {
+pub(super) fn may_queue(handle: &Handle) -> Result<(), AccountError> {
     let LiveState { status, paired, .. } = handle.live.get();
     match paired && status != Status::LoggedOut {
         true => Ok(()),

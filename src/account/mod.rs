@@ -35,6 +35,7 @@ mod registry;
 mod sender;
 mod sending;
 mod slots;
+mod to_all;
 mod turns;
 mod types;
 mod typing;
@@ -48,6 +49,7 @@ pub use health::AccountHealth;
 pub use idempotency::Turn;
 pub use passkey::{Challenge, PasskeyView};
 pub use registry::Accounts;
+pub use to_all::Addressed;
 pub use types::*;
 pub use wiring::Wiring;
 

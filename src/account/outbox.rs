@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_lite::FutureExt as _;
+
 use crate::clock::{self, Millis};
 use crate::message::{Message, Remote};
 use crate::store::media as media_rows;
@@ -51,6 +53,7 @@ struct Course {
 /// Empties the outbox as long as the account lives; `kicked` says that something changed.
 pub async fn run(sending: Sending, kicked: async_channel::Receiver<()>) {
     let mut course = Course::default();
+    let mut steps = clock::taken().0;
     loop {
         // In a box of its own: a task takes for its whole life what its largest step takes, and this one
         // rests nearly always.
@@ -61,7 +64,12 @@ pub async fn run(sending: Sending, kicked: async_channel::Receiver<()>) {
                 Some(REST)
             }
         };
-        if !kick_or_rest(&kicked, wake).await {
+        // A step of the clock brings times nearer at which messages are to go.
+        let step = async {
+            clock::set(&mut steps).await;
+            true
+        };
+        if !kick_or_rest(&kicked, wake).or(step).await {
             return;
         }
     }
@@ -174,30 +182,51 @@ impl Sending {
         let in_flight = self.live.in_flight();
         self.store().read(|tx| {
             let mut picker = Picker::new(ticks, tries, &in_flight);
+            // What has to wait outlives the program, so it is in the other time.
+            let by_ticks = |at: Millis| ticks.saturating_add(at.saturating_sub(now));
+            let may_go = |picker: &mut Picker<'_>, entry: &Entry| {
+                picker.may_go(entry, || {
+                    let wait = self.wait(tx, &entry.to, entry.stage, now).ok()??;
+                    Some(by_ticks(wait.until()))
+                })
+            };
+            let picked = |picker: &Picker<'_>, entry: Entry| {
+                let message = messages::get_own(tx, account, &entry.message_id)?;
+                Ok(Picked {
+                    first: Some((entry, message.map(Box::new))),
+                    next: picker.next,
+                })
+            };
+            let mut due = None;
+            for row in rows::scheduled(tx, account)? {
+                let (send_at, entry) = row?;
+                if send_at > now {
+                    due = Some(by_ticks(send_at));
+                    break;
+                }
+                if may_go(&mut picker, &entry) {
+                    return picked(&picker, entry);
+                }
+            }
             let mut after = 0;
             loop {
                 let entries = rows::list(tx, account, after, LOOK)?;
-                let Some((last, _)) = entries.last() else {
-                    return Ok(Picked {
-                        first: None,
-                        next: picker.next,
-                    });
-                };
-                after = *last;
-                for (_, entry) in entries {
-                    // What has to wait outlives the program, so it is in the other time.
-                    let wait = || {
-                        let wait = self.wait(tx, &entry.to, entry.stage, now).ok()??;
-                        Some(ticks.saturating_add(wait.until().saturating_sub(now)))
-                    };
-                    if picker.may_go(&entry, wait) {
-                        let message = messages::get_own(tx, account, &entry.message_id)?;
-                        return Ok(Picked {
-                            first: Some((entry, message.map(Box::new))),
-                            next: picker.next,
-                        });
+                let last = entries.last().map_or(rows::SCHEDULED, |(last, _)| *last);
+                for (_, entry) in entries
+                    .into_iter()
+                    .take_while(|(at, _)| *at < rows::SCHEDULED)
+                {
+                    if may_go(&mut picker, &entry) {
+                        return picked(&picker, entry);
                     }
                 }
+                if last >= rows::SCHEDULED {
+                    return Ok(Picked {
+                        first: None,
+                        next: picker.next.into_iter().chain(due).min(),
+                    });
+                }
+                after = last;
             }
         })
     }

@@ -106,6 +106,7 @@ fn show(tx: &ReadTx<'_>, account: u32, entry: &Entry) -> Result<OutboxEntry, Sto
         },
         size: entry.size,
         created_at: clock::iso8601(entry.created_at),
+        send_at: entry.send_at.map(clock::iso8601),
         expires_at: clock::iso8601(entry.expires_at),
     })
 }

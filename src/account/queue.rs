@@ -95,6 +95,7 @@ mod tests {
             change: None,
             stage: Stage::Queued,
             created_at: 0,
+            send_at: None,
             expires_at: 1_000_000,
             size: 1,
             once: None,

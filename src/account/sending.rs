@@ -54,7 +54,8 @@ impl Sending {
                 Route::Later(_) => Stage::Queued,
             },
             created_at: now,
-            expires_at: now.saturating_add(manner.expires_in.unwrap_or(self.limits.expire_after)),
+            send_at: manner.send_at,
+            expires_at: self.expires_at(now, &manner),
             size: new.size,
             once: manner.claim.as_ref().map(|claim| claim.once.key.clone()),
             typing: manner.typing,
@@ -63,7 +64,8 @@ impl Sending {
         match route {
             Route::Later(words) => self.queue(new, entry, once, words, file, in_flight).await,
             Route::Now(session) => {
-                let message = self.record(new, &entry, once, None).await?;
+                let news = vec![(new, entry.clone())];
+                let message = self.record(news, once, None).await?;
                 let verdict = self.attempt(&session, &entry, message.as_ref()).await;
                 let outcome = self.settle(&entry, verdict, manner.queue).await;
                 if let (Some(prepared), Some(message)) = (file, &message) {
@@ -73,6 +75,12 @@ impl Sending {
                 outcome
             }
         }
+    }
+
+    /// When a message that is accepted now is given up.
+    pub(super) fn expires_at(&self, now: Millis, manner: &Manner) -> Millis {
+        let life = manner.expires_in.unwrap_or(self.limits.expire_after);
+        manner.send_at.unwrap_or(now).max(now).saturating_add(life)
     }
 
     /// Puts a message into the outbox, its file first.
@@ -97,31 +105,35 @@ impl Sending {
             words,
             expires_at: entry.expires_at,
         };
-        let recorded = self.record(new, &entry, once, Some(answer.clone())).await;
+        let message_id = entry.message_id.clone();
+        let news = vec![(new, entry)];
+        let recorded = self.record(news, once, Some(answer.clone())).await;
         if recorded.is_err() && has_file {
-            self.remove_waiting(&entry.message_id).await;
+            self.remove_waiting(&message_id).await;
         }
         recorded?;
         // Wakes the outbox's task.
         drop(in_flight);
-        claims::outcome(answer, entry.message_id)
+        claims::outcome(answer, message_id)
     }
 
-    /// Stores a message as pending, its entry in the outbox and its idempotency key, all or
-    /// nothing; returns the message as it is stored.
-    async fn record(
+    /// Stores messages as pending, their entries in the outbox and the idempotency key of them all, all or
+    /// nothing; returns the last message as it is stored. There is at least one.
+    pub(super) async fn record(
         &self,
-        new: New,
-        entry: &Entry,
+        news: Vec<(New, Entry)>,
         once: Option<Once>,
         answer: Option<Answer>,
     ) -> Result<Option<Message>, AccountError> {
         let (account, id, limits) = (self.account, Arc::clone(&self.id), self.limits);
-        let entry = entry.clone();
         let stored = self.owner().write(self.store(), move |ledger| {
             let tx = &mut *ledger.tx;
+            let Some((_, entry)) = news.first() else {
+                return Ok(Ok(None));
+            };
             let state = outbox::state(&tx.view(), account)?;
-            if !state.has_room(entry.size, limits.outbox) {
+            let count = news.len() as u64;
+            if !state.has_room(count, entry.size.saturating_mul(count), limits.outbox) {
                 return Ok(Err(AccountRefusal::Full {
                     count: state.count,
                     bytes: state.bytes,
@@ -154,12 +166,15 @@ impl Sending {
                 };
                 idempotency::put(tx, account, &once.key, &known)?;
             }
-            let mut message = new.message.clone();
-            if let Some(message) = &mut message {
-                messages::insert(tx, account, message, new.medium.as_ref(), Arrival::Live)?;
+            let mut last = None;
+            for (new, entry) in &news {
+                last.clone_from(&new.message);
+                if let Some(message) = &mut last {
+                    messages::insert(tx, account, message, new.medium.as_ref(), Arrival::Live)?;
+                }
+                outbox::add(tx, account, entry)?;
             }
-            outbox::add(tx, account, &entry)?;
-            Ok(Ok(message))
+            Ok(Ok(last))
         });
         let stored = stored.await?.ok_or(AccountError::NotFound)?;
         stored.map_err(|refusal| match refusal {

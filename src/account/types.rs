@@ -12,6 +12,7 @@ use crate::jid::{Recipient, Username};
 use crate::media::MediaError;
 use crate::message::DeliveryStatus;
 use crate::store::StoreError;
+use crate::store::idempotency::ForOne;
 use crate::store::outbox::Bounds;
 
 /// Where an account stands, as `status` in the API.
@@ -241,6 +242,21 @@ pub struct Once {
 pub enum Outcome {
     Sent(Sent),
     Accepted(Accepted),
+    AcceptedForAll(AcceptedForAll),
+}
+
+/// A message to several recipients is in the outbox, once for each chat: the server sends each when it can, within the
+/// account's pace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct AcceptedForAll {
+    /// One for each recipient, in the order of the request.
+    pub results: Vec<ForOne>,
+    /// When what has not gone is given up, ISO 8601.
+    pub expires_at: String,
+    /// Why they wait.
+    pub message: String,
 }
 
 /// A message is in the outbox: the server sends it, once, when it can.
@@ -287,6 +303,9 @@ pub struct OutboxEntry {
     /// Bytes of its text and file.
     pub size: u64,
     pub created_at: String,
+    /// Only of a message with `sendAt`: when it is to go, ISO 8601.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub send_at: Option<String>,
     pub expires_at: String,
 }
 

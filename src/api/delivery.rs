@@ -1,4 +1,4 @@
-//! Options of every message: `Idempotency-Key`, `queue`, `expiresIn`, `typing`.
+//! Options of every message: `Idempotency-Key`, `queue`, `sendAt`, `expiresIn`, `typing`.
 
 #[cfg(test)]
 use schemars::{Schema, SchemaGenerator, json_schema};
@@ -9,27 +9,37 @@ use super::context::Req;
 use super::error::ApiError;
 use super::file::Received;
 use crate::account::{Caller, Manner, Once, Outcome, Turn};
+use crate::clock::{self, EARLIEST, Millis};
 #[cfg(test)]
 use crate::fields::Described;
-use crate::fields::{Field, FieldError, Fields, Parts, Request, request, whole};
+use crate::fields::{Field, FieldError, Fields, Moment, Parts, Request, request, whole};
 use crate::media::sha256_of;
 
 /// The longest key, in characters.
 const MAX_KEY: usize = 255;
 /// The longest wait, in seconds: 30 days.
 const MAX_EXPIRES_IN: u64 = 30 * 86_400;
+/// How far away `sendAt` may be: as long as a year is.
+const MAX_AWAY: Millis = 366 * 86_400_000;
+/// How long ago `sendAt` may be: the caller's clock differs, and the request took its time. Anything before is a
+/// mistake, and a message cannot be called back.
+const LATE: Millis = 60_000;
 
 request! {
-    /// `queue` and `expiresIn`, in the body or in the query, and `typing`.
+    /// `queue`, `sendAt` and `expiresIn`, in the body or in the query, and `typing`.
     pub struct Options {
         /// take it even if it cannot go now
         queue: Option<bool> = "queue",
-        /// seconds after which it is not sent any more
+        /// not before that time, which is at most a year away: the message waits in the outbox
+        send_at: Option<Moment> = "sendAt",
+        /// seconds after which it is not sent any more, from `sendAt` if that is given
         expires_in: Option<ExpiresIn> = "expiresIn",
         /// shows that the account types before a text goes, for as long as it would take to write, at most 6 seconds
         typing: bool = "typing",
         /// the same as the field `queue`
         queue_in_query: bool = query "queue",
+        /// the same as the field `sendAt`
+        send_at_in_query: Option<Moment> = query "sendAt",
         /// the same as the field `expiresIn`
         expires_in_query: Option<ExpiresIn> = query "expiresIn",
     }
@@ -160,6 +170,7 @@ pub async fn begin(
         queue: options.queue.unwrap_or(options.queue_in_query),
         expires_in: expires_in.map(|ExpiresIn(seconds)| seconds * 1_000),
         typing: options.typing,
+        send_at: None,
         claim: None,
         caller: req.ext::<Caller>().cloned().unwrap_or_default(),
     };
@@ -173,7 +184,26 @@ pub async fn begin(
             Turn::Again(outcome) => return Ok(Begun::Answered(outcome)),
         }
     }
+    if let Some(Moment(at)) = options.send_at.or(options.send_at_in_query) {
+        manner.send_at = Some(in_the_future(at, clock::now())?);
+    }
     Ok(Begun::First(manner))
+}
+
+/// The time of a message that is sent later: a moment that has just passed is now.
+fn in_the_future(at: Millis, now: Millis) -> Result<Millis, FieldError> {
+    // A board whose clock is not set does not know how far away it is.
+    let (earliest, latest) = match clock::is_set(now) {
+        true => (now - LATE, now + MAX_AWAY),
+        false => (EARLIEST, Millis::MAX),
+    };
+    match (earliest..=latest).contains(&at) {
+        true => Ok(at),
+        false => Err(FieldError::Field {
+            field: "sendAt",
+            expected: "a time in the future, at most 366 days away",
+        }),
+    }
 }
 
 /// A hash of what makes two requests the same: their endpoint, their fields in whatever order, and their file's name, media
@@ -201,4 +231,25 @@ async fn fingerprint(
         part(received.mimetype.as_deref().unwrap_or_default().as_bytes());
     }
     Ok(hash.finalize().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_to_send_is_neither_long_past_nor_far_away() {
+        let now = EARLIEST + MAX_AWAY;
+        for at in [now - LATE, now, now + 1, now + MAX_AWAY] {
+            assert_eq!(in_the_future(at, now), Ok(at));
+        }
+        // 1,793,491,200 are seconds of this time.
+        for at in [0, EARLIEST / 1_000, now - LATE - 1, now + MAX_AWAY + 1] {
+            let error = in_the_future(at, now).unwrap_err().to_string();
+            assert!(error.contains("\"sendAt\" must be a time"), "{error}");
+        }
+        // The clock says 1970.
+        assert_eq!(in_the_future(EARLIEST, 5_000), Ok(EARLIEST));
+        assert!(in_the_future(EARLIEST - 1, 5_000).is_err());
+    }
 }

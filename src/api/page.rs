@@ -159,7 +159,7 @@ impl ListCursor for MediaCursor {
 /// The number of the last entry, in a list whose entries are numbered.
 impl ListCursor for u64 {
     #[cfg(test)]
-    const PATTERN: &'static str = "^(?:[0-9]{1,9})?$";
+    const PATTERN: &'static str = "^(?:[0-9]{1,18})?$";
 
     fn parse(text: &str) -> Option<u64> {
         text.parse().ok()

@@ -1,9 +1,112 @@
-//! Which chat a field means: a username may have to be looked up.
+//! Which chats a request means: a username may have to be looked up, and `to` may be a list.
+
+#[cfg(test)]
+use schemars::SchemaGenerator;
 
 use super::error::ApiError;
-use crate::account::{AccountError, Accounts};
-use crate::fields::Addressee;
+use crate::account::{AccountError, Accounts, Addressed};
+#[cfg(test)]
+use crate::fields::Described;
+use crate::fields::{Addressee, Field, FieldError, Fields, Parts, Request};
 use crate::jid::ChatJid;
+
+/// The most recipients of one request.
+const MOST: usize = 256;
+const TO: &str = "to";
+
+/// A request whose field `to` may also be a list of recipients.
+#[derive(Debug)]
+pub struct ToMany<T> {
+    /// The request as it is for the first of them.
+    pub request: T,
+    /// The list, if there is one.
+    pub all: Option<Vec<Addressee>>,
+}
+
+impl<T: Request> Request for ToMany<T> {
+    const HAS_BODY: bool = T::HAS_BODY;
+
+    fn read(parts: &Parts) -> Result<Self, FieldError> {
+        let Some((all, body)) = list_in(&parts.body)? else {
+            let request = T::read(parts)?;
+            return Ok(ToMany { request, all: None });
+        };
+        let parts = Parts {
+            body,
+            ..parts.clone()
+        };
+        Ok(ToMany {
+            request: T::read(&parts)?,
+            all: Some(all),
+        })
+    }
+
+    fn check_early(body: &Fields) -> Result<(), FieldError> {
+        match list_in(body)? {
+            Some((_, body)) => T::check_early(&body),
+            None => T::check_early(body),
+        }
+    }
+
+    #[cfg(test)]
+    fn describe(generator: &mut SchemaGenerator, out: &mut Vec<Described>) {
+        let before = out.len();
+        T::describe(generator, out);
+        for field in out.iter_mut().skip(before).filter(|f| f.slot.name == TO) {
+            let one = &field.schema;
+            field.schema = schemars::json_schema!({"oneOf": [
+                one, {"type": "array", "minItems": 1, "maxItems": MOST, "items": one},
+            ]});
+        }
+    }
+
+    #[cfg(test)]
+    fn one_of() -> &'static [&'static str] {
+        T::one_of()
+    }
+}
+
+/// The recipients that the body lists, and the body with the first of them alone. A list with something in it that is no
+/// recipient is refused as a whole, for nothing has gone yet: the error says which.
+fn list_in(body: &Fields) -> Result<Option<(Vec<Addressee>, Fields)>, FieldError> {
+    let Some(list) = body.list(TO) else {
+        return Ok(None);
+    };
+    let first = match list {
+        [first, ..] if list.len() <= MOST => first.clone(),
+        _ => {
+            return Err(FieldError::Field {
+                field: TO,
+                expected: "a recipient, or a list of 1 to 256 of them",
+            });
+        }
+    };
+    let mut all = Vec::with_capacity(list.len());
+    for (index, value) in list.iter().enumerate() {
+        let read = Addressee::read(TO, value);
+        all.push(read.map_err(|error| FieldError::Words(format!("{TO}[{index}]: {error}")))?);
+    }
+    Ok(Some((all, body.with(TO, first))))
+}
+
+/// Each recipient as it was written, and its chat or why it has none: an unknown username does not stop the others.
+pub async fn each_reached(
+    people: Vec<Addressee>,
+    accounts: &Accounts,
+    id: &str,
+) -> Result<Vec<Addressed>, AccountError> {
+    let mut found = Vec::with_capacity(people.len());
+    for person in people {
+        let written = person.recipient.to_string();
+        let chat = match accounts.chat_of(id, person.recipient).await {
+            Ok(chat) => Ok(chat),
+            Err(AccountError::Name(error)) => Err(error.to_string()),
+            Err(error) => return Err(error),
+        };
+        found.push((written, chat));
+    }
+    Ok(found)
+}
 
 /// The chat to write to in an account; an unknown username is looked up at WhatsApp.
 ///

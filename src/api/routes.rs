@@ -3,6 +3,7 @@
 use super::answer::{Created, Done, Json};
 use super::delivery::Delivery;
 use super::page::Paging;
+use super::recipients::ToMany;
 use super::route::{Route, routes};
 use super::sending::{FileRequest, SentOrAccepted};
 use super::values::{OfAccount, OfHook, OfMessage, OnlyAccount};
@@ -84,7 +85,7 @@ pub const ROUTES: &[Route] = routes![
         passkey::guide: OfAccount => passkey::Guide,
         "What to do in a browser on WhatsApp's site, with the line to paste, as text";
     Post "/accounts/:id/message/send" sendText Sending, Account, Usual,
-        sending::send: (OfAccount, SendText, Delivery) => SentOrAccepted,
+        sending::send_to: (OfAccount, ToMany<SendText>, Delivery) => SentOrAccepted,
         "Send a text, with mentions or as a reply if wanted";
     Post "/accounts/:id/message/send/image" sendImage Sending, Account, File,
         sending::image: FileRequest, file "image" => SentOrAccepted,
@@ -102,10 +103,10 @@ pub const ROUTES: &[Route] = routes![
         sending::sticker: FileRequest, file "sticker" => SentOrAccepted,
         "Send a sticker, made of a WebP, PNG, JPEG or GIF";
     Post "/accounts/:id/message/send/location" sendLocation Sending, Account, Usual,
-        sending::send: (OfAccount, SendLocation, Delivery) => SentOrAccepted,
+        sending::send_to: (OfAccount, ToMany<SendLocation>, Delivery) => SentOrAccepted,
         "Send a place, with its name and address if wanted";
     Post "/accounts/:id/message/send/contact" sendContact Sending, Account, Usual,
-        sending::send: (OfAccount, SendContact, Delivery) => SentOrAccepted,
+        sending::send_to: (OfAccount, ToMany<SendContact>, Delivery) => SentOrAccepted,
         "Send contact cards: `contacts`, a `vcard`, or `name` and `phone`";
     Post "/accounts/:id/message/reply" reply Sending, Account, Usual,
         sending::send: (OfAccount, ReplyText, Delivery) => SentOrAccepted,

@@ -14,7 +14,7 @@ use super::fetch::{Headers, Wanted};
 use super::file::{Received, Room};
 use super::file_name;
 use super::read::Incoming;
-use super::recipients::{all_reached, known, reached};
+use super::recipients::{ToMany, all_reached, each_reached, known, reached};
 use super::values::OfAccount;
 use crate::account::{AccountError, Outcome, Sent};
 use crate::fields::{Addressee, Caption, Field, FieldError, Mentions, NonEmpty, request};
@@ -71,6 +71,16 @@ struct SentAnswer {
     message: Option<&'static str>,
 }
 
+/// It waits in the outbox; for a list of recipients one message each
+#[cfg(test)]
+#[derive(Serialize, schemars::JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only described")]
+enum AcceptedAnswer {
+    One(crate::account::Accepted),
+    All(crate::account::AcceptedForAll),
+}
+
 impl Reply for SentOrAccepted {
     fn into_answer(self) -> Result<Answer, ApiError> {
         match self.outcome {
@@ -79,13 +89,14 @@ impl Reply for SentOrAccepted {
                 message: self.word,
             }),
             Outcome::Accepted(accepted) => Answer::accepted(&accepted),
+            Outcome::AcceptedForAll(accepted) => Answer::accepted(&accepted),
         }
     }
 
     #[cfg(test)]
     fn describe(operation: &mut super::describe::Operation) {
         operation.json::<SentAnswer>(200);
-        operation.json::<crate::account::Accepted>(202);
+        operation.json::<AcceptedAnswer>(202);
     }
 }
 
@@ -104,7 +115,36 @@ pub async fn send<T: Sendable>(
     (of, request, delivery): (OfAccount, T, Delivery),
 ) -> Result<SentOrAccepted, ApiError> {
     let drafted = request.into_draft()?;
-    send_draft(req, of.id.0, T::ENDPOINT, drafted, delivery, T::DONE).await
+    send_draft(req, of.id.0, T::ENDPOINT, None, drafted, delivery, T::DONE).await
+}
+
+/// The same to one recipient or to a list of them.
+pub async fn send_to<T: Sendable>(
+    req: Req,
+    (of, to, delivery): (OfAccount, ToMany<T>, Delivery),
+) -> Result<SentOrAccepted, ApiError> {
+    let drafted = to.request.into_draft()?;
+    send_draft(
+        req,
+        of.id.0,
+        T::ENDPOINT,
+        to.all,
+        drafted,
+        delivery,
+        T::DONE,
+    )
+    .await
+}
+
+/// Only what is in all chats can be quoted in all.
+fn quotes_nothing(all: Option<&[Addressee]>, quoted: bool) -> Result<(), FieldError> {
+    match all {
+        Some(_) if quoted => Err(FieldError::Field {
+            field: "to",
+            expected: "one recipient with \"quotedMessageId\": the message is in one chat",
+        }),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Not generic, so that the binary has it once.
@@ -112,15 +152,16 @@ async fn send_draft(
     req: Req,
     id: String,
     endpoint: &'static str,
+    all: Option<Vec<Addressee>>,
     (to, people, mut draft): (Addressee, Mentions, Draft),
     delivery: Delivery,
     word: Option<&'static str>,
 ) -> Result<SentOrAccepted, ApiError> {
     let accounts = &req.state().accounts;
+    quotes_nothing(all.as_deref(), draft.quotes())?;
     let outcome = match delivery::begin(&req, &id, endpoint, delivery, None).await? {
         Begun::Answered(outcome) => outcome,
         Begun::First(manner) => {
-            let to = reached(to, accounts, &id).await?;
             match &mut draft {
                 Draft::Message { mentions, .. } => {
                     *mentions = all_reached(people.0, accounts, &id).await?;
@@ -130,7 +171,16 @@ async fn send_draft(
                 }
                 Draft::Change { .. } => {}
             }
-            accounts.send(&id, to, draft, manner).await?
+            match all {
+                Some(all) => {
+                    let all = each_reached(all, accounts, &id).await?;
+                    accounts.send_to_all(&id, all, draft, manner).await?
+                }
+                None => {
+                    let to = reached(to, accounts, &id).await?;
+                    accounts.send(&id, to, draft, manner).await?
+                }
+            }
         }
     };
     Ok(SentOrAccepted { outcome, word })
@@ -203,7 +253,7 @@ impl SendFile {
 }
 
 /// The request of the endpoints that send a file.
-pub type FileRequest = (OfAccount, SendFile, Delivery);
+pub type FileRequest = (OfAccount, ToMany<SendFile>, Delivery);
 
 pub async fn image(incoming: Incoming<FileRequest>) -> Result<SentOrAccepted, ApiError> {
     file(incoming, IMAGE).await
@@ -237,7 +287,12 @@ async fn file(
         // The answer of the first request with that key is repeated whatever the account's state.
         true => accounts.status(&id).map(drop)?,
     }
-    let (req, (_, fields, delivery), file) = incoming.read().await?;
+    let (req, (_, to, delivery), file) = incoming.read().await?;
+    let ToMany {
+        request: fields,
+        all,
+    } = to;
+    quotes_nothing(all.as_deref(), fields.quoted.is_some())?;
     // Everything that can be wrong is checked before a file is fetched from elsewhere.
     fields.fit(endpoint.kind)?;
     let wanted = match (&file, &fields.url) {
@@ -251,7 +306,10 @@ async fn file(
         Begun::Answered(outcome) => return Ok(outcome.into()),
         Begun::First(manner) => manner,
     };
-    let to = reached(fields.to, &accounts, &id).await?;
+    let to = match all {
+        Some(all) => Err(each_reached(all, &accounts, &id).await?),
+        None => Ok(reached(fields.to, &accounts, &id).await?),
+    };
     let mentions = all_reached(fields.mentions.0, &accounts, &id).await?;
     let received = match (file, wanted) {
         (Some(received), _) => received,
@@ -292,7 +350,11 @@ async fn file(
     };
     let quoted = fields.quoted.map(|NonEmpty(id)| id);
     let draft = message::file_draft(request, file, message, mentions, quoted);
-    Ok(accounts.send(&id, to, draft, manner).await?.into())
+    let outcome = match to {
+        Ok(to) => accounts.send(&id, to, draft, manner).await?,
+        Err(all) => accounts.send_to_all(&id, all, draft, manner).await?,
+    };
+    Ok(outcome.into())
 }
 
 /// At most 1,000 message ids.

@@ -188,6 +188,71 @@ pub fn iso8601(at: Millis) -> String {
     )
 }
 
+/// A moment written in ISO 8601 with its offset from UTC, such as `2026-12-31T08:00:00+01:00`: seconds and their decimals
+/// may be absent, `Z` is the offset 0. `None` for anything else, before 1970, and where the offset is absent.
+pub fn parse_iso8601(text: &str) -> Option<Millis> {
+    let (date, time) = text.split_once(['T', 't', ' '])?;
+    let mut date = date.splitn(3, '-').map(|part| digits(part, 2..=4));
+    let (year, month, day) = (date.next()??, date.next()??, date.next()??);
+    let zone = time.find(['Z', 'z', '+', '-'])?;
+    let (time, zone) = time.split_at(zone);
+    let mut time = time.splitn(3, ':');
+    let (hour, minute) = (digits(time.next()?, 2..=2)?, digits(time.next()?, 2..=2)?);
+    let (second, decimals) = match time.next() {
+        None => ("00", ""),
+        Some(second) => second.split_once(['.', ',']).unwrap_or((second, "000")),
+    };
+    let second = digits(second, 2..=2)?;
+    let decimals = match decimals {
+        "" => 0,
+        some => digits(&format!("{some:0<3}")[..3], 3..=3)
+            .filter(|_| some.bytes().all(|byte| byte.is_ascii_digit()))?,
+    };
+    let offset = match zone.split_at(1) {
+        ("Z" | "z", "") => 0,
+        (sign, zone) => {
+            let zone: String = zone.chars().filter(|c| *c != ':').collect();
+            let minutes = match digits(&zone, 2..=4)? {
+                hours if zone.len() == 2 => hours * 60,
+                both if zone.len() == 4 && both % 100 < 60 => both / 100 * 60 + both % 100,
+                _ => return None,
+            };
+            if minutes >= 1_440 {
+                return None;
+            }
+            if sign == "-" { -minutes } else { minutes }
+        }
+    };
+    let days = days_from_civil(year, month, day);
+    // A date that there is: the 31st of April comes back as another one.
+    let (y, m, d) = civil_from_days(days);
+    if (y, i64::from(m), i64::from(d)) != (year, month, day)
+        || year < 1000
+        || hour > 23
+        || minute > 59
+        || second > 59
+    {
+        return None;
+    }
+    let seconds = days * 86_400 + hour * 3_600 + (minute - offset) * 60 + second;
+    Millis::try_from(seconds * 1_000 + decimals).ok()
+}
+
+/// A number of so many ASCII digits.
+fn digits(text: &str, length: std::ops::RangeInclusive<usize>) -> Option<i64> {
+    let is_number = length.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| is_number)
+}
+
+/// The days from 1970-01-01 to a date of the proleptic Gregorian calendar (Howard Hinnant's `days_from_civil`).
+fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+}
+
 /// Days since 1970-01-01 to a proleptic Gregorian date, by eras of 400 years
 /// (Howard Hinnant's `civil_from_days`).
 fn civil_from_days(days: i64) -> (i64, u32, u32) {
@@ -211,6 +276,47 @@ fn civil_from_days(days: i64) -> (i64, u32, u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn written_moments_are_read_with_their_offset() {
+        for (text, at) in [
+            ("1970-01-01T00:00:00.000Z", 0),
+            ("2000-02-29T00:00:00.001Z", 951_782_400_001),
+            ("2024-11-04T07:10:45.123+01:00", 1_730_700_645_123),
+            ("2024-11-04 01:40:45,123456-0430", 1_730_700_645_123),
+            ("2024-11-04t06:10z", 1_730_700_600_000),
+            ("2024-11-04T08:10+02", 1_730_700_600_000),
+            ("2099-12-31T23:59:59.9Z", 4_102_444_799_900),
+        ] {
+            assert_eq!(parse_iso8601(text), Some(at), "{text}");
+        }
+        for text in [
+            "",
+            "2024-11-04",
+            "2024-11-04T06:10",
+            "2024-02-30T06:10Z",
+            "2023-02-29T06:10Z",
+            "2024-13-01T06:10Z",
+            "2024-11-04T24:00Z",
+            "2024-11-04T06:60Z",
+            "2024-11-04T06:10:45.x1Z",
+            "2024-11-04T06:10+24:00",
+            "2024-11-04T06:10+01:60",
+            "2024-11-04T06:10+1",
+            "1969-12-31T23:59:59Z",
+            "24-11-04T06:10Z",
+            "2024-11-04T+6:10Z",
+            "2024-11-04T06:10:\u{664}\u{664}Z",
+            "tomorrow",
+            "T-Z",
+        ] {
+            assert_eq!(parse_iso8601(text), None, "{text}");
+        }
+        for day in (0..60_000).step_by(97) {
+            let at = day * 86_400_000 + 1;
+            assert_eq!(parse_iso8601(&iso8601(at)), Some(at));
+        }
+    }
 
     #[test]
     fn dates_are_gregorian() {

@@ -13,8 +13,8 @@ mod types;
 use serde_json::{Map, Value};
 
 pub use types::{
-    Addressee, Caption, MAX_MENTIONS, Mentions, NonEmpty, Phone, StringMap, Text, Whole, whole,
-    written,
+    Addressee, Caption, MAX_MENTIONS, Mentions, Moment, NonEmpty, Phone, StringMap, Text, Whole,
+    whole, written,
 };
 
 /// Why a field was refused. Always the caller's mistake: HTTP 400.
@@ -201,7 +201,7 @@ pub struct Described {
 }
 
 /// The fields of one place, by their names. A field that is `null` is absent.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Fields(Map<String, Value>);
 
 impl Fields {
@@ -212,6 +212,21 @@ impl Fields {
     /// All fields as they came, also those that no request declares.
     pub fn as_map(&self) -> &Map<String, Value> {
         &self.0
+    }
+
+    /// A list that is the value of a field.
+    pub fn list(&self, name: &str) -> Option<&[Value]> {
+        self.0.get(name)?.as_array().map(Vec::as_slice)
+    }
+
+    /// The same fields with another value in one of them.
+    pub fn with(&self, name: &str, value: Value) -> Fields {
+        let others = self.0.iter().filter(|(other, _)| *other != name);
+        let mut fields: Map<String, Value> = others
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        fields.insert(name.to_owned(), value);
+        Fields(fields)
     }
 
     /// How many fields there are, also those that no request declares.
@@ -289,7 +304,7 @@ impl Fields {
 }
 
 /// A request's fields by their place.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Parts {
     pub path: Fields,
     pub query: Fields,

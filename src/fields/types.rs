@@ -9,6 +9,7 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
 
 use super::{Field, FieldError};
+use crate::clock::{self, Millis};
 use crate::jid::{NotANumber, NotARecipient, Recipient, phone_digits};
 
 /// The longest text, in characters.
@@ -173,6 +174,37 @@ impl Field for Whole {
     #[cfg(test)]
     fn schema(_generator: &mut SchemaGenerator) -> Schema {
         json_schema!({"type": "integer", "format": "int64", "minimum": 0, "maximum": MAX_WHOLE})
+    }
+}
+
+/// A moment in Unix milliseconds: ISO 8601 with an offset from UTC, or the milliseconds as a number or its digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment(pub Millis);
+
+impl Field for Moment {
+    fn read(name: &'static str, value: &Value) -> Result<Self, FieldError> {
+        let found = match value {
+            Value::String(text) => match text.parse() {
+                Ok(millis) => Some(millis),
+                Err(_) => clock::parse_iso8601(text.trim()),
+            },
+            value => value.as_u64(),
+        };
+        match found.filter(|at| *at <= MAX_WHOLE) {
+            Some(at) => Ok(Moment(at)),
+            None => wrong(
+                name,
+                "a time: ISO 8601 with its offset, such as 2026-12-31T08:00:00+01:00, or Unix milliseconds",
+            ),
+        }
+    }
+
+    #[cfg(test)]
+    fn schema(_generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({"oneOf": [
+            {"type": "string", "format": "date-time"},
+            {"type": "integer", "format": "int64", "minimum": 0, "maximum": MAX_WHOLE},
+        ]})
     }
 }
 

@@ -68,6 +68,29 @@ impl Files {
         file.persist(&self.waiting(account, message_id))
     }
 
+    /// Stores the file of several outbox messages, once: hard links.
+    ///
+    /// # Errors
+    /// I/O errors; none of the files is left then.
+    pub fn keep_waiting_as(&self, file: Spooled, account: u32, ids: &[String]) -> io::Result<()> {
+        let Some((first, others)) = ids.split_first() else {
+            return Ok(());
+        };
+        private_folder(&self.outbox_folder(account))?;
+        let paths = others.iter().map(|id| self.waiting(account, id));
+        let linked = paths
+            .map(|path| fs::hard_link(file.path(), path))
+            .collect::<io::Result<()>>()
+            // Synced with the folder.
+            .and_then(|()| file.persist(&self.waiting(account, first)));
+        if linked.is_err() {
+            for id in ids {
+                self.remove_waiting(account, id)?;
+            }
+        }
+        linked
+    }
+
     /// Moves the file of an outbox message to that of its medium.
     ///
     /// # Errors

@@ -39,6 +39,17 @@ impl Draft {
         }
     }
 
+    /// Whether it answers a message.
+    pub fn quotes(&self) -> bool {
+        matches!(
+            self,
+            Draft::Message {
+                quoted: Some(_),
+                ..
+            }
+        )
+    }
+
     pub fn is_reaction(&self) -> bool {
         matches!(
             self,

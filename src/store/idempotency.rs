@@ -39,8 +39,29 @@ pub enum Answer {
     Sent(Millis),
     /// It is in the outbox.
     Accepted { words: String, expires_at: Millis },
+    /// Messages of a request to several recipients are in the outbox.
+    AcceptedForAll {
+        results: Vec<ForOne>,
+        words: String,
+        expires_at: Millis,
+    },
     /// WhatsApp does not take it.
     Refused { code: Option<u16>, words: String },
+}
+
+/// What one of several recipients of a request gets: a message, or the reason why not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct ForOne {
+    /// The recipient: a JID, or `@` and a username.
+    pub to: String,
+    /// The message to that chat. A chat that is named twice has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<String>,
+    /// Why nothing goes to this recipient.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// A key, if it was seen within the last [`LIFE`].
@@ -137,7 +158,10 @@ pub fn restamp(tx: &mut WriteTx<'_>, account: u32, step: &Step) -> Result<()> {
         };
         KEYS_BY_TIME.delete(tx, (account, known.at, &name))?;
         known.at = step.moved(known.at);
-        if let Some(Answer::Accepted { expires_at, .. }) = &mut known.answer {
+        if let Some(
+            Answer::Accepted { expires_at, .. } | Answer::AcceptedForAll { expires_at, .. },
+        ) = &mut known.answer
+        {
             *expires_at = expires_at.saturating_add_signed(step.by);
         }
         KEYS_BY_TIME.put(tx, (account, known.at, &name), &name)?;

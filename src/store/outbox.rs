@@ -29,6 +29,9 @@ pub struct Entry {
     pub change: Option<Changing>,
     pub stage: Stage,
     pub created_at: Millis,
+    /// It is not sent before that time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub send_at: Option<Millis>,
     /// From then on it is not sent any more.
     pub expires_at: Millis,
     /// Bytes of its text and its file.
@@ -39,6 +42,13 @@ pub struct Entry {
     /// Whether the account is shown as typing before its text goes.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub typing: bool,
+}
+
+impl Entry {
+    /// Whether it is one of those that [`State::queued`] counts.
+    fn is_queued(&self) -> bool {
+        self.stage == Stage::Queued && self.send_at.is_none()
+    }
 }
 
 /// A change of a stored message.
@@ -64,7 +74,7 @@ pub enum Stage {
 pub struct State {
     /// The last sequence given.
     last: u64,
-    /// Entries, and those of them that are [`Stage::Queued`].
+    /// Entries, and those of them that are [`Stage::Queued`] without waiting for a time.
     pub count: u64,
     pub queued: u64,
     /// Bytes of all entries.
@@ -93,6 +103,12 @@ pub struct Restriction {
     pub kind: Option<String>,
 }
 
+/// The sequences of entries that wait for a time begin here, behind all others: this bit, the time, and 20 bits of the
+/// number given to the entry. So they are in the order of their times.
+pub const SCHEDULED: u64 = 1 << 62;
+/// The latest time that such a sequence holds: in the year 2109.
+const LATEST: Millis = (1 << 42) - 1;
+
 /// How much an account's outbox may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
@@ -101,9 +117,10 @@ pub struct Bounds {
 }
 
 impl State {
-    /// Whether an entry of `size` bytes fits.
-    pub fn has_room(&self, size: u64, bounds: Bounds) -> bool {
-        self.count < bounds.count && self.bytes.saturating_add(size) <= bounds.bytes
+    /// Whether `count` entries of `bytes` bytes together fit.
+    pub fn has_room(&self, count: u64, bytes: u64, bounds: Bounds) -> bool {
+        self.count.saturating_add(count) <= bounds.count
+            && self.bytes.saturating_add(bytes) <= bounds.bytes
     }
 }
 
@@ -129,14 +146,29 @@ pub fn add(tx: &mut WriteTx<'_>, account: u32, entry: &Entry) -> Result<()> {
     update_state(tx, account, |state| {
         state.last += 1;
         state.count += 1;
-        state.queued += u64::from(entry.stage == Stage::Queued);
+        state.queued += u64::from(entry.is_queued());
         state.bytes = state.bytes.saturating_add(entry.size);
         sequence = state.last;
     })?;
+    if let Some(send_at) = entry.send_at {
+        sequence = SCHEDULED | send_at.min(LATEST) << 20 | sequence & 0xF_FFFF;
+        while OUTBOX.get(&tx.view(), (account, sequence))?.is_some() {
+            sequence += 1;
+        }
+    }
     OUTBOX.put(tx, (account, sequence), entry)?;
     OUTBOX_IDS.put(tx, (account, &entry.message_id), sequence)?;
     OUTBOX_EXPIRY.put(tx, (account, entry.expires_at, sequence), ())?;
     Ok(())
+}
+
+/// The entries that wait for a time or waited for one, in the order of those times, each with its time; read one by one.
+pub fn scheduled<'t>(
+    tx: &ReadTx<'t>,
+    account: u32,
+) -> Result<impl Iterator<Item = Result<(Millis, Entry)>> + use<'t>> {
+    let entries = behind(tx, account, SCHEDULED - 1)?;
+    Ok(entries.map(|row| row.map(|(_, entry)| (entry.send_at.unwrap_or_default(), entry))))
 }
 
 /// The entry of that message id.
@@ -183,7 +215,10 @@ pub fn restamp(tx: &mut WriteTx<'_>, account: u32, step: &Step) -> Result<()> {
         let life = entry.expires_at.saturating_sub(entry.created_at);
         OUTBOX_EXPIRY.delete(tx, (account, entry.expires_at, sequence))?;
         entry.created_at = created_at;
-        entry.expires_at = created_at.saturating_add(life);
+        // The time at which a message is to go was said by a caller, whose clock was not set.
+        if entry.send_at.is_none() {
+            entry.expires_at = created_at.saturating_add(life);
+        }
         OUTBOX.put(tx, (account, sequence), &entry)?;
         OUTBOX_EXPIRY.put(tx, (account, entry.expires_at, sequence), ())?;
     }
@@ -197,7 +232,7 @@ pub fn begin(tx: &mut WriteTx<'_>, account: u32, message_id: &str) -> Result<boo
     };
     if entry.stage == Stage::Queued {
         update_state(tx, account, |state| {
-            state.queued = state.queued.saturating_sub(1);
+            state.queued = state.queued.saturating_sub(u64::from(entry.is_queued()));
         })?;
         entry.stage = Stage::Sending;
         OUTBOX.put(tx, (account, sequence), &entry)?;
@@ -215,9 +250,7 @@ pub fn remove(tx: &mut WriteTx<'_>, account: u32, message_id: &str) -> Result<Op
     OUTBOX_EXPIRY.delete(tx, (account, entry.expires_at, sequence))?;
     update_state(tx, account, |state| {
         state.count = state.count.saturating_sub(1);
-        state.queued = state
-            .queued
-            .saturating_sub(u64::from(entry.stage == Stage::Queued));
+        state.queued = state.queued.saturating_sub(u64::from(entry.is_queued()));
         state.bytes = state.bytes.saturating_sub(entry.size);
     })?;
     Ok(Some(entry))
@@ -310,11 +343,67 @@ mod tests {
             }),
             stage: Stage::Queued,
             created_at: 1,
+            send_at: None,
             expires_at,
             size: 10,
             once: None,
             typing: false,
         }
+    }
+
+    #[test]
+    fn entries_that_wait_for_a_time_are_in_the_order_of_times_behind_the_others() {
+        let store = TestStore::new();
+        let at = |id: &str, send_at| Entry {
+            send_at: Some(send_at),
+            ..entry(id, send_at + 100)
+        };
+        let rows = [
+            at("noon", 12_000),
+            entry("now", 50),
+            at("nine", 9_000),
+            at("noon too", 12_000),
+        ];
+        store.run(move |tx| {
+            for row in &rows {
+                add(tx, 1, row)?;
+            }
+            add(tx, 2, &at("other", 1))
+        });
+        let all = store.read(|tx| list(tx, 1, 0, 9)).unwrap();
+        let ids = |rows: Vec<(u64, Entry)>| -> Vec<String> {
+            rows.into_iter().map(|(_, e)| e.message_id).collect()
+        };
+        assert_eq!(ids(all), ["now", "nine", "noon", "noon too"]);
+        let waiting = store.read(|tx| scheduled(tx, 1)?.collect::<Result<Vec<_>>>());
+        let waiting = waiting.unwrap();
+        assert_eq!(waiting[0].0, 9_000);
+        assert_eq!(ids(waiting), ["nine", "noon", "noon too"]);
+        let now = store.read(|tx| state(tx, 1)).unwrap();
+        assert_eq!((now.count, now.queued), (4, 1));
+        // The clock was an hour slow: what was said by the wrong clock moves, what a caller said does not.
+        let step = Step {
+            from: 0,
+            to: 10,
+            by: 3_600_000,
+        };
+        store.run(move |tx| restamp(tx, 1, &step));
+        let of = |id: &str| store.read(|tx| get(tx, 1, id)).unwrap().unwrap();
+        let nine = of("nine");
+        assert_eq!(
+            (nine.created_at, nine.send_at, nine.expires_at),
+            (3_600_001, Some(9_000), 9_100)
+        );
+        assert_eq!(of("now").expires_at, 3_600_050);
+        store.run(|tx| {
+            begin(tx, 1, "nine")?;
+            for id in ["nine", "noon", "noon too"] {
+                remove(tx, 1, id)?;
+            }
+            Ok(())
+        });
+        let now = store.read(|tx| state(tx, 1)).unwrap();
+        assert_eq!((now.count, now.queued), (1, 1));
     }
 
     #[test]
@@ -351,7 +440,11 @@ mod tests {
         };
         let now = store.read(|tx| state(tx, 1)).unwrap();
         assert_eq!((now.count, now.queued, now.bytes), (3, 2, 30));
-        assert!(now.has_room(10, bounds) && !now.has_room(11, bounds));
+        assert!(
+            now.has_room(1, 10, bounds)
+                && !now.has_room(1, 11, bounds)
+                && !now.has_room(2, 2, bounds)
+        );
         store.run(|tx| {
             for id in ["b", "a", "c", "a"] {
                 remove(tx, 1, id)?;

@@ -23,6 +23,7 @@ mod hostile;
 mod idempotency;
 mod ids;
 mod images;
+mod later;
 mod liveness;
 mod location;
 mod lock;

@@ -1,18 +1,21 @@
 //! Removal of the oldest messages, by age and by size.
 
-use super::{Place, Result, changes, chats, counters, id_key, load, places, put_counters};
+use super::{
+    Place, Result, change_at, changes, chats, counters, id_key, load, places, put_counters,
+};
 use crate::clock::Millis;
+use crate::message::{DeliveryStatus, Message};
 use crate::store::accounts;
-use crate::store::media;
 use crate::store::schema::{
     CHATS, EARLY_CHANGES, MESSAGE_IDS, MESSAGES, MESSAGES_BY_TIME, Owner, tables_of,
 };
 use crate::store::tx::{ReadTx, WriteTx};
+use crate::store::{media, outbox};
 
 /// How much is kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Keep {
-    /// Messages before this time are removed.
+    /// Messages before this time are removed. One that waits for a later time counts as of that time.
     pub since: Option<Millis>,
     /// The most bytes of the database that messages, with what finds them, may take. Whole pages
     /// count, and free ones do not.
@@ -164,6 +167,15 @@ pub(super) fn remove(
     removed: &mut Removed,
 ) -> Result<()> {
     let (mut chat, message) = load(&tx.view(), account, place)?;
+    if let Some(send_at) = waits_until(&tx.view(), account, &message)? {
+        let id_key = id_key(account, &chat, &message);
+        change_at(tx, account, place, &id_key, |message| {
+            message.timestamp = send_at;
+            true
+        })?;
+        removed.messages += 1;
+        return Ok(());
+    }
     MESSAGES.delete(tx, place.key(account))?;
     MESSAGES_BY_TIME.delete(tx, place.time_key(account))?;
     // An id that is used by more senders than are looked at leaves no row that leads nowhere.
@@ -192,11 +204,21 @@ pub(super) fn remove(
     Ok(())
 }
 
+/// The time at which a message is to be sent, if that is later than its own: it is not old.
+fn waits_until(tx: &ReadTx<'_>, account: u32, message: &Message) -> Result<Option<Millis>> {
+    if !message.from_me || message.status != Some(DeliveryStatus::Pending) {
+        return Ok(None);
+    }
+    let entry = outbox::get(tx, account, &message.message_id)?;
+    let send_at = entry.and_then(|entry| entry.send_at);
+    Ok(send_at.filter(|at| *at > message.timestamp))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::media::MediaKind;
-    use crate::message::{DeliveryStatus, Message, NewMedium};
+    use crate::message::NewMedium;
     use crate::store::media::get as medium;
     use crate::store::messages::{self, Arrival, PageQuery, insert, page};
     use crate::store::tests::{TestStore, message};
@@ -228,6 +250,42 @@ mod tests {
         };
         let found = store.read(|tx| page(tx, account, chat, query)).unwrap();
         (found.total, found.messages.len())
+    }
+
+    #[test]
+    fn a_message_that_waits_for_a_time_is_kept_until_then() {
+        let (store, alice, _) = with_accounts();
+        let own = Message {
+            from_me: true,
+            status: Some(DeliveryStatus::Pending),
+            ..message("alice", CHAT, "later", 10)
+        };
+        add(&store, alice, own, None);
+        add(&store, alice, message("alice", CHAT, "old", 20), None);
+        let entry = outbox::Entry {
+            message_id: "later".into(),
+            to: CHAT.into(),
+            change: None,
+            stage: outbox::Stage::Queued,
+            created_at: 10,
+            send_at: Some(5_000),
+            typing: false,
+            expires_at: 6_000,
+            size: 1,
+            once: None,
+        };
+        store.run(move |tx| outbox::add(tx, alice, &entry));
+        let keep = |since| Keep {
+            since: Some(since),
+            bytes: None,
+        };
+        store.run(move |tx| retention_step(tx, keep(1_000), 100));
+        assert_eq!(total(&store, alice, CHAT), (1, 1));
+        let kept = store.read(|tx| messages::get_own(tx, alice, "later"));
+        assert_eq!(kept.unwrap().unwrap().timestamp, 5_000);
+        assert!(!store.read(|tx| is_over(tx, keep(5_000))).unwrap());
+        store.run(move |tx| retention_step(tx, keep(5_001), 100));
+        assert_eq!(total(&store, alice, CHAT), (0, 0));
     }
 
     #[test]

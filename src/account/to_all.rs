@@ -1,0 +1,183 @@
+//! Sends one message to several chats: each goes through the outbox, under an id of its own.
+
+use std::collections::HashMap;
+
+use crate::clock;
+use crate::jid::ChatJid;
+use crate::media::{MediaError, Prepared};
+use crate::message::Draft;
+use crate::store::idempotency::{Answer, ForOne};
+use crate::store::messages;
+use crate::store::outbox::{Entry, Stage};
+use crate::whatsapp::new_message_id;
+
+use super::claims::{self, Manner};
+use super::draft::New;
+use super::messaging::{connected, may_queue, words_of_time, writable};
+use super::registry::Accounts;
+use super::sender::{NOT_CONNECTED, Route, Sending};
+use super::types::{AccountError, Outcome};
+
+const IN_TURN: &str = "The messages are sent one after the other, at the account's pace";
+
+/// A recipient as it was written, and its chat or the reason why it has none.
+pub type Addressed = (String, Result<ChatJid, String>);
+
+impl Accounts {
+    /// Puts a message to each of these recipients into the outbox, all or none, once for each chat. A recipient whom
+    /// WhatsApp never takes gets none.
+    ///
+    /// # Errors
+    /// [`AccountError::NotConnected`] without [`Manner::queue`]; [`AccountError::OutboxFull`] if there is no room for all;
+    /// and all that concerns files.
+    pub async fn send_to_all(
+        &self,
+        id: &str,
+        to: Vec<Addressed>,
+        draft: Draft,
+        manner: Manner,
+    ) -> Result<Outcome, AccountError> {
+        let handle = self.handle(id)?;
+        let (route, words) = match (manner.send_at, connected(&handle)) {
+            (Some(send_at), _) => {
+                may_queue(&handle)?;
+                let words = words_of_time(send_at);
+                (Route::Later(words.clone()), words)
+            }
+            (None, Ok(session)) => (Route::Now(session), IN_TURN.to_owned()),
+            (None, Err(AccountError::NotConnected { .. })) if manner.queue => {
+                may_queue(&handle)?;
+                (Route::Later(NOT_CONNECTED.into()), NOT_CONNECTED.to_owned())
+            }
+            (None, Err(error)) => return Err(error),
+        };
+        let mut to = to;
+        for (_, chat) in &mut to {
+            if let Ok(jid) = chat
+                && let Err(error) = writable(jid, false)
+            {
+                *chat = Err(error.to_string());
+            }
+        }
+        let sending = self.sending(id, &handle);
+        self.whole(sending.go_to_all(to, draft, manner, route, words))
+            .await
+    }
+}
+
+impl Sending {
+    async fn go_to_all(
+        self,
+        to: Vec<Addressed>,
+        draft: Draft,
+        manner: Manner,
+        route: Route,
+        words: String,
+    ) -> Result<Outcome, AccountError> {
+        let own = self.own_jid();
+        // The chats, each once, with the message to it.
+        let (mut ids, mut each) = (HashMap::new(), Vec::new());
+        let mut results = Vec::with_capacity(to.len());
+        for (to, chat) in to {
+            let (message_id, error) = match chat {
+                Err(error) => (None, Some(error)),
+                Ok(chat) => {
+                    let jid = self.canonical(&chat)?;
+                    let id = ids.entry(jid).or_insert_with(|| {
+                        let id = new_message_id(own.as_deref());
+                        each.push((chat, id.clone()));
+                        id
+                    });
+                    (Some(id.clone()), None)
+                }
+            };
+            results.push(ForOne {
+                to,
+                message_id,
+                error,
+            });
+        }
+        let now = clock::now();
+        let expires_at = self.expires_at(now, &manner);
+        let answer = Answer::AcceptedForAll {
+            results,
+            words,
+            expires_at,
+        };
+        let Some((first, id)) = each.first() else {
+            return claims::outcome(answer, String::new());
+        };
+        let (new, file) = self
+            .new_message(first, draft, None, id, &route, &manner.caller)
+            .await?;
+        let entries: Vec<Entry> = each
+            .iter()
+            .map(|(chat, message_id)| Entry {
+                message_id: message_id.clone(),
+                to: chat.to_string(),
+                change: None,
+                stage: Stage::Queued,
+                created_at: now,
+                send_at: manner.send_at,
+                typing: manner.typing,
+                expires_at,
+                size: new.size,
+                // The key keeps the answer for all, whatever comes of one.
+                once: None,
+            })
+            .collect();
+        let has_file = file.is_some();
+        if let Some(prepared) = file {
+            self.keep_waiting(prepared, &entries).await?;
+        }
+        let (once, id) = (manner.claim.as_ref().map(|c| c.once.clone()), id.clone());
+        let news = entries
+            .into_iter()
+            .map(|entry| (new_to(&new, &entry), entry));
+        let recorded = self
+            .record(news.collect(), once, Some(answer.clone()))
+            .await;
+        if recorded.is_err() && has_file {
+            for (_, message_id) in &each {
+                self.remove_waiting(message_id).await;
+            }
+        }
+        recorded?;
+        self.live.kick();
+        claims::outcome(answer, id)
+    }
+
+    /// The JID that tells whether two recipients are one chat.
+    fn canonical(&self, chat: &ChatJid) -> Result<String, AccountError> {
+        let (account, jid) = (self.account, chat.to_string());
+        Ok(self.store().read(|tx| {
+            let found = messages::found_as(tx, account, &jid)?;
+            messages::canonical_jid(tx, account, &found)
+        })?)
+    }
+
+    /// Puts a file into the outbox's folder, once on the disk, under the name of each message.
+    async fn keep_waiting(
+        &self,
+        prepared: Prepared,
+        entries: &[Entry],
+    ) -> Result<(), AccountError> {
+        let (account, files) = (self.account, self.fetcher.wiring.files.clone());
+        let ids: Vec<String> = entries.iter().map(|e| e.message_id.clone()).collect();
+        let kept = smol::unblock(move || files.keep_waiting_as(prepared.file, account, &ids));
+        Ok(kept.await.map_err(MediaError::Io)?)
+    }
+}
+
+/// The same message to the chat of this entry.
+fn new_to(new: &New, entry: &Entry) -> New {
+    let mut new = new.clone();
+    if let Some(message) = &mut new.message {
+        message.message_id.clone_from(&entry.message_id);
+        message.chat_id.clone_from(&entry.to);
+    }
+    if let Some(medium) = &mut new.medium {
+        medium.wire_chat.clone_from(&entry.to);
+    }
+    new
+}

@@ -44,6 +44,7 @@ mod read;
 mod recipients;
 mod route;
 mod routes;
+mod search;
 mod sending;
 mod serve;
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::sending::{FileRequest, SentOrAccepted};
 use super::values::{OfAccount, OfHook, OfMessage, OnlyAccount};
 use super::{
     accounts, chats, connection, contacts, events, health, media, messages, openapi, outbox,
-    passkey, qr, sending, this_server, typing, webhooks,
+    passkey, qr, search, sending, this_server, typing, webhooks,
 };
 use crate::account::{MediaCursor, OutboxView, PasskeyView, StatusView};
 use crate::message::{
@@ -159,6 +159,9 @@ pub const ROUTES: &[Route] = routes![
     Post "/accounts/:id/contacts/check" checkNumbers Contacts, Account, Sound,
         contacts::check: (OfAccount, contacts::Check) => Json<contacts::CheckedNumbers>,
         "Whether up to 1,000 numbers are on WhatsApp, and the chat with each";
+    Get "/accounts/:id/messages" searchMessages Messages, Account, Usual,
+        search::search: (OfAccount, search::Query, Paging<Cursor>) => Json<chats::MessageList>,
+        "Messages with the words `q`, newest first, of a chat, a sender, a type or a time if wanted";
     Get "/accounts/:id/messages/:messageId" getMessage Messages, Account, Usual,
         messages::get: OfMessage => Json<messages::OneMessage>,
         "One message";

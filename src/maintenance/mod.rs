@@ -5,7 +5,7 @@ mod clock_steps;
 
 use std::time::Duration;
 
-use futures_lite::FutureExt as _;
+use futures_lite::{FutureExt as _, future};
 
 pub use clock_steps::keep as keep_time;
 
@@ -52,18 +52,40 @@ impl Policy {
     }
 }
 
+/// Makes messages from before the index of words findable, newest first; ends once all are.
+async fn index_older(store: &Store) {
+    loop {
+        match store.read(messages::is_incomplete) {
+            Ok(true) => {}
+            Ok(false) | Err(StoreError::Closed) => return,
+            Err(error) => log::warn!("older messages cannot be searched for now: {error}"),
+        }
+        let done = store.write(|tx| messages::index_older(tx, STEP)).await;
+        clock::sleep(match done {
+            Ok(_) => PAUSE,
+            Err(_) => ROUND,
+        })
+        .await;
+    }
+}
+
 /// Runs until it is dropped or the storage is closed. Updates `space` with the state of the disk.
 pub async fn run(store: Store, files: Files, policy: Policy, space: Space) {
+    let older = index_older(&store);
+    future::zip(older, rounds(&store, &files, policy, &space)).await;
+}
+
+async fn rounds(store: &Store, files: &Files, policy: Policy, space: &Space) {
     let mut seen = None;
     let mut rests = 0;
     loop {
         let certain = clock::certain().is_some();
         let mut grown = space.files();
         // Checked also while nothing is stored: other programs fill the disk, too.
-        make_room(&store, &files, policy, &space).await;
+        make_room(store, files, policy, space).await;
         // A round writes LMDB's lock file, so idle rounds are skipped.
         if seen != Some(store.stats().commits) || rests >= RESTS {
-            if let Err(error) = round(&store, &files, policy).await {
+            if let Err(error) = round(store, files, policy).await {
                 if matches!(error, StoreError::Closed) {
                     return;
                 }
@@ -110,7 +132,7 @@ pub async fn run(store: Store, files: Files, policy: Policy, space: Space) {
             };
             if turn.or(file_came).await {
                 grown = space.files();
-                make_room(&store, &files, policy, &space).await;
+                make_room(store, files, policy, space).await;
             }
             if failing && store.write(probe).await.is_ok() {
                 log::info!("storage: what was refused can be stored again");

@@ -12,6 +12,7 @@ mod context;
 mod deletion;
 mod draft;
 mod edit;
+mod fold;
 mod forward;
 mod kind;
 mod location;
@@ -29,6 +30,7 @@ pub use context::{Context, bare, is_view_once, unwrap};
 pub use deletion::DeleteMessage;
 pub use draft::{Draft, Sendable};
 pub use edit::EditMessage;
+pub use fold::words as folded_words;
 pub use forward::{ForwardMessage, forwarded};
 pub use kind::{MessageKind, decode, encode, is_for_devices, quotation};
 pub use location::{Location, SendLocation};
@@ -201,6 +203,17 @@ impl Message {
     /// What it says: its text, or its medium's caption.
     pub fn words(&self) -> Option<&str> {
         self.text.as_deref().or(self.caption.as_deref())
+    }
+
+    /// What it is found by: its text, its caption, its file's name.
+    pub fn searched(&self) -> impl Iterator<Item = &str> {
+        let texts = [&self.text, &self.caption, &self.media_file_name];
+        texts.into_iter().filter_map(Option::as_deref)
+    }
+
+    /// The words that it is found by, sorted; see [`folded_words`].
+    pub fn search_words(&self) -> Vec<String> {
+        folded_words(self.searched())
     }
 
     /// Bytes of what it says, without a file.

@@ -392,6 +392,23 @@ impl Form for Text {
     }
 }
 
+/// Bytes as they are.
+pub enum Bytes {}
+
+impl Form for Bytes {
+    type Given<'a> = &'a [u8];
+    type Read<'t> = &'t [u8];
+
+    fn encode(value: &[u8], bytes: &mut Vec<u8>) -> Coded<()> {
+        bytes.extend_from_slice(value);
+        Ok(())
+    }
+
+    fn decode(bytes: &[u8]) -> Coded<&[u8]> {
+        Ok(bytes)
+    }
+}
+
 /// JSON.
 pub struct Json<T>(PhantomData<T>);
 

@@ -6,7 +6,7 @@ use heed::{CommitOrAbort, Env, WithoutTls};
 use super::accounts::{self, AccountRecord};
 use super::error::StoreError;
 use super::key::KeyReader;
-use super::rows::{Headed, Json, Rows, Text};
+use super::rows::{Bytes as Raw, Headed, Json, Rows, Text};
 use super::tx::WriteTx;
 use super::web_version::WebVersion;
 use super::webhooks::WebhookRecord;
@@ -178,6 +178,13 @@ tables! {
         /// [`messages::link`] has linked them. A row counts only as long as its chat has the same JID:
         /// a JID that passed on keeps its row, the chat may be gone.
         CHAT_IDS: (u32, Text) => u64;
+    }
+    /// What finds messages by their words; see `messages::search`.
+    Search = "search", Messages {
+        /// Hash of a word and timestamp, sequence → the places behind that one: a block of the word's messages.
+        SEARCH: (u32, u64, u64) => Raw, &[0];
+        /// Sequence of a message that is not in the blocks yet → timestamp, chat number.
+        SEARCH_TAIL: (u32, u64) => (u64, u64), &[1];
     }
     Counters = "counters", Account {
         COUNTERS: (u32,) => Json<messages::Counters>;

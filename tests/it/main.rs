@@ -48,6 +48,7 @@ mod recipients;
 mod refusals;
 mod resources;
 mod rights;
+mod search;
 mod sounds;
 mod space;
 mod sticker;

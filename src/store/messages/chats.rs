@@ -4,7 +4,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Counters, Place, Result, UNSENT, counters, id_key, media, put_counters, put_message};
+use super::{
+    Counters, Place, Result, UNSENT, counters, id_key, media, put_counters, put_message, search,
+};
 use crate::clock::Millis;
 use crate::event::Deed;
 use crate::jid::{ChatJid, Server, other_form};
@@ -507,18 +509,22 @@ fn merge(tx: &mut WriteTx<'_>, account: u32, from: Chat, mut into: Chat) -> Resu
         let new_id = id_key(account, &into, &message);
         if MESSAGE_IDS.get_at(&tx.view(), &new_id)?.is_some() {
             MESSAGES_BY_TIME.delete(tx, place.time_key(account))?;
+            let counters = counters(&tx.view(), account)?;
+            search::remove(tx, account, place, &message, &counters)?;
             if let Some(id) = &message.media_id {
                 media::remove(tx, account, id)?;
             }
             twice += 1;
             continue;
         }
+        let was = place;
         let place = Place {
             chat: into.number,
             ..place
         };
         MESSAGE_IDS.put_at(tx, &new_id, place.id_value())?;
         put_message(tx, account, place, &message)?;
+        search::change(tx, account, (was, &message), (place, &message))?;
     }
     if let Some((timestamp, _)) = from.last {
         CHATS_BY_TIME.delete(tx, (account, timestamp, from.number))?;

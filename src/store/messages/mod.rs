@@ -10,6 +10,7 @@ mod lookup;
 mod pages;
 mod placeholders;
 mod retention;
+mod search;
 #[cfg(test)]
 mod tests;
 
@@ -32,6 +33,7 @@ pub use pages::{
 };
 pub use placeholders::{Lost, lose};
 pub use retention::{Keep, Removed, is_over, retention_step, size};
+pub use search::{Search, Wanted, index_older, is_incomplete};
 
 use super::error::Result;
 use super::key::Key;
@@ -82,6 +84,8 @@ pub struct Counters {
     /// Changes that wait for their message, and the bytes of their rows.
     early_changes: u64,
     early_bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    indexed: Option<search::Indexed>,
 }
 
 /// Where a message lies.
@@ -156,6 +160,7 @@ pub fn insert(
     if let Some(place) = place_of(&tx.view(), &chat, &id_key)? {
         return placeholders::fill(tx, account, &chat, place, message, medium);
     }
+    search::prepare(&mut counters);
     counters.sequence += 1;
     counters.messages += 1;
     let place = Place {
@@ -170,6 +175,7 @@ pub fn insert(
     changes::catch_up(tx, account, &chat, message, &mut counters)?;
     MESSAGE_IDS.put_at(tx, &id_key, place.id_value())?;
     put_message(tx, account, place, message)?;
+    search::add(tx, account, place, message, &mut counters)?;
     put_counters(tx, account, &counters)?;
     chat.message_count += 1;
     let is_on_its_way = message.from_me && message.status == Some(DeliveryStatus::Pending);
@@ -448,11 +454,11 @@ fn change_at(
     if !change(&mut message) {
         return Ok(None);
     }
-    message.account_id = before.account_id;
-    message.message_id = before.message_id;
-    message.chat_id = before.chat_id;
-    message.sender = before.sender;
-    message.wire_lid = before.wire_lid;
+    message.account_id.clone_from(&before.account_id);
+    message.message_id.clone_from(&before.message_id);
+    message.chat_id.clone_from(&before.chat_id);
+    message.sender.clone_from(&before.sender);
+    message.wire_lid.clone_from(&before.wire_lid);
     message.from_me = before.from_me;
     let moved = Place {
         timestamp: message.timestamp,
@@ -464,6 +470,7 @@ fn change_at(
         MESSAGE_IDS.put_at(tx, id_key, moved.id_value())?;
     }
     put_message(tx, account, moved, &message)?;
+    search::change(tx, account, (place, &before), (moved, &message))?;
     // Something is at WhatsApp: the chat is one.
     let is_back = chat.only_failed
         && !matches!(

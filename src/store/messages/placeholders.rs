@@ -8,7 +8,7 @@
 use super::chats::{self, Chat};
 use super::{
     Arrival, Inserted, Place, Result, changes, counters, insert, load_in, place_of, put_counters,
-    put_message, settle_names,
+    put_message, search, settle_names,
 };
 use crate::message::{Message, NewMedium};
 use crate::store::media;
@@ -93,6 +93,7 @@ pub(super) fn fill(
     changes::catch_up(tx, account, chat, message, &mut counters)?;
     put_message(tx, account, place, message)?;
     put_counters(tx, account, &counters)?;
+    search::change(tx, account, (place, &Message::default()), (place, message))?;
     Ok(Inserted::New)
 }
 

@@ -1,7 +1,7 @@
 //! Removal of the oldest messages, by age and by size.
 
 use super::{
-    Place, Result, change_at, changes, chats, counters, id_key, load, places, put_counters,
+    Place, Result, change_at, changes, chats, counters, id_key, load, places, put_counters, search,
 };
 use crate::clock::Millis;
 use crate::message::{DeliveryStatus, Message};
@@ -190,6 +190,7 @@ pub(super) fn remove(
         removed.media.extend(media::parse_id(id));
     }
     let mut counters = counters(&tx.view(), account)?;
+    search::remove(tx, account, place, &message, &counters)?;
     counters.messages = counters.messages.saturating_sub(1);
     chat.message_count = chat.message_count.saturating_sub(1);
     // At most the remaining messages can be unread.

@@ -24,8 +24,8 @@ fn later(world: &World, server: &Server, text: &str, at: impl Into<Value>) -> An
 }
 
 fn words_of(messages: &[Value]) -> Vec<&str> {
-    let text = |m| -> &str { Value::as_str(&m["text"]).unwrap_or_default() };
-    messages.iter().map(text).collect()
+    let texts = messages.iter().map(|m| m["text"].as_str().unwrap_or_default());
+    texts.collect()
 }
 
 fn waiting(world: &World, server: &Server) -> Vec<Value> {
@@ -37,7 +37,6 @@ fn waiting(world: &World, server: &Server) -> Vec<Value> {
 fn a_message_with_a_time_waits_for_it_also_without_power() {
     let world = World::new();
     let mut options = world.options();
-    let time = Time::of(&mut options);
     let server = options.start();
     world.pair(&server, "alice", ALICE);
     let bob = world.phone(BOB, "Bob");
@@ -82,6 +81,7 @@ fn a_message_with_a_time_waits_for_it_also_without_power() {
     world.api(&server, "DELETE", &cancel, None).expect(200);
     server.kill();
 
+    let time = Time::of(&mut options);
     let server = options.start();
     server.wait_log("alice: connected");
     assert_eq!(words_of(&waiting(&world, &server)), ["first", "second"]);
@@ -180,7 +180,10 @@ fn a_message_to_many_reaches_each_chat_once() {
             "/accounts/alice/messages/{}/media",
             result["messageId"].as_str().expect("id")
         );
-        assert_eq!(world.api(&server, "GET", &path, None).bytes, content);
+        // It moves to its place once it is sent.
+        eventually("the file", || {
+            (world.api(&server, "GET", &path, None).bytes == content).then_some(())
+        });
     }
     eventually("an empty outbox", || {
         waiting(&world, &server).is_empty().then_some(())

@@ -24,7 +24,9 @@ fn later(world: &World, server: &Server, text: &str, at: impl Into<Value>) -> An
 }
 
 fn words_of(messages: &[Value]) -> Vec<&str> {
-    let texts = messages.iter().map(|m| m["text"].as_str().unwrap_or_default());
+    let texts = messages
+        .iter()
+        .map(|m| m["text"].as_str().unwrap_or_default());
     texts.collect()
 }
 

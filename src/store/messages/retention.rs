@@ -43,7 +43,7 @@ pub fn retention_step(tx: &mut WriteTx<'_>, keep: Keep, limit: usize) -> Result<
             while removed.messages < limit {
                 match oldest(&tx.view(), account)? {
                     Some(place) if place.timestamp < since => {
-                        remove(tx, account, place, &mut removed)?;
+                        remove_old(tx, account, place, &mut removed)?;
                     }
                     _ => break,
                 }
@@ -67,7 +67,7 @@ pub fn retention_step(tx: &mut WriteTx<'_>, keep: Keep, limit: usize) -> Result<
                 }
                 return Ok(removed);
             };
-            remove(tx, account, place, &mut removed)?;
+            remove_old(tx, account, place, &mut removed)?;
             forget_if_empty(tx, account, place.chat)?;
         }
     }
@@ -160,13 +160,14 @@ fn oldest(tx: &ReadTx<'_>, account: u32) -> Result<Option<Place>> {
     rows.next().map(|row| Place::of_time(&row?)).transpose()
 }
 
-pub(super) fn remove(
+/// Removes an old message; one that waits for a later time moves to that time.
+fn remove_old(
     tx: &mut WriteTx<'_>,
     account: u32,
     place: Place,
     removed: &mut Removed,
 ) -> Result<()> {
-    let (mut chat, message) = load(&tx.view(), account, place)?;
+    let (chat, message) = load(&tx.view(), account, place)?;
     if let Some(send_at) = waits_until(&tx.view(), account, &message)? {
         let id_key = id_key(account, &chat, &message);
         change_at(tx, account, place, &id_key, |message| {
@@ -176,6 +177,17 @@ pub(super) fn remove(
         removed.messages += 1;
         return Ok(());
     }
+    remove(tx, account, place, removed)
+}
+
+/// Removes the message at a place with all its rows.
+pub(super) fn remove(
+    tx: &mut WriteTx<'_>,
+    account: u32,
+    place: Place,
+    removed: &mut Removed,
+) -> Result<()> {
+    let (mut chat, message) = load(&tx.view(), account, place)?;
     MESSAGES.delete(tx, place.key(account))?;
     MESSAGES_BY_TIME.delete(tx, place.time_key(account))?;
     // An id that is used by more senders than are looked at leaves no row that leads nowhere.

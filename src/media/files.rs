@@ -77,10 +77,9 @@ impl Files {
             return Ok(());
         };
         private_folder(&self.outbox_folder(account))?;
-        let paths = others.iter().map(|id| self.waiting(account, id));
-        let linked = paths
-            .map(|path| fs::hard_link(file.path(), path))
-            .collect::<io::Result<()>>()
+        let mut others = others.iter().map(|id| self.waiting(account, id));
+        let linked = others
+            .try_for_each(|path| fs::hard_link(file.path(), path))
             // Synced with the folder.
             .and_then(|()| file.persist(&self.waiting(account, first)));
         if linked.is_err() {

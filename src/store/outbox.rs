@@ -151,7 +151,7 @@ pub fn add(tx: &mut WriteTx<'_>, account: u32, entry: &Entry) -> Result<()> {
         sequence = state.last;
     })?;
     if let Some(send_at) = entry.send_at {
-        sequence = SCHEDULED | send_at.min(LATEST) << 20 | sequence & 0xF_FFFF;
+        sequence = SCHEDULED | (send_at.min(LATEST) << 20) | (sequence & 0xF_FFFF);
         while OUTBOX.get(&tx.view(), (account, sequence))?.is_some() {
             sequence += 1;
         }

@@ -135,7 +135,7 @@ fn a_message_to_many_reaches_each_chat_once() {
         "to"
     );
 
-    let twice = format!("+{}", &BOB);
+    let twice = format!("+{BOB}");
     let to = json!([BOB, "123@broadcast", CAROL, twice, "@nobody.at.all"]);
     let body = json!({"to": to, "message": "news"});
     let answer = world.post_once(&server, SEND, "to-all", &body).expect(202);

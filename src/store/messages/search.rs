@@ -221,13 +221,13 @@ fn hash(word: &str) -> u64 {
     let fnv = word.bytes().fold(0x811C_9DC5_u32, |hash, byte| {
         (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
     });
-    u64::from(fnv ^ fnv >> 22) & ((1 << (64 - TIME_BITS)) - 1)
+    u64::from(fnv ^ (fnv >> 22)) & ((1 << (64 - TIME_BITS)) - 1)
 }
 
 /// The parts of the key of a block that begins there.
 fn key(account: u32, hash: u64, (timestamp, sequence): At) -> (u32, u64, u64) {
     let time = timestamp.min((1 << TIME_BITS) - 1);
-    (account, hash << TIME_BITS | time, sequence)
+    (account, (hash << TIME_BITS) | time, sequence)
 }
 
 /// The word's last block that begins at `at` or before.
@@ -280,13 +280,13 @@ fn encode(places: &[At]) -> Vec<u8> {
         push_number(
             &mut bytes,
             if whole {
-                time / 1_000 << 1
+                (time / 1_000) << 1
             } else {
-                time << 1 | 1
+                (time << 1) | 1
             },
         );
         let way = next.wrapping_sub(*sequence) as i64;
-        push_number(&mut bytes, (way << 1 ^ way >> 63) as u64);
+        push_number(&mut bytes, ((way << 1) ^ (way >> 63)) as u64);
     }
     bytes
 }

@@ -91,7 +91,11 @@ impl Sending {
             None => (again, None),
         };
         let now = clock::now();
+        let pages = medium
+            .as_ref()
+            .and_then(|medium| medium.look.as_ref()?.pages);
         let message = Message {
+            page_count: pages,
             account_id: self.id.to_string(),
             message_id: message_id.to_owned(),
             chat_id: to.to_string(),

@@ -13,6 +13,9 @@ pub struct Look {
     pub height: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds: Option<u32>,
+    /// Of a PDF.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pages: Option<u32>,
     /// JPEG, some KB at most.
     #[serde(with = "base64_bytes", skip_serializing_if = "Option::is_none")]
     pub thumbnail: Option<Vec<u8>>,

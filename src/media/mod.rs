@@ -8,7 +8,7 @@
 //! | video | MP4, MOV, 3GP | the same, with size and seconds |
 //! | audio | MP3, MP2, AAC, M4A, ALAC, WAV, AIFF, CAF, FLAC, OGG, WebM, GSM | OGG/Opus, mono, with seconds; a voice note with its waveform |
 //! | sticker | WebP, PNG, JPEG, GIF | WebP of 512 × 512 pixels; what is one, and what moves, stays as it is |
-//! | document | anything | the same |
+//! | document | anything | the same, of a PDF with its number of pages |
 //!
 //! The type of a file comes from its bytes ([`content`]); that of a document also from its name and declared
 //! type where the bytes are ambiguous ([`document`]). A file that cannot be decoded is an error of the
@@ -23,6 +23,7 @@ mod image;
 mod iso;
 mod look;
 mod ogg;
+mod pdf;
 mod sound;
 mod space;
 mod spool;
@@ -212,7 +213,11 @@ fn prepare(request: &MediaRequest, file: Spooled, spool: &Spool) -> Result<Prepa
         MediaKind::Sticker => sticker::prepare(content, source, file, request.pack.as_ref(), spool),
         MediaKind::Audio | MediaKind::Document => {
             let mimetype = document::mimetype(&mut source, content, request)?;
-            Prepared::plain(file, &mimetype)
+            let mut prepared = Prepared::plain(file, &mimetype)?;
+            if mimetype == "application/pdf" {
+                prepared.look.pages = pdf::pages(&mut source);
+            }
+            Ok(prepared)
         }
     }
 }

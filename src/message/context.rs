@@ -3,6 +3,7 @@
 use super::wire::{MessageExt as _, MessageField, wa};
 use super::{Message, Quoted, decode, quotation};
 use crate::jid::ChatJid;
+use wa::message_association::AssociationType;
 
 /// Nested wrappers that are opened.
 const WRAPPERS: usize = 8;
@@ -10,43 +11,54 @@ const WRAPPERS: usize = 8;
 /// The message within its wrappers: sent by another device, ephemeral, view-once, a document with a caption, edited,
 /// part of an album, …
 pub fn unwrap(message: &wa::Message) -> &wa::Message {
-    let mut at = message;
-    for _ in 0..WRAPPERS {
-        let inner = at
-            .device_sent_message
-            .as_option()
-            .and_then(|m| m.message.as_option())
-            .or_else(|| {
-                [
-                    &at.ephemeral_message,
-                    &at.view_once_message,
-                    &at.view_once_message_v2,
-                    &at.view_once_message_v2_extension,
-                    &at.document_with_caption_message,
-                    &at.edited_message,
-                    &at.group_mentioned_message,
-                    &at.bot_invoke_message,
-                    &at.lottie_sticker_message,
-                    &at.associated_child_message,
-                    &at.event_cover_image,
-                    &at.poll_creation_message_v4,
-                    &at.poll_creation_option_image_message,
-                    &at.status_mention_message,
-                    &at.group_status_message,
-                    &at.group_status_message_v2,
-                    &at.spoiler_message,
-                    &at.question_message,
-                    &at.question_reply_message,
-                ]
-                .into_iter()
-                .find_map(|wrapper| wrapper.as_option()?.message.as_option())
-            });
-        match inner {
-            Some(inner) => at = inner,
-            None => return at,
-        }
-    }
-    at
+    layers(message).last().unwrap_or(message)
+}
+
+/// A message, the one that it wraps, and so on.
+fn layers(message: &wa::Message) -> impl Iterator<Item = &wa::Message> {
+    std::iter::successors(Some(message), |at| wrapped(at)).take(WRAPPERS + 1)
+}
+
+fn wrapped(message: &wa::Message) -> Option<&wa::Message> {
+    message
+        .device_sent_message
+        .as_option()
+        .and_then(|m| m.message.as_option())
+        .or_else(|| {
+            [
+                &message.ephemeral_message,
+                &message.view_once_message,
+                &message.view_once_message_v2,
+                &message.view_once_message_v2_extension,
+                &message.document_with_caption_message,
+                &message.edited_message,
+                &message.group_mentioned_message,
+                &message.bot_invoke_message,
+                &message.lottie_sticker_message,
+                &message.associated_child_message,
+                &message.event_cover_image,
+                &message.poll_creation_message_v4,
+                &message.poll_creation_option_image_message,
+                &message.status_mention_message,
+                &message.group_status_message,
+                &message.group_status_message_v2,
+                &message.spoiler_message,
+                &message.question_message,
+                &message.question_reply_message,
+            ]
+            .into_iter()
+            .find_map(|wrapper| wrapper.as_option()?.message.as_option())
+        })
+}
+
+/// The id of the album that a message is part of: that of the album's head, which came before.
+pub fn album_of(message: &wa::Message) -> Option<String> {
+    let mut contexts = layers(message).filter_map(|layer| layer.message_context_info.as_option());
+    contexts.find_map(|context| {
+        let part = context.message_association.as_option()?;
+        let is_album = part.association_type == Some(AssociationType::MEDIA_ALBUM);
+        is_album.then(|| part.parent_message_key.as_option()?.id.clone())?
+    })
 }
 
 /// Whether it can be opened once, by its wrapper or by its own mark.

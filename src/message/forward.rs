@@ -42,6 +42,7 @@ pub fn forwarded(message: &Message) -> Message {
         forwarding_score: Some(if score < MANY { score } else { MANY_TIMES }),
         kind: message.kind,
         video_note: message.video_note,
+        page_count: message.page_count,
         text: message.text.clone(),
         caption: message.caption.clone(),
         location: message.location.clone(),

@@ -158,6 +158,7 @@ pub fn decode<'a>(
     } else if let Some(m) = base.document_message.as_option() {
         let (caption, usual) = (m.caption.as_ref(), "application/octet-stream");
         let name = m.file_name.clone().or_else(|| m.title.clone());
+        message.page_count = m.page_count.filter(|pages| *pages > 0);
         found!(Document, MediaKind::Document, usual, m, name, caption)
     } else if let Some(m) = base.sticker_message.as_option() {
         found!(Sticker, MediaKind::Sticker, "image/webp", m, None, None)
@@ -280,6 +281,7 @@ pub fn encode(
             let document = encoded!(DocumentMessage {
                 title: file.file_name.clone(),
                 file_name: file.file_name.clone(),
+                page_count: message.page_count,
                 caption: caption,
             });
             if has_caption {

@@ -26,7 +26,7 @@ mod wire;
 
 pub use change::{Author, By, Change, Incoming, Target, decode as decode_change};
 pub use contact::{Contact, SendContact};
-pub use context::{Context, bare, is_view_once, unwrap};
+pub use context::{Context, album_of, bare, is_view_once, unwrap};
 pub use deletion::DeleteMessage;
 pub use draft::{Draft, Sendable};
 pub use edit::EditMessage;
@@ -98,6 +98,12 @@ pub struct Message {
     pub media_mimetype: Option<String>,
     pub media_size: Option<u64>,
     pub media_file_name: Option<String>,
+    /// Of a PDF.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page_count: Option<u32>,
+    /// Messages of one album have the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub album_id: Option<String>,
     /// It can be opened once.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub view_once: bool,

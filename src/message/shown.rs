@@ -54,6 +54,12 @@ struct Shown<'a> {
     /// bytes
     media_size: Option<u64>,
     media_file_name: Option<&'a str>,
+    /// of a PDF
+    #[serde(skip_serializing_if = "Option::is_none")]
+    page_count: Option<u32>,
+    /// the images and videos of one album have the same
+    #[serde(skip_serializing_if = "Option::is_none")]
+    album_id: Option<&'a str>,
     /// it can be opened once
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     view_once: bool,
@@ -124,6 +130,8 @@ impl Serialize for Message {
             media_mimetype,
             media_size,
             media_file_name,
+            page_count,
+            album_id,
             view_once,
             video_note,
             location,
@@ -170,6 +178,8 @@ impl Serialize for Message {
             media_mimetype: media_mimetype.as_deref(),
             media_size: *media_size,
             media_file_name: media_file_name.as_deref(),
+            page_count: *page_count,
+            album_id: album_id.as_deref(),
             view_once: *view_once,
             video_note: *video_note,
             location: location.as_ref(),

@@ -105,7 +105,7 @@ function content(m) {
     case 'image': case 'sticker': return [m.mediaId && h('div', { class: 'pic' }, lazy(m, m.type, PICTURE, (url) => h('button', { type: 'button', 'aria-label': words[m.type], onclick: (e) => big(url, () => [...e.target.closest('ul').querySelectorAll('.pic img')].map((i) => i.src)) }, h('img', { src: url, alt: '' })))), said(text)];
     case 'video': return [m.mediaId && h('div', { class: 'pic' }, lazy(m, 'video', FILM, (url) => h('video', { src: url, controls: true, 'data-busy': '' }))), said(text)];
     case 'audio': case 'voice': return m.mediaId && lazy(m, m.type, SOUND, (url) => player(m, url));
-    case 'document': return [h('button', { type: 'button', class: 'doc', onclick: () => save(m) }, h('span', { class: 'icon' }, icon('file')), h('span', { class: 'grow' }, fileName(m), h('br'), h('span', { class: 'second muted' }, `${clean((m.mediaMimetype || '').split('/').pop()).slice(0, 24)}, ${size(m.mediaSize || 0)}`))), said(m.caption)];
+    case 'document': return [h('button', { type: 'button', class: 'doc', onclick: () => save(m) }, h('span', { class: 'icon' }, icon('file')), h('span', { class: 'grow' }, fileName(m), h('br'), h('span', { class: 'second muted' }, `${clean((m.mediaMimetype || '').split('/').pop()).slice(0, 24)}, ${size(m.mediaSize || 0)}${m.pageCount ? `, ${t('pages', { n: m.pageCount })}` : ''}`))), said(m.caption)];
     case 'location': return m.location && [h('b', {}, name(m.location.name || words.location)), m.location.address && h('p', { class: 'muted' }, name(m.location.address)), h('p', {}, `${m.location.latitude}, ${m.location.longitude}`), h('a', { target: '_blank', rel: 'noopener noreferrer', href: `https://www.openstreetmap.org/?mlat=${Number(m.location.latitude)}&mlon=${Number(m.location.longitude)}&zoom=16` }, words.openMap)];
     case 'contact': return (m.contacts || []).map((c) => h('div', {}, icon('people'), h('b', {}, ' ', name(c.name)), [...String(c.vcard).matchAll(/^TEL[^:\n]*:(.+)$/gm)].slice(0, 9).map((x) => h('p', {}, name(x[1])))));
     case 'poll': return m.poll && h('div', { class: 'poll' }, h('b', {}, name(m.poll.name)), h('ul', {}, m.poll.options.map((o) => h('li', {}, h('span', { class: 'dot off' }), name(o)))));
@@ -137,6 +137,7 @@ export function bubble(m, { close, group, does }) {
   return h('li', { class: `msg ${own ? 'own' : ''} ${close ? 'near' : ''} ${failed ? 'failed' : ''} ${marks.length ? 'talked' : ''}`, tabindex: '-1', 'data-id': m.messageId, 'aria-label': clean(label) },
     group && !own && !close && h('div', { class: `who ${hue(m.sender)}` }, name(who)),
     m.isForwarded && h('div', { class: 'small muted' }, words.forwarded),
+    m.albumId && h('div', { class: 'small muted' }, words.album),
     m.viewOnce && h('div', { class: 'small muted' }, words.viewOnce),
     m.videoNote && h('div', { class: 'small muted' }, words.videoNote),
     quote && h('button', { type: 'button', class: `quote who ${hue(quote.participant)}`, onclick: () => does.goTo(quote) }, h('b', {}, quote.participant === does.own ? words.you : does.nameOf(quote.participant)), h('span', {}, quote.text ? clean(quote.text.slice(0, 300)) : words.document)),

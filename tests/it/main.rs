@@ -1,6 +1,7 @@
 //! The integration tests: the real binary against the simulator, as its users meet it.
 
 mod actions;
+mod album;
 mod auth;
 mod backend;
 mod cards;

@@ -285,12 +285,13 @@ fn stored(
     now: Millis,
 ) -> Option<What> {
     let base = message::unwrap(wrapped);
-    // Allowed deletions and edits are changes.
-    if base.protocol_message.is_set() {
+    // Allowed deletions and edits are changes. An album's head says how many images and videos follow.
+    if base.protocol_message.is_set() || base.album_message.is_set() {
         return None;
     }
     let mut message = envelope.message(account_id, MessageKind::Unknown, now);
     message.view_once = message::is_view_once(wrapped);
+    message.album_id = message::album_of(wrapped);
     let medium = message::decode(base, &mut message);
     if message.kind == MessageKind::Unknown && message::is_for_devices(base) {
         return None;

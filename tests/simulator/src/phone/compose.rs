@@ -71,6 +71,14 @@ fn content(out: &Outgoing, now_ms: u64) -> wa::Message {
         Body::Image(_) | Body::Video(_) | Body::Audio(_) | Body::Document(_) | Body::Sticker(_) => {
             file_message(out, now_ms)
         }
+        Body::Album { images, videos } => wa::Message {
+            album_message: MessageField::some(wa::message::AlbumMessage {
+                expected_image_count: Some(*images),
+                expected_video_count: Some(*videos),
+                ..Default::default()
+            }),
+            ..Default::default()
+        },
         // A kind that is rare, and that clients of today do not show.
         Body::Unknown(_) => wa::Message {
             decline_payment_request_message: MessageField::some(

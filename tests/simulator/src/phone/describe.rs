@@ -79,10 +79,33 @@ impl Question {
     }
 }
 
+/// The message within its wrappers, also that of an album's part.
+pub(super) fn base_of(message: &wa::Message) -> &wa::Message {
+    let base = message.get_base_message();
+    let part = base.associated_child_message.as_option();
+    part.and_then(|part| part.message.as_option())
+        .map_or(base, |part| part.get_base_message())
+}
+
+/// The images and videos that an album announces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Album {
+    /// How many images.
+    pub images: u32,
+    /// How many videos.
+    pub videos: u32,
+}
+
+fn album_of(message: &wa::Message) -> Option<String> {
+    let context = message.message_context_info.as_option()?;
+    let part = context.message_association.as_option()?;
+    part.parent_message_key.as_option()?.id.clone()
+}
+
 /// Reads the content of a message into the fields that depend on it. `None` for messages that no
 /// phone shows (keys, history, and other protocol business).
 pub(super) fn describe(message: &wa::Message) -> Option<Received> {
-    let base = message.get_base_message();
+    let base = base_of(message);
     let mut out = Received {
         kind: "unknown",
         ..Default::default()
@@ -134,6 +157,11 @@ pub(super) fn describe(message: &wa::Message) -> Option<Received> {
     out.contacts = cards_of(base);
     out.poll = poll_of(base).map(Question::of);
     out.view_once = message.is_view_once();
+    out.album_of = album_of(message);
+    out.album = base.album_message.as_option().map(|album| Album {
+        images: album.expected_image_count.unwrap_or(0),
+        videos: album.expected_video_count.unwrap_or(0),
+    });
     if out.kind != "text" {
         out.content = Some(Box::new(base.clone()));
     }
@@ -170,6 +198,8 @@ fn kind_of(m: &wa::Message) -> &'static str {
         "location"
     } else if m.contact_message.is_set() || m.contacts_array_message.is_set() {
         "contact"
+    } else if m.album_message.is_set() {
+        "album"
     } else if poll_of(m).is_some() {
         "poll"
     } else {

@@ -5,7 +5,7 @@ use wacore_binary::Jid;
 use waproto::whatsapp as wa;
 
 use super::app_state::Heard;
-use super::describe::{Card, Place, Question, Quoted};
+use super::describe::{Album, Card, Place, Question, Quoted};
 use super::media::{Attachment, Media};
 use super::outgoing::Body;
 use super::recent::Recent;
@@ -69,6 +69,12 @@ pub struct Received {
     /// Seconds of a pin, 0 if it ends; whether a message is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mark: Option<u32>,
+    /// What an album's head announces.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub album: Option<Album>,
+    /// The head of the album that it is part of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub album_of: Option<String>,
     /// Whether it can be opened only once.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub view_once: bool,
@@ -310,6 +316,7 @@ impl Inbox {
             Body::Contact(contact) => ("contact", Some(contact.name.clone())),
             Body::Contacts(_) => ("contact", None),
             Body::Poll(poll) => ("poll", Some(poll.name.clone())),
+            Body::Album { .. } => ("album", None),
             Body::Unknown(_) => ("unknown", None),
             Body::React { emoji, .. } => ("reaction", Some(emoji.clone())),
             Body::Edit { text, .. } => ("edit", Some(text.clone())),

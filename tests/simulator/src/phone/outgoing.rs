@@ -32,6 +32,9 @@ pub struct Outgoing {
     /// Whether it can be opened only once (images, videos, audio).
     #[serde(default)]
     pub view_once: bool,
+    /// The id of the head of the album that it is part of.
+    #[serde(default)]
+    pub album_of: Option<String>,
     /// After how many seconds it disappears.
     #[serde(default)]
     pub ephemeral: Option<u32>,
@@ -63,6 +66,7 @@ impl Outgoing {
             mentions: Vec::new(),
             forwarded: false,
             view_once: false,
+            album_of: None,
             ephemeral: None,
             unavailable: None,
             forge: None,
@@ -152,6 +156,13 @@ pub enum Body {
         message_id: String,
         /// One emoji.
         emoji: String,
+    },
+    /// `album`: the head of an album, whose images and videos follow with `albumOf`.
+    Album {
+        /// How many images follow.
+        images: u32,
+        /// How many videos follow.
+        videos: u32,
     },
     /// `edit`: a new text or caption for an own message.
     Edit {

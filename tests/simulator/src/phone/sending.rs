@@ -2,7 +2,7 @@
 
 use rand::RngExt as _;
 use wacore::messages::{MessageUtils, wrap_device_sent};
-use wacore::proto_helpers::MessageExt as _;
+use wacore::proto_helpers::{MessageExt as _, wrap_as_album_child};
 use wacore::send::{media_type_from_message, should_hide_decrypt_fail, stanza_type_from_message};
 use wacore_binary::builder::NodeBuilder;
 use wacore_binary::{Jid, JidExt as _, Node, NodeContent};
@@ -80,6 +80,9 @@ impl Phone {
         };
         self.upload_attachment(&mut out, dir, now_ms)?;
         let mut message = compose::build(&out, target.as_ref(), quoted.as_ref(), now_ms);
+        if let Some(id) = out.album_of.as_deref() {
+            message = wrap_as_album_child(message, self.target(id, &place, dir)?.key());
+        }
         let device_sent = out.forge.as_ref().and_then(|it| it.device_sent.as_ref());
         if let Some(chat) = device_sent {
             message = wrap_device_sent(message, chat.clone());
@@ -143,6 +146,7 @@ impl Phone {
         let seconds = said.and_then(|it| it.message_add_on_duration_in_secs);
         message.message_context_info = MessageField::some(wa::MessageContextInfo {
             message_add_on_duration_in_secs: seconds,
+            message_association: association(message),
             ..self.context(number, &theirs, &own, envelope.secret)
         });
         self.fan_out(id, to, message, envelope, &theirs, &own)
@@ -473,6 +477,14 @@ impl Phone {
             ..Default::default()
         }
     }
+}
+
+/// What a message is part of.
+fn association(message: &wa::Message) -> MessageField<wa::MessageAssociation> {
+    let context = message.message_context_info.as_option();
+    context.map_or_else(MessageField::none, |context| {
+        context.message_association.clone()
+    })
 }
 
 /// The stanza of a message that linked devices are not to get.

@@ -3,7 +3,6 @@
 use serde::Serialize;
 use sha2::Digest as _;
 use wacore::download::MediaType;
-use wacore::proto_helpers::MessageExt as _;
 use wacore::send::{media_type_from_message, stanza_type_from_message};
 use wacore_binary::Node;
 use waproto::whatsapp as wa;
@@ -11,6 +10,7 @@ use waproto::whatsapp as wa;
 use super::sticker::{self, Pack};
 use super::{Measure, MediaFile, Uploaded};
 use crate::directory::Directory;
+use crate::phone::describe::base_of;
 use crate::phone::{Phone, attr};
 
 /// Bars of a voice note's waveform, each 0 to 100.
@@ -35,6 +35,9 @@ pub struct Media {
     /// A document's title.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
+    /// The number of a document's pages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page_count: Option<u32>,
     /// Duration of audio and video.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds: Option<u32>,
@@ -140,6 +143,7 @@ fn read(base: &wa::Message, problems: &mut Vec<String>) -> Option<(Media, MediaT
     } else if let Some(m) = base.document_message.as_option() {
         out.mimetype = m.mimetype.clone();
         (out.file_name, out.title) = (m.file_name.clone(), m.title.clone());
+        out.page_count = m.page_count;
         out.thumbnail = preview(&m.jpeg_thumbnail, jpeg, "JPEG");
         if m.file_name.as_deref().is_none_or(str::is_empty) {
             problems.push("fileName is missing".to_owned());
@@ -187,7 +191,7 @@ impl Phone {
         now_ms: u64,
     ) -> Option<Box<Media>> {
         let mut problems = Vec::new();
-        let base = message.get_base_message();
+        let base = base_of(message);
         let (mut media, media_type) = read(base, &mut problems)?;
         media.mediatype = check_stanza(stanza, message, &mut problems);
         if let Some(fields) = fields(base, media_type) {
@@ -288,7 +292,7 @@ fn check_file(fields: &Fields<'_>, file: MediaFile, media: &mut Media, problems:
 
 /// The record of a file that the phone itself sent.
 pub(in crate::phone) fn of_upload(message: &wa::Message, uploaded: &Uploaded) -> Box<Media> {
-    let read = read(message.get_base_message(), &mut Vec::new());
+    let read = read(base_of(message), &mut Vec::new());
     let mut media = read.map(|(media, _)| media).unwrap_or_default();
     media.mediatype = media_type_from_message(message).map(str::to_owned);
     media.sha256 = Some(hex(&uploaded.sha256));

@@ -56,6 +56,8 @@ pub struct Attachment {
     pub thumbnail: Option<String>,
     /// Whether a video plays like a GIF.
     pub gif: bool,
+    /// The number of pages of a document.
+    pub page_count: Option<u32>,
     /// Whether a video is a round video note.
     pub note: bool,
     /// Whether a sticker moves.

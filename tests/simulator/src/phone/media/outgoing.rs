@@ -91,6 +91,7 @@ pub(in crate::phone) fn fill(
             message.document_message = file_message!(DocumentMessage, file, up, mimetype, now, {
                 title: Some(name.clone()),
                 file_name: Some(name),
+                page_count: file.page_count,
                 caption: file.caption.clone(),
                 jpeg_thumbnail: file.thumbnail.as_ref().and_then(|_| thumbnail()),
             });

@@ -172,6 +172,45 @@ test("wildcat's files", options, async () => {
   }
 });
 
+test('what can be opened once, round videos, stickers with their pack', options, async () => {
+  const file = (bytes) => ({ to: bobsPhone.jid, base64: bytes.toString('base64') });
+  // WhatsApp keeps it from linked devices, which Bob uses.
+  const once = await post('send/image', { ...file(png(30, 20, 'once')), viewOnce: true });
+  const stub = await bob.receivesId(once);
+  assert.deepEqual([stub.key.isViewOnce, stub.message ?? null], [true, null]);
+
+  const round = await post('send/video', { ...file(mp4(64, 64, 2, 'r')), note: true });
+  const film = await bob.receivesId(round);
+  assert.equal(film.message.ptvMessage.seconds, 2);
+  assert.ok((await bob.download(film)).equals(mp4(64, 64, 2, 'r')));
+
+  const sticker = { ...file(jpeg(32, 32, 's')), packName: 'Cats', author: 'Zoë' };
+  const got = await bob.receivesId(await post('send/sticker', sticker));
+  const { stickerMessage } = got.message;
+  const { mimetype, width, height } = stickerMessage;
+  assert.deepEqual([mimetype, width, height], ['image/webp', 512, 512]);
+  const bytes = await bob.download(got);
+  const exif = bytes.subarray(bytes.indexOf('EXIF') + 8 + 22);
+  const pack = JSON.parse(exif.toString('utf8').replace(/\0$/, ''));
+  assert.deepEqual([pack['sticker-pack-name'], pack['sticker-pack-publisher']], ['Cats', 'Zoë']);
+});
+
+test('an album of Baileys', options, async () => {
+  const head = await bob.sendContent(alice.jid, {
+    album: { expectedImageCount: 2, expectedVideoCount: 0 },
+  });
+  const albumParentKey = { remoteJid: alice.jid, fromMe: true, id: head };
+  for (const seed of ['one', 'two']) {
+    const image = png(40, 30, seed);
+    const id = await bob.sendContent(alice.jid, { image, mimetype: 'image/png', albumParentKey });
+    const event = await hook.about('message', id);
+    assert.deepEqual([event.type, event.albumId], ['image', head]);
+    assert.ok((await fileOf(event)).equals(image));
+  }
+  const none = await wildcat.api.get(`/accounts/alice/messages/${head}`, { validateStatus: null });
+  assert.equal(none.status, 404);
+});
+
 test('Baileys replies, reacts, edits and deletes', options, async () => {
   const id = await post('send', { to: bobsPhone.number, message: 'what do you think?' });
   const heard = await bob.receives('what do you think?');

@@ -15,6 +15,10 @@ use crate::message::{DeliveryStatus, Message};
 pub enum EventKind {
     #[serde(rename = "message")]
     Message,
+    /// In subscriptions: as `message`, and also the messages that the account's owner writes on the phone. Their
+    /// `event` is `message`.
+    #[serde(rename = "message.any")]
+    MessageAny,
     #[serde(rename = "message.sent")]
     MessageSent,
     #[serde(rename = "message.status")]
@@ -43,6 +47,7 @@ impl EventKind {
     /// All kinds, in the contract's order.
     pub const ALL: &[EventKind] = &[
         EventKind::Message,
+        EventKind::MessageAny,
         EventKind::MessageSent,
         EventKind::MessageStatus,
         EventKind::MessageReaction,
@@ -60,6 +65,7 @@ impl EventKind {
     pub fn name(self) -> &'static str {
         match self {
             EventKind::Message => "message",
+            EventKind::MessageAny => "message.any",
             EventKind::MessageSent => "message.sent",
             EventKind::MessageStatus => "message.status",
             EventKind::MessageReaction => "message.reaction",
@@ -71,6 +77,15 @@ impl EventKind {
             EventKind::AccountQr => "account.qr",
             EventKind::AccountPasskey => "account.passkey",
             EventKind::AccountRestricted => "account.restricted",
+        }
+    }
+
+    /// Whether a subscription to `kinds` has an event of this kind. `own`: the account itself did what it reports.
+    pub fn is_among(self, kinds: &[EventKind], own: bool) -> bool {
+        match self {
+            EventKind::Message if kinds.contains(&EventKind::MessageAny) => true,
+            EventKind::Message if own => false,
+            kind => kinds.contains(&kind),
         }
     }
 
@@ -317,6 +332,24 @@ impl Event {
             | Event::AccountQr(_)
             | Event::AccountPasskey(_)
             | Event::AccountRestricted(_) => None,
+        }
+    }
+
+    /// Whether the account itself did what it reports, by the API or on the phone.
+    pub fn is_own(&self) -> bool {
+        match self {
+            Event::Message(message)
+            | Event::MessageEdited(message)
+            | Event::MessageUndecryptable(message) => message.from_me,
+            Event::MessageSent(_) | Event::MessageStatus(_) => true,
+            Event::MessageReaction(change) => change.deed.from_me,
+            Event::MessageDeleted(deletion) => deletion.deed.from_me,
+            // Who marked it is not said.
+            Event::MessageMarked(_)
+            | Event::AccountStatus(_)
+            | Event::AccountQr(_)
+            | Event::AccountPasskey(_)
+            | Event::AccountRestricted(_) => false,
         }
     }
 

@@ -13,9 +13,10 @@ use super::page::{Pagination, Paging};
 use super::values::{AccountId, OfHook};
 use crate::clock;
 use crate::event::EventKind;
-use crate::fields::{Field, FieldError, StringMap, request};
+use crate::fields::{Addressee, Field, FieldError, StringMap, request};
+use crate::jid::Recipient;
 use crate::webhook::{
-    DeadError, DeadLetter, HookError, HookView, NewWebhook, TestError, TestOutcome,
+    DeadError, DeadLetter, HookError, HookView, IGNORABLE, NewWebhook, TestError, TestOutcome,
 };
 
 /// How many dead letters a page has, without a limit and at most, and how many bytes of them.
@@ -78,6 +79,80 @@ fn unknown_event(name: &str) -> FieldError {
     ))
 }
 
+/// Chats, as JIDs or phone numbers: at most 256, each once.
+#[derive(Debug)]
+pub struct HookChats(Vec<String>);
+
+/// The most entries of `chats` and `ignore`.
+const MAX_CHATS: usize = 256;
+
+fn chats(name: &'static str, value: &Value, words: &[&str]) -> Result<Vec<String>, FieldError> {
+    let wrong = |expected| {
+        Err(FieldError::Field {
+            field: name,
+            expected,
+        })
+    };
+    let items = match value {
+        Value::Array(items) if items.len() <= MAX_CHATS => items,
+        _ => return wrong("a list of at most 256 entries"),
+    };
+    let mut found: Vec<String> = Vec::new();
+    for item in items {
+        let entry = match item.as_str().filter(|word| words.contains(word)) {
+            Some(word) => word.to_owned(),
+            None => match Addressee::read(name, item)?.recipient {
+                Recipient::Chat(jid) => jid.to_string(),
+                Recipient::Name { .. } => return wrong("a list of JIDs and phone numbers"),
+            },
+        };
+        if !found.contains(&entry) {
+            found.push(entry);
+        }
+    }
+    Ok(found)
+}
+
+impl Field for HookChats {
+    fn read(name: &'static str, value: &Value) -> Result<Self, FieldError> {
+        chats(name, value, &[]).map(HookChats)
+    }
+
+    fn is_blank(_value: &Value) -> bool {
+        false
+    }
+
+    #[cfg(test)]
+    fn schema(_generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "array", "maxItems": MAX_CHATS, "items": {"type": "string", "pattern": JID}})
+    }
+}
+
+#[cfg(test)]
+const JID: &str = "^(?:[1-9][0-9]{6,14}(?:@s\\.whatsapp\\.net)?|[0-9]{1,30}@g\\.us)$";
+
+/// What is ignored: words and chats, at most 256, each once.
+#[derive(Debug)]
+pub struct Ignored(Vec<String>);
+
+impl Field for Ignored {
+    fn read(name: &'static str, value: &Value) -> Result<Self, FieldError> {
+        chats(name, value, &IGNORABLE).map(Ignored)
+    }
+
+    fn is_blank(_value: &Value) -> bool {
+        false
+    }
+
+    #[cfg(test)]
+    fn schema(_generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "array", "maxItems": MAX_CHATS, "items": {"anyOf": [
+            {"type": "string", "enum": IGNORABLE},
+            {"type": "string", "pattern": JID},
+        ]}})
+    }
+}
+
 /// The headers that deliveries have.
 #[derive(Debug)]
 pub struct HookHeaders(StringMap);
@@ -108,6 +183,10 @@ request! {
         url: HookUrl = "url",
         account: Option<AccountId> = "accountId",
         events: Option<EventNames> = "events",
+        /// only what happens in these chats
+        chats: Option<HookChats> = "chats",
+        /// nothing of these: `groups`, `status` (stories and lists), `channels`, `own` (what the account itself does), chats
+        ignore: Option<Ignored> = "ignore",
         secret: Option<String> = "secret",
         headers: Option<HookHeaders> = "headers",
     }
@@ -126,6 +205,8 @@ pub struct Registered {
     account_id: Option<String>,
     /// that count now
     events: Vec<EventKind>,
+    chats: Vec<String>,
+    ignore: Vec<String>,
     header_names: Vec<String>,
     has_secret: bool,
 }
@@ -153,6 +234,8 @@ pub async fn register(req: Req, new: NewHook) -> Result<Registered, ApiError> {
         url: url.clone(),
         account_id: caller.narrow(new.account.map(|AccountId(id)| id))?,
         events: new.events.map(|EventNames(kinds)| kinds),
+        chats: new.chats.map(|HookChats(jids)| jids),
+        ignore: new.ignore.map(|Ignored(entries)| entries),
         secret: new.secret,
         headers: new.headers.map(|HookHeaders(StringMap(headers))| headers),
         local_urls: caller.only().is_none(),
@@ -167,6 +250,8 @@ pub async fn register(req: Req, new: NewHook) -> Result<Registered, ApiError> {
         updated: registered.updated,
         account_id: hook.account_id,
         events: hook.events,
+        chats: hook.chats,
+        ignore: hook.ignore,
         header_names: hook.header_names,
         has_secret: hook.has_secret,
     })

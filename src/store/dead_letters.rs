@@ -324,6 +324,8 @@ mod tests {
 
     fn hook(store: &TestStore, url: &str) -> String {
         let new = NewWebhook {
+            chats: None,
+            ignore: None,
             url: url.to_owned(),
             account_id: None,
             events: None,

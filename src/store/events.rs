@@ -34,6 +34,9 @@ pub struct Header {
     /// The chat that it happened in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chat: Option<String>,
+    /// The account itself did it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own: bool,
     /// When it was appended.
     pub at: Millis,
 }
@@ -125,6 +128,7 @@ pub fn append(tx: &mut WriteTx<'_>, event: &Event, now: Millis) -> Result<u64> {
         kind: event.kind(),
         account: event.account_id().to_owned(),
         chat: event.chat_id().map(str::to_owned),
+        own: event.is_own(),
         at: now,
     };
     let id = event_id(&instance(tx)?, number);

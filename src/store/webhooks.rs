@@ -7,11 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::dead_letters;
 use super::error::Result;
-use super::events;
+use super::events::{self, Header};
 use super::schema::{DEAD_LETTERS, NEXT_WEBHOOK, WEBHOOKS};
 use super::tx::{ReadTx, WriteTx};
+use super::{accounts, messages};
 use crate::clock::Millis;
 use crate::event::EventKind;
+use crate::jid::{ChatJid, Server};
 
 const ID_PREFIX: &str = "wh_";
 
@@ -26,6 +28,12 @@ pub struct WebhookRecord {
     pub account_id: Option<String>,
     /// `None`: the default set.
     pub events: Option<Vec<EventKind>>,
+    /// Only what happens in these chats, by their JIDs; empty for all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chats: Vec<String>,
+    /// Nothing of these: names of [`IGNORABLE`], and JIDs of chats.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignore: Vec<String>,
     pub secret: Option<String>,
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
@@ -107,6 +115,9 @@ pub struct NewWebhook {
     pub account_id: Option<String>,
     /// None of them stands for the default set.
     pub events: Option<Vec<EventKind>>,
+    /// See [`WebhookRecord::chats`] and [`WebhookRecord::ignore`].
+    pub chats: Option<Vec<String>>,
+    pub ignore: Option<Vec<String>>,
     /// An empty one is none.
     pub secret: Option<String>,
     pub headers: Option<BTreeMap<String, String>>,
@@ -126,6 +137,14 @@ impl NewWebhook {
                 hook.events = events;
             }
         }
+        for (given, has) in [
+            (&self.chats, &mut hook.chats),
+            (&self.ignore, &mut hook.ignore),
+        ] {
+            if let Some(given) = given {
+                has.clone_from(given);
+            }
+        }
         if let Some(secret) = &self.secret {
             hook.secret = Some(secret.clone()).filter(|secret| !secret.is_empty());
         }
@@ -135,6 +154,61 @@ impl NewWebhook {
         hook.local_urls = self.local_urls;
         *hook != before
     }
+}
+
+/// What a hook can ignore beside single chats: all groups, stories, channels, and what the account itself does.
+pub const IGNORABLE: [&str; 4] = ["groups", "status", "channels", "own"];
+
+impl WebhookRecord {
+    /// The kinds of events that it receives.
+    pub fn wanted_events(&self) -> &[EventKind] {
+        self.events.as_deref().unwrap_or(DEFAULT_EVENTS)
+    }
+
+    /// Whether it receives an event.
+    pub fn wants(&self, tx: &ReadTx<'_>, event: &Header) -> Result<bool> {
+        if !event.kind.is_among(self.wanted_events(), event.own)
+            || self
+                .account_id
+                .as_ref()
+                .is_some_and(|id| *id != event.account)
+        {
+            return Ok(false);
+        }
+        let ignores = |name: &str| self.ignore.iter().any(|it| it == name);
+        if event.own && ignores("own") {
+            return Ok(false);
+        }
+        let Some(chat) = &event.chat else {
+            return Ok(true);
+        };
+        let is_ignored = match ChatJid::parse(chat).map(|jid| jid.server()) {
+            Ok(Server::Group) => ignores("groups"),
+            Ok(Server::Broadcast) => ignores("status"),
+            Ok(Server::Newsletter) => ignores("channels"),
+            Ok(Server::Person | Server::Lid) | Err(_) => false,
+        };
+        Ok(!is_ignored
+            && !has_chat(tx, &self.ignore, event, chat)?
+            && (self.chats.is_empty() || has_chat(tx, &self.chats, event, chat)?))
+    }
+}
+
+/// Whether a list of JIDs has the event's chat, a person's under any of its JIDs.
+fn has_chat(tx: &ReadTx<'_>, jids: &[String], event: &Header, chat: &str) -> Result<bool> {
+    if jids.iter().any(|jid| jid == chat) {
+        return Ok(true);
+    }
+    let Some(account) = accounts::number(tx, &event.account)? else {
+        return Ok(false);
+    };
+    for jid in jids.iter().filter(|jid| jid.contains('@')) {
+        let found = messages::found_as(tx, account, jid)?;
+        if messages::canonical_jid(tx, account, &found)? == *chat {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// What a hook receives that named no events, as WILDCAT 2.0 programs expect.
@@ -208,6 +282,8 @@ pub fn create(
         url: new.url.clone(),
         account_id: new.account_id.clone(),
         events: None,
+        chats: Vec::new(),
+        ignore: Vec::new(),
         secret: None,
         headers: BTreeMap::new(),
         local_urls: new.local_urls,
@@ -312,9 +388,58 @@ mod tests {
             url: url.into(),
             account_id: account.map(Into::into),
             events: None,
+            chats: None,
+            ignore: None,
             secret: Some("whsec".into()),
             headers: Some(BTreeMap::from([("X-A".into(), "b".into())])),
             local_urls: true,
+        }
+    }
+
+    #[test]
+    fn a_hook_wants_the_chats_that_it_names_and_not_what_it_ignores() {
+        const BOB: &str = "491700000002@s.whatsapp.net";
+        const GROUP: &str = "120363017953516826@g.us";
+        let store = TestStore::new();
+        store.run(|tx| {
+            accounts::create(tx, "alice", None, String::new(), 0)?;
+            messages::link(tx, 1, "77@lid", BOB)
+        });
+        let wants = |chats: &[&str], ignore: &[&str], chat: Option<&str>, own: bool| {
+            let list = |of: &[&str]| Some(of.iter().map(|it| (*it).to_owned()).collect());
+            let new = NewWebhook {
+                events: Some(vec![EventKind::MessageSent, EventKind::AccountStatus]),
+                chats: list(chats),
+                ignore: list(ignore),
+                ..new("http://a/", None)
+            };
+            let (hook, _) = store.run(move |tx| create(tx, &new, 5));
+            let header = Header {
+                kind: EventKind::MessageSent,
+                account: "alice".into(),
+                chat: chat.map(Into::into),
+                own,
+                at: 0,
+            };
+            store.read(|tx| hook.wants(tx, &header)).expect("read")
+        };
+        assert!(wants(&[], &[], Some(BOB), true) && wants(&[], &[], None, false));
+        assert!(wants(&[BOB], &[], Some(BOB), true) && !wants(&[GROUP], &[], Some(BOB), true));
+        assert!(
+            wants(&["77@lid"], &[], Some(BOB), true),
+            "by the person's other JID"
+        );
+        assert!(wants(&[GROUP], &[], None, false), "what is in no chat");
+        assert!(!wants(&[], &["own"], Some(BOB), true) && wants(&[], &["own"], Some(BOB), false));
+        assert!(!wants(&[], &["77@lid"], Some(BOB), false));
+        for (word, chat) in [
+            ("groups", GROUP),
+            ("status", "status@broadcast"),
+            ("channels", "120363000000000001@newsletter"),
+        ] {
+            assert!(!wants(&[], &[word], Some(chat), false), "{word}");
+            assert!(wants(&[], &[word], Some(BOB), false), "{word}");
+            assert!(wants(&[], &["own"], Some(chat), false), "{word}");
         }
     }
 
@@ -350,6 +475,8 @@ mod tests {
         let store = TestStore::new();
         let (hook, _) = add(&store, "http://a/", None);
         let bare = NewWebhook {
+            chats: None,
+            ignore: None,
             url: "http://a/".into(),
             account_id: None,
             events: None,

@@ -33,8 +33,8 @@ use crate::runtime::tasks::{self, Kind};
 pub use crate::store::dead_letters::DeadLetter;
 use crate::store::dead_letters::{self, Replay};
 use crate::store::messages::Part;
-pub use crate::store::webhooks::NewWebhook;
-use crate::store::webhooks::{self, DEFAULT_EVENTS, Registration, WebhookRecord};
+use crate::store::webhooks::{self, Registration, WebhookRecord};
+pub use crate::store::webhooks::{IGNORABLE, NewWebhook};
 use crate::store::{Store, StoreError, events};
 use crate::sync::{locked, within};
 use marks::Marks;
@@ -149,6 +149,10 @@ pub struct HookView {
     pub url: String,
     pub account_id: Option<String>,
     pub events: Vec<EventKind>,
+    /// The only chats whose events it receives; empty for all.
+    pub chats: Vec<String>,
+    /// What it receives nothing of: `groups`, `status`, `channels`, `own`, and chats.
+    pub ignore: Vec<String>,
     /// The names of its own headers, without values, which may be secret.
     pub header_names: Vec<String>,
     /// Whether its deliveries are signed.
@@ -583,7 +587,9 @@ impl Inner {
         });
         Ok(HookView {
             url: target::redacted(&hook.url),
-            events: wanted_events(&hook).to_vec(),
+            events: hook.wanted_events().to_vec(),
+            chats: hook.chats,
+            ignore: hook.ignore,
             header_names: hook.headers.keys().cloned().collect(),
             has_secret: hook.secret.is_some(),
             id: hook.id,
@@ -616,21 +622,11 @@ impl Inner {
         let looks = MAX_COUNTED as usize;
         store.read(|tx| {
             events::walk(tx, cursor, looks, |_, event| {
-                count += u64::from(wants(hook, event.kind, &event.account));
+                // An upper bound: one whose chat cannot be read counts.
+                count += u64::from(hook.wants(tx, event).unwrap_or(true));
                 true
             })
         })?;
         Ok(count)
     }
-}
-
-/// The kinds of events that a hook receives.
-fn wanted_events(hook: &WebhookRecord) -> &[EventKind] {
-    hook.events.as_deref().unwrap_or(DEFAULT_EVENTS)
-}
-
-/// Whether a hook receives an event.
-fn wants(hook: &WebhookRecord, kind: EventKind, account_id: &str) -> bool {
-    wanted_events(hook).contains(&kind)
-        && hook.account_id.as_deref().is_none_or(|id| id == account_id)
 }

@@ -428,6 +428,7 @@ mod tests {
 
     fn happens(queue: &mut Queue, number: u64, chat: &str, now: Now) {
         let header = Header {
+            own: false,
             kind: EventKind::Message,
             account: "alice".to_owned(),
             chat: Some(chat.to_owned()),
@@ -589,6 +590,7 @@ mod tests {
         before.show(&mut progress, clock.0);
         clock.pass(990);
         let header = Header {
+            own: false,
             kind: EventKind::Message,
             account: "alice".to_owned(),
             chat: Some("a".to_owned()),

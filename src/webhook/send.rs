@@ -167,6 +167,8 @@ mod tests {
     #[test]
     fn a_request_has_its_headers_and_body() {
         let hook = WebhookRecord {
+            chats: Vec::new(),
+            ignore: Vec::new(),
             id: "wh_1".to_owned(),
             url: "http://me:p%40w@example.org/hook".to_owned(),
             account_id: None,

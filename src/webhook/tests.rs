@@ -203,6 +203,8 @@ fn new(url: &str) -> NewWebhook {
         url: url.to_owned(),
         account_id: None,
         events: None,
+        chats: None,
+        ignore: None,
         secret: None,
         headers: None,
         local_urls: true,

@@ -13,10 +13,10 @@ use futures_lite::FutureExt;
 use smol::lock::{Semaphore, SemaphoreGuardArc};
 use smol::{Executor, Task};
 
+use super::DeliverySettings;
 use super::marks::Marks;
 use super::queue::{Now, Queue};
 use super::send::{Failure, Parcel, Received, send};
-use super::{DeliverySettings, wants};
 use crate::clock;
 use crate::net::http::Clients;
 use crate::net::reach::Reach;
@@ -352,17 +352,22 @@ impl Worker {
                 if !webhooks::exists(tx, &self.hook.id)? {
                     return Ok(None);
                 }
-                let most = LOOKS;
-                events::walk(tx, self.progress.cursor, most, |number, header| {
+                let (most, mut failed) = (LOOKS, None);
+                let walked = events::walk(tx, self.progress.cursor, most, |number, header| {
                     if found.len() == room {
                         return false;
                     }
-                    if wants(&self.hook, header.kind, &header.account) {
-                        found.push((number, header.clone()));
+                    match self.hook.wants(tx, header) {
+                        Ok(true) => found.push((number, header.clone())),
+                        Ok(false) => {}
+                        Err(error) => {
+                            failed = Some(error);
+                            return false;
+                        }
                     }
                     true
-                })
-                .map(Some)
+                })?;
+                failed.map_or(Ok(Some(walked)), Err)
             });
             let Some((to, log)) = walked? else {
                 return Err(NoWork::Gone);

@@ -18,7 +18,7 @@ if (!WILDCAT) throw new Error('WILDCAT is not set: start the tests with tests/in
 
 /** Every event there is. */
 export const ALL_EVENTS = [
-  ...['message', 'message.sent', 'message.status', 'message.reaction', 'message.edited'],
+  ...['message', 'message.any', 'message.sent', 'message.status', 'message.reaction', 'message.edited'],
   ...['message.deleted', 'account.status', 'account.qr', 'account.passkey'],
 ];
 

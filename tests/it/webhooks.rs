@@ -549,3 +549,73 @@ fn a_hook_behind_the_log_counts_missed_events() {
     let got = receiver.waiting().len() as u64;
     assert_eq!(got - 1 + missed, ALL);
 }
+
+#[test]
+fn a_hook_hears_of_the_chats_that_it_asks_for() {
+    let world = World::new();
+    let server = world.server();
+    let alice = world.pair(&server, "alice", ALICE);
+    let (bob, carol) = (world.phone(BOB, "Bob"), world.phone(CAROL, "Carol"));
+    for (body, words) in [
+        (json!({"chats": "all"}), "\"chats\" must be a list"),
+        (json!({"chats": ["groups"]}), "\"chats\""),
+        (
+            json!({"chats": ["@bob.bob"]}),
+            "\"chats\" must be a list of JIDs",
+        ),
+        (json!({"ignore": ["everything"]}), "\"ignore\""),
+        (json!({"ignore": vec![BOB; 257]}), "at most 256"),
+    ] {
+        let mut body = body;
+        body["url"] = json!("http://127.0.0.1:1/");
+        let refused = world.post(&server, "/webhooks", &body).expect(400);
+        assert!(
+            refused["error"].as_str().expect("words").contains(words),
+            "{refused}"
+        );
+    }
+    let hooks = [
+        (json!({}), vec!["b1", "c1"]),
+        (json!({"chats": [format!("+{BOB}")]}), vec!["b1"]),
+        (json!({"ignore": ["groups", CAROL]}), vec!["b1"]),
+        (json!({"events": ["message.any"]}), vec!["b1", "c1", "own"]),
+        (
+            json!({"events": ["message.any"], "ignore": ["own"]}),
+            vec!["b1", "c1"],
+        ),
+    ];
+    let hooks = hooks.map(|(mut body, expected)| {
+        let receiver = Receiver::start();
+        body["url"] = json!(receiver.url());
+        let made = world.post(&server, "/webhooks", &body).expect(201);
+        assert!(
+            made["chats"].is_array() && made["ignore"].is_array(),
+            "{made}"
+        );
+        (receiver, expected)
+    });
+    let stored = |id: &str| {
+        let path = format!("/accounts/alice/messages/{id}");
+        eventually("the message", || {
+            (world.api(&server, "GET", &path, None).status == 200).then_some(())
+        });
+    };
+    stored(&bob.say(ALICE, "b1"));
+    stored(&carol.say(ALICE, "c1"));
+    stored(&alice.say(CAROL, "own"));
+    stored(&bob.say(ALICE, "end"));
+    for (receiver, expected) in &hooks {
+        let mut expected: Vec<&str> = expected.clone();
+        expected.push("end");
+        let mut found: Vec<String> = Vec::new();
+        while found.len() < expected.len() {
+            let event = receiver.next().body;
+            assert_eq!(event["event"], "message");
+            found.push(event["text"].as_str().expect("a text").to_owned());
+        }
+        // Several chats are delivered at the same time.
+        found.sort();
+        expected.sort_unstable();
+        assert_eq!(found, expected);
+    }
+}

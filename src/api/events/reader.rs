@@ -222,7 +222,7 @@ impl Filter {
         let of_kind = self
             .kinds
             .as_ref()
-            .is_none_or(|kinds| kinds.contains(&event.kind));
+            .is_none_or(|kinds| event.kind.is_among(kinds, event.own));
         of_account && of_kind
     }
 }
@@ -322,6 +322,7 @@ mod tests {
     #[test]
     fn a_filter_passes_what_it_names() {
         let event = Header {
+            own: false,
             kind: EventKind::MessageSent,
             account: "alice".to_owned(),
             chat: None,

@@ -1,9 +1,10 @@
 //! Bounds on what a sender can make the store hold. All of it is cut here, on its way into the store. Pure.
 
+use super::business::cut_buttons;
 use super::contact::cut_cards;
 use super::medium::NewMedium;
 use super::reaction;
-use super::{Location, Message, Poll};
+use super::{Choice, Invite, Location, Message, Order, Payment, Poll, Product, Referral};
 
 /// Characters of a text, a caption, or what a reply shows of another message.
 pub const TEXT: usize = 65_536;
@@ -68,6 +69,13 @@ pub fn message(message: &mut Message) {
     over |= message.location.as_mut().is_some_and(Location::cut);
     over |= message.contacts.as_mut().is_some_and(cut_cards);
     over |= message.poll.as_mut().is_some_and(Poll::cut);
+    over |= message.buttons.as_mut().is_some_and(cut_buttons);
+    over |= message.choice.as_mut().is_some_and(Choice::cut);
+    over |= message.referral.as_mut().is_some_and(Referral::cut);
+    over |= message.invite.as_mut().is_some_and(Invite::cut);
+    over |= message.product.as_mut().is_some_and(Product::cut);
+    over |= message.order.as_mut().is_some_and(Order::cut);
+    over |= message.payment.as_mut().is_some_and(Payment::cut);
     if let Some(quoted) = &mut message.quoted_message {
         id(&mut quoted.message_id);
         quoted.participant.take_if(|jid| jid.len() > JID);

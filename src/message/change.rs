@@ -192,6 +192,11 @@ pub fn decode(base: &wa::Message) -> Option<Incoming<'_>> {
         .or_else(|| mark::decode(base))
 }
 
+/// A timestamp of the protocol in seconds, in milliseconds; 0 stands for none.
+pub(super) fn at_seconds(timestamp: Option<i64>) -> Option<Millis> {
+    at(timestamp.map(|seconds| seconds.saturating_mul(1000)))
+}
+
 /// A timestamp of the protocol, in milliseconds; 0 stands for none.
 pub(super) fn at(timestamp: Option<i64>) -> Option<Millis> {
     let at = timestamp.and_then(|at| Millis::try_from(at).ok());

@@ -1,7 +1,7 @@
 //! What messages of every kind carry beside their content: wrappers, mentions, the message that is answered.
 
 use super::wire::{MessageExt as _, MessageField, wa};
-use super::{Message, Quoted, decode, quotation};
+use super::{Message, Quoted, decode, quotation, referral};
 use crate::jid::ChatJid;
 use wa::message_association::AssociationType;
 
@@ -45,10 +45,19 @@ fn wrapped(message: &wa::Message) -> Option<&wa::Message> {
                 &message.spoiler_message,
                 &message.question_message,
                 &message.question_reply_message,
+                &message.group_status_mention_message,
+                &message.status_add_yours,
+                &message.limit_sharing_message,
+                &message.bot_task_message,
+                &message.bot_forwarded_message,
+                &message.newsletter_admin_profile_message,
+                &message.newsletter_admin_profile_message_v2,
+                &message.newsletter_admin_profile_status_message,
             ]
             .into_iter()
             .find_map(|wrapper| wrapper.as_option()?.message.as_option())
         })
+        .or_else(|| message.comment_message.as_option()?.message.as_option())
 }
 
 /// The id of the album that a message is part of: that of the album's head, which came before.
@@ -127,6 +136,7 @@ pub(super) fn read(context: &wa::ContextInfo, message: &mut Message) {
         .collect();
     message.is_forwarded = context.is_forwarded.unwrap_or(false);
     message.forwarding_score = context.forwarding_score.filter(|_| message.is_forwarded);
+    message.referral = referral::read(context);
 }
 
 fn quoted(context: &wa::ContextInfo) -> Option<Quoted> {

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::context::{self, Context};
 use super::medium::{self, Medium, NewMedium};
-use super::wire::{MessageField, codec, wa};
-use super::{Message, contact, location, poll, text};
+use super::wire::{MessageField, wa};
+use super::{Message, business, call, choice, contact, invite, location, other, poll, text, trade};
 use crate::media::MediaKind;
 
 /// What a message is. `Unknown` stands for each kind that is not understood: stored, never
@@ -24,6 +24,18 @@ pub enum MessageKind {
     Location,
     Contact,
     Poll,
+    /// An invitation to a group or a channel.
+    Invite,
+    Product,
+    Order,
+    Payment,
+    Call,
+    /// An answer to a business's buttons, or to a form.
+    #[serde(rename = "button_reply")]
+    ButtonReply,
+    /// An answer to a business's list.
+    #[serde(rename = "list_reply")]
+    ListReply,
     /// A reaction that names no message.
     Reaction,
     #[default]
@@ -53,6 +65,13 @@ impl MessageKind {
             MessageKind::Location => "location",
             MessageKind::Contact => "contact",
             MessageKind::Poll => "poll",
+            MessageKind::Invite => "invite",
+            MessageKind::Product => "product",
+            MessageKind::Order => "order",
+            MessageKind::Payment => "payment",
+            MessageKind::Call => "call",
+            MessageKind::ButtonReply => "button_reply",
+            MessageKind::ListReply => "list_reply",
             MessageKind::Reaction => "reaction",
             MessageKind::Unknown => "unknown",
             MessageKind::Waiting => "waiting",
@@ -72,6 +91,13 @@ impl MessageKind {
             | MessageKind::Location
             | MessageKind::Contact
             | MessageKind::Poll
+            | MessageKind::Invite
+            | MessageKind::Product
+            | MessageKind::Order
+            | MessageKind::Payment
+            | MessageKind::Call
+            | MessageKind::ButtonReply
+            | MessageKind::ListReply
             | MessageKind::Reaction
             | MessageKind::Unknown
             | MessageKind::Waiting
@@ -87,7 +113,13 @@ pub fn decode(base: &wa::Message, message: &mut Message) -> Option<NewMedium> {
         .or_else(|| medium::decode(base, message, &mut file))
         .or_else(|| location::decode(base, message))
         .or_else(|| contact::decode(base, message))
-        .or_else(|| poll::decode(base, message));
+        .or_else(|| poll::decode(base, message))
+        .or_else(|| choice::decode(base, message))
+        .or_else(|| business::decode(base, message, &mut file))
+        .or_else(|| invite::decode(base, message))
+        .or_else(|| trade::decode(base, message, &mut file))
+        .or_else(|| call::decode(base, message))
+        .or_else(|| other::decode(base, message));
     if let Some(file) = &mut file {
         file.look = medium::look(base);
     }
@@ -97,22 +129,9 @@ pub fn decode(base: &wa::Message, message: &mut Message) -> Option<NewMedium> {
                 context::read(context, message);
             }
         }
-        None if base.reaction_message.is_set() => message.kind = MessageKind::Reaction,
         None => message.kind = MessageKind::Unknown,
     }
     file
-}
-
-/// Whether a message that is none of the known kinds is for devices alone: changes of other messages, keys,
-/// settings.
-pub fn is_for_devices(base: &wa::Message) -> bool {
-    // Compared as encoded: a content that is set and empty counts, and equality does not see it.
-    let keys_alone = wa::Message {
-        sender_key_distribution_message: base.sender_key_distribution_message.clone(),
-        message_context_info: base.message_context_info.clone(),
-        ..Default::default()
-    };
-    codec::message_to_vec(base) == codec::message_to_vec(&keys_alone)
 }
 
 /// A stored message as it is sent, with its uploaded file if its kind has one.
@@ -135,6 +154,13 @@ pub fn encode(
         MessageKind::Location => Ok(location::encode(message, context)),
         MessageKind::Contact => Ok(contact::encode(message, context)),
         MessageKind::Poll
+        | MessageKind::Invite
+        | MessageKind::Product
+        | MessageKind::Order
+        | MessageKind::Payment
+        | MessageKind::Call
+        | MessageKind::ButtonReply
+        | MessageKind::ListReply
         | MessageKind::Reaction
         | MessageKind::Unknown
         | MessageKind::Waiting
@@ -156,6 +182,13 @@ pub fn quotation(quoted: &Message) -> wa::Message {
         MessageKind::Contact => contact::quotation(quoted),
         MessageKind::Poll => poll::quotation(quoted),
         MessageKind::Text
+        | MessageKind::Invite
+        | MessageKind::Product
+        | MessageKind::Order
+        | MessageKind::Payment
+        | MessageKind::Call
+        | MessageKind::ButtonReply
+        | MessageKind::ListReply
         | MessageKind::Reaction
         | MessageKind::Unknown
         | MessageKind::Waiting

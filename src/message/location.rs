@@ -22,6 +22,9 @@ pub struct Location {
     pub longitude: f64,
     pub name: Option<String>,
     pub address: Option<String>,
+    /// It moves: the sender shared it for a time.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub live: bool,
 }
 
 /// Degrees, at most `MOST` in both directions; also a number as text.
@@ -103,6 +106,7 @@ impl Sendable for SendLocation {
                 longitude: self.longitude.0,
                 name: self.name.map(|Line(name)| name),
                 address: self.address.map(|Line(address)| address),
+                live: false,
             }),
             ..Message::default()
         };
@@ -135,12 +139,14 @@ pub fn decode<'a>(
         return None;
     };
     message.kind = MessageKind::Location;
+    let is_live = live.is_set() || place.is_live == Some(true);
     if let (Some(latitude), Some(longitude)) = (latitude, longitude) {
         message.location = Some(Location {
             latitude,
             longitude,
             name,
             address,
+            live: is_live,
         });
     }
     Some(context)

@@ -6,39 +6,54 @@
 //! layout but the message's own, by a field with a default.
 
 pub mod bounds;
+mod business;
+mod call;
 mod change;
+mod choice;
 mod contact;
 mod context;
+mod coverage;
 mod deletion;
 mod draft;
 mod edit;
 mod fold;
 mod forward;
+mod invite;
 mod kind;
 mod location;
 mod mark;
 mod medium;
+mod other;
 mod poll;
 mod reaction;
+mod referral;
 mod shown;
 mod text;
+mod trade;
 mod wire;
 
+pub use business::Button;
+pub use call::{Call, CallStatus};
 pub use change::{Author, By, Change, Incoming, Target, decode as decode_change};
+pub use choice::Choice;
 pub use contact::{Contact, SendContact};
 pub use context::{Context, album_of, bare, is_view_once, unwrap};
+pub use coverage::{RAW, READER, is_for_devices, says_more};
 pub use deletion::DeleteMessage;
 pub use draft::{Draft, Sendable};
 pub use edit::EditMessage;
 pub use fold::words as folded_words;
 pub use forward::{ForwardMessage, forwarded};
-pub use kind::{MessageKind, decode, encode, is_for_devices, quotation};
+pub use invite::Invite;
+pub use kind::{MessageKind, decode, encode, quotation};
 pub use location::{Location, SendLocation};
 pub use mark::{KeepMessage, PinMessage, StarMessage, UnpinMessage, UnstarMessage};
 pub use medium::{Medium, NewMedium, Remote, draft as file_draft};
 pub use poll::Poll;
 pub use reaction::{React, Reaction};
+pub use referral::Referral;
 pub use text::{ReplyText, SendText, of_words};
+pub use trade::{Order, Payment, Product};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
@@ -119,6 +134,26 @@ pub struct Message {
     /// Only for polls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub poll: Option<Poll>,
+    /// What can be pressed or chosen; only of businesses' messages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buttons: Option<Vec<Button>>,
+    /// Only for answers to buttons, lists and forms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub choice: Option<Choice>,
+    /// The ad or link that led to the chat.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub referral: Option<Referral>,
+    /// Only for invitations to groups and channels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invite: Option<Invite>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub product: Option<Product>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<Order>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payment: Option<Payment>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<Call>,
     pub quoted_message: Option<Quoted>,
     pub mentions: Vec<String>,
     pub reactions: Vec<Reaction>,
@@ -243,6 +278,13 @@ impl Message {
         self.location = None;
         self.contacts = None;
         self.poll = None;
+        self.buttons = None;
+        self.choice = None;
+        self.referral = None;
+        self.invite = None;
+        self.product = None;
+        self.order = None;
+        self.payment = None;
         self.quoted_message = None;
         self.mentions.clear();
         self.reactions.clear();

@@ -39,6 +39,7 @@ pub fn decode<'a>(
         &base.poll_creation_message_v2,
         &base.poll_creation_message_v3,
         &base.poll_creation_message_v5,
+        &base.poll_creation_message_v6,
     ];
     let poll = versions.into_iter().find_map(MessageField::as_option)?;
     message.kind = MessageKind::Poll;

@@ -6,7 +6,10 @@
 
 use serde::ser::{Serialize, Serializer};
 
-use super::{Contact, DeliveryStatus, Location, Message, MessageKind, Poll, Quoted, Reaction};
+use super::{
+    Button, Call, Choice, Contact, DeliveryStatus, Invite, Location, Message, MessageKind, Order,
+    Payment, Poll, Product, Quoted, Reaction, Referral,
+};
 use crate::clock::Millis;
 
 /// The fields of a message. Its doc lines are those of the OpenAPI document.
@@ -72,6 +75,25 @@ struct Shown<'a> {
     contacts: Option<&'a [Contact]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     poll: Option<&'a Poll>,
+    /// what can be pressed or chosen; only of businesses' messages
+    #[serde(skip_serializing_if = "Option::is_none")]
+    buttons: Option<&'a [Button]>,
+    /// what was chosen; only with `button_reply` and `list_reply`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    choice: Option<&'a Choice>,
+    /// the ad or link that led to the chat
+    #[serde(skip_serializing_if = "Option::is_none")]
+    referral: Option<&'a Referral>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    invite: Option<&'a Invite>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    product: Option<&'a Product>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order: Option<&'a Order>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payment: Option<&'a Payment>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    call: Option<&'a Call>,
     quoted_message: Option<&'a Quoted>,
     mentions: &'a [String],
     reactions: &'a [Reaction],
@@ -137,6 +159,14 @@ impl Serialize for Message {
             location,
             contacts,
             poll,
+            buttons,
+            choice,
+            referral,
+            invite,
+            product,
+            order,
+            payment,
+            call,
             quoted_message,
             mentions,
             reactions,
@@ -185,6 +215,14 @@ impl Serialize for Message {
             location: location.as_ref(),
             contacts: contacts.as_deref(),
             poll: poll.as_ref(),
+            buttons: buttons.as_deref(),
+            choice: choice.as_ref(),
+            referral: referral.as_ref(),
+            invite: invite.as_ref(),
+            product: product.as_ref(),
+            order: order.as_ref(),
+            payment: payment.as_ref(),
+            call: call.as_ref(),
             quoted_message: quoted_message.as_ref(),
             mentions,
             reactions,

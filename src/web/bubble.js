@@ -111,10 +111,17 @@ function content(m) {
     case 'poll': return m.poll && h('div', { class: 'poll' }, h('b', {}, name(m.poll.name)), h('ul', {}, m.poll.options.map((o) => h('li', {}, h('span', { class: 'dot off' }), name(o)))));
     case 'waiting': return h('p', { class: 'gone' }, words.waitingKind);
     case 'unavailable': return h('p', { class: 'gone' }, words.unavailable);
-    case 'text': return said(text);
+    case 'text': case 'button_reply': case 'list_reply': return said(text);
+    case 'invite': return [h('b', {}, name(m.invite?.name || words.invite)), said(text)];
+    case 'product': return [m.mediaId && h('div', { class: 'pic' }, lazy(m, 'image', PICTURE, (url) => h('img', { src: url, alt: '' }))), h('b', {}, name(m.product?.title || words.product)), money(m.product?.price, m.product), said(text)];
+    case 'order': return [h('b', {}, words.order), money(m.order?.total, m.order), said(text)];
+    case 'payment': return [h('b', {}, words.payment), h('span', { class: 'muted' }, ` ${clean(m.payment?.state || '')}`), money(m.payment?.amount, m.payment), said(text)];
+    case 'call': return [h('b', {}, words.call), h('span', { class: 'muted' }, ` ${words.calls[m.call?.status] || ''}`), said(text)];
     default: return [h('p', { class: 'gone' }, words.unknownKind), h('details', {}, h('summary', {}, words.showJson, icon('down')), h('pre', { class: 'small' }, JSON.stringify(m, null, 1)))];
   }
 }
+
+const money = (amount, of) => amount != null && h('p', {}, clean(`${amount} ${of.currency || ''}`));
 
 function said(text) {
   if (!text) return null;
@@ -141,7 +148,7 @@ export function bubble(m, { close, group, does }) {
     m.viewOnce && h('div', { class: 'small muted' }, words.viewOnce),
     m.videoNote && h('div', { class: 'small muted' }, words.videoNote),
     quote && h('button', { type: 'button', class: `quote who ${hue(quote.participant)}`, onclick: () => does.goTo(quote) }, h('b', {}, quote.participant === does.own ? words.you : does.nameOf(quote.participant)), h('span', {}, quote.text ? clean(quote.text.slice(0, 300)) : words.document)),
-    m.deleted ? h('span', { class: 'gone' }, words.deleted) : content(m),
+    m.deleted ? h('span', { class: 'gone' }, words.deleted) : [content(m), (m.buttons || []).slice(0, 20).map((b) => h('p', { class: 'second' }, /^https?:/.test(b.url) ? h('a', { target: '_blank', rel: 'noopener noreferrer', href: b.url }, name(b.text)) : h('b', {}, name(b.text)), b.phone || b.code ? name(` ${b.phone || b.code}`) : ''))],
     m.truncated && h('p', { class: 'gone' }, words.truncated),
     h('span', { class: 'meta' }, m.pinnedUntil > Date.now() && words.pinned, m.starred && words.starred, m.kept && words.kept, m.edited && !m.deleted && words.edited, h('time', { datetime: new Date(m.timestamp).toISOString() }, clock(m.timestamp)), own && TICKS[m.status] && h('span', { title: state, class: 'bar' }, icon(TICKS[m.status].split(' ')[0], TICKS[m.status].split(' ')[1]), h('span', { class: 'sr' }, state))),
     m.status === 'pending' && own && m.waits && h('p', { class: 'small muted' }, words.sPending, ' ', button(words.cancel, () => does.cancel(m), 'plain')),

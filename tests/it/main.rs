@@ -4,6 +4,7 @@ mod actions;
 mod album;
 mod auth;
 mod backend;
+mod business;
 mod cards;
 mod changes;
 mod checking;

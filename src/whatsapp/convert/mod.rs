@@ -293,8 +293,10 @@ fn stored(
     message.view_once = message::is_view_once(wrapped);
     message.album_id = message::album_of(wrapped);
     let medium = message::decode(base, &mut message);
-    if message.kind == MessageKind::Unknown && message::is_for_devices(base) {
-        return None;
+    match message.kind {
+        MessageKind::Unknown if message::is_for_devices(base) => return None,
+        MessageKind::Unavailable => message.note = Some(PHONE_ONLY.to_owned()),
+        _ => {}
     }
     let medium = medium.map(|mut medium| {
         // A missing path can be asked of the phone; a path to another host is dropped.

@@ -150,7 +150,7 @@ fn what_speaks_to_devices_alone_is_no_message() {
 fn what_is_not_understood_is_kept_as_unknown() {
     let info = info(ALICE, ALICE, false);
     let odd = wa::Message {
-        list_message: MessageField::some(Default::default()),
+        conditional_reveal_message: MessageField::some(Default::default()),
         ..Default::default()
     };
     assert_eq!(message_of(&info, &odd).0.kind, MessageKind::Unknown);

@@ -5,6 +5,7 @@ use waproto::buffa::MessageField;
 use waproto::whatsapp as wa;
 use waproto::whatsapp::message::protocol_message::Type as ProtocolType;
 
+use super::business;
 use super::media;
 use super::outgoing::{Body, Contact, Outgoing, Poll, Target};
 
@@ -81,11 +82,18 @@ fn content(out: &Outgoing, now_ms: u64) -> wa::Message {
         },
         // A kind that is rare, and that clients of today do not show.
         Body::Unknown(_) => wa::Message {
-            decline_payment_request_message: MessageField::some(
-                wa::message::DeclinePaymentRequestMessage::default(),
+            conditional_reveal_message: MessageField::some(
+                wa::message::ConditionalRevealMessage::default(),
             ),
             ..Default::default()
         },
+        Body::Protobuf(message) => message.0.as_ref().clone(),
+        Body::Card(card) => business::card(card, &file_message(out, now_ms)),
+        Body::Answer(answer) => business::answer(answer),
+        Body::Invite(invite) => business::invite(invite),
+        Body::Product(product) => business::product(product, file_message(out, now_ms)),
+        Body::Order(order) => business::order(order),
+        Body::Payment(payment) => business::payment(payment),
         // They are about another message; without one they say nothing.
         Body::React { .. }
         | Body::Edit { .. }
@@ -210,6 +218,7 @@ impl Outgoing {
         self.reply_to.is_some()
             || self.forwarded
             || self.ephemeral.is_some()
+            || self.ad.is_some()
             || !self.mentions.is_empty()
     }
 
@@ -239,7 +248,7 @@ impl Outgoing {
     }
 
     fn context(&self, quoted: Option<&Target>) -> wa::ContextInfo {
-        wa::ContextInfo {
+        let mut context = wa::ContextInfo {
             stanza_id: quoted.map(|it| it.id.clone()),
             participant: quoted.map(|it| it.author.clone()),
             quoted_message: quoted
@@ -253,7 +262,11 @@ impl Outgoing {
             is_forwarded: self.forwarded.then_some(true),
             forwarding_score: self.forwarded.then_some(1),
             ..Default::default()
+        };
+        if let Some(ad) = &self.ad {
+            ad.mark(&mut context);
         }
+        context
     }
 }
 

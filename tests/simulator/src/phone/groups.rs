@@ -4,13 +4,14 @@ use std::collections::HashSet;
 
 use wacore::messages::MessageUtils;
 use wacore::protocol::retry::RetryReason;
-use wacore::send::{media_type_from_message, should_hide_decrypt_fail, stanza_type_from_message};
+use wacore::send::{media_type_from_message, should_hide_decrypt_fail};
 use wacore_binary::builder::NodeBuilder;
 use wacore_binary::{Jid, JidExt as _, Node};
 use wacore_libsignal::protocol::SignalProtocolError;
 use waproto::buffa::MessageField;
 use waproto::whatsapp as wa;
 
+use super::business;
 use super::keys::Kind;
 use super::outgoing::Envelope;
 use super::receiving::{Failure, Incoming, failure};
@@ -143,7 +144,7 @@ impl Phone {
         let mut stanza = NodeBuilder::new("message")
             .attr("to", group)
             .attr("id", id)
-            .attr("type", stanza_type_from_message(message))
+            .attr("type", business::stanza_type(message))
             .attr("addressing_mode", mode(&like));
         if let Ok(phash) = MessageUtils::participant_list_hash(&devices) {
             stanza = stanza.attr("phash", phash);
@@ -170,7 +171,7 @@ impl Phone {
             .attr("to", &outbound.to)
             .attr("participant", jid)
             .attr("id", id)
-            .attr("type", stanza_type_from_message(&outbound.message))
+            .attr("type", business::stanza_type(&outbound.message))
             .attr("addressing_mode", mode(jid));
         if let Some(edit) = envelope.edit {
             stanza = stanza.attr("edit", edit);

@@ -29,6 +29,7 @@
 
 mod actions;
 mod app_state;
+mod business;
 mod changes;
 mod compose;
 mod describe;

@@ -1,10 +1,13 @@
 //! What a person types: the admin API's messages.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
 use wacore_binary::Node;
 use wacore_binary::builder::NodeBuilder;
 use waproto::whatsapp as wa;
 
+use super::business::{Ad, Answer, Card, Invite, Order, Payment, Product};
 use super::media::{Attachment, Uploaded};
 
 /// A message to be sent, as `POST /admin/phones/:number/messages` takes it:
@@ -35,6 +38,9 @@ pub struct Outgoing {
     /// The id of the head of the album that it is part of.
     #[serde(default)]
     pub album_of: Option<String>,
+    /// The ad that led to the chat.
+    #[serde(default)]
+    pub ad: Option<Ad>,
     /// After how many seconds it disappears.
     #[serde(default)]
     pub ephemeral: Option<u32>,
@@ -67,6 +73,7 @@ impl Outgoing {
             forwarded: false,
             view_once: false,
             album_of: None,
+            ad: None,
             ephemeral: None,
             unavailable: None,
             forge: None,
@@ -148,6 +155,20 @@ pub enum Body {
     Contacts(Vec<Contact>),
     /// `unknown`: a message of a kind that clients do not show.
     Unknown(bool),
+    /// `protobuf`: any message, its bytes in base64.
+    Protobuf(Protobuf),
+    /// `card`
+    Card(Box<Card>),
+    /// `answer`
+    Answer(Answer),
+    /// `invite`
+    Invite(Invite),
+    /// `product`
+    Product(Box<Product>),
+    /// `order`
+    Order(Order),
+    /// `payment`
+    Payment(Payment),
     /// `poll`
     Poll(Poll),
     /// `react`: an empty emoji takes the reaction back.
@@ -193,6 +214,21 @@ pub enum Body {
         /// The message deleted.
         message_id: String,
     },
+}
+
+/// A message as its bytes.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Protobuf(pub(super) Box<wa::Message>);
+
+impl TryFrom<String> for Protobuf {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Protobuf, String> {
+        let bytes = BASE64_STANDARD.decode(text).map_err(|e| e.to_string())?;
+        let message = waproto::codec::message_decode(&bytes).map_err(|e| e.to_string())?;
+        Ok(Protobuf(Box::new(message)))
+    }
 }
 
 /// A place.

@@ -3,13 +3,14 @@
 use rand::RngExt as _;
 use wacore::messages::{MessageUtils, wrap_device_sent};
 use wacore::proto_helpers::{MessageExt as _, wrap_as_album_child};
-use wacore::send::{media_type_from_message, should_hide_decrypt_fail, stanza_type_from_message};
+use wacore::send::{media_type_from_message, should_hide_decrypt_fail};
 use wacore_binary::builder::NodeBuilder;
 use wacore_binary::{Jid, JidExt as _, Node, NodeContent};
 use wacore_libsignal::crypto::CryptographicHash;
 use waproto::buffa::MessageField;
 use waproto::whatsapp as wa;
 
+use super::business;
 use super::groups::{Place, PlaceKind, parse_chat};
 use super::outgoing::{Envelope, Outgoing, Target};
 use super::{Phone, PhoneError};
@@ -224,7 +225,7 @@ impl Phone {
                 .map(Some);
         }
         let own = addr.number == self.number;
-        let kind = stanza_type_from_message(&outbound.message);
+        let kind = business::stanza_type(&outbound.message);
         let message = if own {
             wrap_device_sent(outbound.message, outbound.to.to_string())
         } else {
@@ -375,7 +376,7 @@ impl Phone {
         let mut stanza = NodeBuilder::new("message")
             .attr("to", to)
             .attr("id", id)
-            .attr("type", stanza_type_from_message(message));
+            .attr("type", business::stanza_type(message));
         let devices = theirs.iter().chain(own).map(|recipient| &recipient.jid);
         if let Ok(phash) = MessageUtils::participant_list_hash(devices) {
             stanza = stanza.attr("phash", phash);

@@ -230,6 +230,8 @@ impl Body {
             Self::Audio(file) => (FileKind::Audio, file),
             Self::Document(file) => (FileKind::Document, file),
             Self::Sticker(file) => (FileKind::Sticker, file),
+            Self::Card(card) => (FileKind::Image, card.image.as_ref()?),
+            Self::Product(product) => (FileKind::Image, product.image.as_ref()?),
             _ => return None,
         })
     }
@@ -242,6 +244,8 @@ impl Body {
             | Self::Audio(file)
             | Self::Document(file)
             | Self::Sticker(file) => Some((kind, file)),
+            Self::Card(card) => Some((kind, card.image.as_mut()?)),
+            Self::Product(product) => Some((kind, product.image.as_mut()?)),
             _ => None,
         }
     }

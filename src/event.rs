@@ -33,6 +33,8 @@ pub enum EventKind {
     MessageMarked,
     #[serde(rename = "message.undecryptable")]
     MessageUndecryptable,
+    #[serde(rename = "chat")]
+    Chat,
     #[serde(rename = "account.status")]
     AccountStatus,
     #[serde(rename = "account.qr")]
@@ -55,6 +57,7 @@ impl EventKind {
         EventKind::MessageDeleted,
         EventKind::MessageMarked,
         EventKind::MessageUndecryptable,
+        EventKind::Chat,
         EventKind::AccountStatus,
         EventKind::AccountQr,
         EventKind::AccountPasskey,
@@ -73,6 +76,7 @@ impl EventKind {
             EventKind::MessageDeleted => "message.deleted",
             EventKind::MessageMarked => "message.marked",
             EventKind::MessageUndecryptable => "message.undecryptable",
+            EventKind::Chat => "chat",
             EventKind::AccountStatus => "account.status",
             EventKind::AccountQr => "account.qr",
             EventKind::AccountPasskey => "account.passkey",
@@ -164,6 +168,27 @@ pub struct Deletion {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub for_me: bool,
     pub timestamp: Millis,
+    pub created_at: String,
+}
+
+/// The owner has archived, pinned, muted or removed a chat, or marked it as unread, here or on another device: its state
+/// after that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChatState {
+    pub account_id: String,
+    pub chat_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chat_lid: Option<String>,
+    pub chat_name: Option<String>,
+    pub archived: bool,
+    pub pinned: bool,
+    pub muted: bool,
+    /// ISO 8601; `None` without an end.
+    pub muted_until: Option<String>,
+    pub unread_count: u64,
+    /// The messages that it had are removed.
+    pub removed: bool,
     pub created_at: String,
 }
 
@@ -276,6 +301,7 @@ pub enum Event {
     /// It was pinned, kept or starred, or is so no more.
     MessageMarked(Message),
     MessageUndecryptable(Message),
+    Chat(ChatState),
     AccountStatus(AccountChange),
     AccountQr(QrShown),
     AccountPasskey(Box<PasskeyStep>),
@@ -293,6 +319,7 @@ impl Event {
             Event::MessageDeleted(_) => EventKind::MessageDeleted,
             Event::MessageMarked(_) => EventKind::MessageMarked,
             Event::MessageUndecryptable(_) => EventKind::MessageUndecryptable,
+            Event::Chat(_) => EventKind::Chat,
             Event::AccountStatus(_) => EventKind::AccountStatus,
             Event::AccountQr(_) => EventKind::AccountQr,
             Event::AccountPasskey(_) => EventKind::AccountPasskey,
@@ -310,6 +337,7 @@ impl Event {
             Event::MessageStatus(change) => &change.account_id,
             Event::MessageReaction(change) => &change.account_id,
             Event::MessageDeleted(deletion) => &deletion.account_id,
+            Event::Chat(state) => &state.account_id,
             Event::AccountStatus(change) => &change.account_id,
             Event::AccountQr(shown) => &shown.account_id,
             Event::AccountPasskey(step) => &step.account_id,
@@ -328,6 +356,7 @@ impl Event {
             Event::MessageStatus(change) => Some(&change.chat_id),
             Event::MessageReaction(change) => Some(&change.deed.chat_id),
             Event::MessageDeleted(deletion) => Some(&deletion.deed.chat_id),
+            Event::Chat(state) => Some(&state.chat_id),
             Event::AccountStatus(_)
             | Event::AccountQr(_)
             | Event::AccountPasskey(_)
@@ -341,7 +370,7 @@ impl Event {
             Event::Message(message)
             | Event::MessageEdited(message)
             | Event::MessageUndecryptable(message) => message.from_me,
-            Event::MessageSent(_) | Event::MessageStatus(_) => true,
+            Event::MessageSent(_) | Event::MessageStatus(_) | Event::Chat(_) => true,
             Event::MessageReaction(change) => change.deed.from_me,
             Event::MessageDeleted(deletion) => deletion.deed.from_me,
             // Who marked it is not said.
@@ -368,6 +397,7 @@ impl Event {
             Event::MessageStatus(payload) => framed(event, event_id, payload),
             Event::MessageReaction(payload) => framed(event, event_id, payload),
             Event::MessageDeleted(payload) => framed(event, event_id, payload),
+            Event::Chat(payload) => framed(event, event_id, payload),
             Event::AccountStatus(payload) => framed(event, event_id, payload),
             Event::AccountQr(payload) => framed(event, event_id, payload),
             Event::AccountPasskey(payload) => framed(event, event_id, payload),

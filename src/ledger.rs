@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use crate::clock::{self, Millis};
 use crate::event::{
-    AccountChange, Event, PasskeyStep, QrShown, Restriction, Standing, StatusChange,
+    AccountChange, ChatState, Event, PasskeyStep, QrShown, Restriction, Standing, StatusChange,
 };
 use crate::jid::{ChatJid, Server};
 use crate::message::{By, Change, DeliveryStatus, Message, NewMedium, Target};
 use crate::store::idempotency::{self, Answer};
-use crate::store::messages::{self, Arrival, Inserted, Lost};
+use crate::store::messages::{self, Arrival, ChatMarks, Inserted, Lost};
 use crate::store::outbox::{self, Entry, Stage, State};
 use crate::store::{ReadTx, Store, StoreError, WriteTx, accounts, events};
 
@@ -102,6 +102,14 @@ pub enum Fact<'a> {
         status: DeliveryStatus,
         by: &'a str,
     },
+    /// The owner has set something of a chat. `quiet`: it was so before this server looked, and makes no event.
+    ChatMarked {
+        chat: &'a str,
+        marks: &'a ChatMarks,
+        quiet: bool,
+    },
+    /// A chat was cleared: its state after that.
+    ChatCleared { state: &'a ChatState, quiet: bool },
     /// The connection's status changed.
     Status {
         status: &'static str,
@@ -187,6 +195,14 @@ impl<'a, 't> Ledger<'a, 't> {
                 status,
                 by,
             } => self.receipt(chat, message_id, status, by, now),
+            Fact::ChatMarked { chat, marks, quiet } => {
+                let marked = messages::mark_chat(self.tx, self.account, chat, marks)?;
+                match marked.map(|chat| chat.state(self.id, false, now)) {
+                    Some(state) => self.chat(&state, quiet, now),
+                    None => Ok(false),
+                }
+            }
+            Fact::ChatCleared { state, quiet } => self.chat(state, quiet, now),
             Fact::Status {
                 status,
                 last_error,
@@ -233,6 +249,13 @@ impl<'a, 't> Ledger<'a, 't> {
     fn append(&mut self, event: &Event, now: Millis) -> Result<bool> {
         events::append(self.tx, event, now)?;
         Ok(true)
+    }
+
+    fn chat(&mut self, state: &ChatState, quiet: bool, now: Millis) -> Result<bool> {
+        match quiet {
+            true => Ok(true),
+            false => self.append(&Event::Chat(state.clone()), now),
+        }
     }
 
     fn received(

@@ -423,6 +423,7 @@ fn sending_limits(config: &Settings) -> SendingLimits {
             count: config.outbox.max_messages,
             bytes: config.outbox.max_bytes,
         },
+        read_on_reply: config.chats.read_on_reply,
         gap: millis(config.outbox.gap),
         expire_after: millis(config.outbox.expire_after),
         new_contacts_per_day: config.limits.new_contacts_per_day,

@@ -19,7 +19,7 @@ use super::sender::{NOT_CONNECTED, Route, Sending};
 use super::types::{AccountError, MediaFile, Outcome, Status};
 
 /// Messages that one request marks as read at most.
-const READ_AT_ONCE: usize = 1_000;
+pub(super) const READ_AT_ONCE: usize = 1_000;
 /// Messages of one id that are searched for the quoted one.
 const QUOTABLE: usize = 16;
 /// The newest messages of a group that are searched for one by a person.
@@ -470,7 +470,7 @@ pub(super) fn writable(to: &ChatJid, is_reaction: bool) -> Result<(), AccountErr
     }
 }
 
-fn not_connected(handle: &Handle) -> AccountError {
+pub(super) fn not_connected(handle: &Handle) -> AccountError {
     AccountError::NotConnected {
         status: handle.live.get().status,
     }

@@ -6,6 +6,7 @@
 mod at_start;
 mod backoff;
 mod caller;
+mod chats;
 mod checking;
 mod claims;
 mod contact_limiter;
@@ -29,6 +30,7 @@ mod pace;
 mod passkey;
 mod paused_contacts;
 mod queue;
+mod reading;
 mod recipient;
 mod registrations;
 mod registry;

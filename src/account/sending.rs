@@ -400,6 +400,9 @@ impl Sending {
         for (account, number) in removed.iter().filter_map(|id| media_rows::parse_id(id)) {
             self.fetcher.remove(account, number).await;
         }
+        if self.limits.read_on_reply && entry.change.is_none() {
+            Box::pin(self.read_on_reply(&entry.to)).await;
+        }
         Ok(())
     }
 

@@ -338,6 +338,8 @@ pub struct SendingLimits {
     pub burst: u32,
     /// Of the outbox.
     pub outbox: Bounds,
+    /// A message marks what was unread in its chat as read.
+    pub read_on_reply: bool,
     /// On average, between two messages out of the outbox.
     pub gap: Millis,
     /// How long a message stays in the outbox unless its sender says otherwise.
@@ -442,6 +444,8 @@ pub enum AccountError {
     QuotedNotFound,
     #[error("Message not found")]
     MessageNotFound,
+    #[error("Chat not found")]
+    ChatNotFound,
     #[error("No media in message")]
     NoMedia,
     /// Only the sender of a message, or an admin of its group, deletes it for everyone.

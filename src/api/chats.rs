@@ -3,16 +3,19 @@
 use futures_lite::future;
 use serde::Serialize;
 
-use super::answer::Json;
+use super::answer::{Done, Json};
 use super::context::Req;
 use super::error::ApiError;
 use super::page::{Page, Pagination, Paging};
 use super::recipients::known;
 use super::values::OfAccount;
 use crate::account::AccountError;
-use crate::fields::{Addressee, Whole, request};
+use crate::clock;
+use crate::fields::{Addressee, FieldError, Moment, Whole, request};
 use crate::message::Message;
-use crate::store::messages::{self, ChatFilter, ChatSummary, Cursor, PageQuery, Part, Room};
+use crate::store::messages::{
+    self, ChatFilter, ChatMarks, ChatSummary, Cursor, FOREVER, PageQuery, Part, Room,
+};
 use crate::store::{ReadTx, StoreError, accounts};
 
 /// How many entries a list has without a limit.
@@ -70,10 +73,16 @@ const LOOKS: usize = 200;
 request! {
     /// What a list of chats is limited to.
     pub struct Filter {
-        /// only chats with unread messages; with one of these three, `total` counts those that pass
+        /// only chats with unread messages; with one of these, `total` counts those that pass
         unread: bool = query "unread",
         /// only groups
         groups: bool = query "groups",
+        /// only archived chats, or with `false` only others
+        archived: Option<bool> = query "archived",
+        /// only pinned chats, or with `false` only others
+        pinned: Option<bool> = query "pinned",
+        /// only muted chats, or with `false` only others
+        muted: Option<bool> = query "muted",
         /// part of the name, username or number
         words: Option<String> = query "q",
     }
@@ -88,6 +97,9 @@ pub async fn list(
     let filter = ChatFilter {
         unread: filter.unread,
         groups: filter.groups,
+        archived: filter.archived,
+        pinned: filter.pinned,
+        muted: filter.muted,
         words: filter.words.map(|words| words.to_lowercase()),
     };
     if !filter.is_none() {
@@ -179,4 +191,85 @@ pub async fn messages(
         messages::page(tx, account, &chat, query)
     })?;
     Ok(Json(MessageList::new(page, found)))
+}
+
+request! {
+    /// What changes of the chat that the path names; what is absent stays.
+    pub struct ChatChange {
+        /// a JID, a phone number, or `@` and a username
+        chat: Addressee = path "chatId",
+        archived: Option<bool> = "archived",
+        pinned: Option<bool> = "pinned",
+        /// without an end, unless `mutedUntil` says when
+        muted: Option<bool> = "muted",
+        /// ISO 8601 or Unix milliseconds: mutes it until then
+        muted_until: Option<Moment> = "mutedUntil",
+        /// `true`: to be looked at again; `false`: read, which the senders learn, too
+        unread: Option<bool> = "unread",
+    }
+}
+
+/// The chat after the change
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct OneChat {
+    chat: ChatSummary,
+}
+
+pub async fn change(
+    req: Req,
+    (of, change): (OfAccount, ChatChange),
+) -> Result<Json<OneChat>, ApiError> {
+    let id = of.id.0;
+    let accounts = &req.state().accounts;
+    let muted_until = match (change.muted, change.muted_until) {
+        (Some(false), Some(_)) => {
+            let expected = "absent where \"muted\" is false";
+            return Err(FieldError::Field {
+                field: "mutedUntil",
+                expected,
+            }
+            .into());
+        }
+        (_, Some(Moment(until))) if until <= clock::now() => {
+            let expected = "a time in the future";
+            return Err(FieldError::Field {
+                field: "mutedUntil",
+                expected,
+            }
+            .into());
+        }
+        (_, Some(Moment(until))) => Some(Some(until)),
+        (Some(true), None) => Some(Some(FOREVER)),
+        (Some(false), None) => Some(None),
+        (None, None) => None,
+    };
+    let marks = ChatMarks {
+        archived: change.archived,
+        pinned: change.pinned,
+        muted_until,
+        unread: change.unread,
+    };
+    if marks == ChatMarks::default() {
+        let words = "archived, pinned, muted, mutedUntil or unread is required";
+        return Err(ApiError::Invalid(words.to_owned()));
+    }
+    let chat = known(change.chat, accounts, &id)?;
+    let chat = accounts.mark_chat(&id, chat, marks).await?;
+    Ok(Json(OneChat { chat }))
+}
+
+request! {
+    /// The chat that the path names.
+    pub struct ThisChat {
+        /// a JID, a phone number, or `@` and a username
+        chat: Addressee = path "chatId",
+    }
+}
+
+pub async fn delete(req: Req, (of, this): (OfAccount, ThisChat)) -> Result<Json<Done>, ApiError> {
+    let accounts = &req.state().accounts;
+    let chat = known(this.chat, accounts, &of.id.0)?;
+    accounts.delete_chat(&of.id.0, chat).await?;
+    Ok(Done::new("Chat deleted"))
 }

@@ -249,6 +249,7 @@ impl ApiError {
                 | AccountError::PasskeyNotNow(_)
                 | AccountError::QuotedNotFound
                 | AccountError::MessageNotFound
+                | AccountError::ChatNotFound
                 | AccountError::NoMedia
                 | AccountError::NotOwnMessage
                 | AccountError::Busy(_)
@@ -406,6 +407,7 @@ fn account_status(error: &AccountError) -> StatusCode {
         | AccountError::NoPasskey { .. }
         | AccountError::QuotedNotFound
         | AccountError::MessageNotFound
+        | AccountError::ChatNotFound
         | AccountError::NoMedia
         | AccountError::NotInOutbox
         | AccountError::MediaGone(_) => StatusCode::NotFound,

@@ -147,6 +147,12 @@ pub const ROUTES: &[Route] = routes![
     Get "/accounts/:id/chats" listChats Messages, Account, Usual,
         chats::list: (OfAccount, chats::Filter, Paging<Cursor>) => Json<chats::ChatList>,
         "Chats, newest first";
+    Patch "/accounts/:id/chats/:chatId" changeChat Messages, Account, Usual,
+        chats::change: (OfAccount, chats::ChatChange) => Json<chats::OneChat>,
+        "Archive, pin or mute a chat, or mark it as unread, on the phone, too";
+    Delete "/accounts/:id/chats/:chatId" deleteChat Messages, Account, Usual,
+        chats::delete: (OfAccount, chats::ThisChat) => Json<Done>,
+        "Remove a chat with its messages and files, on the phone, too";
     Get "/accounts/:id/chats/:chatId/messages" listChatMessages Messages, Account, Usual,
         chats::messages: (OfAccount, Paging<Cursor>, chats::OfChat) => Json<chats::MessageList>,
         "The messages of a chat, newest first";

@@ -148,6 +148,12 @@ settings! {
         patience: Duration = of(Time(SECOND, 10 * MINUTE), "30s");
     }
 
+    /// Chats.
+    chats: Chats {
+        /// A message of the API marks what was unread in its chat as read: its senders see it, and the phone, too.
+        read_on_reply: bool = of(Flag, "false");
+    }
+
     /// The phone's message history.
     history: History {
         /// Days of its message history that the phone is asked for when it is paired. 0: no history is stored; a week

@@ -10,6 +10,8 @@ use crate::ledger::{Fact, Ledger, Owner};
 use crate::message::{By, Change, Target};
 use crate::runtime::Executor;
 use crate::runtime::tasks::{self, Kind};
+use crate::store::media::id as media_id;
+use crate::store::messages::ChatMarks;
 use crate::store::{Store, StoreError, messages, usernames};
 use crate::sync::locked;
 
@@ -34,6 +36,19 @@ pub enum ChatUpdate {
     ReadUntil { chat: String, until: Option<Millis> },
     /// The owner wants to look at it again.
     Unread { chat: String },
+    /// The owner has archived, pinned or muted it, or ended that.
+    Marks {
+        chat: String,
+        marks: ChatMarks,
+        quiet: bool,
+    },
+    /// The owner has deleted it, or cleared it (not `whole`), up to that time.
+    Removed {
+        chat: String,
+        until: Millis,
+        whole: bool,
+        quiet: bool,
+    },
     /// What the owner calls a person; `None` if no more.
     Contact { jid: String, name: Option<String> },
     /// A group's subject.
@@ -104,16 +119,34 @@ impl ChatUpdates {
                 waiting.news.iter().take(BATCH).cloned().collect()
             };
             let taken = batch.len();
+            let removals = batch.clone();
             let stored = self.owner.write(&self.store, move |ledger| {
                 batch.iter().try_for_each(|news| apply(ledger, news))?;
                 Ok(std::mem::take(&mut ledger.after.removed))
             });
-            match stored.await {
-                Ok(Some(removed)) if !removed.is_empty() => {
+            let mut outcome = stored.await.map(Option::unwrap_or_default);
+            for news in &removals {
+                if let ChatUpdate::Removed {
+                    chat,
+                    until,
+                    whole,
+                    quiet,
+                } = news
+                    && let Ok(removed) = &mut outcome
+                {
+                    let until = (*until, *whole);
+                    match clear(&self.store, &self.owner, chat, until, *quiet).await {
+                        Ok(media) => removed.extend(media),
+                        Err(error) => outcome = Err(error),
+                    }
+                }
+            }
+            match outcome {
+                Ok(removed) if removed.is_empty() => {}
+                Ok(removed) => {
                     // Full: the files are removed at the next start.
                     let _ = self.sender.tell(SessionNews::MediaRemoved(removed));
                 }
-                Ok(_) => {}
                 Err(error) => {
                     log::error!("{}: updates of chats not stored: {error}", self.owner.id);
                 }
@@ -127,14 +160,67 @@ impl ChatUpdates {
     }
 }
 
+/// Messages that one transaction removes.
+const STEP: usize = 64;
+
+/// Removes a chat's messages up to a time, and the chat if it is `whole`, step by step; the ids of their media, whose files
+/// the caller removes.
+///
+/// # Errors
+/// The store's; what was removed until then stays so.
+pub async fn clear(
+    store: &Store,
+    owner: &Owner,
+    chat: &str,
+    (until, whole): (Millis, bool),
+    quiet: bool,
+) -> Result<Vec<String>, StoreError> {
+    let mut media = Vec::new();
+    loop {
+        let jid = chat.to_owned();
+        let step = owner.write(store, move |ledger| {
+            let account = ledger.account;
+            let step = messages::clear_step(ledger.tx, account, &jid, (until, whole), STEP)?;
+            if let Some(chat) = step.as_ref().and_then(|step| step.done.as_ref()) {
+                let state = chat.state(ledger.id, true, clock::now());
+                let fact = Fact::ChatCleared {
+                    state: &state,
+                    quiet,
+                };
+                ledger.record(&fact, clock::now())?;
+            }
+            Ok(step.map(|step| (step.removed.media, step.done.is_some())))
+        });
+        let Some(Some((removed, done))) = step.await? else {
+            return Ok(media);
+        };
+        let ids = removed
+            .into_iter()
+            .map(|(account, number)| media_id(account, number));
+        media.extend(ids);
+        if done {
+            return Ok(media);
+        }
+    }
+}
+
 fn apply(ledger: &mut Ledger<'_, '_>, news: &ChatUpdate) -> Result<(), StoreError> {
-    if let ChatUpdate::Message { target, by, change } = news {
-        let fact = Fact::Changed { target, by, change };
+    let fact = match news {
+        ChatUpdate::Message { target, by, change } => Some(Fact::Changed { target, by, change }),
+        ChatUpdate::Marks { chat, marks, quiet } => Some(Fact::ChatMarked {
+            chat,
+            marks,
+            quiet: *quiet,
+        }),
+        _ => None,
+    };
+    if let Some(fact) = fact {
         return ledger.record(&fact, clock::now()).map(drop);
     }
     let (tx, account) = (&mut *ledger.tx, ledger.account);
     match news {
-        ChatUpdate::Message { .. } => {}
+        // Recorded above, or by itself, in steps.
+        ChatUpdate::Message { .. } | ChatUpdate::Marks { .. } | ChatUpdate::Removed { .. } => {}
         ChatUpdate::ReadMessages { group, ids, by } => {
             if messages::is_own(&tx.view(), account, by)? {
                 messages::mark_read_messages(tx, account, group.as_deref(), ids)?;

@@ -4,15 +4,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use whatsapp_rust::Jid;
+use whatsapp_rust::features::SyncActionMessageRange;
 use whatsapp_rust::types::events::{
     ContactUpdate, Event, EventHandler, EventInterest, EventKind, Receipt, ServerAck,
 };
 use whatsapp_rust::types::presence::ReceiptType;
 use whatsapp_rust::wacore::stanza::groups::GroupNotificationAction;
 
+use crate::clock::Millis;
 use crate::message::{Author, By, Change, DeliveryStatus, Target};
 use crate::runtime::Executor;
 use crate::runtime::tasks::{self, Kind};
+use crate::store::messages::{ChatMarks, FOREVER};
 
 use super::acks::{Ack, Acks};
 use super::arrival::Arrival;
@@ -162,6 +165,33 @@ impl ClientEvents {
         });
     }
 
+    fn marked(&self, jid: &Jid, marks: ChatMarks, quiet: bool) {
+        let chat = convert::bare(jid);
+        self.chats.note(ChatUpdate::Marks { chat, marks, quiet });
+    }
+
+    /// What came later than the newest message that the owner saw, or else than the action, stays.
+    fn removed(
+        &self,
+        jid: &Jid,
+        (range, acted): (Option<&SyncActionMessageRange>, i64),
+        whole: bool,
+        quiet: bool,
+    ) {
+        let last = range.and_then(|range| range.last_message_timestamp);
+        let until = match last.and_then(|seconds| Millis::try_from(seconds).ok()) {
+            // The whole second.
+            Some(seconds) => seconds.saturating_mul(1_000).saturating_add(999),
+            None => Millis::try_from(acted).unwrap_or(0),
+        };
+        self.chats.note(ChatUpdate::Removed {
+            chat: convert::bare(jid),
+            until,
+            whole,
+            quiet,
+        });
+    }
+
     fn username(&self, (jid, name): usernames::Said) {
         self.chats.note(ChatUpdate::Username { jid, name });
     }
@@ -211,6 +241,11 @@ impl EventHandler for ClientEvents {
             EventKind::MarkChatAsReadUpdate,
             EventKind::StarUpdate,
             EventKind::DeleteMessageForMeUpdate,
+            EventKind::ArchiveUpdate,
+            EventKind::PinUpdate,
+            EventKind::MuteUpdate,
+            EventKind::DeleteChatUpdate,
+            EventKind::ClearChatUpdate,
             EventKind::HistorySync,
             EventKind::OfflineSyncCompleted,
             EventKind::AppStateSyncFailed,
@@ -380,6 +415,50 @@ impl EventHandler for ClientEvents {
                     key,
                     update.timestamp.timestamp_millis(),
                     Change::DeleteForMe,
+                );
+            }
+            Event::ArchiveUpdate(update) => {
+                let marks = ChatMarks {
+                    archived: Some(update.action.archived.unwrap_or(false)),
+                    ..ChatMarks::default()
+                };
+                self.marked(&update.jid, marks, update.from_full_sync);
+            }
+            Event::PinUpdate(update) => {
+                let marks = ChatMarks {
+                    pinned: Some(update.action.pinned.unwrap_or(false)),
+                    ..ChatMarks::default()
+                };
+                self.marked(&update.jid, marks, update.from_full_sync);
+            }
+            Event::MuteUpdate(update) => {
+                let end = update.action.mute_end_timestamp.unwrap_or(-1);
+                let until = update.action.muted.unwrap_or(false).then(|| {
+                    // -1 is without an end.
+                    Millis::try_from(end).unwrap_or(FOREVER)
+                });
+                let marks = ChatMarks {
+                    muted_until: Some(until),
+                    ..ChatMarks::default()
+                };
+                self.marked(&update.jid, marks, update.from_full_sync);
+            }
+            Event::DeleteChatUpdate(update) => {
+                let range = update.action.message_range.as_option();
+                self.removed(
+                    &update.jid,
+                    (range, update.timestamp.timestamp_millis()),
+                    true,
+                    update.from_full_sync,
+                );
+            }
+            Event::ClearChatUpdate(update) => {
+                let range = update.action.message_range.as_option();
+                self.removed(
+                    &update.jid,
+                    (range, update.timestamp.timestamp_millis()),
+                    false,
+                    update.from_full_sync,
                 );
             }
             Event::HistorySync(piece) => {

@@ -2,6 +2,7 @@
 //! handler.
 
 pub mod app_state;
+pub mod chats;
 pub mod pairing;
 pub mod people;
 pub mod send;

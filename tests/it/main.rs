@@ -7,6 +7,7 @@ mod backend;
 mod business;
 mod cards;
 mod changes;
+mod chat_state;
 mod checking;
 mod clock;
 mod command_line;

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     Counters, Place, Result, UNSENT, counters, id_key, media, put_counters, put_message, search,
 };
-use crate::clock::Millis;
-use crate::event::Deed;
+use crate::clock::{self, Millis};
+use crate::event::{ChatState, Deed};
 use crate::jid::{ChatJid, Server, other_form};
 use crate::message::{DeliveryStatus, Message, MessageKind, bounds};
 use crate::store::schema::{
@@ -39,6 +39,27 @@ pub struct Chat {
     /// Whether nothing was ever in it but own messages that failed, or are on their way.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub only_failed: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub archived: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pinned: bool,
+    /// Until when its messages make no sound; [`FOREVER`] without an end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub muted_until: Option<Millis>,
+}
+
+/// The end of what has none.
+pub const FOREVER: Millis = Millis::MAX;
+
+/// What the account's owner changes of a chat, here or on another device; `None` leaves it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ChatMarks {
+    pub archived: Option<bool>,
+    pub pinned: Option<bool>,
+    /// Until when it is muted, [`FOREVER`] without an end; `Some(None)` ends it.
+    pub muted_until: Option<Option<Millis>>,
+    /// Whether it is to be looked at again.
+    pub unread: Option<bool>,
 }
 
 /// A chat as the API shows it.
@@ -55,6 +76,11 @@ pub struct ChatSummary {
     pub unread_count: u64,
     pub last_message_time: Option<Millis>,
     pub message_count: u64,
+    pub archived: bool,
+    pub pinned: bool,
+    pub muted: bool,
+    /// ISO 8601; `null` if it is not muted, or without an end.
+    pub muted_until: Option<String>,
     pub last_message: Option<LastMessage>,
 }
 
@@ -82,6 +108,29 @@ pub struct LastMessage {
 }
 
 impl Chat {
+    /// Until when it is muted, if it is now.
+    pub fn is_muted(&self, now: Millis) -> Option<Millis> {
+        self.muted_until.filter(|until| *until > now)
+    }
+
+    /// Its state as the event reports it.
+    pub fn state(&self, account_id: &str, removed: bool, now: Millis) -> ChatState {
+        let muted = self.is_muted(now);
+        ChatState {
+            account_id: account_id.to_owned(),
+            chat_id: self.jid.clone(),
+            chat_lid: self.lid.clone(),
+            chat_name: self.title().map(str::to_owned),
+            archived: self.archived,
+            pinned: self.pinned,
+            muted: muted.is_some(),
+            muted_until: muted.and_then(end_of),
+            unread_count: self.unread_count,
+            removed,
+            created_at: clock::iso8601(now),
+        }
+    }
+
     pub fn is_person(&self) -> bool {
         ChatJid::parse(&self.jid).is_ok_and(|jid| jid.is_person())
     }
@@ -340,6 +389,65 @@ pub fn mark_read(tx: &mut WriteTx<'_>, account: u32, jid: &str) -> Result<bool> 
     }
 }
 
+/// The end as the API shows it.
+pub fn end_of(until: Millis) -> Option<String> {
+    (until != FOREVER).then(|| clock::iso8601(until))
+}
+
+/// Changes what the owner sets of a chat, and returns it if that changed it. One that is not known is remembered, for
+/// its messages may come later.
+pub fn mark_chat(
+    tx: &mut WriteTx<'_>,
+    account: u32,
+    jid: &str,
+    marks: &ChatMarks,
+) -> Result<Option<Chat>> {
+    let known = by_jid(&tx.view(), account, jid)?;
+    let sets = marks.archived == Some(true)
+        || marks.pinned == Some(true)
+        || matches!(marks.muted_until, Some(Some(_)));
+    let mut chat = match known {
+        Some(chat) => chat,
+        None if !sets => return Ok(None),
+        None => {
+            let mut counters = counters(&tx.view(), account)?;
+            let chat = ensure(tx, account, jid, &mut counters)?;
+            put_counters(tx, account, &counters)?;
+            chat
+        }
+    };
+    let before = chat.clone();
+    chat.archived = marks.archived.unwrap_or(chat.archived);
+    chat.pinned = marks.pinned.unwrap_or(chat.pinned);
+    chat.muted_until = marks.muted_until.unwrap_or(chat.muted_until);
+    match marks.unread {
+        Some(true) => chat.unread_count = chat.unread_count.max(1),
+        Some(false) => chat.unread_count = 0,
+        None => {}
+    }
+    if chat == before {
+        return Ok(None);
+    }
+    put_row(tx, account, &chat)?;
+    Ok(Some(chat))
+}
+
+/// Whether nothing ever came into a chat, or went out of it: WhatsApp knows nothing of it. `None` for one that is not
+/// known.
+pub fn is_only_here(tx: &ReadTx<'_>, account: u32, jid: &str) -> Result<Option<bool>> {
+    let chat = by_jid(tx, account, jid)?;
+    Ok(chat.map(|chat| chat.only_failed || chat.message_count == 0))
+}
+
+/// The newest message of a chat.
+pub fn last_message(tx: &ReadTx<'_>, account: u32, jid: &str) -> Result<Option<Message>> {
+    let Some(chat) = by_jid(tx, account, jid)? else {
+        return Ok(None);
+    };
+    let row = MESSAGES.scan_back(tx, (account, chat.number))?.next();
+    row.map(|row| row?.value()).transpose()
+}
+
 /// Marks the chat as unread. Whether it is known.
 pub fn mark_unread(tx: &mut WriteTx<'_>, account: u32, jid: &str) -> Result<bool> {
     let Some(mut chat) = by_jid(&tx.view(), account, jid)? else {
@@ -545,6 +653,9 @@ fn merge(tx: &mut WriteTx<'_>, account: u32, from: Chat, mut into: Chat) -> Resu
         None => None,
     };
     into.only_failed &= from.only_failed;
+    into.archived |= from.archived;
+    into.pinned |= from.pinned;
+    into.muted_until = into.muted_until.max(from.muted_until);
     put(tx, account, &mut into, last)?;
     Ok(into)
 }
@@ -586,6 +697,9 @@ fn create(tx: &mut WriteTx<'_>, account: u32, jid: &str, counters: &mut Counters
         message_count: 0,
         last: None,
         only_failed: true,
+        archived: false,
+        pinned: false,
+        muted_until: None,
     };
     CHAT_IDS.put(tx, (account, jid), chat.number)?;
     put_row(tx, account, &chat)?;

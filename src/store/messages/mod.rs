@@ -22,17 +22,18 @@ pub(super) use changes::Early;
 pub use changes::{Applied, apply, find_target, is_own};
 pub(super) use chats::{Chat, other_jid};
 pub use chats::{
-    ChatNames, ChatSummary, LastMessage, answers_as, canonical, canonical_jid, found_as,
-    is_known_person, is_lid, is_nameless, link, mark_read, mark_unread, nameless_groups, names,
-    number_of, set_contact_name, set_name, set_unread,
+    ChatMarks, ChatNames, ChatSummary, FOREVER, LastMessage, answers_as, canonical, canonical_jid,
+    found_as, is_known_person, is_lid, is_nameless, is_only_here, last_message, link, mark_chat,
+    mark_read, mark_unread, nameless_groups, names, number_of, set_contact_name, set_name,
+    set_unread,
 };
 pub use lookup::{all_of_id, get, get_in, get_own, get_received, has_written, quoted_by};
 pub use pages::{
-    ChatFilter, ChatPage, Cursor, Page, PageQuery, Part, Room, chat_at, chats, oldest_first, page,
-    recent, sift_chats,
+    ChatFilter, ChatPage, Cursor, Page, PageQuery, Part, Room, chat_at, chat_of, chats,
+    oldest_first, page, recent, sift_chats,
 };
 pub use placeholders::{Lost, lose};
-pub use retention::{Keep, Removed, is_over, retention_step, size};
+pub use retention::{Cleared, Keep, Removed, clear_step, is_over, retention_step, size};
 pub use search::{Search, Wanted, index_older, is_incomplete};
 
 use super::error::Result;

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::chats::{self, Chat, ChatSummary, LastMessage};
 use super::{Place, Result, counters, load_in};
-use crate::clock::Millis;
+use crate::clock::{self, Millis};
 use crate::message::Message;
 use crate::store::schema::{CHATS_BY_TIME, MESSAGES, MESSAGES_BY_TIME};
 use crate::store::tx::ReadTx;
@@ -319,6 +319,10 @@ pub fn chats(tx: &ReadTx<'_>, account: u32, part: Part) -> Result<ChatPage> {
 pub struct ChatFilter {
     pub unread: bool,
     pub groups: bool,
+    /// Only those of which this is so, or is not so.
+    pub archived: Option<bool>,
+    pub pinned: Option<bool>,
+    pub muted: Option<bool>,
     /// Part of the name, the username, or the number, in lower case.
     pub words: Option<String>,
 }
@@ -330,6 +334,14 @@ impl ChatFilter {
 
     fn lets_pass(&self, tx: &ReadTx<'_>, account: u32, chat: &Chat) -> Result<bool> {
         if self.unread && chat.unread_count == 0 || self.groups && !chat.jid.ends_with("@g.us") {
+            return Ok(false);
+        }
+        let is_muted = chat.is_muted(clock::now()).is_some();
+        let differs = |wanted: Option<bool>, is: bool| wanted.is_some_and(|wanted| wanted != is);
+        if differs(self.archived, chat.archived)
+            || differs(self.pinned, chat.pinned)
+            || differs(self.muted, is_muted)
+        {
             return Ok(false);
         }
         let Some(words) = &self.words else {
@@ -403,7 +415,14 @@ pub fn chat_at(tx: &ReadTx<'_>, account: u32, place: Cursor) -> Result<ChatSumma
     summary(tx, account, chats::of(tx, account, place.number)?)
 }
 
+/// The chat of a JID, whether it is listed or not.
+pub fn chat_of(tx: &ReadTx<'_>, account: u32, jid: &str) -> Result<Option<ChatSummary>> {
+    let chat = chats::by_jid(tx, account, jid)?;
+    chat.map(|chat| summary(tx, account, chat)).transpose()
+}
+
 fn summary(tx: &ReadTx<'_>, account: u32, chat: Chat) -> Result<ChatSummary> {
+    let muted = chat.is_muted(clock::now());
     let last_message = match chat.last {
         None => None,
         Some((timestamp, sequence)) => {
@@ -439,6 +458,10 @@ fn summary(tx: &ReadTx<'_>, account: u32, chat: Chat) -> Result<ChatSummary> {
         chat_lid: chat.lid,
         unread_count: chat.unread_count,
         last_message_time: chat.last.map(|last| last.0),
+        archived: chat.archived,
+        pinned: chat.pinned,
+        muted: muted.is_some(),
+        muted_until: muted.and_then(chats::end_of),
         message_count: chat.message_count,
         last_message,
     })

@@ -74,6 +74,66 @@ pub fn retention_step(tx: &mut WriteTx<'_>, keep: Keep, limit: usize) -> Result<
     Ok(removed)
 }
 
+/// What [`clear_step`] did.
+#[derive(Debug)]
+pub struct Cleared {
+    pub removed: Removed,
+    /// Once it has come to its end: the chat as it is now.
+    pub done: Option<chats::Chat>,
+}
+
+/// Removes a chat's messages up to the time `until`, also those that wait to be sent: at most `limit`, oldest first. After the
+/// last one the chat is removed, too, if nothing is left in it and `whole` says so; the name that the owner gave a person is kept.
+/// `None` if there is no such chat.
+pub fn clear_step(
+    tx: &mut WriteTx<'_>,
+    account: u32,
+    jid: &str,
+    (until, whole): (Millis, bool),
+    limit: usize,
+) -> Result<Option<Cleared>> {
+    let Some(chat) = chats::by_jid(&tx.view(), account, jid)? else {
+        return Ok(None);
+    };
+    let mut places = Vec::new();
+    for row in MESSAGES
+        .scan(&tx.view(), (account, chat.number))?
+        .take(limit)
+    {
+        let place = Place::of(&row?)?;
+        if place.timestamp <= until {
+            places.push(place);
+        }
+    }
+    let mut removed = Removed::default();
+    let is_done = places.len() < limit;
+    for place in places {
+        remove(tx, account, place, &mut removed)?;
+    }
+    if !is_done {
+        return Ok(Some(Cleared {
+            removed,
+            done: None,
+        }));
+    }
+    let mut chat = chats::of(&tx.view(), account, chat.number)?;
+    if chat.message_count == 0 {
+        chat.unread_count = 0;
+        chat.only_failed = true;
+        if whole {
+            (chat.archived, chat.pinned, chat.muted_until) = (false, false, None);
+        }
+        chats::put(tx, account, &mut chat, None)?;
+        if whole && chat.contact_name.is_none() {
+            chats::forget(tx, account, &chat)?;
+        }
+    }
+    Ok(Some(Cleared {
+        removed,
+        done: Some(chat),
+    }))
+}
+
 /// Whether there is something that [`retention_step`] would remove.
 pub fn is_over(tx: &ReadTx<'_>, keep: Keep) -> Result<bool> {
     let numbers: Vec<u32> = accounts::list(tx)?

@@ -32,6 +32,10 @@ pub(super) struct Act {
     read: Option<bool>,
     /// `archive`: whether it is; archived if absent.
     archived: Option<bool>,
+    /// `pin`: whether it is; pinned if absent.
+    pinned: Option<bool>,
+    /// `mute`: until when, in Unix milliseconds, -1 for no end; 0 ends it.
+    until: Option<i64>,
     /// `delete-for-me`: what.
     message_id: Option<String>,
     #[serde(default)]
@@ -89,6 +93,13 @@ pub(super) fn act(hub: &Hub, number: &str, act: &str, body: &Act) -> Answer {
                     let starred = body.starred.unwrap_or(true);
                     phone.star(&body.chat, id, starred, now_ms())
                 }
+                "pin" => phone.pin_chat(&body.chat, body.pinned.unwrap_or(true), now_ms()),
+                "mute" => {
+                    let until = Some(body.until.unwrap_or(-1)).filter(|until| *until != 0);
+                    phone.mute_chat(&body.chat, until, now_ms())
+                }
+                "delete-chat" => phone.remove_chat(&body.chat, true, dir, now_ms()),
+                "clear-chat" => phone.remove_chat(&body.chat, false, dir, now_ms()),
                 _ => {
                     let id = body.message_id.as_deref().unwrap_or_default();
                     phone.delete_for_me(&body.chat, id, now_ms())

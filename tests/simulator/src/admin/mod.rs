@@ -232,12 +232,18 @@ async fn handle(hub: &Hub, request: &mut Request) -> Answer {
             [
                 "phones",
                 number,
-                act @ ("mark-chat" | "archive" | "star" | "delete-for-me"),
+                act @ ("mark-chat" | "archive" | "pin" | "mute" | "delete-chat" | "clear-chat"
+                | "star" | "delete-for-me"),
             ],
         ) => {
             let body = json_body(request).await?;
             history::act(hub, number, act, &body)
         }
+        (Method::Get, ["phones", number, "app-state"]) => hub.with(|service| {
+            let phone = service.phone(number);
+            let unknown = || PeopleError::Unknown((*number).to_owned());
+            Ok(phone.ok_or_else(unknown)?.app_state_json())
+        }),
         (Method::Post, ["phones", number, "mapping"]) => {
             let body = json_body(request).await?;
             history::mapping(hub, number, &body)

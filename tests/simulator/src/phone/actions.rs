@@ -131,6 +131,95 @@ impl Phone {
         Ok(action)
     }
 
+    /// Pins a chat, or takes it back.
+    ///
+    /// # Errors
+    /// [`PhoneError::NotAPerson`] if it is not a chat.
+    pub fn pin_chat(
+        &mut self,
+        chat: &str,
+        pinned: bool,
+        now_ms: u64,
+    ) -> Result<Action, PhoneError> {
+        Ok(Action {
+            collection: "regular_low",
+            index: vec!["pin_v1".to_owned(), parse_chat(chat)?.to_string()],
+            value: wa::SyncActionValue {
+                timestamp: millis(now_ms),
+                pin_action: MessageField::some(action::PinAction {
+                    pinned: Some(pinned),
+                }),
+                ..Default::default()
+            },
+            version: 5,
+        })
+    }
+
+    /// Mutes a chat until a time in Unix milliseconds, -1 for no end; `None` ends it.
+    ///
+    /// # Errors
+    /// [`PhoneError::NotAPerson`] if it is not a chat.
+    pub fn mute_chat(
+        &mut self,
+        chat: &str,
+        until: Option<i64>,
+        now_ms: u64,
+    ) -> Result<Action, PhoneError> {
+        Ok(Action {
+            collection: "regular_high",
+            index: vec!["mute".to_owned(), parse_chat(chat)?.to_string()],
+            value: wa::SyncActionValue {
+                timestamp: millis(now_ms),
+                mute_action: MessageField::some(action::MuteAction {
+                    muted: Some(until.is_some()),
+                    mute_end_timestamp: Some(until.unwrap_or(0)),
+                    ..Default::default()
+                }),
+                ..Default::default()
+            },
+            version: 2,
+        })
+    }
+
+    /// Deletes a chat, or only its messages; with their files.
+    ///
+    /// # Errors
+    /// [`PhoneError::NotAPerson`] if it is not a chat.
+    pub fn remove_chat(
+        &mut self,
+        chat: &str,
+        whole: bool,
+        dir: &dyn Directory,
+        now_ms: u64,
+    ) -> Result<Action, PhoneError> {
+        let chat = parse_chat(chat)?;
+        let message_range = self.range_of(&chat, dir);
+        let mut value = wa::SyncActionValue {
+            timestamp: millis(now_ms),
+            ..Default::default()
+        };
+        let mut index = vec!["deleteChat".to_owned(), chat.to_string(), "1".to_owned()];
+        if whole {
+            let act = action::DeleteChatAction { message_range };
+            value.delete_chat_action = MessageField::some(act);
+        } else {
+            let act = action::ClearChatAction { message_range };
+            value.clear_chat_action = MessageField::some(act);
+            index = vec![
+                "clearChat".to_owned(),
+                chat.to_string(),
+                "1".to_owned(),
+                "1".to_owned(),
+            ];
+        }
+        Ok(Action {
+            collection: "regular_high",
+            index,
+            value,
+            version: 6,
+        })
+    }
+
     /// Deletes a message for the owner alone.
     ///
     /// # Errors

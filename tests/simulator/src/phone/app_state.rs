@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, RngExt as _};
+use serde_json::{Value, json};
 use wacore_appstate::hash::{HashState, generate_patch_mac};
-use wacore_appstate::{encode_record, expand_app_state_keys};
+use wacore_appstate::{ExpandedAppStateKeys, decode_record, encode_record, expand_app_state_keys};
 use waproto::buffa::MessageField;
 use waproto::whatsapp as wa;
+use waproto::whatsapp::syncd_mutation::SyncdOperation;
 
 use super::Phone;
 use super::pairing::Adv;
@@ -70,6 +72,8 @@ struct Collection {
     state: HashState,
     /// The MACs of the values that are set, by the MACs of their indices.
     values: HashMap<Vec<u8>, Vec<u8>>,
+    /// What is set, by index.
+    set: BTreeMap<Vec<String>, wa::SyncActionValue>,
 }
 
 /// What a linked device changed, for all devices.
@@ -104,23 +108,36 @@ impl Phone {
     }
 
     /// Follows a collection: serialized patches with their versions, in order, from the first that the
-    /// phone does not know.
+    /// phone does not know. A patch whose MACs or records are wrong is not followed, and counted.
     pub fn follow(&mut self, collection: &str, patches: &[(u64, Vec<u8>)]) {
         let keys = expand_app_state_keys(&self.app_state.data);
         let known = self.collections.0.entry(collection.to_owned()).or_default();
         for (version, patch) in patches {
-            let Ok(patch) = waproto::codec::syncd_patch_decode(patch) else {
-                log::warn!("phone {}: an app-state patch is no patch", self.number);
-                continue;
-            };
-            known.take(&patch.mutations, *version);
-            for mutation in &patch.mutations {
-                match heard(mutation, &keys, &self.app_state.id) {
-                    Some(heard) => self.inbox.push_heard(heard),
-                    None => log::warn!("phone {}: an app-state record is none", self.number),
+            let taken = waproto::codec::syncd_patch_decode(patch)
+                .map_err(|error| error.to_string())
+                .and_then(|patch| {
+                    let heard = known.take(collection, &patch, *version, &keys)?;
+                    Ok((patch.device_index, heard))
+                });
+            match taken {
+                // Its own.
+                Ok((Some(0), _)) => {}
+                Ok((_, heard)) => heard.into_iter().for_each(|it| self.inbox.push_heard(it)),
+                Err(error) => {
+                    log::warn!("phone {}: {collection} {version}: {error}", self.number);
+                    self.refused_patches += 1;
                 }
             }
         }
+    }
+
+    /// What is set in the collections, by index, and how many patches of other devices were wrong.
+    pub fn app_state_json(&self) -> Value {
+        let set = self.collections.0.values().flat_map(|it| &it.set);
+        let entries: Vec<Value> = set
+            .map(|(index, value)| json!({"index": index, "value": value_json(value)}))
+            .collect();
+        json!({"entries": entries, "refused": self.refused_patches})
     }
 
     /// The serialized patch that makes the next version of a collection.
@@ -212,17 +229,94 @@ impl Phone {
     }
 }
 
+/// The actions that tests look at.
+fn value_json(value: &wa::SyncActionValue) -> Value {
+    if let Some(it) = value.archive_chat_action.as_option() {
+        let last = it
+            .message_range
+            .as_option()
+            .and_then(|it| it.last_message_timestamp);
+        return json!({"archived": it.archived, "lastMessage": last});
+    }
+    if let Some(it) = value.pin_action.as_option() {
+        return json!({"pinned": it.pinned});
+    }
+    if let Some(it) = value.mute_action.as_option() {
+        return json!({"muted": it.muted, "until": it.mute_end_timestamp});
+    }
+    if let Some(it) = value.mark_chat_as_read_action.as_option() {
+        return json!({"read": it.read});
+    }
+    if let Some(it) = value.star_action.as_option() {
+        return json!({"starred": it.starred});
+    }
+    json!({})
+}
+
 impl Collection {
-    fn take(&mut self, mutations: &[wa::SyncdMutation], version: u64) {
-        let values = &self.values;
-        let (_, outcome) = self
-            .state
-            .update_hash(mutations, |index, _| Ok(values.get(index).cloned()));
-        if let Err(error) = outcome {
-            log::warn!("an app-state patch cannot be followed: {error}");
+    fn take(
+        &mut self,
+        name: &str,
+        patch: &wa::SyncdPatch,
+        version: u64,
+        keys: &ExpandedAppStateKeys,
+    ) -> Result<Vec<Heard>, String> {
+        let key_id = patch
+            .key_id
+            .as_option()
+            .and_then(|it| it.id.clone())
+            .unwrap_or_default();
+        let mut decoded = Vec::new();
+        for mutation in &patch.mutations {
+            let is_set = mutation
+                .operation
+                .is_none_or(|it| it == SyncdOperation::SET);
+            let operation = match is_set {
+                true => SyncdOperation::SET,
+                false => SyncdOperation::REMOVE,
+            };
+            let record = mutation
+                .record
+                .as_option()
+                .ok_or("a mutation has no record")?;
+            let (found, _) = decode_record(operation, record, keys, &key_id, true)
+                .map_err(|error| error.to_string())?;
+            decoded.push((is_set, found));
         }
-        self.state.version = version;
-        for mutation in mutations {
+        let mac = generate_patch_mac(patch, name, &keys.patch_mac, version);
+        if patch.patch_mac.as_ref() != Some(&mac) {
+            return Err("the patch's MAC is wrong".to_owned());
+        }
+        let values = &self.values;
+        let mut after = self.state.clone();
+        let (_, outcome) =
+            after.update_hash(&patch.mutations, |index, _| Ok(values.get(index).cloned()));
+        outcome.map_err(|error| error.to_string())?;
+        after.version = version;
+        if patch.snapshot_mac.as_ref()
+            != Some(&after.generate_snapshot_mac(name, &keys.snapshot_mac))
+        {
+            return Err("the MAC of the state is wrong".to_owned());
+        }
+        self.state = after;
+        let mut news = Vec::new();
+        for (is_set, mutation) in decoded {
+            let star = mutation.action_value.as_ref();
+            let star = star.and_then(|value| value.star_action.as_option()?.starred);
+            news.push(Heard {
+                on: is_set && star.unwrap_or(true),
+                index: mutation.index.clone(),
+            });
+            match mutation.action_value {
+                Some(value) if is_set => {
+                    self.set.insert(mutation.index, value);
+                }
+                _ => {
+                    self.set.remove(&mutation.index);
+                }
+            }
+        }
+        for mutation in &patch.mutations {
             let record = mutation.record.as_option();
             let index = record.and_then(|it| it.index.as_option()?.blob.clone());
             let value = record.and_then(|it| it.value.as_option()?.blob.as_ref());
@@ -241,27 +335,6 @@ impl Collection {
                 }
             }
         }
+        Ok(news)
     }
-}
-
-/// Decodes a record that another device wrote, its MACs checked.
-fn heard(
-    mutation: &wa::SyncdMutation,
-    keys: &wacore_appstate::ExpandedAppStateKeys,
-    key_id: &[u8],
-) -> Option<Heard> {
-    use wa::syncd_mutation::SyncdOperation::{REMOVE, SET};
-    let is_set = mutation.operation.is_none_or(|operation| operation == SET);
-    let operation = if is_set { SET } else { REMOVE };
-    let record = mutation.record.as_option()?;
-    let (decoded, _) =
-        wacore_appstate::decode_record(operation, record, keys, key_id, true).ok()?;
-    let star = decoded
-        .action_value
-        .as_ref()
-        .and_then(|value| value.star_action.as_option()?.starred);
-    Some(Heard {
-        on: is_set && star.unwrap_or(true),
-        index: decoded.index,
-    })
 }

@@ -151,6 +151,8 @@ pub struct Phone {
     code: Option<PendingCode>,
     passkey: Option<PendingPasskey>,
     app_state: AppStateKey,
+    /// Patches of other devices that were wrong.
+    refused_patches: u64,
     sender_keys: SenderKeys,
     /// The names in the address book, by number.
     contacts: BTreeMap<String, String>,
@@ -199,6 +201,7 @@ impl Phone {
             code: None,
             passkey: None,
             app_state,
+            refused_patches: 0,
             sender_keys: SenderKeys::default(),
             contacts: BTreeMap::new(),
             past: None,

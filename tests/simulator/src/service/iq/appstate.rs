@@ -71,27 +71,10 @@ impl Service {
     }
 
     fn publish_patch(&mut self, number: &str, name: &'static str, actions: &[Action]) {
-        let Some(known) = self
-            .phone(number)
-            .map(|phone| phone.app_state_version(name))
-        else {
+        let Some(base) = self.follow(number, name) else {
             return;
         };
-        let Some(account) = self.accounts.get_mut(number) else {
-            return;
-        };
-        let collection = account.app_state.entry(name.to_owned()).or_default();
-        let base = collection.version;
-        let missed: Vec<(u64, Vec<u8>)> = collection
-            .patches
-            .iter()
-            .filter(|(version, _)| *version > known)
-            .cloned()
-            .collect();
-        let patch = self.with_phone(number, |phone, _| {
-            phone.follow(name, &missed);
-            phone.patch(name, actions)
-        });
+        let patch = self.with_phone(number, |phone, _| phone.patch(name, actions));
         let collection = self
             .accounts
             .get_mut(number)
@@ -101,6 +84,7 @@ impl Service {
         };
         match collection.append(base, Some(&patch)) {
             Ok(version) => {
+                self.follow(number, name);
                 let phone = DeviceAddr {
                     number: number.to_owned(),
                     device: 0,
@@ -111,22 +95,19 @@ impl Service {
         }
     }
 
-    /// The phone learns what a linked device has changed.
-    fn phone_follows(&mut self, number: &str, name: &str) {
-        let known = self
-            .phone(number)
-            .map_or(0, |phone| phone.app_state_version(name));
-        let collection = self
-            .accounts
-            .get(number)
-            .and_then(|it| it.app_state.get(name));
-        let missed: Vec<(u64, Vec<u8>)> = collection
-            .into_iter()
-            .flat_map(|collection| &collection.patches)
+    /// The phone takes the patches of a collection that it does not know; the collection's version.
+    fn follow(&mut self, number: &str, name: &str) -> Option<u64> {
+        let known = self.phone(number)?.app_state_version(name);
+        let account = self.accounts.get_mut(number)?;
+        let collection = account.app_state.entry(name.to_owned()).or_default();
+        let base = collection.version;
+        let patches = collection.patches.iter();
+        let missed: Vec<(u64, Vec<u8>)> = patches
             .filter(|(version, _)| *version > known)
             .cloned()
             .collect();
         self.with_phone(number, |phone, _| phone.follow(name, &missed));
+        Some(base)
     }
 
     pub(super) fn sync_app_state(&mut self, from: &DeviceAddr, iq: &Node) -> Node {
@@ -164,8 +145,8 @@ impl Service {
         if let Some(patch) = asked.get_optional_child("patch") {
             return match collection.append(known, bytes(patch)) {
                 Ok(version) => {
+                    self.follow(&from.number, &name);
                     self.announce_sync(from, &name, version);
-                    self.phone_follows(&from.number, &name);
                     builder
                         .attr("version", version)
                         .attr("type", "result")

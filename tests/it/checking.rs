@@ -33,6 +33,7 @@ fn numbers_are_checked_in_any_notation_and_asked_about_once() {
     world.pair(&server, "alice", ALICE);
     world.phone(BOB, "Bob");
     world.phone(RAFA, "Rafa");
+    world.walks(&["POST /accounts/:id/contacts/check"]);
     let numbers = json!({"numbers": [
         "+49 (0) 170 0000002", 491_700_000_009_u64, "55 11 8765-4321", "me", "120363000000000001@g.us", "@bob.b",
     ]});

@@ -1,16 +1,9 @@
-//! Which contents of WhatsApp's messages people see, and which are kept as they came.
+//! Which contents of WhatsApp's messages people see, and which are for devices alone.
 //!
 //! A decoded message whose kind is not known is a message all the same, of the kind `unknown`, unless it
 //! [is for devices](is_for_devices). The unit test has a table of all fields.
 
 use super::wire::{codec, wa};
-
-/// Bytes of a message that are kept as they came: a card with its thumbnails has some 30,000.
-pub const RAW: usize = 64 * 1024;
-
-/// The version of this program's readers. A kind that is read better than before raises it: what was kept as it came
-/// is then read once more.
-pub const READER: u32 = 1;
 
 macro_rules! any_set {
     ($message:expr, $($field:ident),+ $(,)?) => {
@@ -61,34 +54,6 @@ pub fn is_for_devices(base: &wa::Message) -> bool {
         };
         codec::message_to_vec(base) == codec::message_to_vec(&keys_alone)
     }
-}
-
-/// Whether it says more than is read of it: it is kept as it came.
-pub fn says_more(base: &wa::Message) -> bool {
-    any_set!(
-        base,
-        buttons_message,
-        list_message,
-        template_message,
-        interactive_message,
-        highly_structured_message,
-        interactive_response_message,
-        product_message,
-        order_message,
-        send_payment_message,
-        request_payment_message,
-        payment_invite_message,
-        payment_reminder_message,
-        split_payment_message,
-        invoice_message,
-        call_log_messsage,
-        bcall_message,
-        scheduled_call_creation_message,
-        sticker_pack_message,
-        rich_response_message,
-        poll_result_snapshot_message,
-        poll_result_snapshot_message_v3,
-    )
 }
 
 /// The lines that are not empty; `None` if there are none.

@@ -38,7 +38,7 @@ pub use change::{Author, By, Change, Incoming, Target, decode as decode_change};
 pub use choice::Choice;
 pub use contact::{Contact, SendContact};
 pub use context::{Context, album_of, bare, is_view_once, unwrap};
-pub use coverage::{RAW, READER, is_for_devices, says_more};
+pub use coverage::is_for_devices;
 pub use deletion::DeleteMessage;
 pub use draft::{Draft, Sendable};
 pub use edit::EditMessage;

@@ -483,6 +483,7 @@ mod tests {
             size: 1,
             once: None,
             typing: false,
+            mention_all: false,
         }
     }
 

@@ -61,6 +61,8 @@ pub struct Manner {
     pub typing: bool,
     /// It is not sent before that time, and `expires_in` counts from then.
     pub send_at: Option<Millis>,
+    /// Mention each member of the group.
+    pub mention_all: bool,
     /// The caller's idempotency key.
     pub claim: Option<Claim>,
     /// The client that waits for the outcome.

@@ -18,6 +18,7 @@ use super::registry::Accounts;
 use super::sender::{NOT_CONNECTED, Route, Sending};
 use super::types::{AccountError, MediaFile, Outcome, Status};
 
+const ONLY_IN_GROUPS: &str = "\"mentionAll\" mentions the members of a group: \"to\" must be one";
 /// Messages that one request marks as read at most.
 pub(super) const READ_AT_ONCE: usize = 1_000;
 /// Messages of one id that are searched for the quoted one.
@@ -58,6 +59,9 @@ impl Accounts {
             Draft::Message { .. } | Draft::Forward { .. } => to,
             Draft::Change { .. } => self.found_as(&handle, to)?,
         };
+        if manner.mention_all && to.server() != Server::Group {
+            return Err(AccountError::Unchangeable(ONLY_IN_GROUPS));
+        }
         if let Draft::Change { message_id, change } = &draft
             && change.is_own_state()
         {

@@ -21,6 +21,7 @@ use super::claims::{self, Manner};
 use super::contact_limiter::{Wait, count_stranger};
 use super::contact_limits;
 use super::draft::New;
+use super::group_names::Named;
 use super::live::InFlight;
 use super::sender::{NOT_CONNECTED, Route, Sending, Verdict};
 use super::types::{AccountError, Once, Outcome, Sent};
@@ -59,6 +60,7 @@ impl Sending {
             size: new.size,
             once: manner.claim.as_ref().map(|claim| claim.once.key.clone()),
             typing: manner.typing,
+            mention_all: manner.mention_all && new.change.is_none(),
         };
         let once = manner.claim.as_ref().map(|claim| claim.once.clone());
         match route {
@@ -228,8 +230,15 @@ impl Sending {
             Some(message) => self.mentioned(session, &message.mentions).await,
             None => Vec::new(),
         };
+        let named = Named {
+            message: message.cloned(),
+            mentions,
+            quoted,
+        };
+        let named = Box::pin(self.named_for(session, &to, entry.mention_all, named)).await;
+        let (message, mentions) = (named.message.as_ref(), &named.mentions);
         let context = match message {
-            Some(message) => Context::of(message, &mentions, quoted.as_ref()),
+            Some(message) => Context::of(message, mentions, named.quoted.as_ref()),
             None => Context::default(),
         };
         let encoded = match (&entry.change, message, &target) {
@@ -282,11 +291,15 @@ impl Sending {
         if !nameless {
             return;
         }
-        let Some(subject) = session.group_subject(&group).await else {
+        // What is told meanwhile is newer.
+        let asked = clock::now();
+        let Some((subject, seconds)) = session.group_facts(&group).await else {
             return;
         };
         let stored = self.owner().write(self.store(), move |ledger| {
-            messages::set_name(ledger.tx, ledger.account, &group, &subject)
+            let (tx, account) = (&mut *ledger.tx, ledger.account);
+            messages::set_name(tx, account, &group, &subject)?;
+            messages::set_timer(tx, account, &group, seconds, asked)
         });
         if let Err(error) = stored.await {
             log::error!(

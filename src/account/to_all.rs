@@ -119,6 +119,7 @@ impl Sending {
                 stage: Stage::Queued,
                 created_at: now,
                 send_at: manner.send_at,
+                mention_all: manner.mention_all,
                 typing: manner.typing,
                 expires_at,
                 size: new.size,

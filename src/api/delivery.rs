@@ -1,4 +1,4 @@
-//! Options of every message: `Idempotency-Key`, `queue`, `sendAt`, `expiresIn`, `typing`.
+//! Options of every message: `Idempotency-Key`, `queue`, `sendAt`, `expiresIn`, `typing`, `mentionAll`.
 
 #[cfg(test)]
 use schemars::{Schema, SchemaGenerator, json_schema};
@@ -26,7 +26,7 @@ const MAX_AWAY: Millis = 366 * 86_400_000;
 const LATE: Millis = 60_000;
 
 request! {
-    /// `queue`, `sendAt` and `expiresIn`, in the body or in the query, and `typing`.
+    /// `queue`, `sendAt` and `expiresIn`, in the body or in the query, and `typing` and `mentionAll`.
     pub struct Options {
         /// take it even if it cannot go now
         queue: Option<bool> = "queue",
@@ -36,6 +36,8 @@ request! {
         expires_in: Option<ExpiresIn> = "expiresIn",
         /// shows that the account types before a text goes, for as long as it would take to write, at most 6 seconds
         typing: bool = "typing",
+        /// mentions each member; only of new messages to groups
+        mention_all: bool = "mentionAll",
         /// the same as the field `queue`
         queue_in_query: bool = query "queue",
         /// the same as the field `sendAt`
@@ -171,6 +173,7 @@ pub async fn begin(
         expires_in: expires_in.map(|ExpiresIn(seconds)| seconds * 1_000),
         typing: options.typing,
         send_at: None,
+        mention_all: options.mention_all,
         claim: None,
         caller: req.ext::<Caller>().cloned().unwrap_or_default(),
     };

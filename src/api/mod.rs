@@ -50,6 +50,7 @@ mod serve;
 #[cfg(test)]
 mod tests;
 mod this_server;
+mod timer;
 mod typing;
 mod upload;
 mod values;

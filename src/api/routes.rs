@@ -9,7 +9,7 @@ use super::sending::{FileRequest, SentOrAccepted};
 use super::values::{OfAccount, OfHook, OfMessage, OnlyAccount};
 use super::{
     accounts, chats, connection, contacts, events, health, media, messages, openapi, outbox,
-    passkey, qr, search, sending, this_server, typing, webhooks,
+    passkey, qr, search, sending, this_server, timer, typing, webhooks,
 };
 use crate::account::{MediaCursor, OutboxView, PasskeyView, StatusView};
 use crate::message::{
@@ -162,6 +162,9 @@ pub const ROUTES: &[Route] = routes![
     Post "/accounts/:id/chats/:chatId/typing" showTyping Sending, Account, Usual,
         typing::show: (OfAccount, typing::ShowState) => Json<Done>,
         "Show that the account types or records, for `seconds`";
+    Post "/accounts/:id/chats/:chatId/timer" setTimer Sending, Account, Usual,
+        timer::set: (OfAccount, timer::SetTimer) => Json<Done>,
+        "Set after how many `seconds` the messages of a chat disappear: 0, 86400, 604800 or 7776000";
     Post "/accounts/:id/contacts/check" checkNumbers Contacts, Account, Sound,
         contacts::check: (OfAccount, contacts::Check) => Json<contacts::CheckedNumbers>,
         "Whether up to 1,000 numbers are on WhatsApp, and the chat with each";

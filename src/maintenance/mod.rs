@@ -47,6 +47,7 @@ impl Policy {
                 let age = Millis::try_from(age.as_millis()).unwrap_or(Millis::MAX);
                 now.saturating_sub(age)
             }),
+            expired: now,
             bytes: Some(self.bytes.map_or(most, |bytes| bytes.min(most))),
         }
     }
@@ -78,19 +79,25 @@ pub async fn run(store: Store, files: Files, policy: Policy, space: Space) {
 async fn rounds(store: &Store, files: &Files, policy: Policy, space: &Space) {
     let mut seen = None;
     let mut rests = 0;
+    // When the first message disappears.
+    let mut due = None;
     loop {
+        let is_due = due
+            .zip(clock::certain())
+            .is_some_and(|(due, now)| due <= now);
         let certain = clock::certain().is_some();
         let mut grown = space.files();
         // Checked also while nothing is stored: other programs fill the disk, too.
         make_room(store, files, policy, space).await;
         // A round writes LMDB's lock file, so idle rounds are skipped.
-        if seen != Some(store.stats().commits) || rests >= RESTS {
+        if seen != Some(store.stats().commits) || rests >= RESTS || is_due {
             if let Err(error) = round(store, files, policy).await {
                 if matches!(error, StoreError::Closed) {
                     return;
                 }
                 log::warn!("old messages and files remain for now: {error}");
             }
+            due = store.read(messages::first_to_expire).unwrap_or_default();
             seen = Some(store.stats().commits);
             rests = 0;
         }

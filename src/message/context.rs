@@ -85,6 +85,8 @@ pub struct Context<'a> {
     pub quoted_chat: Option<&'a str>,
     /// How often a message was forwarded that is, as WhatsApp counts it.
     pub forwarded: Option<u32>,
+    /// Seconds after which it disappears.
+    pub expiration: Option<u32>,
 }
 
 impl<'a> Context<'a> {
@@ -101,18 +103,21 @@ impl<'a> Context<'a> {
             quoted,
             quoted_chat: answered.and_then(|quoted| quoted.chat_id.as_deref()),
             forwarded: message.is_forwarded.then_some(score),
+            expiration: message.expiration,
         }
     }
 
     /// Unset if there is nothing to carry.
     pub(super) fn encode(&self) -> MessageField<wa::ContextInfo> {
-        if self.mentions.is_empty() && self.quoted.is_none() && self.forwarded.is_none() {
+        let says_nothing = self.mentions.is_empty() && self.quoted.is_none();
+        if says_nothing && self.forwarded.is_none() && self.expiration.is_none() {
             return MessageField::default();
         }
         let mut context = wa::ContextInfo {
             mentioned_jid: self.mentions.iter().map(ChatJid::to_string).collect(),
             is_forwarded: self.forwarded.map(|_| true),
             forwarding_score: self.forwarded,
+            expiration: self.expiration,
             ..Default::default()
         };
         if let Some(quoted) = self.quoted {
@@ -135,6 +140,7 @@ pub(super) fn read(context: &wa::ContextInfo, message: &mut Message) {
         .map(|jid| jid.to_string())
         .collect();
     message.is_forwarded = context.is_forwarded.unwrap_or(false);
+    message.expiration = context.expiration.filter(|seconds| *seconds > 0);
     message.forwarding_score = context.forwarding_score.filter(|_| message.is_forwarded);
     message.referral = referral::read(context);
 }

@@ -23,12 +23,14 @@ mod kind;
 mod location;
 mod mark;
 mod medium;
+pub mod names;
 mod other;
 mod poll;
 mod reaction;
 mod referral;
 mod shown;
 mod text;
+pub mod timer;
 mod trade;
 mod wire;
 
@@ -172,6 +174,12 @@ pub struct Message {
     /// Until when it is pinned in its chat, for all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinned_until: Option<Millis>,
+    /// Seconds after which it disappears, as its sender said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expiration: Option<u32>,
+    /// When that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Millis>,
     /// Kept although the chat's messages disappear.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub kept: bool,
@@ -255,6 +263,18 @@ impl Message {
     /// The words that it is found by, sorted; see [`folded_words`].
     pub fn search_words(&self) -> Vec<String> {
         folded_words(self.searched())
+    }
+
+    /// When it leaves the store, if it does by itself.
+    pub fn due(&self) -> Option<Millis> {
+        self.expires_at.filter(|_| !self.kept)
+    }
+
+    /// Sets when it disappears, by when it was sent.
+    pub fn set_expiry(&mut self) {
+        let seconds = self.expiration.filter(|seconds| *seconds > 0);
+        let length = seconds.map(|seconds| Millis::from(seconds) * 1_000);
+        self.expires_at = length.map(|length| self.timestamp.saturating_add(length));
     }
 
     /// Bytes of what it says, without a file.

@@ -112,6 +112,9 @@ struct Shown<'a> {
     /// until when it is pinned for all in the chat, Unix milliseconds
     #[serde(skip_serializing_if = "Option::is_none")]
     pinned_until: Option<Millis>,
+    /// when it disappears, Unix milliseconds
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Millis>,
     /// kept although the chat's messages disappear
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     kept: bool,
@@ -177,6 +180,8 @@ impl Serialize for Message {
             edited_at,
             deleted,
             pinned_until,
+            expiration: _,
+            expires_at,
             kept,
             starred,
             status,
@@ -233,6 +238,7 @@ impl Serialize for Message {
             edited_at: *edited_at,
             deleted: *deleted,
             pinned_until: *pinned_until,
+            expires_at: *expires_at,
             kept: *kept,
             starred: *starred,
             status: *status,

@@ -42,6 +42,9 @@ pub struct Entry {
     /// Whether the account is shown as typing before its text goes.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub typing: bool,
+    /// Whether each member of its group is mentioned.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mention_all: bool,
 }
 
 impl Entry {
@@ -348,6 +351,7 @@ mod tests {
             size: 10,
             once: None,
             typing: false,
+            mention_all: false,
         }
     }
 

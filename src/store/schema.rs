@@ -123,6 +123,10 @@ tables! {
         /// Timestamp, sequence → chat number.
         MESSAGES_BY_TIME: (u32, u64, u64) => u64;
     }
+    Expiring = "messages_expiring", Messages {
+        /// When a message disappears, its sequence → its timestamp.
+        EXPIRING: (u32, u64, u64) => u64;
+    }
     People = "people", Messages {
         /// LID → the JID of its phone number, and back, for each person whose number was ever learnt, with a chat
         /// or without. Also the JID of a number in the form that WhatsApp does not use → the one that it does, see

@@ -354,6 +354,14 @@ impl EventHandler for ClientEvents {
                         let name = subject.clone();
                         self.chats.note(ChatUpdate::Subject { chat, name });
                     }
+                    GroupNotificationAction::Ephemeral { expiration, .. } => {
+                        let at = update.timestamp.timestamp_millis();
+                        self.chats.note(ChatUpdate::Timer {
+                            chat,
+                            seconds: *expiration,
+                            at: u64::try_from(at).unwrap_or(0),
+                        });
+                    }
                     // Perhaps a new group: its subject is fetched before its first message.
                     GroupNotificationAction::Create { .. }
                     | GroupNotificationAction::Add { .. } => {

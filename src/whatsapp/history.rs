@@ -226,6 +226,8 @@ impl Importer {
                         )?;
                         count += u64::from(inserted == messages::Inserted::New);
                     }
+                    // The conversation has the last one.
+                    What::Timer { .. } => {}
                     What::Change { target, by, change } => {
                         messages::apply(tx, account, ledger.id, target, by, change)?;
                     }
@@ -299,6 +301,10 @@ fn about(
     }
     if let Some(name) = &chat.username {
         usernames::learn(tx, account, &chat.chat, Some(name), clock::now())?;
+    }
+    if let Some(timer) = chat.timer {
+        let at = timer.at.unwrap_or(0);
+        messages::set_timer(tx, account, &chat.chat, timer.seconds, at)?;
     }
     if let Some(unread) = chat.unread {
         messages::set_unread(tx, account, &chat.chat, unread)?;

@@ -187,6 +187,12 @@ fn record_one(ledger: &mut Ledger<'_, '_>, row: &Row) -> Result<(), StoreError> 
             message,
             medium: medium.as_deref(),
         },
+        What::Timer { chat, timer } => {
+            let at = i64::try_from(row.now / 1000).unwrap_or(i64::MAX);
+            handled::remember(ledger.tx, ledger.account, &row.id, at)?;
+            let at = timer.at.unwrap_or(row.now);
+            return messages::set_timer(ledger.tx, ledger.account, chat, timer.seconds, at);
+        }
         What::Change { target, by, change } => {
             let at = i64::try_from(row.now / 1000).unwrap_or(i64::MAX);
             handled::remember(ledger.tx, ledger.account, &row.id, at)?;

@@ -6,6 +6,7 @@ pub mod chats;
 pub mod pairing;
 pub mod people;
 pub mod send;
+pub mod typing;
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock};

@@ -443,3 +443,74 @@ fn admins_delete_what_others_wrote_and_others_do_not() {
     bob.send(&json!({"to": his, "delete": {"messageId": nice}}));
     until(&world, &server, &nice, |m| m["deleted"] == true);
 }
+
+#[test]
+fn groups_that_go_by_lids_get_lids_in_the_list_the_text_and_the_quote() {
+    let world = World::new();
+    let server = world.server();
+    let alice = world.pair(&server, "alice", ALICE);
+    let (bob, zoe) = (world.phone(BOB, "Bob"), world.phone("491700000003", "Zoe"));
+    let members =
+        json!({"subject": "Team", "members": [ALICE, BOB, zoe.number], "addressing": "lid"});
+    let made = world
+        .admin("POST", "/groups", Some(&members))
+        .expect_success();
+    let team = made["jid"].as_str().expect("a JID").to_owned();
+    let path = format!("/groups/{}", team.replace('@', "%40"));
+    let group = world.admin("GET", &path, None).expect(200);
+    let lid = |number: &str| {
+        let members = group["members"].as_array().expect("members");
+        let found = members.iter().find(|member| member["number"] == number);
+        found.expect("a member")["lid"]
+            .as_str()
+            .expect("a LID")
+            .to_owned()
+    };
+    let digits = |jid: &str| jid.split('@').next().expect("digits").to_owned();
+
+    // A text that comes in names people as its list of mentions does.
+    let words = format!("hello @{}", digits(&lid(&zoe.number)));
+    let body = json!({"to": team, "text": words, "mentions": [lid(&zoe.number)]});
+    let theirs = bob.send(&body);
+    zoe.say(&team, "here");
+    let got = until(&world, &server, &theirs, |m| m["mentions"][0] == zoe.jid());
+    assert_eq!(got["text"], format!("hello @{}", zoe.number));
+
+    let own = json!({"to": team, "message": "mine"});
+    let own = id_of(&world.post(&server, SEND, &own).expect(200));
+    let words = format!("@{} and @{BOB}1", BOB);
+    for quoted in [&theirs, &own] {
+        let body =
+            json!({"to": team, "message": words, "mentions": [BOB], "quotedMessageId": quoted});
+        let sent = id_of(&world.post(&server, SEND, &body).expect(200));
+        let got = eventually("alice's message", || {
+            zoe.all_received()
+                .into_iter()
+                .find(|m| m["messageId"] == sent.as_str())
+        });
+        assert_eq!(got["mentions"], json!([lid(BOB)]));
+        assert_eq!(got["text"], format!("@{} and @{BOB}1", digits(&lid(BOB))));
+        let author = if quoted == &own { ALICE } else { BOB };
+        assert_eq!(got["quoted"]["participant"], lid(author), "{got}");
+        let shown = stored(&world, &server, &sent);
+        assert_eq!(
+            (&shown["text"], &shown["mentions"]),
+            (&json!(words), &json!([bob.jid()]))
+        );
+    }
+    let all = json!({"to": team, "message": "all of you", "mentionAll": true});
+    let sent = id_of(&world.post(&server, SEND, &all).expect(200));
+    let got = eventually("the mention of all", || {
+        zoe.all_received()
+            .into_iter()
+            .find(|m| m["messageId"] == sent.as_str())
+    });
+    let mut mentioned: Vec<_> = got["mentions"].as_array().expect("mentions").clone();
+    mentioned.sort_by_key(Value::to_string);
+    let mut expected = [json!(lid(BOB)), json!(lid(&zoe.number))];
+    expected.sort_by_key(Value::to_string);
+    assert_eq!(mentioned, expected);
+    let alone = json!({"to": BOB, "message": "x", "mentionAll": true});
+    world.post(&server, SEND, &alone).expect(400);
+    assert_eq!(alice.number, ALICE);
+}

@@ -59,6 +59,7 @@ mod supervised;
 mod support;
 mod systemd;
 mod tidy;
+mod timers;
 mod two_accounts;
 mod typing;
 mod upgrades;

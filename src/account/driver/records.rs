@@ -179,11 +179,15 @@ impl Driver {
         let session = running.session.clone();
         let (store, owner) = (self.wiring.store.clone(), self.owner());
         let ask = async move {
-            let Some(subject) = session.group_subject(&group).await else {
+            // What is told meanwhile is newer.
+            let asked = clock::now();
+            let Some((subject, seconds)) = session.group_facts(&group).await else {
                 return;
             };
             let stored = owner.write(&store, move |ledger| {
-                messages::set_name(ledger.tx, ledger.account, &group, &subject)
+                let (tx, account) = (&mut *ledger.tx, ledger.account);
+                messages::set_name(tx, account, &group, &subject)?;
+                messages::set_timer(tx, account, &group, seconds, asked)
             });
             if let Err(error) = stored.await {
                 log::error!("a group's subject could not be stored: {error}");

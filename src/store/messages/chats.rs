@@ -5,11 +5,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Counters, Place, Result, UNSENT, counters, id_key, media, put_counters, put_message, search,
+    Counters, Place, Result, UNSENT, counters, forget_due, id_key, media, put_counters,
+    put_message, search,
 };
 use crate::clock::{self, Millis};
 use crate::event::{ChatState, Deed};
 use crate::jid::{ChatJid, Server, other_form};
+use crate::message::names::{digits, renamed};
 use crate::message::{DeliveryStatus, Message, MessageKind, bounds};
 use crate::store::schema::{
     CHAT_IDS, CHATS, CHATS_BY_TIME, MESSAGE_IDS, MESSAGES, MESSAGES_BY_TIME, PEOPLE,
@@ -36,6 +38,9 @@ pub struct Chat {
     pub message_count: u64,
     /// Timestamp and sequence of the newest message; `None` for a chat that is not listed.
     pub last: Option<(Millis, u64)>,
+    /// Seconds after which its messages disappear (0: they stay), and when that was set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timer: Option<(u32, Millis)>,
     /// Whether nothing was ever in it but own messages that failed, or are on their way.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub only_failed: bool,
@@ -82,6 +87,9 @@ pub struct ChatSummary {
     /// ISO 8601; `null` if it is not muted, or without an end.
     pub muted_until: Option<String>,
     pub last_message: Option<LastMessage>,
+    /// Seconds after which messages disappear; absent if they stay, as far as is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timer: Option<u32>,
 }
 
 /// The newest message of a chat, in short.
@@ -140,6 +148,24 @@ impl Chat {
         self.contact_name.as_deref().or(self.name.as_deref())
     }
 
+    /// Seconds after which its messages disappear.
+    pub fn timer(&self) -> Option<u32> {
+        self.timer
+            .map(|(seconds, _)| seconds)
+            .filter(|seconds| *seconds > 0)
+    }
+
+    /// Remembers a timer that was set at that time; whether it is news. Clients say the time in seconds.
+    pub fn learn_timer(&mut self, seconds: u32, at: Millis) -> bool {
+        let is_newer = self
+            .timer
+            .is_none_or(|(before, since)| at / 1_000 >= since / 1_000 && before != seconds);
+        if is_newer {
+            self.timer = Some((seconds, at));
+        }
+        is_newer
+    }
+
     /// Puts the message under the chat's canonical JID, and each person in it under theirs (the sender,
     /// whom it answers and mentions, and who reacted), and sets its names of chat and sender.
     pub fn make_canonical(
@@ -152,6 +178,7 @@ impl Chat {
         if !message.from_me && self.lid.as_ref() == Some(&message.sender) {
             message.sender.clone_from(&self.jid);
         }
+        rename_mentioned(tx, account, message)?;
         let quoted = message.quoted_message.as_mut();
         let others = quoted
             .and_then(|quoted| quoted.participant.as_mut())
@@ -185,6 +212,25 @@ impl Chat {
         }
         person(tx, account, jid, is_me)
     }
+}
+
+/// Puts numbers in the place of the LIDs that a text mentions, where they are known: the list gets the same.
+fn rename_mentioned(tx: &ReadTx<'_>, account: u32, message: &mut Message) -> Result<()> {
+    let mut pairs = Vec::new();
+    for lid in message.mentions.iter().filter(|jid| is_lid(jid)) {
+        if let Some(number) = other_jid(tx, account, lid)? {
+            pairs.push((digits(lid).to_owned(), digits(&number).to_owned()));
+        }
+    }
+    if !pairs.is_empty() {
+        for words in [&mut message.text, &mut message.caption]
+            .into_iter()
+            .flatten()
+        {
+            *words = renamed(words, &pairs);
+        }
+    }
+    Ok(())
 }
 
 /// The names of a person besides the canonical JID.
@@ -492,6 +538,30 @@ pub fn set_unread(tx: &mut WriteTx<'_>, account: u32, jid: &str, unread: u64) ->
     Ok(())
 }
 
+/// Seconds after which a chat's messages disappear (0: they stay), set at that time; what was set later counts.
+pub fn set_timer(
+    tx: &mut WriteTx<'_>,
+    account: u32,
+    jid: &str,
+    seconds: u32,
+    at: Millis,
+) -> Result<()> {
+    let mut chat = match by_jid(&tx.view(), account, jid)? {
+        Some(chat) => chat,
+        None if seconds == 0 => return Ok(()),
+        None => {
+            let mut counters = counters(&tx.view(), account)?;
+            let chat = ensure(tx, account, jid, &mut counters)?;
+            put_counters(tx, account, &counters)?;
+            chat
+        }
+    };
+    match chat.learn_timer(seconds, at) {
+        true => put_row(tx, account, &chat),
+        false => Ok(()),
+    }
+}
+
 /// Names a chat, such as a group by its subject. Whether the chat is known; a group is from then on,
 /// so that its first message finds the name.
 pub fn set_name(tx: &mut WriteTx<'_>, account: u32, jid: &str, name: &str) -> Result<bool> {
@@ -619,6 +689,7 @@ fn merge(tx: &mut WriteTx<'_>, account: u32, from: Chat, mut into: Chat) -> Resu
             MESSAGES_BY_TIME.delete(tx, place.time_key(account))?;
             let counters = counters(&tx.view(), account)?;
             search::remove(tx, account, place, &message, &counters)?;
+            forget_due(tx, account, place, &message)?;
             if let Some(id) = &message.media_id {
                 media::remove(tx, account, id)?;
             }
@@ -646,6 +717,9 @@ fn merge(tx: &mut WriteTx<'_>, account: u32, from: Chat, mut into: Chat) -> Resu
     put_counters(tx, account, &counters)?;
     into.message_count += from.message_count.saturating_sub(twice);
     into.unread_count += from.unread_count;
+    if let Some((seconds, at)) = from.timer {
+        into.learn_timer(seconds, at);
+    }
     into.name = into.name.or(from.name);
     into.contact_name = into.contact_name.or(from.contact_name);
     let last = match from.last.or(into.last) {
@@ -696,6 +770,7 @@ fn create(tx: &mut WriteTx<'_>, account: u32, jid: &str, counters: &mut Counters
         unread_count: 0,
         message_count: 0,
         last: None,
+        timer: None,
         only_failed: true,
         archived: false,
         pinned: false,

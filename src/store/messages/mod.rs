@@ -25,7 +25,7 @@ pub use chats::{
     ChatMarks, ChatNames, ChatSummary, FOREVER, LastMessage, answers_as, canonical, canonical_jid,
     found_as, is_known_person, is_lid, is_nameless, is_only_here, last_message, link, mark_chat,
     mark_read, mark_unread, nameless_groups, names, number_of, set_contact_name, set_name,
-    set_unread,
+    set_timer, set_unread,
 };
 pub use lookup::{all_of_id, get, get_in, get_own, get_received, has_written, quoted_by};
 pub use pages::{
@@ -33,14 +33,16 @@ pub use pages::{
     oldest_first, page, recent, sift_chats,
 };
 pub use placeholders::{Lost, lose};
-pub use retention::{Cleared, Keep, Removed, clear_step, is_over, retention_step, size};
+pub use retention::{
+    Cleared, Keep, Removed, clear_step, first_to_expire, is_over, retention_step, size,
+};
 pub use search::{Search, Wanted, index_older, is_incomplete};
 
 use super::error::Result;
 use super::key::Key;
 use super::media;
 use super::rows::Found;
-use super::schema::{COUNTERS, MESSAGE_IDS, MESSAGES, MESSAGES_BY_TIME};
+use super::schema::{COUNTERS, EXPIRING, MESSAGE_IDS, MESSAGES, MESSAGES_BY_TIME};
 use super::tx::{ReadTx, WriteTx};
 use crate::clock::Millis;
 use crate::jid::ChatJid;
@@ -162,6 +164,7 @@ pub fn insert(
         return placeholders::fill(tx, account, &chat, place, message, medium);
     }
     search::prepare(&mut counters);
+    settle_timer(&mut chat, message, arrival);
     counters.sequence += 1;
     counters.messages += 1;
     let place = Place {
@@ -202,6 +205,24 @@ pub fn insert(
     };
     chats::put(tx, account, &mut chat, Some(newest))?;
     Ok(Inserted::New)
+}
+
+/// A message on its way carries its chat's timer; one that comes in says what it is. Old ones say nothing of today's.
+fn settle_timer(chat: &mut Chat, message: &mut Message, arrival: Arrival) {
+    if message.status == Some(DeliveryStatus::Pending) {
+        message.expiration = chat.timer();
+    } else if let (Some(seconds), Arrival::Live) = (message.expiration, arrival)
+        && (chat.is_person() || chat.timer.is_none())
+    {
+        // Who sets a group's timer is for WhatsApp's server to say: its members' messages count until it does.
+        let at = if chat.is_person() {
+            message.timestamp
+        } else {
+            0
+        };
+        chat.learn_timer(seconds, at);
+    }
+    message.set_expiry();
 }
 
 /// Cuts a message to its bounds, and gives each person in it the names that its chat knows; the key of
@@ -395,6 +416,7 @@ pub fn mark_sent(
 ) -> Result<Option<Message>> {
     let sent = change_found(tx, account, message_id, true, |message| {
         message.timestamp = timestamp;
+        message.set_expiry();
         if is_forward(message.status, DeliveryStatus::Sent) {
             message.status = Some(DeliveryStatus::Sent);
             message.error = None;
@@ -451,6 +473,7 @@ fn change_at(
     change: impl FnOnce(&mut Message) -> bool,
 ) -> Result<Option<Message>> {
     let (mut chat, before) = load(&tx.view(), account, place)?;
+    let before_due = before.due();
     let mut message = before.clone();
     if !change(&mut message) {
         return Ok(None);
@@ -469,6 +492,11 @@ fn change_at(
         MESSAGES.delete(tx, place.key(account))?;
         MESSAGES_BY_TIME.delete(tx, place.time_key(account))?;
         MESSAGE_IDS.put_at(tx, id_key, moved.id_value())?;
+    }
+    if let Some(due) = before_due
+        && (before_due != message.due() || moved != place)
+    {
+        EXPIRING.delete(tx, (account, due, place.sequence))?;
     }
     put_message(tx, account, moved, &message)?;
     search::change(tx, account, (place, &before), (moved, &message))?;
@@ -489,6 +517,17 @@ fn change_at(
 fn put_message(tx: &mut WriteTx<'_>, account: u32, place: Place, message: &Message) -> Result<()> {
     MESSAGES.put(tx, place.key(account), message)?;
     MESSAGES_BY_TIME.put(tx, place.time_key(account), place.chat)?;
+    if let Some(due) = message.due() {
+        EXPIRING.put(tx, (account, due, place.sequence), place.timestamp)?;
+    }
+    Ok(())
+}
+
+/// Takes a message out of those that disappear.
+fn forget_due(tx: &mut WriteTx<'_>, account: u32, place: Place, message: &Message) -> Result<()> {
+    if let Some(due) = message.due() {
+        EXPIRING.delete(tx, (account, due, place.sequence))?;
+    }
     Ok(())
 }
 

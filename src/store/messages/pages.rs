@@ -451,7 +451,9 @@ fn summary(tx: &ReadTx<'_>, account: u32, chat: Chat) -> Result<ChatSummary> {
         true => usernames::of(tx, account, &chat.jid)?,
         false => None,
     };
+    let timer = chat.timer();
     Ok(ChatSummary {
+        timer,
         name: chat.title().map(str::to_owned),
         username,
         chat_id: chat.jid,

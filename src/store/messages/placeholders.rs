@@ -79,6 +79,7 @@ pub(super) fn fill(
     }
     // What has happened to it meanwhile.
     message.timestamp = before.timestamp;
+    message.set_expiry();
     message.reactions = before.reactions;
     if before.edited {
         let says = match message.has_media {

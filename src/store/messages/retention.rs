@@ -1,13 +1,14 @@
 //! Removal of the oldest messages, by age and by size.
 
 use super::{
-    Place, Result, change_at, changes, chats, counters, id_key, load, places, put_counters, search,
+    Place, Result, change_at, changes, chats, counters, forget_due, id_key, load, places,
+    put_counters, search,
 };
 use crate::clock::Millis;
 use crate::message::{DeliveryStatus, Message};
 use crate::store::accounts;
 use crate::store::schema::{
-    CHATS, EARLY_CHANGES, MESSAGE_IDS, MESSAGES, MESSAGES_BY_TIME, Owner, tables_of,
+    CHATS, EARLY_CHANGES, EXPIRING, MESSAGE_IDS, MESSAGES, MESSAGES_BY_TIME, Owner, tables_of,
 };
 use crate::store::tx::{ReadTx, WriteTx};
 use crate::store::{media, outbox};
@@ -17,6 +18,8 @@ use crate::store::{media, outbox};
 pub struct Keep {
     /// Messages before this time are removed. One that waits for a later time counts as of that time.
     pub since: Option<Millis>,
+    /// Messages that disappear at this time or before it are removed.
+    pub expired: Option<Millis>,
     /// The most bytes of the database that messages, with what finds them, may take. Whole pages
     /// count, and free ones do not.
     pub bytes: Option<u64>,
@@ -46,6 +49,21 @@ pub fn retention_step(tx: &mut WriteTx<'_>, keep: Keep, limit: usize) -> Result<
                         remove_old(tx, account, place, &mut removed)?;
                     }
                     _ => break,
+                }
+            }
+        }
+    }
+    if let Some(now) = keep.expired {
+        for &account in &numbers {
+            while removed.messages < limit
+                && let Some((due, place)) = expired(&tx.view(), account, now)?
+            {
+                let row = place.time_key(account);
+                match MESSAGES_BY_TIME.get(&tx.view(), row)? {
+                    Some(chat) => remove(tx, account, Place { chat, ..place }, &mut removed)?,
+                    None => {
+                        EXPIRING.delete(tx, (account, due, place.sequence))?;
+                    }
                 }
             }
         }
@@ -142,6 +160,13 @@ pub fn is_over(tx: &ReadTx<'_>, keep: Keep) -> Result<bool> {
         .collect();
     let mut some = false;
     for &account in &numbers {
+        if let Some(now) = keep.expired
+            && expired(tx, account, now)?.is_some()
+        {
+            return Ok(true);
+        }
+    }
+    for &account in &numbers {
         let Some(place) = oldest(tx, account)? else {
             continue;
         };
@@ -214,6 +239,36 @@ fn empty_chats(tx: &ReadTx<'_>, account: u32, limit: usize) -> Result<Vec<u64>> 
     Ok(found)
 }
 
+/// When the account's first message disappears, if it has by `now`, and its place without its chat.
+fn expired(tx: &ReadTx<'_>, account: u32, now: Millis) -> Result<Option<(Millis, Place)>> {
+    let Some(row) = EXPIRING.scan(tx, (account,))?.next() else {
+        return Ok(None);
+    };
+    let row = row?;
+    let (_, due, sequence) = row.parts()?;
+    if due > now {
+        return Ok(None);
+    }
+    let place = Place {
+        chat: 0,
+        timestamp: row.value()?,
+        sequence,
+    };
+    Ok(Some((due, place)))
+}
+
+/// When the first message of any account disappears.
+pub fn first_to_expire(tx: &ReadTx<'_>) -> Result<Option<Millis>> {
+    let mut first = None;
+    for account in accounts::list(tx)? {
+        if let Some(row) = EXPIRING.scan(tx, (account.number,))?.next() {
+            let (_, due, _) = row?.parts()?;
+            first = Some(first.map_or(due, |first: Millis| first.min(due)));
+        }
+    }
+    Ok(first)
+}
+
 /// The account's oldest message.
 fn oldest(tx: &ReadTx<'_>, account: u32) -> Result<Option<Place>> {
     let mut rows = MESSAGES_BY_TIME.scan(tx, (account,))?;
@@ -250,6 +305,7 @@ pub(super) fn remove(
     let (mut chat, message) = load(&tx.view(), account, place)?;
     MESSAGES.delete(tx, place.key(account))?;
     MESSAGES_BY_TIME.delete(tx, place.time_key(account))?;
+    forget_due(tx, account, place, &message)?;
     // An id that is used by more senders than are looked at leaves no row that leads nowhere.
     MESSAGE_IDS.delete_at(tx, &id_key(account, &chat, &message))?;
     for (at, key) in places(&tx.view(), account, &message.message_id, Some(place.chat))? {
@@ -342,6 +398,7 @@ mod tests {
             stage: outbox::Stage::Queued,
             created_at: 10,
             send_at: Some(5_000),
+            mention_all: false,
             typing: false,
             expires_at: 6_000,
             size: 1,
@@ -349,6 +406,7 @@ mod tests {
         };
         store.run(move |tx| outbox::add(tx, alice, &entry));
         let keep = |since| Keep {
+            expired: None,
             since: Some(since),
             bytes: None,
         };
@@ -398,6 +456,7 @@ mod tests {
         add(&store, alice, own, Some(picture));
         let keep = Keep {
             since: Some(25),
+            expired: None,
             bytes: None,
         };
         assert!(store.read(|tx| is_over(tx, keep)).unwrap());
@@ -443,6 +502,7 @@ mod tests {
         }
         let keep = Keep {
             since: Some(1_000),
+            expired: None,
             bytes: None,
         };
         store.run(move |tx| retention_step(tx, keep, 100));
@@ -481,6 +541,7 @@ mod tests {
         });
         let keep = Keep {
             since: None,
+            expired: None,
             bytes: Some(64 << 10),
         };
         let before = store.read(size).unwrap();
@@ -515,6 +576,7 @@ mod tests {
         assert!(full > 200 * 10_000, "{full}");
         let keep = Keep {
             since: None,
+            expired: None,
             bytes: Some(full / 2),
         };
         let mut steps = 0;
@@ -537,6 +599,7 @@ mod tests {
         // Nothing left to remove is no reason to go on for ever.
         let nothing = Keep {
             since: None,
+            expired: None,
             bytes: Some(0),
         };
         while store.read(|tx| is_over(tx, nothing)).unwrap() {

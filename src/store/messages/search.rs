@@ -761,12 +761,14 @@ mod tests {
         here.chat = Some(BOB.into());
         assert_eq!(find(&store, &here), ["own", "L", "A"]);
         let keep = Keep {
+            expired: None,
             since: Some(6 * HOUR),
             bytes: None,
         };
         store.run(move |tx| retention_step(tx, keep, 100));
         assert_eq!(find(&store, &words("words")), ["own"]);
         let keep = Keep {
+            expired: None,
             since: Some(7 * HOUR),
             bytes: None,
         };

@@ -7,6 +7,7 @@ use whatsapp_rust::waproto::whatsapp as wa;
 use super::{AutoDownload, Envelope, Inbound, What, preferred_text, what};
 use crate::clock::Millis;
 use crate::jid::ChatJid;
+use crate::message::timer::{Timer, seconds_at};
 use crate::message::{DeliveryStatus, Reaction, bare};
 
 /// A conversation without its messages.
@@ -18,6 +19,8 @@ pub struct Conversation {
     pub unread: Option<u64>,
     /// The chat's LID and number, if it has both.
     pub link: Option<(String, String)>,
+    /// After which its messages disappear.
+    pub timer: Option<Timer>,
     /// A person's.
     pub username: Option<String>,
 }
@@ -41,6 +44,10 @@ pub fn conversation(conversation: &wa::Conversation) -> Option<Conversation> {
             .filter(|name| !name.is_empty()),
         unread: conversation.unread_count.map(u64::from),
         link,
+        timer: conversation.ephemeral_expiration.map(|seconds| Timer {
+            seconds,
+            at: seconds_at(conversation.ephemeral_setting_timestamp),
+        }),
         username: conversation
             .username
             .clone()

@@ -16,6 +16,7 @@ use whatsapp_rust::waproto::whatsapp as wa;
 
 use crate::clock::Millis;
 use crate::jid::{ChatJid, Server};
+use crate::message::timer::Timer;
 use crate::message::{
     self, Author, By, Change, DeliveryStatus, Message, MessageKind, NewMedium, Target,
 };
@@ -38,6 +39,8 @@ pub enum What {
         message: Box<Message>,
         medium: Option<Box<NewMedium>>,
     },
+    /// The timer of a chat was set.
+    Timer { chat: String, timer: Timer },
     /// Change a message that is stored, or comes later.
     Change {
         target: Target,
@@ -205,6 +208,22 @@ fn what(
     now: Millis,
 ) -> Option<Inbound> {
     let base = message::unwrap(message);
+    // A group's is WhatsApp's server to tell.
+    if let Some(timer) = message::timer::decode(base).filter(|_| envelope.is_person) {
+        let at = timer.at.unwrap_or(envelope.timestamp);
+        let timer = Timer {
+            // A time to come would outdo every later setting.
+            at: Some(at.min(envelope.timestamp)),
+            ..timer
+        };
+        return Some(Inbound {
+            what: What::Timer {
+                chat: envelope.chat,
+                timer,
+            },
+            links: envelope.links,
+        });
+    }
     let what = match change(&envelope, base) {
         Some((target, change, timestamp)) => What::Change {
             target,

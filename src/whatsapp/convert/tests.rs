@@ -46,14 +46,14 @@ fn read(info: &MessageInfo, message: &wa::Message) -> Option<Inbound> {
 fn message_of(info: &MessageInfo, message: &wa::Message) -> (Message, Option<NewMedium>) {
     match read(info, message).expect("content").what {
         What::Message { message, medium } => (*message, medium.map(|m| *m)),
-        What::Change { .. } => panic!("a change"),
+        What::Change { .. } | What::Timer { .. } => panic!("no message"),
     }
 }
 
 fn a_change(info: &MessageInfo, message: &wa::Message) -> (Target, By, Change) {
     match read(info, message).expect("content").what {
         What::Change { target, by, change } => (target, by, change),
-        What::Message { .. } => panic!("a message"),
+        What::Message { .. } | What::Timer { .. } => panic!("no change"),
     }
 }
 

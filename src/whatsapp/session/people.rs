@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use whatsapp_rust::Jid;
 use whatsapp_rust::features::{GroupMetadata, IsOnWhatsAppResult};
+use whatsapp_rust::types::message::AddressingMode;
 
 use crate::jid::{ChatJid, Server, other_form};
 use crate::sync::within;
@@ -64,10 +65,36 @@ impl Session {
             .collect()
     }
 
-    /// A group's subject, asked of WhatsApp's server; `None` if it does not tell.
-    pub async fn group_subject(&self, group: &str) -> Option<String> {
+    /// A group's subject, and the seconds after which its messages disappear (0: they stay), asked of WhatsApp's server;
+    /// `None` if it does not tell.
+    pub async fn group_facts(&self, group: &str) -> Option<(String, u32)> {
         let found = self.group(group).await?;
-        Some(found.subject).filter(|subject| !subject.is_empty())
+        let timer = found.ephemeral.and_then(|setting| setting.expiration);
+        (!found.subject.is_empty()).then(|| (found.subject, timer.unwrap_or(0)))
+    }
+
+    /// Sets the timer of a group, 0 for none, as WhatsApp's server allows it.
+    ///
+    /// # Errors
+    /// [`SendFailure::Refused`] if the account may not, for instance.
+    pub async fn set_group_timer(&self, group: &ChatJid, seconds: u32) -> Result<(), SendFailure> {
+        if !self.is_ready() {
+            return Err(SendFailure::NotConnected);
+        }
+        let jid = wire_jid(&group.to_string()).map_err(SendFailure::Other)?;
+        let groups = self.client.groups();
+        match within(LOOKUP_TIMEOUT, groups.set_ephemeral(&jid, seconds)).await {
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => {
+                log::debug!("the timer of a group was not set: {error}");
+                Err(SendFailure::Refused {
+                    code: None,
+                    words: "WhatsApp did not set the timer: this account is not in the group, or only its admins may"
+                        .into(),
+                })
+            }
+            None => Err(SendFailure::Other("WhatsApp did not answer in time".into())),
+        }
     }
 
     /// The JIDs of a group's members, of each both that are known, asked of WhatsApp's server; `None` if it
@@ -82,6 +109,28 @@ impl Session {
             ]
         });
         Some(both.flatten().map(convert::bare).collect())
+    }
+
+    /// Whether a group names its members by LIDs.
+    pub async fn goes_by_lids(&self, group: &ChatJid) -> bool {
+        let Ok(jid) = wire_jid(&group.to_string()) else {
+            return false;
+        };
+        let groups = self.client.groups();
+        let found = within(LOOKUP_TIMEOUT, groups.query_info(&jid)).await;
+        matches!(found, Some(Ok(info)) if info.addressing_mode == AddressingMode::Lid)
+    }
+
+    /// A group's members, each by one JID as the group names them; `None` if WhatsApp's server does not tell.
+    pub async fn group_people(&self, group: &ChatJid) -> Option<Vec<ChatJid>> {
+        let found = self.group(&group.to_string()).await?;
+        let own = [self.own_jid(), self.own_lid()];
+        let people = found
+            .participants
+            .iter()
+            .map(|member| convert::bare(&member.jid));
+        let others = people.filter(|jid| !own.iter().flatten().any(|own| own == jid));
+        Some(others.filter_map(|jid| ChatJid::parse(&jid).ok()).collect())
     }
 
     async fn group(&self, group: &str) -> Option<GroupMetadata> {

@@ -46,6 +46,8 @@ pub struct GroupView {
     pub members: Vec<String>,
     /// The numbers of the admins.
     pub admins: Vec<String>,
+    /// After how many seconds its messages disappear.
+    pub ephemeral: Option<u32>,
 }
 
 /// The service, as a phone may use it.

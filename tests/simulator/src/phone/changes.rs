@@ -27,6 +27,22 @@ impl Phone {
         }
     }
 
+    /// Notes a message that should have carried its chat's timer: its client would let it stay.
+    pub(super) fn check_timer(&self, received: &mut Received, dir: &dyn Directory) {
+        if matches!(
+            received.kind,
+            "edit" | "delete" | "reaction" | "pin" | "keep"
+        ) {
+            return;
+        }
+        let timer = match received.chat.strip_suffix("@g.us") {
+            Some(group) => dir.group(group).and_then(|view| view.ephemeral),
+            None => self.timers.get(number_of(&received.chat)).copied(),
+        };
+        received.lacks_timer =
+            timer.filter(|seconds| *seconds > 0 && received.expiration != Some(*seconds));
+    }
+
     /// A message is deleted by its author, or by an admin of the group.
     fn judge_deletion(
         &self,

@@ -80,6 +80,12 @@ fn content(out: &Outgoing, now_ms: u64) -> wa::Message {
             }),
             ..Default::default()
         },
+        Body::Timer(seconds) => protocol(wa::message::ProtocolMessage {
+            r#type: Some(ProtocolType::EPHEMERAL_SETTING),
+            ephemeral_expiration: Some(*seconds),
+            ephemeral_setting_timestamp: milliseconds(now_ms / 1_000),
+            ..Default::default()
+        }),
         // A kind that is rare, and that clients of today do not show.
         Body::Unknown(_) => wa::Message {
             conditional_reveal_message: MessageField::some(

@@ -81,6 +81,9 @@ pub struct Received {
     /// After how many seconds it disappears.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expiration: Option<u32>,
+    /// The timer of its chat that it should have carried, and did not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lacks_timer: Option<u32>,
     /// The file of a message that has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub media: Option<Box<Media>>,
@@ -326,6 +329,7 @@ impl Inbox {
             Body::Payment(payment) => ("payment", payment.text.clone()),
             Body::React { emoji, .. } => ("reaction", Some(emoji.clone())),
             Body::Edit { text, .. } => ("edit", Some(text.clone())),
+            Body::Timer(_) => ("timer", None),
             Body::Pin { .. } => ("pin", None),
             Body::Keep { .. } => ("keep", None),
             Body::Delete { .. } => ("delete", None),

@@ -156,6 +156,8 @@ pub struct Phone {
     sender_keys: SenderKeys,
     /// The names in the address book, by number.
     contacts: BTreeMap<String, String>,
+    /// After how many seconds messages disappear, by the number of the other person.
+    timers: BTreeMap<String, u32>,
     past: Option<Past>,
     collections: Collections,
     inbox: Inbox,
@@ -204,6 +206,7 @@ impl Phone {
             refused_patches: 0,
             sender_keys: SenderKeys::default(),
             contacts: BTreeMap::new(),
+            timers: BTreeMap::new(),
             past: None,
             collections: Collections::default(),
             inbox: Inbox::default(),

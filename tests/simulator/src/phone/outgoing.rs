@@ -195,6 +195,8 @@ pub enum Body {
         #[serde(default)]
         bare: bool,
     },
+    /// `timer`: after how many seconds messages of a chat of two disappear; 0: they stay.
+    Timer(u32),
     /// `pin`: for all in the chat.
     Pin {
         /// The message pinned.
@@ -355,6 +357,11 @@ impl Body {
         }
     }
 
+    /// Whether it says something new in the chat, which disappears in its time.
+    pub(super) fn is_content(&self) -> bool {
+        self.target().is_none() && !matches!(self, Self::Timer(_))
+    }
+
     /// Whether only the author of the target may do this.
     pub(super) fn needs_own_target(&self) -> bool {
         matches!(self, Self::Edit { .. } | Self::Delete { .. })
@@ -367,7 +374,7 @@ impl Body {
     pub(super) fn envelope(&self) -> Envelope {
         let (edit, polltype, secret) = match self {
             Self::Poll(_) => (None, Some("creation"), true),
-            Self::React { .. } | Self::Keep { .. } => (None, None, false),
+            Self::React { .. } | Self::Keep { .. } | Self::Timer(_) => (None, None, false),
             Self::Pin { .. } => (Some("2"), None, false),
             Self::Edit { .. } => (Some("1"), None, false),
             Self::Delete { .. } => (Some("7"), None, false),

@@ -272,6 +272,13 @@ impl Phone {
         if own && let Some(protocol) = message.protocol_message.as_option() {
             out.extend(self.on_own_request(incoming.sender.device, protocol, dir));
         }
+        let setting = message.protocol_message.as_option().filter(|protocol| {
+            protocol.r#type == Some(wa::message::protocol_message::Type::EPHEMERAL_SETTING)
+        });
+        if let (Some(setting), Some(addr)) = (setting, self.addr_of(&chat, dir)) {
+            let seconds = setting.ephemeral_expiration.unwrap_or(0);
+            self.timers.insert(addr.number, seconds);
+        }
         if let Some(mut received) = describe(&message) {
             received.media = self.fetch(incoming.node, &message, dir, now_ms);
             let canonical = match self.addr_of(&chat, dir) {
@@ -286,6 +293,7 @@ impl Phone {
             received.timestamp = incoming.t;
             received.wire_chat = Some(chat);
             received.wire_author = incoming.participant.clone();
+            self.check_timer(&mut received, dir);
             self.follow_change(&mut received, dir);
             self.inbox.push(received);
         }

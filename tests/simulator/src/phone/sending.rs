@@ -80,6 +80,12 @@ impl Phone {
             None => None,
         };
         self.upload_attachment(&mut out, dir, now_ms)?;
+        if let (super::Body::Timer(seconds), PlaceKind::Person(number)) = (&out.body, &place.kind) {
+            self.timers.insert(number.clone(), *seconds);
+        }
+        if out.body.is_content() && out.ephemeral.is_none() {
+            out.ephemeral = self.timer_of(&place.kind);
+        }
         let mut message = compose::build(&out, target.as_ref(), quoted.as_ref(), now_ms);
         if let Some(id) = out.album_of.as_deref() {
             message = wrap_as_album_child(message, self.target(id, &place, dir)?.key());
@@ -119,6 +125,15 @@ impl Phone {
             },
         );
         Ok((id, vec![stanza]))
+    }
+
+    /// After how many seconds messages of a chat disappear.
+    fn timer_of(&self, kind: &PlaceKind) -> Option<u32> {
+        let seconds = match kind {
+            PlaceKind::Person(number) => self.timers.get(number).copied(),
+            PlaceKind::Group(view) => view.ephemeral,
+        };
+        seconds.filter(|seconds| *seconds > 0)
     }
 
     /// The stanza of a message to a person, for all devices of both sides.

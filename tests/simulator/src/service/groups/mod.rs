@@ -319,6 +319,7 @@ impl Service {
             lid: group.form == Form::Lid,
             subject: group.subject.clone(),
             members: group.numbers(),
+            ephemeral: group.ephemeral,
             admins: group
                 .members
                 .iter()

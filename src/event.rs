@@ -33,6 +33,8 @@ pub enum EventKind {
     MessageMarked,
     #[serde(rename = "message.undecryptable")]
     MessageUndecryptable,
+    #[serde(rename = "poll.vote")]
+    PollVote,
     #[serde(rename = "chat")]
     Chat,
     #[serde(rename = "account.status")]
@@ -57,6 +59,7 @@ impl EventKind {
         EventKind::MessageDeleted,
         EventKind::MessageMarked,
         EventKind::MessageUndecryptable,
+        EventKind::PollVote,
         EventKind::Chat,
         EventKind::AccountStatus,
         EventKind::AccountQr,
@@ -76,6 +79,7 @@ impl EventKind {
             EventKind::MessageDeleted => "message.deleted",
             EventKind::MessageMarked => "message.marked",
             EventKind::MessageUndecryptable => "message.undecryptable",
+            EventKind::PollVote => "poll.vote",
             EventKind::Chat => "chat",
             EventKind::AccountStatus => "account.status",
             EventKind::AccountQr => "account.qr",
@@ -153,6 +157,34 @@ pub struct ReactionChange {
     pub emoji: String,
     pub timestamp: Millis,
     pub created_at: String,
+}
+
+/// A person voted in a poll, changed the vote or, without `options`, took it back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VoteCast {
+    pub account_id: String,
+    /// The poll's.
+    pub message_id: String,
+    /// Its `sender` is the person who votes.
+    #[serde(flatten)]
+    pub deed: Deed,
+    pub poll: PollAsked,
+    /// The same as `sender`.
+    pub voter: String,
+    /// The options chosen, word for word.
+    pub options: Vec<String>,
+    pub timestamp: Millis,
+    pub created_at: String,
+}
+
+/// What a poll asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PollAsked {
+    /// The question.
+    pub name: String,
+    pub options: Vec<String>,
 }
 
 /// A message was deleted, for everyone or for the account's owner alone.
@@ -301,6 +333,7 @@ pub enum Event {
     /// It was pinned, kept or starred, or is so no more.
     MessageMarked(Message),
     MessageUndecryptable(Message),
+    PollVote(Box<VoteCast>),
     Chat(ChatState),
     AccountStatus(AccountChange),
     AccountQr(QrShown),
@@ -319,6 +352,7 @@ impl Event {
             Event::MessageDeleted(_) => EventKind::MessageDeleted,
             Event::MessageMarked(_) => EventKind::MessageMarked,
             Event::MessageUndecryptable(_) => EventKind::MessageUndecryptable,
+            Event::PollVote(_) => EventKind::PollVote,
             Event::Chat(_) => EventKind::Chat,
             Event::AccountStatus(_) => EventKind::AccountStatus,
             Event::AccountQr(_) => EventKind::AccountQr,
@@ -337,6 +371,7 @@ impl Event {
             Event::MessageStatus(change) => &change.account_id,
             Event::MessageReaction(change) => &change.account_id,
             Event::MessageDeleted(deletion) => &deletion.account_id,
+            Event::PollVote(vote) => &vote.account_id,
             Event::Chat(state) => &state.account_id,
             Event::AccountStatus(change) => &change.account_id,
             Event::AccountQr(shown) => &shown.account_id,
@@ -356,6 +391,7 @@ impl Event {
             Event::MessageStatus(change) => Some(&change.chat_id),
             Event::MessageReaction(change) => Some(&change.deed.chat_id),
             Event::MessageDeleted(deletion) => Some(&deletion.deed.chat_id),
+            Event::PollVote(vote) => Some(&vote.deed.chat_id),
             Event::Chat(state) => Some(&state.chat_id),
             Event::AccountStatus(_)
             | Event::AccountQr(_)
@@ -373,6 +409,7 @@ impl Event {
             Event::MessageSent(_) | Event::MessageStatus(_) | Event::Chat(_) => true,
             Event::MessageReaction(change) => change.deed.from_me,
             Event::MessageDeleted(deletion) => deletion.deed.from_me,
+            Event::PollVote(vote) => vote.deed.from_me,
             // Who marked it is not said.
             Event::MessageMarked(_)
             | Event::AccountStatus(_)
@@ -397,6 +434,7 @@ impl Event {
             Event::MessageStatus(payload) => framed(event, event_id, payload),
             Event::MessageReaction(payload) => framed(event, event_id, payload),
             Event::MessageDeleted(payload) => framed(event, event_id, payload),
+            Event::PollVote(payload) => framed(event, event_id, payload),
             Event::Chat(payload) => framed(event, event_id, payload),
             Event::AccountStatus(payload) => framed(event, event_id, payload),
             Event::AccountQr(payload) => framed(event, event_id, payload),

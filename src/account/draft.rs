@@ -8,7 +8,7 @@ use futures_lite::FutureExt as _;
 use crate::clock;
 use crate::jid::ChatJid;
 use crate::media::{self, MediaError, MediaKind, MediaRequest, Prepared, Spooled, Work};
-use crate::message::{DeliveryStatus, Draft, Message, NewMedium, Quoted, Target};
+use crate::message::{self, DeliveryStatus, Draft, Message, NewMedium, Quoted, Target};
 use crate::runtime;
 use crate::store::messages;
 use crate::store::outbox::Changing;
@@ -90,12 +90,19 @@ impl Sending {
             }
             None => (again, None),
         };
+        let secret = match message.kind.has_secret() {
+            true => Some(message::new_secret().map_err(|error| {
+                AccountError::Session(format!("the system gives no random numbers: {error}"))
+            })?),
+            false => None,
+        };
         let now = clock::now();
         let pages = medium
             .as_ref()
             .and_then(|medium| medium.look.as_ref()?.pages);
         let message = Message {
             page_count: pages,
+            secret,
             account_id: self.id.to_string(),
             message_id: message_id.to_owned(),
             chat_id: to.to_string(),

@@ -244,8 +244,9 @@ impl Sending {
         let encoded = match (&entry.change, message, &target) {
             (None, Some(message), _) => message::encode(message, medium.as_ref(), context),
             (Some(changing), _, Some(target)) => {
+                let own = session.own_jid_for(&to, target).await;
                 let (change, file) = (&changing.change, medium.as_ref());
-                change.encode(&to, target, file, clock::now())
+                change.encode(&to, target, file, &own, clock::now())
             }
             (None, None, _) | (Some(_), _, None) => Err("the message that it is about is gone"),
         };

@@ -13,8 +13,9 @@ use super::{
 };
 use crate::account::{MediaCursor, OutboxView, PasskeyView, StatusView};
 use crate::message::{
-    DeleteMessage, EditMessage, ForwardMessage, KeepMessage, PinMessage, React, ReplyText,
-    SendContact, SendLocation, SendText, StarMessage, UnpinMessage, UnstarMessage,
+    CastVote, DeleteMessage, EditMessage, ForwardMessage, KeepMessage, PinMessage, React,
+    ReplyText, SendContact, SendLocation, SendPoll, SendText, StarMessage, UnpinMessage,
+    UnstarMessage,
 };
 use crate::store::messages::Cursor;
 use crate::webhook::TestOutcome;
@@ -108,6 +109,12 @@ pub const ROUTES: &[Route] = routes![
     Post "/accounts/:id/message/send/contact" sendContact Sending, Account, Usual,
         sending::send_to: (OfAccount, ToMany<SendContact>, Delivery) => SentOrAccepted,
         "Send contact cards: `contacts`, a `vcard`, or `name` and `phone`";
+    Post "/accounts/:id/message/send/poll" sendPoll Sending, Account, Usual,
+        sending::send: (OfAccount, SendPoll, Delivery) => SentOrAccepted,
+        "Send a poll: a `question` and 2 to 12 `options`; votes come as `poll.vote`";
+    Post "/accounts/:id/message/poll/vote" votePoll Sending, Account, Usual,
+        sending::send: (OfAccount, CastVote, Delivery) => SentOrAccepted,
+        "Vote in a poll; no `options` take the vote back";
     Post "/accounts/:id/message/reply" reply Sending, Account, Usual,
         sending::send: (OfAccount, ReplyText, Delivery) => SentOrAccepted,
         "Answer a message with a text";

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::kind::MessageKind;
+use super::secret::Sealed;
 use super::wire::wa;
-use super::{Medium, Message, deletion, edit, mark, reaction};
+use super::{Medium, Message, deletion, edit, mark, poll, reaction};
 use crate::clock::Millis;
 use crate::jid::ChatJid;
 
@@ -75,6 +76,12 @@ pub enum Change {
     Star {
         on: bool,
     },
+    /// A vote in a poll, by the options' names. None takes it back.
+    Vote {
+        options: Vec<String>,
+    },
+    /// A vote that is still encrypted: its message's secret opens it ([`Sealed::open`]).
+    Sealed(Sealed),
 }
 
 impl Change {
@@ -92,6 +99,7 @@ impl Change {
             Change::Pin { .. } => "pin",
             Change::Keep { .. } => "keep",
             Change::Star { .. } => "star",
+            Change::Vote { .. } | Change::Sealed(_) => "vote",
         }
     }
 
@@ -100,11 +108,13 @@ impl Change {
         match self {
             Change::React { emoji } => Some(emoji),
             Change::Edit { text } => Some(text),
+            Change::Vote { options } => options.first().map(String::as_str),
             Change::Delete
             | Change::DeleteForMe
             | Change::Pin { .. }
             | Change::Keep { .. }
-            | Change::Star { .. } => None,
+            | Change::Star { .. }
+            | Change::Sealed(_) => None,
         }
     }
 
@@ -113,7 +123,10 @@ impl Change {
         match self {
             Change::React { emoji } => reaction::cut(emoji),
             Change::Edit { text } => edit::cut_early(text),
-            Change::Delete
+            // Votes are bounded where they are read.
+            Change::Vote { .. }
+            | Change::Sealed(_)
+            | Change::Delete
             | Change::DeleteForMe
             | Change::Pin { .. }
             | Change::Keep { .. }
@@ -133,6 +146,8 @@ impl Change {
             Change::Pin { seconds } => mark::apply_pin(message, *seconds, by),
             Change::Keep { on } => mark::set(&mut message.kept, *on),
             Change::Star { on } => mark::set(&mut message.starred, *on),
+            Change::Vote { options } => poll::apply(message, options, by),
+            Change::Sealed(_) => false,
         }
     }
 
@@ -143,16 +158,19 @@ impl Change {
     pub fn may(&self, target: &Message, now: Millis) -> Result<(), &'static str> {
         match self {
             Change::Edit { .. } => edit::may(target, now),
+            Change::Vote { options } => poll::may_vote(target, options),
             Change::React { .. }
             | Change::Delete
             | Change::DeleteForMe
             | Change::Pin { .. }
             | Change::Keep { .. }
-            | Change::Star { .. } => Ok(()),
+            | Change::Star { .. }
+            | Change::Sealed(_) => Ok(()),
         }
     }
 
-    /// The change of a stored message of the chat `to`, as it is sent. `file` is the message's.
+    /// The change of a stored message of the chat `to`, as it is sent. `file` is the message's; `own` is the account's
+    /// JID in the namespace in which `to` knows the message's sender.
     ///
     /// # Errors
     /// In words, why it cannot be sent.
@@ -161,11 +179,14 @@ impl Change {
         to: &ChatJid,
         target: &Message,
         file: Option<&Medium>,
+        own: &str,
         now: Millis,
     ) -> Result<wa::Message, &'static str> {
         match self {
             Change::React { emoji } => Ok(reaction::encode(to, target, emoji, now)),
             Change::Edit { text } => edit::encode(to, target, file, text, now),
+            Change::Vote { options } => poll::encode_vote(to, target, options, own, now),
+            Change::Sealed(_) => Err("what others encrypted cannot be sent"),
             Change::Delete => Ok(deletion::encode(to, target)),
             Change::Pin { seconds } => Ok(mark::encode_pin(to, target, *seconds, now)),
             Change::Keep { on } => Ok(mark::encode_keep(to, target, *on, now)),
@@ -190,6 +211,7 @@ pub fn decode(base: &wa::Message) -> Option<Incoming<'_>> {
         .or_else(|| deletion::decode(base))
         .or_else(|| edit::decode(base))
         .or_else(|| mark::decode(base))
+        .or_else(|| poll::decode_vote(base))
 }
 
 /// A timestamp of the protocol in seconds, in milliseconds; 0 stands for none.

@@ -52,6 +52,11 @@ impl MessageKind {
         matches!(self, MessageKind::Waiting | MessageKind::Unavailable)
     }
 
+    /// Whether votes are encrypted with the message's secret.
+    pub fn has_secret(self) -> bool {
+        matches!(self, MessageKind::Poll)
+    }
+
     /// The word in `type`.
     pub fn name(self) -> &'static str {
         match self {
@@ -153,8 +158,8 @@ pub fn encode(
         | MessageKind::Sticker => medium::encode(message, file, context),
         MessageKind::Location => Ok(location::encode(message, context)),
         MessageKind::Contact => Ok(contact::encode(message, context)),
-        MessageKind::Poll
-        | MessageKind::Invite
+        MessageKind::Poll => Ok(poll::encode(message, context)),
+        MessageKind::Invite
         | MessageKind::Product
         | MessageKind::Order
         | MessageKind::Payment

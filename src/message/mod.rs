@@ -28,6 +28,7 @@ mod other;
 mod poll;
 mod reaction;
 mod referral;
+mod secret;
 mod shown;
 mod text;
 pub mod timer;
@@ -51,9 +52,10 @@ pub use kind::{MessageKind, decode, encode, quotation};
 pub use location::{Location, SendLocation};
 pub use mark::{KeepMessage, PinMessage, StarMessage, UnpinMessage, UnstarMessage};
 pub use medium::{Medium, NewMedium, Remote, draft as file_draft};
-pub use poll::Poll;
+pub use poll::{CastVote, Poll, SendPoll, Vote, vote_of};
 pub use reaction::{React, Reaction};
 pub use referral::Referral;
+pub use secret::{SECRET, Sealed, new_secret, of_message as secret_of};
 pub use text::{ReplyText, SendText, of_words};
 pub use trade::{Order, Payment, Product};
 
@@ -61,6 +63,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{self, Millis};
+use crate::media::base64_bytes;
 
 /// A message. Its JSON is what the API and the webhooks show (`shown`); what lies in the store is
 /// [`Message::to_stored`]'s.
@@ -156,6 +159,13 @@ pub struct Message {
     pub payment: Option<Payment>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call: Option<Call>,
+    /// What votes are encrypted with; only for polls. Never shown.
+    #[serde(
+        default,
+        with = "base64_bytes",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub secret: Option<Vec<u8>>,
     pub quoted_message: Option<Quoted>,
     pub mentions: Vec<String>,
     pub reactions: Vec<Reaction>,
@@ -305,6 +315,7 @@ impl Message {
         self.product = None;
         self.order = None;
         self.payment = None;
+        self.secret = None;
         self.quoted_message = None;
         self.mentions.clear();
         self.reactions.clear();

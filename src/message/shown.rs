@@ -6,9 +6,10 @@
 
 use serde::ser::{Serialize, Serializer};
 
+use super::poll::{Poll, ShownPoll};
 use super::{
     Button, Call, Choice, Contact, DeliveryStatus, Invite, Location, Message, MessageKind, Order,
-    Payment, Poll, Product, Quoted, Reaction, Referral,
+    Payment, Product, Quoted, Reaction, Referral,
 };
 use crate::clock::Millis;
 
@@ -74,7 +75,7 @@ struct Shown<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     contacts: Option<&'a [Contact]>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    poll: Option<&'a Poll>,
+    poll: Option<ShownPoll<'a>>,
     /// what can be pressed or chosen; only of businesses' messages
     #[serde(skip_serializing_if = "Option::is_none")]
     buttons: Option<&'a [Button]>,
@@ -162,6 +163,7 @@ impl Serialize for Message {
             location,
             contacts,
             poll,
+            secret: _,
             buttons,
             choice,
             referral,
@@ -219,7 +221,7 @@ impl Serialize for Message {
             video_note: *video_note,
             location: location.as_ref(),
             contacts: contacts.as_deref(),
-            poll: poll.as_ref(),
+            poll: poll.as_ref().map(Poll::shown),
             buttons: buttons.as_deref(),
             choice: choice.as_ref(),
             referral: referral.as_ref(),

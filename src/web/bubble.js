@@ -2,7 +2,7 @@
 import { words } from './words.js';
 import { button, clean, fill, h, icon, iconButton, name, t } from './dom.js';
 import { FILM, PICTURE, SOUND, at, enc, file, get } from './api.js';
-import { clock, hue, length, line, senderName, size } from './format.js';
+import { clock, hue, length, line, number, senderName, size } from './format.js';
 
 const TICKS = { pending: 'clock', sending: 'clock', sent: 'check', delivered: 'checks', read: 'checks read', played: 'checks read', failed: 'alert' };
 const STATES = { pending: 'sPending', sending: 'sSending', sent: 'sSent', delivered: 'sDelivered', read: 'sRead', played: 'sPlayed', failed: 'sFailed' };
@@ -108,7 +108,7 @@ function content(m) {
     case 'document': return [h('button', { type: 'button', class: 'doc', onclick: () => save(m) }, h('span', { class: 'icon' }, icon('file')), h('span', { class: 'grow' }, fileName(m), h('br'), h('span', { class: 'second muted' }, `${clean((m.mediaMimetype || '').split('/').pop()).slice(0, 24)}, ${size(m.mediaSize || 0)}${m.pageCount ? `, ${t('pages', { n: m.pageCount })}` : ''}`))), said(m.caption)];
     case 'location': return m.location && [h('b', {}, name(m.location.name || words.location)), m.location.address && h('p', { class: 'muted' }, name(m.location.address)), h('p', {}, `${m.location.latitude}, ${m.location.longitude}`), h('a', { target: '_blank', rel: 'noopener noreferrer', href: `https://www.openstreetmap.org/?mlat=${Number(m.location.latitude)}&mlon=${Number(m.location.longitude)}&zoom=16` }, words.openMap)];
     case 'contact': return (m.contacts || []).map((c) => h('div', {}, icon('people'), h('b', {}, ' ', name(c.name)), [...String(c.vcard).matchAll(/^TEL[^:\n]*:(.+)$/gm)].slice(0, 9).map((x) => h('p', {}, name(x[1])))));
-    case 'poll': return m.poll && h('div', { class: 'poll' }, h('b', {}, name(m.poll.name)), h('ul', {}, m.poll.options.map((o) => h('li', {}, h('span', { class: 'dot off' }), name(o)))));
+    case 'poll': return m.poll && h('div', { class: 'poll' }, h('b', {}, name(m.poll.name)), h('ul', {}, m.poll.options.map((o) => [o, (m.poll.votes || []).filter((v) => v.options.includes(o))]).map(([o, by]) => h('li', { title: by.map((v) => number(v.voter)).join('\n') }, h('span', { class: 'dot off' }), h('span', { class: 'grow' }, name(o)), by.length ? h('b', {}, by.length) : null))));
     case 'waiting': return h('p', { class: 'gone' }, words.waitingKind);
     case 'unavailable': return h('p', { class: 'gone' }, words.unavailable);
     case 'text': case 'button_reply': case 'list_reply': return said(text);

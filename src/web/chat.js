@@ -117,7 +117,7 @@ export function chatView(account, chat, wanted, look, onRead) {
     if (e.status === 'failed') say(t('notSent', { why: clean(e.error) }), false, true);
     redraw();
   }
-  ends.push(on('message', came), on('message.sent', came), on('message.edited', came), on('message.marked', came), on('message.undecryptable', came), on('message.reaction', again), on('message.deleted', again), on('message.status', moved), on('reset', () => { list = []; next = undefined; older().catch(() => {}); }), on('accounts', () => standing()),
+  ends.push(on('message', came), on('message.sent', came), on('message.edited', came), on('message.marked', came), on('message.undecryptable', came), on('message.reaction', again), on('poll.vote', again), on('message.deleted', again), on('message.status', moved), on('reset', () => { list = []; next = undefined; older().catch(() => {}); }), on('accounts', () => standing()),
     // It was opened while the server was away.
     on('online', (now) => { if (now && !next && list.length < PAGE) { list = []; older().catch(() => {}); } }));
 

@@ -42,6 +42,7 @@ mod pace;
 mod pages;
 mod pairing;
 mod passkey;
+mod polls;
 mod presence;
 mod quiet;
 mod reach;

@@ -14,8 +14,8 @@ use super::{
     Counters, Place, Result, change_at, counters, load, load_in, media, places, put_counters,
 };
 use crate::clock;
-use crate::event::{Deed, Deletion, Event, ReactionChange};
-use crate::message::{Author, By, Change, Message, Target, bounds};
+use crate::event::{Deed, Deletion, Event, PollAsked, ReactionChange, VoteCast};
+use crate::message::{Author, By, Change, Message, Sealed, Target, bounds};
 use crate::store::accounts;
 use crate::store::schema::EARLY_CHANGES;
 use crate::store::tx::{ReadTx, WriteTx};
@@ -68,6 +68,26 @@ pub fn apply(
     if *change == Change::DeleteForMe {
         return forget(tx, account, account_id, place, target, &by);
     }
+    let opened;
+    let change = match change {
+        Change::Sealed(sealed) => {
+            let (chat, message) = load(&tx.view(), account, place)?;
+            if message.kind.is_placeholder() {
+                return Ok(Applied {
+                    event: keep_for_later(tx, account, account_id, target, &by, change)?,
+                    removed_medium: None,
+                });
+            }
+            match open(&tx.view(), account, &chat, &message, sealed, &by)? {
+                Some(change) => {
+                    opened = change;
+                    &opened
+                }
+                None => return Ok(Applied::default()),
+            }
+        }
+        change => change,
+    };
     let mut medium = None;
     let changed = change_at(tx, account, place, &id_key, |message| {
         medium.clone_from(&message.media_id);
@@ -81,17 +101,17 @@ pub fn apply(
         media::remove(tx, account, id)?;
     }
     let event = match change {
-        Change::Edit { .. } => Event::MessageEdited(message),
+        Change::Edit { .. } => Some(Event::MessageEdited(message)),
         Change::Pin { .. } | Change::Keep { .. } | Change::Star { .. } => {
-            Event::MessageMarked(message)
+            Some(Event::MessageMarked(message))
         }
-        Change::React { .. } | Change::Delete | Change::DeleteForMe => {
+        change => {
             let deed = chats::deed(&tx.view(), account, &message.chat_id, &by.from, by.from_me)?;
-            report(account_id, deed, target, &by, change)
+            report(account_id, deed, target, &by, change, Some(&message))
         }
     };
     Ok(Applied {
-        event: Some(event),
+        event,
         removed_medium,
     })
 }
@@ -109,7 +129,7 @@ fn forget(
     let deed = chats::deed(&tx.view(), account, &message.chat_id, &by.from, by.from_me)?;
     remove(tx, account, place, &mut Removed::default())?;
     Ok(Applied {
-        event: Some(report(account_id, deed, target, by, &Change::DeleteForMe)),
+        event: report(account_id, deed, target, by, &Change::DeleteForMe, None),
         removed_medium: message.media_id,
     })
 }
@@ -169,7 +189,12 @@ pub fn catch_up(
     for (key, size, early) in due {
         forget_early(tx, &key, size, counters)?;
         let medium = message.media_id.clone();
-        early.change.apply(message, &early.by);
+        let opened = match &early.change {
+            Change::Sealed(sealed) => open(&tx.view(), account, chat, message, sealed, &early.by)?,
+            _ => None,
+        };
+        let change = opened.as_ref().unwrap_or(&early.change);
+        change.apply(message, &early.by);
         if let (Some(id), None) = (medium, &message.media_id) {
             media::remove(tx, account, &id)?;
         }
@@ -177,25 +202,86 @@ pub fn catch_up(
     Ok(())
 }
 
-fn report(account_id: &str, deed: Deed, target: &Target, by: &By, change: &Change) -> Event {
-    let created_at = clock::iso8601(by.timestamp);
+/// Opens what a person encrypted with a message's secret, under all JIDs by which the message's author and the
+/// person are known; `None` if that does not succeed.
+fn open(
+    tx: &ReadTx<'_>,
+    account: u32,
+    chat: &Chat,
+    message: &Message,
+    sealed: &Sealed,
+    by: &By,
+) -> Result<Option<Change>> {
+    let author = message.wire_sender();
+    let authors = jids(tx, account, author, message.from_me)?;
+    let people = jids(tx, account, &by.from, by.from_me)?;
+    let opened = sealed.open(message, &authors, &people);
+    if opened.is_none() {
+        log::debug!("{}: a vote does not open, or is none", chat.jid);
+    }
+    Ok(opened)
+}
+
+/// The JIDs of a person, at most two; of the account's owner by the account's own record.
+fn jids(tx: &ReadTx<'_>, account: u32, jid: &str, is_me: bool) -> Result<Vec<String>> {
+    if is_me && let Some(record) = accounts::by_number(tx, account)? {
+        return Ok([record.jid, record.lid].into_iter().flatten().collect());
+    }
+    let other = chats::other_jid(tx, account, jid)?;
+    Ok(std::iter::once(jid.to_owned()).chain(other).collect())
+}
+
+/// The event of a change; `None` for one that has none, or is part of its message's. `message` is known unless the
+/// change waits for it.
+fn report(
+    account_id: &str,
+    deed: Deed,
+    target: &Target,
+    by: &By,
+    change: &Change,
+    message: Option<&Message>,
+) -> Option<Event> {
+    let account_id = account_id.to_owned();
+    let message_id = target.message_id.clone();
+    let (timestamp, created_at) = (by.timestamp, clock::iso8601(by.timestamp));
     match change {
-        Change::React { emoji } => Event::MessageReaction(ReactionChange {
-            account_id: account_id.to_owned(),
-            message_id: target.message_id.clone(),
+        Change::React { emoji } => Some(Event::MessageReaction(ReactionChange {
+            account_id,
+            message_id,
             deed,
             emoji: emoji.clone(),
-            timestamp: by.timestamp,
+            timestamp,
             created_at,
-        }),
-        _ => Event::MessageDeleted(Deletion {
-            account_id: account_id.to_owned(),
-            message_id: target.message_id.clone(),
+        })),
+        Change::Delete | Change::DeleteForMe => Some(Event::MessageDeleted(Deletion {
+            account_id,
+            message_id,
             deed,
             for_me: *change == Change::DeleteForMe,
-            timestamp: by.timestamp,
+            timestamp,
             created_at,
-        }),
+        })),
+        Change::Vote { options } => {
+            let poll = message?.poll.as_ref()?;
+            Some(Event::PollVote(Box::new(VoteCast {
+                account_id,
+                message_id,
+                voter: deed.sender.clone(),
+                deed,
+                poll: PollAsked {
+                    name: poll.name.clone(),
+                    options: poll.options.clone(),
+                },
+                options: options.clone(),
+                timestamp,
+                created_at,
+            })))
+        }
+        Change::Edit { .. }
+        | Change::Pin { .. }
+        | Change::Keep { .. }
+        | Change::Star { .. }
+        | Change::Sealed(_) => None,
     }
 }
 
@@ -208,7 +294,7 @@ fn keep_for_later(
     change: &Change,
 ) -> Result<Option<Event>> {
     // Under that id another person's message is stored: the named author is false, and no event may repeat it.
-    if is_another_s(&tx.view(), account, target)? {
+    if !matches!(change, Change::Sealed(_)) && is_another_s(&tx.view(), account, target)? {
         return Ok(None);
     }
     let early = Early {
@@ -235,17 +321,19 @@ fn keep_for_later(
         EARLY_CHANGES.put(tx, key, &early)?;
         put_counters(tx, account, &counters)?;
     }
-    Ok(match change {
+    match change {
+        Change::React { .. } | Change::Delete => {
+            let deed = chats::deed(&tx.view(), account, &target.chat, &by.from, by.from_me)?;
+            Ok(report(account_id, deed, target, by, change, None))
+        }
         Change::Edit { .. }
         | Change::DeleteForMe
         | Change::Pin { .. }
         | Change::Keep { .. }
-        | Change::Star { .. } => None,
-        Change::React { .. } | Change::Delete => {
-            let deed = chats::deed(&tx.view(), account, &target.chat, &by.from, by.from_me)?;
-            Some(report(account_id, deed, target, by, change))
-        }
-    })
+        | Change::Star { .. }
+        | Change::Vote { .. }
+        | Change::Sealed(_) => Ok(None),
+    }
 }
 
 /// Takes a change out of those that wait; the caller stores the counters.

@@ -167,7 +167,7 @@ impl Chat {
     }
 
     /// Puts the message under the chat's canonical JID, and each person in it under theirs (the sender,
-    /// whom it answers and mentions, and who reacted), and sets its names of chat and sender.
+    /// whom it answers and mentions, who reacted and who voted), and sets its names of chat and sender.
     pub fn make_canonical(
         &self,
         tx: &ReadTx<'_>,
@@ -184,7 +184,11 @@ impl Chat {
             .and_then(|quoted| quoted.participant.as_mut())
             .into_iter()
             .chain(&mut message.mentions)
-            .chain(message.reactions.iter_mut().map(|r| &mut r.from));
+            .chain(message.reactions.iter_mut().map(|r| &mut r.from))
+            .chain(message.poll.iter_mut().flat_map(|poll| {
+                let votes = poll.votes.iter_mut();
+                votes.map(|vote| &mut vote.voter)
+            }));
         for jid in std::iter::once(&mut message.sender).chain(others) {
             if is_lid(jid)
                 && let Some(number) = other_jid(tx, account, jid)?

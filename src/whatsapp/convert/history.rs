@@ -8,7 +8,10 @@ use super::{AutoDownload, Envelope, Inbound, What, preferred_text, what};
 use crate::clock::Millis;
 use crate::jid::ChatJid;
 use crate::message::timer::{Timer, seconds_at};
-use crate::message::{DeliveryStatus, Reaction, bare};
+use crate::message::{By, DeliveryStatus, Message, Reaction, SECRET, bare, vote_of};
+
+/// Votes of a poll in the history: more than a group has members, because each may have voted several times.
+const VOTES: usize = 4_096;
 
 /// A conversation without its messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,6 +112,8 @@ pub fn message(
             medium.wanted = false;
         }
         message.reactions = reactions(own, chat, info);
+        add_secret(message, info);
+        add_votes(message, own, chat, info);
     }
     Some(found)
 }
@@ -125,20 +130,53 @@ fn status(status: Option<wa::web_message_info::Status>) -> DeliveryStatus {
     }
 }
 
+/// The history has the secret beside the message or, as live messages have it, within.
+fn add_secret(message: &mut Message, info: &wa::WebMessageInfo) {
+    let given = info.message_secret.as_ref();
+    if message.kind.has_secret() && message.secret.is_none() {
+        message.secret = given.filter(|secret| secret.len() == SECRET).cloned();
+    }
+}
+
+/// The votes that the phone had received, which it has decrypted.
+fn add_votes(message: &mut Message, own: &Own, chat: &Conversation, info: &wa::WebMessageInfo) {
+    for update in info.poll_updates.iter().take(VOTES) {
+        let (Some(key), Some(vote)) = (
+            update.poll_update_message_key.as_option(),
+            update.vote.as_option(),
+        ) else {
+            continue;
+        };
+        let at = update.sender_timestamp_ms.or(update.server_timestamp_ms);
+        let by = By {
+            from: by_key(own, chat, key),
+            from_me: key.from_me.unwrap_or(false),
+            timestamp: at.and_then(|at| u64::try_from(at).ok()).unwrap_or(0),
+        };
+        if let Some(vote) = vote_of(message, &vote.selected_options) {
+            vote.apply(message, &by);
+        }
+    }
+}
+
+/// The person whom a key of the history names.
+fn by_key(own: &Own, chat: &Conversation, key: &wa::MessageKey) -> String {
+    match key.from_me {
+        Some(true) => own.jid.clone(),
+        _ => key
+            .participant
+            .as_deref()
+            .map_or_else(|| chat.chat.clone(), bare),
+    }
+}
+
 fn reactions(own: &Own, chat: &Conversation, info: &wa::WebMessageInfo) -> Vec<Reaction> {
     info.reactions
         .iter()
         .filter_map(|reaction| {
             let key = reaction.key.as_option()?;
-            let from = if key.from_me.unwrap_or(false) {
-                own.jid.clone()
-            } else {
-                key.participant
-                    .as_deref()
-                    .map_or_else(|| chat.chat.clone(), bare)
-            };
             Some(Reaction {
-                from,
+                from: by_key(own, chat, key),
                 emoji: reaction.text.clone().filter(|emoji| !emoji.is_empty())?,
                 timestamp: reaction
                     .sender_timestamp_ms

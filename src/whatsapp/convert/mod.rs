@@ -304,8 +304,13 @@ fn stored(
     now: Millis,
 ) -> Option<What> {
     let base = message::unwrap(wrapped);
-    // Allowed deletions and edits are changes. An album's head says how many images and videos follow.
-    if base.protocol_message.is_set() || base.album_message.is_set() {
+    // Allowed deletions and edits are changes, and so are votes and encrypted reactions that can be read. An album's
+    // head says how many images and videos follow.
+    if base.protocol_message.is_set()
+        || base.album_message.is_set()
+        || base.poll_update_message.is_set()
+        || base.enc_reaction_message.is_set()
+    {
         return None;
     }
     let mut message = envelope.message(account_id, MessageKind::Unknown, now);
@@ -317,6 +322,9 @@ fn stored(
         MessageKind::Unavailable => message.note = Some(PHONE_ONLY.to_owned()),
         _ => {}
     }
+    message.secret = message::secret_of(wrapped, base)
+        .filter(|_| message.kind.has_secret())
+        .map(<[u8]>::to_vec);
     let medium = medium.map(|mut medium| {
         // A missing path can be asked of the phone; a path to another host is dropped.
         medium

@@ -11,7 +11,8 @@
 //! | edit | its sender's own messages |
 //! | deletion | its sender's own messages; in a group, with `edit="8"`, the one that its key names |
 //! | pin, keep | any message of its chat; who may do so in a group is for its members' clients to say |
-//! | poll vote, timer of a chat | nothing: they change no message that is stored |
+//! | vote | any poll of its chat whose secret opens it; it counts as its sender's |
+//! | timer of a chat | nothing: it changes no message that is stored |
 //! | group's sender key | only its own sender's key, for the chat that it came in (the client sees to that) |
 //! | app state, mappings of LIDs, history | nothing from others: the client takes them from the account's own devices alone |
 //!
@@ -44,7 +45,15 @@ pub enum Reach {
 /// Which messages this change may reach, in a stanza with this `edit` attribute.
 pub fn reach(change: &Change, place: Place, edit: &EditAttribute) -> Reach {
     match (change, place, edit) {
-        (Change::React { .. } | Change::Pin { .. } | Change::Keep { .. }, _, _) => Reach::Named,
+        (
+            Change::React { .. }
+            | Change::Pin { .. }
+            | Change::Keep { .. }
+            | Change::Vote { .. }
+            | Change::Sealed(_),
+            _,
+            _,
+        ) => Reach::Named,
         (Change::Delete, Place::Group, EditAttribute::AdminRevoke) => Reach::Named,
         (Change::Delete | Change::Edit { .. }, _, _) => Reach::Own,
         // Of no message; the app state is the owner's.

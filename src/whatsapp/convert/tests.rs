@@ -95,7 +95,7 @@ fn a_member_of_a_group_keeps_the_lid_he_writes_under() {
     assert_eq!(context.participant.as_deref(), Some("955@lid"));
     let chat = ChatJid::parse(GROUP).expect("jid");
     let change = Change::React { emoji: "x".into() };
-    let reaction = change.encode(&chat, &got, None, 7).expect("encoded");
+    let reaction = change.encode(&chat, &got, None, "", 7).expect("encoded");
     let key = reaction.reaction_message.as_option().expect("reaction");
     let key = key.key.as_option().expect("key");
     assert_eq!(key.participant.as_deref(), Some("955@lid"));

@@ -8,6 +8,7 @@ use whatsapp_rust::features::{GroupMetadata, IsOnWhatsAppResult};
 use whatsapp_rust::types::message::AddressingMode;
 
 use crate::jid::{ChatJid, Server, other_form};
+use crate::message::Message;
 use crate::sync::within;
 
 use super::{Session, wire_jid};
@@ -109,6 +110,18 @@ impl Session {
             ]
         });
         Some(both.flatten().map(convert::bare).collect())
+    }
+
+    /// The account's own JID in the namespace in which a chat knows the sender of a message: its readers derive the key
+    /// of a vote from both.
+    pub async fn own_jid_for(&self, chat: &ChatJid, message: &Message) -> String {
+        let by_lid = match chat.server() {
+            _ if !message.from_me => message.wire_sender().ends_with("@lid"),
+            Server::Group => self.goes_by_lids(chat).await,
+            server => server == Server::Lid,
+        };
+        let lid = self.own_lid().filter(|_| by_lid);
+        lid.or_else(|| self.own_jid()).unwrap_or_default()
     }
 
     /// Whether a group names its members by LIDs.

@@ -6,8 +6,8 @@ use waproto::whatsapp as wa;
 use waproto::whatsapp::message::protocol_message::Type as ProtocolType;
 
 use super::business;
-use super::media;
 use super::outgoing::{Body, Contact, Outgoing, Poll, Target};
+use super::{addons, media};
 
 /// The protobuf for a message. `target` is what [`Body::target`] names, `quoted` what `reply_to`
 /// names.
@@ -105,7 +105,8 @@ fn content(out: &Outgoing, now_ms: u64) -> wa::Message {
         | Body::Edit { .. }
         | Body::Pin { .. }
         | Body::Keep { .. }
-        | Body::Delete { .. } => wa::Message::default(),
+        | Body::Delete { .. }
+        | Body::Vote { .. } => wa::Message::default(),
     }
 }
 
@@ -116,6 +117,9 @@ fn about(out: &Outgoing, target: &Target, now_ms: u64) -> wa::Message {
         forge.key(&mut key);
     }
     let key = MessageField::some(key);
+    if let Some(sealed) = &out.sealed {
+        return addons::carrier(&out.body, key, sealed, now_ms);
+    }
     match &out.body {
         Body::React { emoji, .. } => wa::Message {
             reaction_message: MessageField::some(wa::message::ReactionMessage {

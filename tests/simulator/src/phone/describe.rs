@@ -1,10 +1,13 @@
 //! What a message says, in the words of the inbox.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use wacore::proto_helpers::MessageExt as _;
 use waproto::whatsapp as wa;
 use waproto::whatsapp::message::protocol_message::Type as ProtocolType;
 
+use super::addons::{options, secret_in};
 use super::inbox::Received;
 
 /// What a reply shows of the message that it answers.
@@ -66,14 +69,17 @@ pub struct Question {
 }
 
 impl Question {
+    /// Whether clients take it for a poll: 2 to 12 different options that are not empty.
+    fn is_sound(&self) -> bool {
+        let options: BTreeSet<&String> = self.options.iter().collect();
+        let are_some = options.iter().all(|option| !option.is_empty());
+        (2..=12).contains(&self.options.len()) && options.len() == self.options.len() && are_some
+    }
+
     fn of(poll: &wa::message::PollCreationMessage) -> Question {
         Question {
             name: poll.name.clone().unwrap_or_default(),
-            options: poll
-                .options
-                .iter()
-                .filter_map(|option| option.option_name.clone())
-                .collect(),
+            options: options(poll),
             selectable: poll.selectable_options_count.unwrap_or(0),
         }
     }
@@ -132,6 +138,14 @@ pub(super) fn describe(message: &wa::Message) -> Option<Received> {
         }
         return Some(out);
     }
+    if base.poll_update_message.is_set() {
+        out.kind = "vote";
+        return Some(out);
+    }
+    if base.enc_reaction_message.is_set() {
+        out.kind = "reaction";
+        return Some(out);
+    }
     if let Some(reaction) = base.reaction_message.as_option() {
         out.kind = "reaction";
         out.text = reaction.text.clone();
@@ -162,6 +176,14 @@ pub(super) fn describe(message: &wa::Message) -> Option<Received> {
         images: album.expected_image_count.unwrap_or(0),
         videos: album.expected_video_count.unwrap_or(0),
     });
+    out.secret = secret_in(message).or_else(|| secret_in(base));
+    if out.poll.as_ref().is_some_and(|poll| !poll.is_sound())
+        || out.poll.is_some() && out.secret.is_none()
+    {
+        // Clients show no poll that nobody could vote in.
+        out.kind = "unknown";
+        out.poll = None;
+    }
     if out.kind != "text" {
         out.content = Some(Box::new(base.clone()));
     }
@@ -207,7 +229,7 @@ fn kind_of(m: &wa::Message) -> &'static str {
     }
 }
 
-fn poll_of(m: &wa::Message) -> Option<&wa::message::PollCreationMessage> {
+pub(super) fn poll_of(m: &wa::Message) -> Option<&wa::message::PollCreationMessage> {
     m.poll_creation_message
         .as_option()
         .or_else(|| m.poll_creation_message_v2.as_option())

@@ -28,7 +28,7 @@ pub struct Received {
     /// Whether a linked device of the phone's own account sent it.
     pub from_me: bool,
     /// `text`, `image`, `video`, `audio`, `document`, `sticker`, `location`, `contact`, `poll`,
-    /// `reaction`, `edit`, `delete`, `pin`, `keep`, or `unknown`.
+    /// `reaction`, `edit`, `delete`, `pin`, `keep`, `vote`, or `unknown`.
     #[serde(rename = "type")]
     pub kind: &'static str,
     /// The text, caption, question or new text.
@@ -75,6 +75,15 @@ pub struct Received {
     /// The head of the album that it is part of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub album_of: Option<String>,
+    /// The poll that this one is a vote in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vote_in: Option<String>,
+    /// The options of a vote; `?` stands for one that the poll does not have.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<String>,
+    /// Why a client would not show it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<&'static str>,
     /// Whether it can be opened only once.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub view_once: bool,
@@ -109,6 +118,9 @@ pub struct Received {
     /// The content without its wrappers, for quotes; texts are quoted from `text`.
     #[serde(skip)]
     pub(super) content: Option<Box<wa::Message>>,
+    /// What votes and the like are encrypted with.
+    #[serde(skip)]
+    pub(super) secret: Option<Vec<u8>>,
     /// The chat as it was addressed.
     #[serde(skip)]
     pub(super) wire_chat: Option<Jid>,
@@ -174,6 +186,9 @@ pub struct Sent {
     pub error: Option<u16>,
     /// The receipts so far, oldest first.
     pub receipts: Vec<Receipt>,
+    /// The poll that it is a vote in, and the options.
+    #[serde(skip)]
+    pub(super) vote: Option<(String, Vec<String>)>,
 }
 
 /// What a phone could not show its owner.
@@ -333,6 +348,7 @@ impl Inbox {
             Body::Pin { .. } => ("pin", None),
             Body::Keep { .. } => ("keep", None),
             Body::Delete { .. } => ("delete", None),
+            Body::Vote { .. } => ("vote", None),
         };
         self.sent.insert(
             id.to_owned(),
@@ -346,6 +362,13 @@ impl Inbox {
                 acked: false,
                 error: None,
                 receipts: Vec::new(),
+                vote: match body {
+                    Body::Vote {
+                        message_id,
+                        options,
+                    } => Some((message_id.clone(), options.clone())),
+                    _ => None,
+                },
             },
         );
     }

@@ -28,6 +28,7 @@
 //! [`Directory`]: crate::directory::Directory
 
 mod actions;
+mod addons;
 mod app_state;
 mod business;
 mod changes;
@@ -120,6 +121,9 @@ pub enum PhoneError {
     /// The companion's signature over its identity does not verify, or no linking is in progress.
     #[error("device {0}: {1}")]
     BadDeviceIdentity(u16, &'static str),
+    /// A vote or the like that a phone does not let its owner send.
+    #[error("{0}")]
+    BadAddition(&'static str),
     /// A chat state that clients do not know.
     #[error("{0:?} is not a chat state: composing, recording or paused")]
     UnknownState(String),

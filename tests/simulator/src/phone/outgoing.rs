@@ -7,6 +7,7 @@ use wacore_binary::Node;
 use wacore_binary::builder::NodeBuilder;
 use waproto::whatsapp as wa;
 
+use super::addons::Sealed;
 use super::business::{Ad, Answer, Card, Invite, Order, Payment, Product};
 use super::media::{Attachment, Uploaded};
 
@@ -54,6 +55,9 @@ pub struct Outgoing {
     /// The file, once uploaded.
     #[serde(skip)]
     pub(super) uploaded: Option<Box<Uploaded>>,
+    /// The vote or the like, once encrypted.
+    #[serde(skip)]
+    pub(super) sealed: Option<Box<Sealed>>,
 }
 
 impl Outgoing {
@@ -78,6 +82,7 @@ impl Outgoing {
             unavailable: None,
             forge: None,
             uploaded: None,
+            sealed: None,
         }
     }
 }
@@ -101,6 +106,12 @@ pub struct Forgery {
     /// Sent as the copy of an own message, as from a linked device of the reader.
     #[serde(default)]
     pub device_sent: Option<String>,
+    /// The person by whose JID a vote or the like is encrypted.
+    #[serde(default)]
+    pub person: Option<String>,
+    /// Random bytes in place of the encrypted ones.
+    #[serde(default)]
+    pub garbage: bool,
 }
 
 impl Forgery {
@@ -177,6 +188,16 @@ pub enum Body {
         message_id: String,
         /// One emoji.
         emoji: String,
+        /// As announcement groups have it: encrypted with the message's secret.
+        #[serde(default)]
+        encrypted: bool,
+    },
+    /// `vote`: no options take the vote back.
+    Vote {
+        /// The poll.
+        message_id: String,
+        /// The options chosen.
+        options: Vec<String>,
     },
     /// `album`: the head of an album, whose images and videos follow with `albumOf`.
     Album {
@@ -352,7 +373,8 @@ impl Body {
             | Self::Edit { message_id, .. }
             | Self::Pin { message_id, .. }
             | Self::Keep { message_id, .. }
-            | Self::Delete { message_id } => Some(message_id),
+            | Self::Delete { message_id }
+            | Self::Vote { message_id, .. } => Some(message_id),
             _ => None,
         }
     }
@@ -376,6 +398,7 @@ impl Body {
             Self::Poll(_) => (None, Some("creation"), true),
             Self::React { .. } | Self::Keep { .. } | Self::Timer(_) => (None, None, false),
             Self::Pin { .. } => (Some("2"), None, false),
+            Self::Vote { .. } => (None, Some("vote"), false),
             Self::Edit { .. } => (Some("1"), None, false),
             Self::Delete { .. } => (Some("7"), None, false),
             _ => (None, None, true),

@@ -1,6 +1,7 @@
 //! Stanzas delivered to the phone: opened, checked, recorded and answered as a client answers them.
 
 use wacore::messages::{MessageUtils, unwrap_device_sent};
+use wacore::proto_helpers::MessageExt as _;
 use wacore::protocol::retry::RetryReason;
 use wacore_binary::builder::NodeBuilder;
 use wacore_binary::{Jid, JidExt as _, Node};
@@ -281,6 +282,8 @@ impl Phone {
         }
         if let Some(mut received) = describe(&message) {
             received.media = self.fetch(incoming.node, &message, dir, now_ms);
+            let author = incoming.participant.as_ref().unwrap_or(&incoming.from);
+            self.read_addition(message.get_base_message(), author, &mut received, dir);
             let canonical = match self.addr_of(&chat, dir) {
                 Some(addr) => Jid::pn(addr.number.as_str()),
                 None => chat.clone(),

@@ -80,6 +80,10 @@ impl Phone {
             None => None,
         };
         self.upload_attachment(&mut out, dir, now_ms)?;
+        if let Some(target) = &target {
+            let sealed = self.seal_addition(&out, target, &place, dir, now_ms)?;
+            out.sealed = sealed.map(Box::new);
+        }
         if let (super::Body::Timer(seconds), PlaceKind::Person(number)) = (&out.body, &place.kind) {
             self.timers.insert(number.clone(), *seconds);
         }

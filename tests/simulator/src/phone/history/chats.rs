@@ -10,6 +10,7 @@ use waproto::whatsapp::web_message_info::{Status, StubType};
 
 use crate::directory::{DeviceAddr, Directory};
 use crate::phone::Phone;
+use crate::phone::addons::{hash_of, secret_in};
 use crate::phone::inbox::{Received, Sent};
 
 /// A chat, its messages by number from the oldest.
@@ -109,10 +110,11 @@ impl Phone {
             let jid = self.canonical(&outbound.to, dir);
             let mut message = outbound.message.clone();
             message.message_context_info = MessageField::none();
-            if let Some(info) = sent_info(&jid, sent, message) {
+            if let Some(mut info) = sent_info(&jid, sent, message) {
+                info.message_secret = secret_in(&outbound.message);
                 all.push((jid, info, false));
             } else {
-                let change = Change::of(&outbound.message);
+                let change = Change::of(sent, &outbound.message);
                 later.extend(change.map(|it| (sent.timestamp, it, self.own_addr(), true)));
             }
         }
@@ -142,8 +144,8 @@ impl Phone {
             at.insert(info.key.id.clone().unwrap_or_default(), n);
         }
         later.sort_by_key(|(time, ..)| *time);
-        for (_, change, author, from_me) in later {
-            apply(&mut all, &at, change, &author, from_me);
+        for (time, change, author, from_me) in later {
+            apply(&mut all, &at, change, &author, from_me, time);
         }
         all
     }
@@ -184,7 +186,7 @@ fn received_info(
     received: &Received,
     push_name: Option<String>,
 ) -> Option<wa::WebMessageInfo> {
-    if matches!(received.kind, "reaction" | "edit" | "delete") {
+    if matches!(received.kind, "reaction" | "edit" | "delete" | "vote") {
         return None;
     }
     let message = match (&received.content, &received.text) {
@@ -212,13 +214,17 @@ fn received_info(
         message_timestamp: Some(received.timestamp),
         status: Some(Status::DELIVERY_ACK),
         participant: author,
+        message_secret: received.secret.clone(),
         push_name: push_name.filter(|_| !received.from_me),
         ..Default::default()
     })
 }
 
 fn changes_another(message: &wa::Message) -> bool {
-    message.reaction_message.is_set() || message.protocol_message.is_set()
+    message.reaction_message.is_set()
+        || message.enc_reaction_message.is_set()
+        || message.protocol_message.is_set()
+        || message.poll_update_message.is_set()
 }
 
 /// What a message does to an earlier one.
@@ -230,12 +236,17 @@ struct Change {
 enum Act {
     /// An empty one takes the reaction back.
     React(String),
+    Vote(Vec<String>),
     Edit(Box<wa::Message>),
     Delete,
 }
 
 impl Change {
-    fn of(message: &wa::Message) -> Option<Change> {
+    fn of(sent: &Sent, message: &wa::Message) -> Option<Change> {
+        if let Some((target, options)) = sent.vote.clone() {
+            let act = Act::Vote(options);
+            return Some(Change { target, act });
+        }
         if let Some(reaction) = message.reaction_message.as_option() {
             return Some(Change {
                 target: reaction.key.as_option()?.id.clone()?,
@@ -257,6 +268,10 @@ impl Change {
         if let Some(target) = received.reaction_to.clone() {
             let act = Act::React(text);
             return Some(Change { target, act });
+        }
+        if let Some(target) = received.vote_in.clone() {
+            let act = Act::Vote(received.options.clone());
+            return received.error.is_none().then_some(Change { target, act });
         }
         if let Some(target) = received.edit_of.clone() {
             let act = Act::Edit(Box::new(wa::Message {
@@ -280,6 +295,7 @@ fn apply(
     change: Change,
     author: &DeviceAddr,
     from_me: bool,
+    time: u64,
 ) {
     let found = at.get(&change.target).and_then(|n| all.get_mut(*n));
     let Some((_, info, _)) = found else {
@@ -299,6 +315,30 @@ fn apply(
                         participant: Some(by),
                     }),
                     text: Some(text),
+                    ..Default::default()
+                });
+            }
+        }
+        Act::Vote(options) => {
+            let by = Jid::pn(author.number.as_str()).to_string();
+            let is_his = |it: &wa::PollUpdate| {
+                it.poll_update_message_key.participant.as_deref() == Some(by.as_str())
+            };
+            info.poll_updates.retain(|it| !is_his(it));
+            if !options.is_empty() {
+                let time = i64::try_from(time * 1000).ok();
+                info.poll_updates.push(wa::PollUpdate {
+                    poll_update_message_key: MessageField::some(wa::MessageKey {
+                        remote_jid: info.key.remote_jid.clone(),
+                        from_me: Some(from_me),
+                        id: info.key.id.clone(),
+                        participant: Some(by.clone()),
+                    }),
+                    vote: MessageField::some(wa::message::PollVoteMessage {
+                        selected_options: options.iter().map(|it| hash_of(it)).collect(),
+                    }),
+                    sender_timestamp_ms: time,
+                    server_timestamp_ms: time,
                     ..Default::default()
                 });
             }

@@ -219,6 +219,7 @@ fn reactions_edits_and_deletions_name_their_message() {
     send(&mut world, ALICE, Outgoing::new(BOB, edit.clone()));
     assert_eq!(attr(&world.wire[0].1, "edit").as_deref(), Some("1"));
     let react = Body::React {
+        encrypted: false,
         message_id: id.clone(),
         emoji: "👍".to_owned(),
     };

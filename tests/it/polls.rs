@@ -1,4 +1,5 @@
-//! Polls and the votes in them: sent, received, in chats of two and in groups, of the history.
+//! Polls and the votes in them: sent, received, in chats of two and in groups, of the history. Reactions that are encrypted
+//! as votes are.
 
 use serde_json::{Value, json};
 
@@ -370,4 +371,64 @@ fn a_poll_waits_over_a_restart_is_sent_once_and_is_quoted() {
     assert_eq!(it.quoted["text"], "Tea?");
     let shown = json!({"name": "Coffee?", "options": ["yes", "no"], "selectable": 0, "votes": []});
     assert_eq!(it.forwarded["poll"], shown);
+}
+
+#[test]
+fn encrypted_reactions_are_reactions() {
+    for addressing in ["lid", "pn"] {
+        let world = World::new();
+        let server = world.server();
+        world.pair(&server, "alice", ALICE);
+        let bob = world.phone(BOB, "Bob");
+        let zoe = world.phone(ZOE, "Zoe");
+        let team = group(&world, &[BOB, ALICE, ZOE], addressing);
+        let bobs = bob.say(&team, "from bob");
+        stored(&world, &server, &bobs);
+        let body = json!({"to": team, "message": "from alice"});
+        let sent = world.post(&server, "/accounts/alice/message/send", &body);
+        let alices = sent.expect(200)["messageId"]
+            .as_str()
+            .expect("an id")
+            .to_owned();
+        for (phone, id) in [(&zoe, &bobs), (&zoe, &alices), (&bob, &alices)] {
+            eventually("the message", || {
+                let got = phone.all_received();
+                got.into_iter().find(|m| m["messageId"] == id.as_str())
+            });
+        }
+        let before = world.get(&server, "/accounts/alice/chats")["chats"][0].clone();
+        let receiver = hook(&world, &server, &["message", "message.reaction"]);
+        for (phone, id, emoji) in [
+            (&zoe, &bobs, "👍"),
+            (&bob, &bobs, "🎉"),
+            (&zoe, &alices, "👍"),
+            (&zoe, &alices, ""),
+            (&bob, &alices, "🐈"),
+        ] {
+            let react = json!({"messageId": id, "emoji": emoji, "encrypted": true});
+            // What cannot be read is neither a reaction nor a message.
+            let garbage = json!({"to": team, "react": react, "forge": {"garbage": true}});
+            phone.send(&garbage);
+            phone.send(&json!({"to": team, "react": react}));
+            let event = receiver.next().body;
+            assert_eq!(event["event"], "message.reaction", "{event}");
+            assert_eq!(
+                (&event["messageId"], &event["emoji"], &event["sender"]),
+                (&json!(id), &json!(emoji), &json!(phone.jid()))
+            );
+        }
+        let reactions = |id: &str| {
+            let message = stored(&world, &server, id);
+            let all = message["reactions"].as_array().expect("a list").clone();
+            let pairs = all.iter().map(|it| json!([it["from"], it["emoji"]]));
+            pairs.collect::<Value>()
+        };
+        let both = json!([[zoe.jid(), "👍"], [bob.jid(), "🎉"]]);
+        assert_eq!(reactions(&bobs), both);
+        assert_eq!(reactions(&alices), json!([[bob.jid(), "🐈"]]));
+        let after = world.get(&server, "/accounts/alice/chats")["chats"][0].clone();
+        for field in ["unreadCount", "messageCount", "lastMessage"] {
+            assert_eq!(after[field], before[field], "{field}");
+        }
+    }
 }

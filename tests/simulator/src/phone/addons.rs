@@ -263,10 +263,11 @@ fn may_vote(target: &Target, chosen: &[String]) -> Result<(), PhoneError> {
     }
 }
 
-/// The message that carries an addition. `key` names the message that it is about.
+/// The message that carries an addition. `key` names the message that it is about, `target`.
 pub(super) fn carrier(
     body: &Body,
-    key: MessageField<wa::MessageKey>,
+    target: &Target,
+    mut key: MessageField<wa::MessageKey>,
     sealed: &Sealed,
     now_ms: u64,
 ) -> wa::Message {
@@ -284,13 +285,21 @@ pub(super) fn carrier(
             }),
             ..Default::default()
         },
-        _ => wa::Message {
-            enc_reaction_message: MessageField::some(wa::message::EncReactionMessage {
-                target_message_key: key,
-                enc_payload: payload,
-                enc_iv: nonce,
-            }),
-            ..Default::default()
-        },
+        _ => {
+            // The readers need the author's JID to open it: it is named also where the key would not.
+            if let Some(key) = key.as_option_mut()
+                && key.participant.is_none()
+            {
+                key.participant = Some(target.author.clone());
+            }
+            wa::Message {
+                enc_reaction_message: MessageField::some(wa::message::EncReactionMessage {
+                    target_message_key: key,
+                    enc_payload: payload,
+                    enc_iv: nonce,
+                }),
+                ..Default::default()
+            }
+        }
     }
 }

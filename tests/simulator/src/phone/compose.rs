@@ -118,7 +118,7 @@ fn about(out: &Outgoing, target: &Target, now_ms: u64) -> wa::Message {
     }
     let key = MessageField::some(key);
     if let Some(sealed) = &out.sealed {
-        return addons::carrier(&out.body, key, sealed, now_ms);
+        return addons::carrier(&out.body, target, key, sealed, now_ms);
     }
     match &out.body {
         Body::React { emoji, .. } => wa::Message {

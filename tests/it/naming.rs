@@ -43,7 +43,7 @@ fn from_is_the_chat_and_sender_the_person_everywhere() {
         .expect_success();
     let team = team["jid"].as_str().expect("a JID").to_owned();
     let receiver = Receiver::start();
-    let hook = json!({"url": receiver.url(), "events": ["message", "message.sent",
+    let hook = json!({"url": receiver.url(), "events": ["message.any", "message.sent",
         "message.reaction", "message.edited", "message.deleted"]});
     world.post(&server, "/webhooks", &hook).expect(201);
     // A message of Bob's in a direct chat and in a group: sender and chat.

@@ -106,7 +106,7 @@ fn a_number_is_reached_in_every_notation() {
         let told = error(&send(&world, &server, &to, "no"), 400);
         assert!(told.contains("\"to\""), "{told}");
     }
-    for to in [json!(1.5), json!(true), json!(["491700000002"])] {
+    for to in [json!(1.5), json!(true), json!({"number": "491700000002"})] {
         let told = error(&send(&world, &server, &to, "no"), 400);
         assert!(
             told.contains("\"to\" must be a JID or a phone number"),

@@ -386,7 +386,7 @@ test('files that cannot be sent are refused', options, async () => {
     ['image', 'a.jpg', opus(1, 'no image'), /image/],
     ['video', 'a.mp4', png(8, 8, 'no video'), /video/],
     ['audio', 'a.ogg', png(8, 8, 'no audio'), /audio/],
-    ['sticker', 'a.webp', png(8, 8, 'no sticker'), /sticker/],
+    ['sticker', 'a.webp', pdf('no sticker'), /sticker/],
     ['image', 'a.png', Buffer.alloc(0), /empty/],
   ]) {
     const form = new FormData();
@@ -492,6 +492,7 @@ test('a text comes in, at the webhook and in the chat', options, async () => {
     mentions: [],
     reactions: [],
     isForwarded: true,
+    forwardingScore: 1,
     edited: false,
     deleted: false,
     status: null,

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::clock::{self, Millis};
+use crate::clock::Millis;
 use crate::store::idempotency::Answer;
 use crate::sync::locked;
 
 use super::caller::Caller;
-use super::types::{Accepted, AcceptedForAll, AccountError, Once, Outcome, Sent};
+use super::types::{Accepted, AccountError, Once, Outcome, Sent};
 
 /// Account and key.
 pub type Name = (u32, String);
@@ -83,11 +83,14 @@ pub fn outcome(answer: Answer, message_id: String) -> Result<Outcome, AccountErr
             results,
             words,
             expires_at,
-        } => Ok(Outcome::AcceptedForAll(AcceptedForAll {
-            results,
-            expires_at: clock::iso8601(expires_at),
-            message: words,
-        })),
+        } => {
+            let first = results.iter().find_map(|one| one.message_id.clone());
+            let accepted = Accepted::new(first.unwrap_or_default(), expires_at, words);
+            Ok(Outcome::Accepted(Accepted {
+                results: Some(results),
+                ..accepted
+            }))
+        }
         Answer::Refused { code, words } => Err(AccountError::Refused {
             code,
             text: words,

@@ -242,21 +242,6 @@ pub struct Once {
 pub enum Outcome {
     Sent(Sent),
     Accepted(Accepted),
-    AcceptedForAll(AcceptedForAll),
-}
-
-/// A message to several recipients is in the outbox, once for each chat: the server sends each when it can, within the
-/// account's pace.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
-pub struct AcceptedForAll {
-    /// One for each recipient, in the order of the request.
-    pub results: Vec<ForOne>,
-    /// When what has not gone is given up, ISO 8601.
-    pub expires_at: String,
-    /// Why they wait.
-    pub message: String,
 }
 
 /// A message is in the outbox: the server sends it, once, when it can.
@@ -264,6 +249,7 @@ pub struct AcceptedForAll {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Accepted {
+    /// Of a list of recipients the first message's; empty if none of them has a chat.
     pub message_id: String,
     /// Always `pending`.
     #[cfg_attr(test, schemars(extend("const" = "pending")))]
@@ -272,6 +258,9 @@ pub struct Accepted {
     pub expires_at: String,
     /// Why it waits.
     pub message: String,
+    /// Of a list of recipients: one for each, in the order of the request, each with a message of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub results: Option<Vec<ForOne>>,
 }
 
 impl Accepted {
@@ -281,6 +270,7 @@ impl Accepted {
             status: DeliveryStatus::Pending,
             expires_at: clock::iso8601(expires_at),
             message,
+            results: None,
         }
     }
 }

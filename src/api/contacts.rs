@@ -22,10 +22,7 @@ impl Field for Numbers {
         let one = |value: &Value| written(value).map(|text| text.into_owned());
         let numbers: Option<Vec<String>> = match value {
             Value::Array(items) => items.iter().map(one).collect(),
-            Value::String(text) => {
-                Some(text.split(',').map(|part| part.trim().to_owned()).collect())
-            }
-            value => one(value).map(|number| vec![number]),
+            _ => None,
         };
         numbers
             .filter(|numbers| (1..=CHECKS).contains(&numbers.len()))

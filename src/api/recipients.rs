@@ -52,11 +52,11 @@ impl<T: Request> Request for ToMany<T> {
     fn describe(generator: &mut SchemaGenerator, out: &mut Vec<Described>) {
         let before = out.len();
         T::describe(generator, out);
+        // The schema stays that of one recipient: generated clients would wrap a union into classes of its own.
         for field in out.iter_mut().skip(before).filter(|f| f.slot.name == TO) {
-            let one = &field.schema;
-            field.schema = schemars::json_schema!({"oneOf": [
-                one, {"type": "array", "minItems": 1, "maxItems": MOST, "items": one},
-            ]});
+            let list = "a list of up to 256 of them is taken, too, and answered with `results`";
+            let line = if field.doc.is_empty() { "" } else { "; " };
+            field.doc += &format!("{line}{list}");
         }
     }
 

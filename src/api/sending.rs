@@ -71,16 +71,6 @@ struct SentAnswer {
     message: Option<&'static str>,
 }
 
-/// It waits in the outbox; for a list of recipients one message each
-#[cfg(test)]
-#[derive(Serialize, schemars::JsonSchema)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "only described")]
-enum AcceptedAnswer {
-    One(crate::account::Accepted),
-    All(crate::account::AcceptedForAll),
-}
-
 impl Reply for SentOrAccepted {
     fn into_answer(self) -> Result<Answer, ApiError> {
         match self.outcome {
@@ -89,14 +79,13 @@ impl Reply for SentOrAccepted {
                 message: self.word,
             }),
             Outcome::Accepted(accepted) => Answer::accepted(&accepted),
-            Outcome::AcceptedForAll(accepted) => Answer::accepted(&accepted),
         }
     }
 
     #[cfg(test)]
     fn describe(operation: &mut super::describe::Operation) {
         operation.json::<SentAnswer>(200);
-        operation.json::<AcceptedAnswer>(202);
+        operation.json::<crate::account::Accepted>(202);
     }
 }
 

@@ -199,6 +199,11 @@ impl Field for Moment {
         }
     }
 
+    /// An empty time is refused: taken for none, it would send at once.
+    fn is_blank(_value: &Value) -> bool {
+        false
+    }
+
     #[cfg(test)]
     fn schema(_generator: &mut SchemaGenerator) -> Schema {
         json_schema!({"oneOf": [

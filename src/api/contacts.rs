@@ -19,7 +19,11 @@ pub struct Numbers(Vec<String>);
 
 impl Field for Numbers {
     fn read(name: &'static str, value: &Value) -> Result<Self, FieldError> {
-        let one = |value: &Value| written(value).map(|text| text.into_owned());
+        // A text that is no number is answered as such; a number that cannot be one is a mistake of the program.
+        let one = |value: &Value| {
+            let text = written(value)?;
+            (value.is_string() || person(&text).is_ok()).then(|| text.into_owned())
+        };
         let numbers: Option<Vec<String>> = match value {
             Value::Array(items) => items.iter().map(one).collect(),
             _ => None,

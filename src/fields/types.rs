@@ -206,10 +206,8 @@ impl Field for Moment {
 
     #[cfg(test)]
     fn schema(_generator: &mut SchemaGenerator) -> Schema {
-        json_schema!({"oneOf": [
-            {"type": "string", "format": "date-time"},
-            {"type": "integer", "format": "int64", "minimum": 0, "maximum": MAX_WHOLE},
-        ]})
+        // A number is taken, too; generated clients would wrap a union of both into classes of its own.
+        json_schema!({"type": "string"})
     }
 }
 

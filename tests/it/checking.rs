@@ -112,6 +112,7 @@ fn a_thousand_numbers_take_twenty_queries_and_the_next_one_waits() {
         json!({"a": 1}),
         json!(BOB),
         json!([[1]]),
+        json!([17]),
         json!(vec!["1"; 1_001]),
     ] {
         let refused = world

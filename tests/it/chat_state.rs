@@ -256,7 +256,7 @@ fn removed_chats_are_gone_here_and_on_the_phone() {
         (left["pagination"]["total"] == 0).then_some(())
     });
 
-    // A chat with nobody is only here: it goes also without a connection.
+    // A chat without messages exists on this server alone: it is removed without a connection, too.
     let body = json!({"to": NOBODY, "message": "x"});
     let refused = world.post(&server, "/accounts/alice/message/send", &body);
     assert!(refused.status >= 400);

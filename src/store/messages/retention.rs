@@ -96,7 +96,7 @@ pub fn retention_step(tx: &mut WriteTx<'_>, keep: Keep, limit: usize) -> Result<
 #[derive(Debug)]
 pub struct Cleared {
     pub removed: Removed,
-    /// Once it has come to its end: the chat as it is now.
+    /// The chat after the last step; `None` while steps are left.
     pub done: Option<chats::Chat>,
 }
 

@@ -496,7 +496,7 @@ impl Search {
         Ok(Some(found))
     }
 
-    /// Where the search has come to: it goes on behind that place.
+    /// The place behind which the next step of the search continues.
     pub fn place(&self) -> At {
         (self.at.0, self.at.1.saturating_add(1))
     }

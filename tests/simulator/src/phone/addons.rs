@@ -61,7 +61,7 @@ impl Phone {
     /// Encrypts the addition that a person makes to a message, if it is one that is encrypted.
     ///
     /// # Errors
-    /// [`PhoneError::BadAddition`] for what a phone lets nobody do, unless it is forged.
+    /// [`PhoneError::BadAddition`] for what phones do not allow, unless it is forged.
     pub(super) fn seal_addition(
         &mut self,
         out: &Outgoing,
@@ -248,7 +248,7 @@ pub(super) fn options(poll: &wa::message::PollCreationMessage) -> Vec<String> {
         .collect()
 }
 
-/// Phones show the poll's options, and let nobody choose more than may be chosen.
+/// Phones offer the poll's own options alone, and at most as many choices as the poll allows.
 fn may_vote(target: &Target, chosen: &[String]) -> Result<(), PhoneError> {
     let poll = target.content.as_deref().and_then(poll_of);
     let poll = poll.ok_or(PhoneError::BadAddition("the message is no poll"))?;

@@ -180,7 +180,7 @@ pub(super) fn describe(message: &wa::Message) -> Option<Received> {
     if out.poll.as_ref().is_some_and(|poll| !poll.is_sound())
         || out.poll.is_some() && out.secret.is_none()
     {
-        // Clients show no poll that nobody could vote in.
+        // Clients do not show a poll without a secret or options: votes in it are impossible.
         out.kind = "unknown";
         out.poll = None;
     }

@@ -1,5 +1,7 @@
 //! Single messages, and lists across chats.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
 
 use super::answer::Json;
@@ -11,6 +13,7 @@ use super::page::Paging;
 use super::recipients::known;
 use super::values::{OfMessage, OnlyAccount};
 use crate::account::AccountError;
+use crate::fields::request;
 use crate::message::Message;
 use crate::store::accounts;
 use crate::store::messages::{self, Cursor};
@@ -24,19 +27,42 @@ const MOST: usize = 500;
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct OneMessage {
     message: Message,
+    /// its protobuf in base64, if it is not understood in full and has at most 64 KiB; only with `raw=true`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    raw: Option<String>,
 }
 
-pub async fn get(req: Req, of: OfMessage) -> Result<Json<OneMessage>, ApiError> {
+request! {
+    /// What is shown of a message.
+    pub struct Shown {
+        /// also the message's protobuf, if it is kept
+        raw: bool = query "raw",
+    }
+}
+
+pub async fn get(req: Req, (of, shown): (OfMessage, Shown)) -> Result<Json<OneMessage>, ApiError> {
     let (id, message_id) = (of.id.0, of.message.0);
     let accounts = &req.state().accounts;
     let chat = of.chat.map(|chat| known(chat, accounts, &id)).transpose()?;
     let chat = chat.map(|jid| jid.to_string());
-    let message = read_account(&req, &id, |tx, account| match &chat {
-        Some(chat) => messages::get_in(tx, account, chat, &message_id),
-        None => messages::get(tx, account, &message_id),
-    })?
-    .ok_or(ApiError::NotFound("Message not found"))?;
-    Ok(Json(OneMessage { message }))
+    let found = read_account(&req, &id, |tx, account| {
+        let found = match &chat {
+            Some(chat) => messages::get_in(tx, account, chat, &message_id)?,
+            None => messages::get(tx, account, &message_id)?,
+        };
+        let Some(message) = found else {
+            return Ok(None);
+        };
+        let raw = match shown.raw {
+            true => messages::raw(tx, account, &message)?,
+            false => None,
+        };
+        let raw = raw.map(|bytes| BASE64_STANDARD.encode(bytes));
+        Ok(Some(OneMessage { message, raw }))
+    })?;
+    found
+        .map(Json)
+        .ok_or(ApiError::NotFound("Message not found"))
 }
 
 pub async fn of_all(

@@ -179,8 +179,8 @@ pub const ROUTES: &[Route] = routes![
         search::search: (OfAccount, search::Query, Paging<Cursor>) => Json<chats::MessageList>,
         "Messages with the words `q`, newest first, of a chat, a sender, a type or a time if wanted";
     Get "/accounts/:id/messages/:messageId" getMessage Messages, Account, Usual,
-        messages::get: OfMessage => Json<messages::OneMessage>,
-        "One message";
+        messages::get: (OfMessage, messages::Shown) => Json<messages::OneMessage>,
+        "One message; `raw=true` adds its protobuf, if it is not understood in full";
     Get "/accounts/:id/messages/:messageId/media" getMessageFile Messages, Account, File,
         media::of_message: (OfMessage, media::OfMedium) => media::FileBytes,
         "The file of a message";

@@ -70,9 +70,33 @@ async fn index_older(store: &Store) {
     }
 }
 
+/// Reads messages again that an earlier version did not understand in full, and kept; ends once all are.
+async fn read_again(store: &Store) {
+    match store.read(messages::is_unread) {
+        Ok(true) => {}
+        Ok(false) | Err(StoreError::Closed) => return,
+        Err(error) => log::warn!("kept messages are not read again for now: {error}"),
+    }
+    let mut next = Some((0, 0));
+    while let Some(from) = next {
+        let done = store
+            .write(move |tx| messages::read_again(tx, from, STEP, crate::whatsapp::read_again))
+            .await;
+        let pause = match done {
+            Ok(reached) => {
+                next = reached;
+                PAUSE
+            }
+            Err(StoreError::Closed) => return,
+            Err(_) => ROUND,
+        };
+        clock::sleep(pause).await;
+    }
+}
+
 /// Runs until it is dropped or the storage is closed. Updates `space` with the state of the disk.
 pub async fn run(store: Store, files: Files, policy: Policy, space: Space) {
-    let older = index_older(&store);
+    let older = future::zip(index_older(&store), read_again(&store));
     future::zip(older, rounds(&store, &files, policy, &space)).await;
 }
 

@@ -21,6 +21,8 @@ pub const PEOPLE: usize = 1_024;
 /// Bytes of the path of a file at WhatsApp, and of each of its keys.
 const PATH: usize = 4_096;
 const KEY: usize = 256;
+/// Bytes of a protobuf that is kept: a longer one is not.
+pub const RAW: usize = 65_536;
 
 /// Cuts a text to so many characters; whether there were more.
 pub fn cut(text: &mut String, most: usize) -> bool {
@@ -82,6 +84,7 @@ pub fn message(message: &mut Message) {
         quoted.chat_id.take_if(|jid| jid.len() > JID);
         over |= cut_some(&mut quoted.text, TEXT);
     }
+    message.raw.take_if(|raw| raw.len() > RAW);
     message.mentions.retain(|jid| jid.len() <= JID);
     over |= cut_list(&mut message.mentions, PEOPLE);
     message

@@ -41,7 +41,7 @@ pub use change::{Author, By, Change, Incoming, Target, decode as decode_change};
 pub use choice::Choice;
 pub use contact::{Contact, SendContact};
 pub use context::{Context, album_of, bare, is_view_once, unwrap};
-pub use coverage::is_for_devices;
+pub use coverage::{is_for_devices, is_in_full};
 pub use deletion::DeleteMessage;
 pub use draft::{Draft, Sendable};
 pub use edit::EditMessage;
@@ -64,6 +64,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::{self, Millis};
 use crate::media::base64_bytes;
+
+/// The version of what reads messages' protobufs. It is raised when more is read of a kind than before: then messages of which
+/// the protobuf is kept are read again, once.
+pub const DECODER: u32 = 1;
 
 /// A message. Its JSON is what the API and the webhooks show (`shown`); what lies in the store is
 /// [`Message::to_stored`]'s.
@@ -203,6 +207,9 @@ pub struct Message {
     pub error: Option<String>,
     /// When this server stored it, ISO 8601.
     pub created_at: String,
+    /// Its protobuf, if it is not understood in full; only on its way into the store, where it lies apart.
+    #[serde(skip)]
+    pub raw: Option<Vec<u8>>,
 }
 
 impl Message {

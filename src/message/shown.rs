@@ -189,6 +189,7 @@ impl Serialize for Message {
             status,
             error,
             created_at,
+            raw: _,
         } = self;
         let shown = Shown {
             account_id,

@@ -12,7 +12,7 @@ use super::web_version::WebVersion;
 use super::webhooks::WebhookRecord;
 use super::{dead_letters, events, idempotency, messages, outbox, purge, strangers};
 use crate::clock::Step;
-use crate::message::{Medium, Message};
+use crate::message::{DECODER, Medium, Message};
 
 /// The layout that this program writes.
 ///
@@ -91,6 +91,8 @@ tables! {
         EVENT_LOG: () => Json<events::State>, b"events";
         /// A random text in event ids, which tells them from those of another data directory.
         INSTANCE: () => Text, b"instance";
+        /// The version of the decoder that has read all rows of `raw`.
+        READ_BY: () => u32, b"read_by";
         WEB_VERSION: () => Json<WebVersion>, b"web version";
         /// Zeros that show whether there is room.
         PROBE: () => Text, b"probe";
@@ -126,6 +128,11 @@ tables! {
     Expiring = "messages_expiring", Messages {
         /// When a message disappears, its sequence → its timestamp.
         EXPIRING: (u32, u64, u64) => u64;
+    }
+    Raws = "raw", Messages {
+        /// Sequence of a message → the version of the decoder that read it last, its timestamp, its protobuf. Only of
+        /// messages that are not understood in full.
+        RAW: (u32, u64) => (u32, (u64, Raw));
     }
     People = "people", Messages {
         /// LID → the JID of its phone number, and back, for each person whose number was ever learnt, with a chat
@@ -368,8 +375,9 @@ fn write_version(
     step: Option<Upgrade>,
 ) -> Result<(), StoreError> {
     let mut tx = WriteTx::new(env.write_txn()?, tables);
-    if let Some(step) = step {
-        step(&mut tx)?;
+    match step {
+        Some(step) => step(&mut tx)?,
+        None => _ = READ_BY.put(&mut tx, (), DECODER)?,
     }
     SCHEMA.put(&mut tx, (), version)?;
     Ok(tx.txn.commit()?)

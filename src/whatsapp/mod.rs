@@ -48,6 +48,7 @@ pub use acks::Ack;
 pub use backend::Backend;
 pub use backend::tc_tokens::is_trusted;
 pub use chats::clear as clear_chat;
+pub use convert::again as read_again;
 pub use error::{SendFailure, SessionError};
 pub use farewell::{Ban, Refusal, Rest, spoken};
 pub use files::FetchFailure;

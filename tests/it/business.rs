@@ -194,6 +194,40 @@ fn invitations_products_orders_payments_and_live_places_are_types_of_their_own()
 }
 
 #[test]
+fn protobufs_of_messages_that_are_not_understood_in_full_are_kept() {
+    let world = World::new();
+    let server = world.server();
+    world.pair(&server, "alice", ALICE);
+    let bob = world.phone(BOB, "Bob");
+    let talk = Talk {
+        world: &world,
+        server: &server,
+        bob,
+    };
+    let raw = |message: &Value| {
+        let id = message["messageId"].as_str().expect("an id");
+        let path = format!("/accounts/alice/messages/{id}?raw=true");
+        world.get(&server, &path)["raw"].clone()
+    };
+    let unknown = talk.shown(json!({"unknown": true}));
+    // conditionalRevealMessage (120), empty, and the secret of messages (messageContextInfo, 35).
+    let bytes = raw(&unknown);
+    let bytes = bytes.as_str().expect("base64");
+    let bytes = base64::prelude::BASE64_STANDARD
+        .decode(bytes)
+        .expect("base64");
+    assert!(
+        bytes.windows(3).any(|part| part == [0xc2, 0x07, 0]),
+        "{bytes:?}"
+    );
+    let order =
+        talk.shown(json!({"order": {"id": "900", "count": 2, "total": 1, "currency": "EUR"}}));
+    assert!(raw(&order).is_string());
+    let text = talk.shown(json!({"text": "understood"}));
+    assert!(raw(&text).is_null());
+}
+
+#[test]
 fn control_messages_are_no_messages() {
     let world = World::new();
     let server = world.server();

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::chats::{self, Chat};
 use super::retention::{Removed, remove};
 use super::{
-    Counters, Place, Result, change_at, counters, load, load_in, media, places, put_counters,
+    Counters, Place, Result, change_at, counters, load, load_in, media, places, put_counters, raw,
 };
 use crate::clock;
 use crate::event::{Deed, Deletion, Event, PollAsked, ReactionChange, VoteCast};
@@ -96,6 +96,9 @@ pub fn apply(
     let Some(message) = changed else {
         return Ok(Applied::default());
     };
+    if message.deleted {
+        raw::remove(tx, account, place)?;
+    }
     let removed_medium = medium.filter(|_| message.media_id.is_none());
     if let Some(id) = &removed_medium {
         media::remove(tx, account, id)?;

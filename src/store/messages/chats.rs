@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Counters, Place, Result, UNSENT, counters, forget_due, id_key, media, put_counters,
-    put_message, search,
+    put_message, raw, search,
 };
 use crate::clock::{self, Millis};
 use crate::event::{ChatState, Deed};
@@ -694,6 +694,7 @@ fn merge(tx: &mut WriteTx<'_>, account: u32, from: Chat, mut into: Chat) -> Resu
             let counters = counters(&tx.view(), account)?;
             search::remove(tx, account, place, &message, &counters)?;
             forget_due(tx, account, place, &message)?;
+            raw::remove(tx, account, place)?;
             if let Some(id) = &message.media_id {
                 media::remove(tx, account, id)?;
             }

@@ -9,6 +9,7 @@ mod chats;
 mod lookup;
 mod pages;
 mod placeholders;
+mod raw;
 mod retention;
 mod search;
 #[cfg(test)]
@@ -33,6 +34,7 @@ pub use pages::{
     oldest_first, page, recent, sift_chats,
 };
 pub use placeholders::{Lost, lose};
+pub use raw::{is_unread, raw, read_again};
 pub use retention::{
     Cleared, Keep, Removed, clear_step, first_to_expire, is_over, retention_step, size,
 };
@@ -180,6 +182,7 @@ pub fn insert(
     MESSAGE_IDS.put_at(tx, &id_key, place.id_value())?;
     put_message(tx, account, place, message)?;
     search::add(tx, account, place, message, &mut counters)?;
+    raw::put(tx, account, place, message)?;
     put_counters(tx, account, &counters)?;
     chat.message_count += 1;
     let is_on_its_way = message.from_me && message.status == Some(DeliveryStatus::Pending);

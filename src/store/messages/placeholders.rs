@@ -8,7 +8,7 @@
 use super::chats::{self, Chat};
 use super::{
     Arrival, Inserted, Place, Result, changes, counters, insert, load_in, place_of, put_counters,
-    put_message, search, settle_names,
+    put_message, raw, search, settle_names,
 };
 use crate::message::{Message, NewMedium};
 use crate::store::media;
@@ -72,6 +72,19 @@ pub(super) fn fill(
     if !before.kind.is_placeholder() || before.deleted || message.kind.is_placeholder() {
         return Ok(Inserted::Duplicate);
     }
+    renew(tx, account, chat, (place, &before), message, medium)?;
+    Ok(Inserted::New)
+}
+
+/// Puts a message that can be read now in the place of `before`, with what has happened to that.
+pub(super) fn renew(
+    tx: &mut WriteTx<'_>,
+    account: u32,
+    chat: &Chat,
+    (place, before): (Place, &Message),
+    message: &mut Message,
+    medium: Option<&NewMedium>,
+) -> Result<()> {
     let mut counters = counters(&tx.view(), account)?;
     if let Some(medium) = medium {
         counters.media += 1;
@@ -80,22 +93,22 @@ pub(super) fn fill(
     // What has happened to it meanwhile.
     message.timestamp = before.timestamp;
     message.set_expiry();
-    message.reactions = before.reactions;
+    message.reactions.clone_from(&before.reactions);
     if before.edited {
         let says = match message.has_media {
             true => &mut message.caption,
             false => &mut message.text,
         };
-        *says = before.text;
+        says.clone_from(&before.text);
         message.edited = true;
         message.edited_at = before.edited_at;
         message.truncated = before.truncated;
     }
     changes::catch_up(tx, account, chat, message, &mut counters)?;
     put_message(tx, account, place, message)?;
+    raw::put(tx, account, place, message)?;
     put_counters(tx, account, &counters)?;
-    search::change(tx, account, (place, &Message::default()), (place, message))?;
-    Ok(Inserted::New)
+    search::change(tx, account, (place, before), (place, message))
 }
 
 /// Whether a chat has as many placeholders among its newest messages as it may have.

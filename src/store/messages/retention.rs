@@ -2,7 +2,7 @@
 
 use super::{
     Place, Result, change_at, changes, chats, counters, forget_due, id_key, load, places,
-    put_counters, search,
+    put_counters, raw, search,
 };
 use crate::clock::Millis;
 use crate::message::{DeliveryStatus, Message};
@@ -304,6 +304,7 @@ pub(super) fn remove(
 ) -> Result<()> {
     let (mut chat, message) = load(&tx.view(), account, place)?;
     MESSAGES.delete(tx, place.key(account))?;
+    raw::remove(tx, account, place)?;
     MESSAGES_BY_TIME.delete(tx, place.time_key(account))?;
     forget_due(tx, account, place, &message)?;
     // An id that is used by more senders than are looked at leaves no row that leads nowhere.

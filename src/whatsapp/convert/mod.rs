@@ -12,7 +12,7 @@ mod tests;
 use whatsapp_rust::Jid;
 use whatsapp_rust::types::events::{DecryptFailMode, UnavailableType, UndecryptableMessage};
 use whatsapp_rust::types::message::{EditAttribute, MessageCategory, MessageInfo};
-use whatsapp_rust::waproto::whatsapp as wa;
+use whatsapp_rust::waproto::{codec, whatsapp as wa};
 
 use crate::clock::Millis;
 use crate::jid::{ChatJid, Server};
@@ -314,22 +314,11 @@ fn stored(
         return None;
     }
     let mut message = envelope.message(account_id, MessageKind::Unknown, now);
-    message.view_once = message::is_view_once(wrapped);
-    message.album_id = message::album_of(wrapped);
-    let medium = message::decode(base, &mut message);
-    match message.kind {
-        MessageKind::Unknown if message::is_for_devices(base) => return None,
-        MessageKind::Unavailable => message.note = Some(PHONE_ONLY.to_owned()),
-        _ => {}
+    let medium = content(wrapped, &mut message);
+    if message.kind == MessageKind::Unknown && message::is_for_devices(base) {
+        return None;
     }
-    message.secret = message::secret_of(wrapped, base)
-        .filter(|_| message.kind.has_secret())
-        .map(<[u8]>::to_vec);
     let medium = medium.map(|mut medium| {
-        // A missing path can be asked of the phone; a path to another host is dropped.
-        medium
-            .remote
-            .take_if(|remote| !remote.direct_path.is_empty() && !is_path(&remote.direct_path));
         // A medium without a size is fetched up to the bound.
         medium.wanted = (1..=auto.max_bytes).contains(&medium.size.max(1))
             && medium.remote.is_some()
@@ -342,6 +331,49 @@ fn stored(
         message: Box::new(message),
         medium,
     })
+}
+
+/// Sets what a message says; returns its file, without its chat.
+fn content(wrapped: &wa::Message, message: &mut Message) -> Option<NewMedium> {
+    let base = message::unwrap(wrapped);
+    message.view_once = message::is_view_once(wrapped);
+    message.album_id = message::album_of(wrapped);
+    let mut medium = message::decode(base, message);
+    if message.kind == MessageKind::Unavailable {
+        message.note = Some(PHONE_ONLY.to_owned());
+    }
+    message.secret = message::secret_of(wrapped, base)
+        .filter(|_| message.kind.has_secret())
+        .map(<[u8]>::to_vec);
+    if message.kind == MessageKind::Unknown || !message::is_in_full(base) {
+        message.raw = Some(codec::message_to_vec(wrapped));
+    }
+    if let Some(medium) = &mut medium {
+        // A missing path can be asked of the phone; a path to another host is dropped.
+        medium
+            .remote
+            .take_if(|remote| !remote.direct_path.is_empty() && !is_path(&remote.direct_path));
+    }
+    medium
+}
+
+/// A stored message with what this version reads in its protobuf, and its file; `None` if that is nothing.
+pub fn again(stored: &Message, raw: &[u8]) -> Option<(Message, Option<NewMedium>)> {
+    let wrapped = codec::message_decode(raw).ok()?;
+    let mut message = stored.clone();
+    message.clear();
+    message.kind = MessageKind::Unknown;
+    let mut medium = content(&wrapped, &mut message);
+    if message.kind == MessageKind::Unknown && message.words().is_none() {
+        return None;
+    }
+    if let Some(medium) = &mut medium {
+        let is_person = ChatJid::parse(&stored.chat_id).is_ok_and(|jid| jid.is_person());
+        medium.wanted = false;
+        medium.wire_chat.clone_from(&stored.chat_id);
+        medium.wire_sender = (!is_person).then(|| stored.wire_sender().to_owned());
+    }
+    Some((message, medium))
 }
 
 /// Whether a chat is a publication (stories, channels): its media are many and rarely opened.

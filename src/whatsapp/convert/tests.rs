@@ -531,3 +531,28 @@ fn files_of_stories_and_channels_wait_to_be_asked_for() {
         assert_eq!(medium.wanted, wanted, "{chat}");
     }
 }
+
+#[test]
+fn a_kept_protobuf_is_read_again_in_its_envelope() {
+    let list = wa::Message {
+        list_message: MessageField::some(wa::message::ListMessage {
+            title: Some("Menu".into()),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let (now, _) = message_of(&info(GROUP, ALICE, false), &list);
+    let raw = now.raw.clone().expect("kept");
+    let earlier = Message {
+        kind: MessageKind::Unknown,
+        text: None,
+        raw: None,
+        ..now.clone()
+    };
+    assert_eq!(again(&earlier, &raw), Some((now, None)));
+    let nothing = codec::message_to_vec(&wa::Message::default());
+    assert_eq!(again(&earlier, &nothing), None);
+    assert_eq!(again(&earlier, &[0xff]), None);
+    let (plain, _) = message_of(&info(GROUP, ALICE, false), &text("x", Context::default()));
+    assert_eq!(plain.raw, None);
+}

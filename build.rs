@@ -19,8 +19,8 @@ const DOCUMENT: &str = "src/api/openapi/openapi.json";
 
 /// The page's modules: each imports from those before it alone.
 const MODULES: &[&str] = &[
-    "words", "dom", "api", "format", "list", "shell", "bubble", "chat", "chats", "accounts",
-    "link", "hooks", "server", "app",
+    "words", "dom", "api", "format", "list", "shell", "bubble", "actions", "search", "compose",
+    "chat", "chats", "accounts", "link", "hooks", "server", "app",
 ];
 
 /// Those of the sandbox's phone.

@@ -115,7 +115,8 @@ function route() {
     if (list?.of !== account.id) { list?.end(); list = { ...chatList(account, () => open), of: account.id }; } else list.mark();
     if (open) {
       const seen = list.chat(open);
-      view = chatView(account, seen || { chatId: open }, args[2], list.soon, (jid) => { list.read(jid); unread.get(account.id)?.delete(jid); draw(); title(); });
+      const seenNow = (jid) => { unread.get(account.id)?.delete(jid); draw(); title(); };
+      view = chatView(account, seen || { chatId: open }, args[2], { look: list.soon, read: (jid) => { list.read(jid); seenNow(jid); }, changed: (chat) => { list.changed(chat); if (!chat.unreadCount) seenNow(chat.chatId); }, gone: (jid) => { seenNow(jid); location.hash = `#/chats/${account.id}`; } });
       fill(main, view.box);
       alone = true;
     } else { fill(main, h('div', { class: 'empty' }, h('h1', { tabindex: '-1', class: 'sr' }, words.chats), rich('pickChat'))); shows({ method: 'GET', path: `accounts/${account.id}/chats` }); }

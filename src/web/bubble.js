@@ -2,7 +2,7 @@
 import { words } from './words.js';
 import { button, clean, fill, h, icon, iconButton, name, t } from './dom.js';
 import { FILM, PICTURE, SOUND, at, enc, file, get } from './api.js';
-import { clock, hue, length, line, number, senderName, size } from './format.js';
+import { clock, hue, length, line, senderName, size } from './format.js';
 
 const TICKS = { pending: 'clock', sending: 'clock', sent: 'check', delivered: 'checks', read: 'checks read', played: 'checks read', failed: 'alert' };
 const STATES = { pending: 'sPending', sending: 'sSending', sent: 'sSent', delivered: 'sDelivered', read: 'sRead', played: 'sPlayed', failed: 'sFailed' };
@@ -99,7 +99,7 @@ function big(url, all) {
   box.showModal();
 }
 
-function content(m) {
+function content(m, does) {
   const text = m.text && m.type !== 'document' ? m.text : m.caption;
   switch (m.type) {
     case 'image': case 'sticker': return [m.mediaId && h('div', { class: 'pic' }, lazy(m, m.type, PICTURE, (url) => h('button', { type: 'button', 'aria-label': words[m.type], onclick: (e) => big(url, () => [...e.target.closest('ul').querySelectorAll('.pic img')].map((i) => i.src)) }, h('img', { src: url, alt: '' })))), said(text)];
@@ -108,7 +108,7 @@ function content(m) {
     case 'document': return [h('button', { type: 'button', class: 'doc', onclick: () => save(m) }, h('span', { class: 'icon' }, icon('file')), h('span', { class: 'grow' }, fileName(m), h('br'), h('span', { class: 'second muted' }, `${clean((m.mediaMimetype || '').split('/').pop()).slice(0, 24)}, ${size(m.mediaSize || 0)}${m.pageCount ? `, ${t('pages', { n: m.pageCount })}` : ''}`))), said(m.caption)];
     case 'location': return m.location && [h('b', {}, name(m.location.name || words.location)), m.location.address && h('p', { class: 'muted' }, name(m.location.address)), h('p', {}, `${m.location.latitude}, ${m.location.longitude}`), h('a', { target: '_blank', rel: 'noopener noreferrer', href: `https://www.openstreetmap.org/?mlat=${Number(m.location.latitude)}&mlon=${Number(m.location.longitude)}&zoom=16` }, words.openMap)];
     case 'contact': return (m.contacts || []).map((c) => h('div', {}, icon('people'), h('b', {}, ' ', name(c.name)), [...String(c.vcard).matchAll(/^TEL[^:\n]*:(.+)$/gm)].slice(0, 9).map((x) => h('p', {}, name(x[1])))));
-    case 'poll': return m.poll && h('div', { class: 'poll' }, h('b', {}, name(m.poll.name)), h('ul', {}, m.poll.options.map((o) => [o, (m.poll.votes || []).filter((v) => v.options.includes(o))]).map(([o, by]) => h('li', { title: by.map((v) => number(v.voter)).join('\n') }, h('span', { class: 'dot off' }), h('span', { class: 'grow' }, name(o)), by.length ? h('b', {}, by.length) : null))));
+    case 'poll': return m.poll && poll(m, does);
     case 'waiting': return h('p', { class: 'gone' }, words.waitingKind);
     case 'unavailable': return h('p', { class: 'gone' }, words.unavailable);
     case 'text': case 'button_reply': case 'list_reply': return said(text);
@@ -117,8 +117,23 @@ function content(m) {
     case 'order': return [h('b', {}, words.order), money(m.order?.total, m.order), said(text)];
     case 'payment': return [h('b', {}, words.payment), h('span', { class: 'muted' }, ` ${clean(m.payment?.state || '')}`), money(m.payment?.amount, m.payment), said(text)];
     case 'call': return [h('b', {}, words.call), h('span', { class: 'muted' }, ` ${words.calls[m.call?.status] || ''}`), said(text)];
-    default: return [h('p', { class: 'gone' }, words.unknownKind), h('details', {}, h('summary', {}, words.showJson, icon('down')), h('pre', { class: 'small' }, JSON.stringify(m, null, 1)))];
+    // A kind with a word in the table and no line here is that word and its text.
+    default: return m.type !== 'unknown' && (words[m.type] || text) ? [h('b', {}, words[m.type] || clean(m.type).slice(0, 40)), said(text)] : [h('p', { class: 'gone' }, words.unknownKind), h('details', {}, h('summary', {}, words.showJson, icon('down')), h('pre', { class: 'small' }, JSON.stringify(m, null, 1)))];
   }
+}
+
+/** Its votes, and where one may, a vote by a click: one more option, or in a poll with one choice another. */
+function poll(m, does) {
+  const { name: question, options, selectable, votes = [] } = m.poll, mine = votes.find((v) => does.own(v.voter))?.options || [];
+  const by = (option) => votes.filter((v) => v.options.includes(option)), most = Math.max(1, ...options.map((o) => by(o).length));
+  const pick = (option) => does.vote(m, mine.includes(option) ? mine.filter((o) => o !== option) : selectable === 1 ? [option] : [...mine, option]);
+  const row = (option) => {
+    const n = by(option).length, chosen = mine.includes(option), bar = h('i', {}), vote = does.vote && !m.local;
+    bar.style.width = `${n / most * 100}%`;
+    return h('li', {}, h(vote ? 'button' : 'div', { class: 'choice', ...(vote ? { type: 'button', 'aria-pressed': String(chosen), onclick: () => pick(option) } : {}) }, h('span', { class: `tickbox ${chosen ? 'on' : ''}` }, chosen && icon('check')), h('span', { class: 'grow' }, name(option), h('span', { class: 'timer' }, bar)), h('span', {}, n || '', n ? h('span', { class: 'sr' }, ` ${words.votes}`) : null)));
+  };
+  return h('div', { class: 'poll' }, h('b', {}, name(question)), h('p', { class: 'small muted' }, words[selectable === 1 ? 'chooseOne' : 'chooseAny']), h('ul', {}, options.map(row)),
+    votes.length > 0 && h('details', {}, h('summary', { class: 'small' }, t(votes.length === 1 ? 'votedOne' : 'voted', { n: votes.length }), icon('down')), h('ul', { class: 'second' }, votes.slice(0, 200).map((v) => h('li', {}, name(does.nameOf(v.voter)), ': ', name(v.options.join(', ')))))));
 }
 
 const money = (amount, of) => amount != null && h('p', {}, clean(`${amount} ${of.currency || ''}`));
@@ -132,10 +147,11 @@ function said(text) {
 }
 
 /**
- * `near`: by the same person shortly before; `group`: names are shown. `does` has what can be done:
- * {reply, react, remove, more, again, discard, goTo, cancel}.
+ * `close`: by the same person shortly before; `group`: names are shown; `wait`: what an own message waits for. `does` has
+ * what can be done: {own, nameOf, goTo, who, again, discard, cancel}, and where the key may write {reply, react, more, vote}.
  */
-export function bubble(m, { close, group, does }) {
+export function bubble(m, { close, group, does, wait }) {
+  if (m.type === 'system') return h('li', { class: 'day', 'data-id': m.messageId }, said(m.text) || words.unknownKind);
   const own = m.fromMe, failed = own && m.status === 'failed', who = senderName(m);
   const marks = Object.entries((m.reactions || []).reduce((all, r) => { (all[r.emoji] ||= []).push(r); return all; }, {}));
   const state = own && words[STATES[m.status]];
@@ -147,12 +163,12 @@ export function bubble(m, { close, group, does }) {
     m.albumId && h('div', { class: 'small muted' }, words.album),
     m.viewOnce && h('div', { class: 'small muted' }, words.viewOnce),
     m.videoNote && h('div', { class: 'small muted' }, words.videoNote),
-    quote && h('button', { type: 'button', class: `quote who ${hue(quote.participant)}`, onclick: () => does.goTo(quote) }, h('b', {}, quote.participant === does.own ? words.you : does.nameOf(quote.participant)), h('span', {}, quote.text ? clean(quote.text.slice(0, 300)) : words.document)),
-    m.deleted ? h('span', { class: 'gone' }, words.deleted) : [content(m), (m.buttons || []).slice(0, 20).map((b) => h('p', { class: 'second' }, /^https?:/.test(b.url) ? h('a', { target: '_blank', rel: 'noopener noreferrer', href: b.url }, name(b.text)) : h('b', {}, name(b.text)), b.phone || b.code ? name(` ${b.phone || b.code}`) : ''))],
+    quote && h('button', { type: 'button', class: `quote who ${hue(quote.participant)}`, onclick: () => does.goTo(quote) }, h('b', {}, name(does.nameOf(quote.participant))), h('span', {}, quote.text ? clean(quote.text.slice(0, 300)) : words.document)),
+    m.deleted ? h('span', { class: 'gone' }, words.deleted) : [content(m, does), (m.buttons || []).slice(0, 20).map((b) => h('p', { class: 'second' }, /^https?:/.test(b.url) ? h('a', { target: '_blank', rel: 'noopener noreferrer', href: b.url }, name(b.text)) : h('b', {}, name(b.text)), b.phone || b.code ? name(` ${b.phone || b.code}`) : ''))],
     m.truncated && h('p', { class: 'gone' }, words.truncated),
     h('span', { class: 'meta' }, m.pinnedUntil > Date.now() && words.pinned, m.starred && words.starred, m.kept && words.kept, m.edited && !m.deleted && words.edited, h('time', { datetime: new Date(m.timestamp).toISOString() }, clock(m.timestamp)), own && TICKS[m.status] && h('span', { title: state, class: 'bar' }, icon(TICKS[m.status].split(' ')[0], TICKS[m.status].split(' ')[1]), h('span', { class: 'sr' }, state))),
-    m.status === 'pending' && own && m.waits && h('p', { class: 'small muted' }, words.sPending, ' ', button(words.cancel, () => does.cancel(m), 'plain')),
-    failed && h('div', {}, h('p', { class: 'bad bar' }, icon('alert'), t('notSent', { why: clean(m.error || '') })), h('div', { class: 'bar' }, m.type === 'text' && button(words.again, () => does.again(m)), m.local && button(words.discard, () => does.discard(m), 'plain danger'))),
+    wait && h('p', { class: 'small muted' }, wait, ' ', m.status === 'pending' && does.reply && button(words.cancel, () => does.cancel(m), 'plain')),
+    failed && h('div', {}, h('p', { class: 'bad bar' }, icon('alert'), t('notSent', { why: clean(m.error || '') })), h('div', { class: 'bar' }, m.type === 'text' && does.reply && button(words.again, () => does.again(m)), does.reply && button(words.discard, () => does.discard(m), 'plain danger'))),
     marks.length > 0 && h('div', { class: 'marks' }, marks.map(([emoji, list]) => h('button', { type: 'button', class: 'mark', onclick: () => does.who(m, emoji, list) }, name(emoji), ` ${list.length}`))),
     !m.deleted && !m.local && does.reply && h('div', { class: 'acts' }, iconButton('reply', words.reply, () => does.reply(m)), iconButton('smile', words.react, (e) => does.react(m, e.currentTarget)), iconButton('more', words.menu, (e) => does.more(m, e.currentTarget), '', { 'aria-haspopup': 'menu' })));
 }

@@ -30,6 +30,18 @@ export function put(node, ...children) {
   return node;
 }
 
+/** Makes these the children, and moves or removes only what is elsewhere: what stays keeps its focus and its files. */
+export function arrange(node, children) {
+  let at = node.firstChild;
+  const kept = new Set(children);
+  for (const child of children) {
+    while (at && !kept.has(at)) { const gone = at; at = at.nextSibling; gone.remove(); }
+    if (child === at) at = at.nextSibling;
+    else node.insertBefore(child, at);
+  }
+  while (at) { const gone = at; at = at.nextSibling; gone.remove(); }
+}
+
 export const fill = (node, ...children) => { node.replaceChildren(); return put(node, ...children); };
 
 export function icon(name, extra) {

@@ -118,8 +118,126 @@ test('a reply, a reaction, a deletion', async () => {
     return w.page.$('.menu');
   }, 'the menu');
   await w.click('Delete', '.menu');
-  await w.click('Delete', 'dialog');
+  await w.click('Delete for everyone', 'dialog');
   await w.sees('Deleted');
+});
+
+/** Opens the menu of the message with that text. */
+async function messageMenu(text) {
+  await w.sees(text);
+  await until(async () => {
+    await w.page.evaluate((words) => { const row = [...document.querySelectorAll('.msg')].find((m) => m.innerText.includes(words)); row?.focus(); row?.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', bubbles: true })); }, text);
+    return w.page.$('.menu');
+  }, 'the menu');
+}
+const stored = async (text) => (await server.api('GET', `/accounts/home/messages?q=${encodeURIComponent(text)}`)).messages[0];
+
+test('a message is changed, starred, pinned, forwarded, and deleted here alone', async () => {
+  await w.type('.compose textarea', 'See you at fou');
+  await w.page.keyboard.press('Enter');
+  await received(ANNA, 'See you at fou');
+  await until(async () => (await stored('See you at fou')).status !== 'pending', 'it to go');
+  await messageMenu('See you at fou');
+  await w.click('Edit', '.menu');
+  await w.sees('Edit');
+  assert.equal(await w.page.$eval('.compose textarea', (field) => field.value), 'See you at fou');
+  await w.page.keyboard.type('r');
+  await w.page.keyboard.press('Enter');
+  await w.sees('See you at four');
+  await w.sees('edited');
+  await messageMenu('See you at four');
+  await w.click('Star', '.menu');
+  await w.sees('starred');
+  await messageMenu('See you at four');
+  await w.click('Pin', '.menu');
+  await w.click('7 days', '.menu');
+  await w.sees('pinned');
+  await messageMenu('See you at four');
+  await w.click('Forward', '.menu');
+  await until(() => w.page.evaluate(() => { const row = [...document.querySelectorAll('.pick button')].find((one) => one.innerText.includes('Anna Becker')); row?.click(); return !!row; }), 'the chat to forward to');
+  await until(async () => (await w.page.$$eval('.msg', (all) => all.filter((m) => m.innerText.includes('See you at four')).length)) === 2, 'the copy');
+  await w.sees('Forwarded');
+  const copy = await until(async () => { const m = await stored('See you at four'); return m.isForwarded && m.status !== 'pending' && m; }, 'the copy');
+  await w.page.evaluate((id) => document.querySelector(`[data-id="${id}"]`).scrollIntoView(), copy.messageId);
+  await w.page.focus(`[data-id="${copy.messageId}"]`);
+  await w.page.keyboard.press('Delete');
+  await w.click('Delete', '.menu');
+  assert.deepEqual(await w.findings(), []);
+  await w.click('Delete for me', 'dialog');
+  await until(async () => !(await w.page.$(`[data-id="${copy.messageId}"]`)), 'its end');
+});
+
+test('polls are made and voted in by a click', async () => {
+  await says(ANNA, { poll: { name: 'Tea or coffee?', options: ['Tea', 'Coffee'] } });
+  await w.sees('Tea or coffee?');
+  const choice = (option) => w.page.evaluateHandle((words) => [...document.querySelectorAll('.choice')].find((one) => one.innerText.includes(words)), option);
+  await (await choice('Coffee')).click();
+  await w.sees('1 has voted');
+  assert.equal(await (await choice('Coffee')).evaluate((node) => node.getAttribute('aria-pressed')), 'true');
+  await until(async () => JSON.stringify((await phones(`phones/${ANNA}/messages`)).received).includes('Coffee'), 'the vote');
+  await (await choice('Tea')).click();
+  await until(async () => (await choice('Tea')).evaluate((node) => node.getAttribute('aria-pressed') === 'true'), 'the other vote');
+  await w.click('Attach');
+  await w.click('Poll', '.menu');
+  await w.page.waitForSelector('dialog textarea');
+  await w.page.keyboard.type('Who brings the ladder?');
+  await w.type('dialog textarea', 'Anna\nMe');
+  assert.deepEqual(await w.findings(), []);
+  await w.click('Send', 'dialog');
+  await until(async () => (await phones(`phones/${ANNA}/messages`)).received.some((m) => m.poll?.name === 'Who brings the ladder?'), 'the poll');
+});
+
+test('a chat is pinned, muted, archived and marked, here and on the phone', async () => {
+  const pick = async (...names) => { await w.click('More', 'main .top'); for (const name of names) await w.click(name, '.menu'); };
+  const state = async (field, value) => until(async () => (await server.api('GET', '/accounts/home/chats?archived=false&limit=100')).chats.concat((await server.api('GET', '/accounts/home/chats?archived=true')).chats).find((c) => c.chatId.startsWith(ANNA))?.[field] === value, `${field} ${value}`);
+  await pick('Pin');
+  await state('pinned', true);
+  await pick('Mute', 'For 8 hours');
+  await state('muted', true);
+  await w.sees('Muted');
+  await pick('Disappearing messages', '7 days');
+  await w.sees('Messages go after 7 days');
+  await pick('Disappearing messages', 'Off');
+  await w.loses('Messages go after 7 days');
+  await pick('Archive');
+  await state('archived', true);
+  await until(() => w.page.$$eval('.rows .row[href]', (all) => !all.some((row) => row.innerText.includes('Anna Becker'))), 'a list without it');
+  await w.click('Archived', '.chips');
+  await until(() => w.page.$$eval('.rows .row[href]', (all) => all.some((row) => row.innerText.includes('Anna Becker'))), 'it among the archived');
+  await phones(`phones/${OWN}/archive`, { chat: ANNA, archived: false });
+  await w.click('All', '.chips');
+  await until(() => w.page.$$eval('.rows .row[href]', (all) => all.some((row) => row.innerText.includes('Anna Becker'))), 'the list with it');
+});
+
+test('messages are searched in an account and in a chat, and a hit is opened where it stands', async () => {
+  await phones('load', { from: MEHMET, to: OWN, count: 420, text: 'Row' });
+  const first = await until(async () => { const { messages, pagination } = await server.api('GET', `/accounts/home/chats/${MEHMET}@s.whatsapp.net/messages?limit=1`).catch(() => ({ messages: [] })); return pagination?.total === 420 && messages[0]; }, '420 messages');
+  assert.ok(first);
+  await says(MEHMET, { text: 'The wheelbarrow is mended' });
+  await w.sees('The wheelbarrow is mended');
+  await w.page.focus('.find input');
+  await w.page.keyboard.type('wheelbarrow');
+  await w.page.waitForSelector('.found mark');
+  assert.equal(await w.page.$eval('.found mark', (mark) => mark.innerText), 'wheelbarrow');
+  assert.deepEqual(await w.findings(), []);
+  await w.shot('desktop-search');
+  await w.page.keyboard.press('ArrowDown');
+  await w.page.keyboard.press('Enter');
+  await w.page.waitForSelector('.msg.found');
+  const { messages: oldest } = await server.api('GET', `/accounts/home/chats/${MEHMET}@s.whatsapp.net/messages?limit=3&skip=410`);
+  await w.go(`${chat(MEHMET)}/${oldest[0].messageId}`);
+  await until(() => w.page.evaluate((id) => { const box = document.querySelector(`[data-id="${id}"]`)?.getBoundingClientRect(); return box && box.top > 0 && box.bottom < innerHeight; }, oldest[0].messageId), 'the old message in view');
+  // From there one reads on to the newest.
+  await until(() => w.page.evaluate(() => { const talk = document.querySelector('.talk'); talk.scrollTop = talk.scrollHeight; return talk.innerText.includes('The wheelbarrow is mended'); }), 'the newest');
+  const ids = await w.page.$$eval('.msg', (all) => all.map((m) => m.dataset.id));
+  assert.equal(new Set(ids).size, ids.length, 'a message is drawn twice');
+  await w.click('Search in this chat');
+  await w.page.keyboard.type('mended');
+  await w.page.waitForSelector('dialog .row');
+  await w.page.keyboard.press('Escape');
+  await w.page.$eval('.find input', (input) => { input.value = ''; input.dispatchEvent(new Event('input')); });
+  await w.go(chat(ANNA));
+  await w.sees('No hurry');
 });
 
 test('files go out and come in', async () => {
@@ -395,13 +513,13 @@ test('what strangers write is text, in every field that they fill', async () => 
   await w.close();
 });
 
-test('10,000 chats are a list of under 60 rows', { timeout: 300_000 }, async () => {
+test('10,000 chats are a list of under 60 rows', { timeout: 600_000 }, async () => {
   const number = '4915100009999', many = await Wildcat.start({ WILDCAT_HISTORY_DAYS: '3650' });
   await phones('phones', { number, name: 'Many' });
   await phones(`phones/${number}/history`, { chats: 10_000, messagesPerChat: 1, days: 1 });
   await many.pair('many', number, 'Many');
   const total = async () => (await many.api('GET', '/accounts/many/chats?limit=1')).pagination.total;
-  const end = Date.now() + 240_000;
+  const end = Date.now() + 480_000;
   while ((await total().catch(() => 0)) < 10_000 && Date.now() < end) await new Promise((resolve) => setTimeout(resolve, 1000));
   const view = await Window.open(many.base, { path: '#/chats/many' });
   await until(() => view.page.$eval('.rows ul', (ul) => ul.offsetHeight === 720_000), '10,000 rows of height');

@@ -10,7 +10,7 @@ import { createInterface } from 'node:readline';
 
 import puppeteer from 'puppeteer-core';
 
-const { SIMULATOR, WILDCAT, CHROMIUM, SHOTS, PATH, HOME, NODE_EXTRA_CA_CERTS } = process.env;
+const { SIMULATOR, WILDCAT, CHROMIUM, SHOTS, SOURCE, PATH, HOME, NODE_EXTRA_CA_CERTS } = process.env;
 if (!SIMULATOR) throw new Error('SIMULATOR is not set: start the tests with tests/page/run');
 const simulator = JSON.parse(SIMULATOR);
 const axe = readFileSync(new URL('./node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
@@ -115,6 +115,17 @@ export async function chromium() {
   return running;
 }
 
+/** With SOURCE the page's style and modules are read from that folder as they are now, not from the program. */
+async function fromSource(page) {
+  await page.setRequestInterception(true);
+  page.on('request', (request) => {
+    const { pathname } = new URL(request.url()), name = pathname.match(/\/web\/([\w.]+)$/)?.[1];
+    if (!name) return request.continue();
+    const body = name === 'page.js' ? "import './app.js';" : readFileSync(join(SOURCE, name), 'utf8');
+    request.respond({ contentType: name.endsWith('.css') ? 'text/css' : name.endsWith('.svg') ? 'image/svg+xml' : 'text/javascript', body });
+  });
+}
+
 export const DESKTOP = { width: 1440, height: 900 }, PHONE = { width: 360, height: 740, isMobile: true, hasTouch: true, deviceScaleFactor: 2 };
 /** As narrow as a phone. A page that becomes a touch screen is loaded anew; this one is not. */
 export const NARROW = { width: 360, height: 740, deviceScaleFactor: 2 };
@@ -137,6 +148,7 @@ export class Window {
     page.on('console', (message) => { if (/Content Security Policy|TrustedHTML|Refused/.test(message.text())) window.errors.push(message.text()); });
     page.on('request', (request) => { if (/^https?:/.test(request.url())) window.hosts.add(new URL(request.url()).host); });
     window.base = base;
+    if (SOURCE) await fromSource(page);
     await page.goto(`${base}/${path}`);
     return window;
   }
@@ -161,14 +173,15 @@ export class Window {
 
   /** Clicks the button or link of that name. */
   async click(name, within = '') {
-    const handle = await this.page.waitForFunction((label, root) => {
+    // Found and clicked in one step, for what is drawn anew between two; and as a script, for what a passing message covers.
+    await this.page.waitForFunction((label, root) => {
       const shown = (node) => node.checkVisibility() && node.getClientRects().length;
       const all = [...(root ? document.querySelectorAll(root) : [document])].flatMap((node) => [...node.querySelectorAll('button, a, summary, [role=menuitem], label')]).filter(shown);
       const named = (node) => [node.getAttribute('aria-label'), node.innerText?.trim()].filter(Boolean);
-      return all.find((node) => named(node).includes(label)) || all.find((node) => named(node).some((text) => text.startsWith(label)));
-    }, {}, name, within).catch(() => { throw new Error(`there is no ${name} to click`); });
-    // As a script: what is covered by a message that comes and goes is clicked all the same.
-    await handle.evaluate((node) => node.click());
+      const found = all.find((node) => named(node).includes(label)) || all.find((node) => named(node).some((text) => text.startsWith(label)));
+      found?.click();
+      return !!found;
+    }, { polling: 50 }, name, within).catch(() => { throw new Error(`there is no ${name} to click`); });
   }
 
   /** Clicks the chat of that name in the list. */

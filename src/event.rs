@@ -37,6 +37,16 @@ pub enum EventKind {
     PollVote,
     #[serde(rename = "chat")]
     Chat,
+    #[serde(rename = "group.joined")]
+    GroupJoined,
+    #[serde(rename = "group.left")]
+    GroupLeft,
+    #[serde(rename = "group.members")]
+    GroupMembers,
+    #[serde(rename = "group.updated")]
+    GroupUpdated,
+    #[serde(rename = "group.request")]
+    GroupRequest,
     #[serde(rename = "account.status")]
     AccountStatus,
     #[serde(rename = "account.qr")]
@@ -61,6 +71,11 @@ impl EventKind {
         EventKind::MessageUndecryptable,
         EventKind::PollVote,
         EventKind::Chat,
+        EventKind::GroupJoined,
+        EventKind::GroupLeft,
+        EventKind::GroupMembers,
+        EventKind::GroupUpdated,
+        EventKind::GroupRequest,
         EventKind::AccountStatus,
         EventKind::AccountQr,
         EventKind::AccountPasskey,
@@ -81,6 +96,11 @@ impl EventKind {
             EventKind::MessageUndecryptable => "message.undecryptable",
             EventKind::PollVote => "poll.vote",
             EventKind::Chat => "chat",
+            EventKind::GroupJoined => "group.joined",
+            EventKind::GroupLeft => "group.left",
+            EventKind::GroupMembers => "group.members",
+            EventKind::GroupUpdated => "group.updated",
+            EventKind::GroupRequest => "group.request",
             EventKind::AccountStatus => "account.status",
             EventKind::AccountQr => "account.qr",
             EventKind::AccountPasskey => "account.passkey",
@@ -224,6 +244,48 @@ pub struct ChatState {
     pub created_at: String,
 }
 
+/// A person in a group.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
+#[serde(rename_all = "camelCase")]
+pub struct GroupPerson {
+    /// The phone number's JID where it is known, else the LID.
+    pub jid: String,
+    pub lid: Option<String>,
+    /// What the address book, or else the person, calls them.
+    pub name: Option<String>,
+    /// Without `@`.
+    pub username: Option<String>,
+}
+
+/// Something happened to a group, or to the account's place in it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GroupChange {
+    #[serde(skip)]
+    pub kind: EventKind,
+    pub account_id: String,
+    /// The group.
+    pub chat_id: String,
+    pub chat_name: Option<String>,
+    /// What happened, in one word.
+    pub action: &'static str,
+    /// The person who did it; `None` if WhatsApp does not say.
+    pub by: Option<GroupPerson>,
+    /// `by` is the account itself, on this device or another.
+    pub by_me: bool,
+    /// The people whom it concerns.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<GroupPerson>,
+    /// The properties that changed, with their new values; only with `group.updated`.
+    #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
+    pub changes: serde_json::Map<String, serde_json::Value>,
+    /// The line of type `system` in the chat.
+    pub message_id: String,
+    pub timestamp: Millis,
+    pub created_at: String,
+}
+
 /// An account's connection changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -335,6 +397,7 @@ pub enum Event {
     MessageUndecryptable(Message),
     PollVote(Box<VoteCast>),
     Chat(ChatState),
+    Group(Box<GroupChange>),
     AccountStatus(AccountChange),
     AccountQr(QrShown),
     AccountPasskey(Box<PasskeyStep>),
@@ -354,6 +417,7 @@ impl Event {
             Event::MessageUndecryptable(_) => EventKind::MessageUndecryptable,
             Event::PollVote(_) => EventKind::PollVote,
             Event::Chat(_) => EventKind::Chat,
+            Event::Group(change) => change.kind,
             Event::AccountStatus(_) => EventKind::AccountStatus,
             Event::AccountQr(_) => EventKind::AccountQr,
             Event::AccountPasskey(_) => EventKind::AccountPasskey,
@@ -373,6 +437,7 @@ impl Event {
             Event::MessageDeleted(deletion) => &deletion.account_id,
             Event::PollVote(vote) => &vote.account_id,
             Event::Chat(state) => &state.account_id,
+            Event::Group(change) => &change.account_id,
             Event::AccountStatus(change) => &change.account_id,
             Event::AccountQr(shown) => &shown.account_id,
             Event::AccountPasskey(step) => &step.account_id,
@@ -393,6 +458,7 @@ impl Event {
             Event::MessageDeleted(deletion) => Some(&deletion.deed.chat_id),
             Event::PollVote(vote) => Some(&vote.deed.chat_id),
             Event::Chat(state) => Some(&state.chat_id),
+            Event::Group(change) => Some(&change.chat_id),
             Event::AccountStatus(_)
             | Event::AccountQr(_)
             | Event::AccountPasskey(_)
@@ -410,6 +476,7 @@ impl Event {
             Event::MessageReaction(change) => change.deed.from_me,
             Event::MessageDeleted(deletion) => deletion.deed.from_me,
             Event::PollVote(vote) => vote.deed.from_me,
+            Event::Group(change) => change.by_me,
             // Who marked it is not said.
             Event::MessageMarked(_)
             | Event::AccountStatus(_)
@@ -436,6 +503,7 @@ impl Event {
             Event::MessageDeleted(payload) => framed(event, event_id, payload),
             Event::PollVote(payload) => framed(event, event_id, payload),
             Event::Chat(payload) => framed(event, event_id, payload),
+            Event::Group(payload) => framed(event, event_id, payload),
             Event::AccountStatus(payload) => framed(event, event_id, payload),
             Event::AccountQr(payload) => framed(event, event_id, payload),
             Event::AccountPasskey(payload) => framed(event, event_id, payload),

@@ -15,6 +15,7 @@ mod draft;
 mod driver;
 mod forwarding;
 mod group_names;
+mod groups;
 mod health;
 mod idempotency;
 mod listing;
@@ -49,6 +50,7 @@ mod wiring;
 
 pub use caller::Caller;
 pub use claims::{Claim, Manner};
+pub use groups::GroupView;
 pub use health::AccountHealth;
 pub use idempotency::Turn;
 pub use passkey::{Challenge, PasskeyView};

@@ -11,6 +11,7 @@ use crate::jid::{ChatJid, Server};
 use crate::ledger::Fact;
 use crate::media::Prepared;
 use crate::message::{self, Context, Draft, Message};
+use crate::store::groups;
 use crate::store::idempotency::{self, Answer, Known};
 use crate::store::messages::{self, Arrival};
 use crate::store::outbox::{self, Entry, Stage};
@@ -294,13 +295,11 @@ impl Sending {
         }
         // What is told meanwhile is newer.
         let asked = clock::now();
-        let Some((subject, seconds)) = session.group_facts(&group).await else {
+        let Ok(snapshot) = session.one_group(to).await else {
             return;
         };
         let stored = self.owner().write(self.store(), move |ledger| {
-            let (tx, account) = (&mut *ledger.tx, ledger.account);
-            messages::set_name(tx, account, &group, &subject)?;
-            messages::set_timer(tx, account, &group, seconds, asked)
+            groups::learn(ledger.tx, ledger.account, &snapshot, asked)
         });
         if let Err(error) = stored.await {
             log::error!(

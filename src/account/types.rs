@@ -436,6 +436,16 @@ pub enum AccountError {
     MessageNotFound,
     #[error("Chat not found")]
     ChatNotFound,
+    /// The account is not in it.
+    #[error("Group not found")]
+    GroupNotFound,
+    /// WhatsApp refused something about a group.
+    #[error("{words}")]
+    GroupRefused {
+        /// Its own code.
+        code: u16,
+        words: String,
+    },
     #[error("No media in message")]
     NoMedia,
     /// Only the sender of a message, or an admin of its group, deletes it for everyone.

@@ -236,7 +236,9 @@ impl ApiError {
                     put("retryAfter", Value::from(WHATSAPP_PAUSE));
                 }
             }
-            ApiError::Account(AccountError::PairingRefused { code, .. }) => {
+            ApiError::Account(
+                AccountError::PairingRefused { code, .. } | AccountError::GroupRefused { code, .. },
+            ) => {
                 put("code", Value::from(*code));
                 if *code == TOO_MUCH {
                     put("retryAfter", Value::from(WHATSAPP_PAUSE));
@@ -250,6 +252,7 @@ impl ApiError {
                 | AccountError::QuotedNotFound
                 | AccountError::MessageNotFound
                 | AccountError::ChatNotFound
+                | AccountError::GroupNotFound
                 | AccountError::NoMedia
                 | AccountError::NotOwnMessage
                 | AccountError::Busy(_)
@@ -340,7 +343,8 @@ impl ApiError {
                 code: Some(TOO_MUCH),
                 ..
             }
-            | AccountError::PairingRefused { code: TOO_MUCH, .. },
+            | AccountError::PairingRefused { code: TOO_MUCH, .. }
+            | AccountError::GroupRefused { code: TOO_MUCH, .. },
         ) = &self
         {
             response.insert_header("Retry-After", WHATSAPP_PAUSE.to_string());
@@ -408,6 +412,7 @@ fn account_status(error: &AccountError) -> StatusCode {
         | AccountError::QuotedNotFound
         | AccountError::MessageNotFound
         | AccountError::ChatNotFound
+        | AccountError::GroupNotFound
         | AccountError::NoMedia
         | AccountError::NotInOutbox
         | AccountError::MediaGone(_) => StatusCode::NotFound,
@@ -449,6 +454,14 @@ fn account_status(error: &AccountError) -> StatusCode {
         AccountError::Refused { .. } | AccountError::PairingRefused { .. } => {
             StatusCode::BadRequest
         }
+        AccountError::GroupRefused { code, .. } => match code {
+            401 | 403 => StatusCode::Forbidden,
+            404 | 410 => StatusCode::NotFound,
+            409 | 419 => StatusCode::Conflict,
+            429 => StatusCode::TooManyRequests,
+            500.. => StatusCode::InternalServerError,
+            _ => StatusCode::BadRequest,
+        },
         AccountError::Session(_) => StatusCode::InternalServerError,
         AccountError::ShuttingDown => StatusCode::ServiceUnavailable,
         AccountError::Store(error) => store_status(error),

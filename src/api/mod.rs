@@ -25,6 +25,7 @@ mod file;
 mod file_name;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod groups;
 mod headers;
 mod health;
 mod http1;

@@ -8,8 +8,8 @@ use super::route::{Route, routes};
 use super::sending::{FileRequest, SentOrAccepted};
 use super::values::{OfAccount, OfHook, OfMessage, OnlyAccount};
 use super::{
-    accounts, chats, connection, contacts, events, health, media, messages, openapi, outbox,
-    passkey, qr, search, sending, this_server, timer, typing, webhooks,
+    accounts, chats, connection, contacts, events, groups, health, media, messages, openapi,
+    outbox, passkey, qr, search, sending, this_server, timer, typing, webhooks,
 };
 use crate::account::{MediaCursor, OutboxView, PasskeyView, StatusView};
 use crate::message::{
@@ -17,6 +17,7 @@ use crate::message::{
     ReplyText, SendContact, SendLocation, SendPoll, SendText, StarMessage, UnpinMessage,
     UnstarMessage,
 };
+use crate::store::groups::GroupCursor;
 use crate::store::messages::Cursor;
 use crate::webhook::TestOutcome;
 
@@ -175,6 +176,12 @@ pub const ROUTES: &[Route] = routes![
     Post "/accounts/:id/contacts/check" checkNumbers Contacts, Account, Sound,
         contacts::check: (OfAccount, contacts::Check) => Json<contacts::CheckedNumbers>,
         "Whether up to 1,000 numbers are on WhatsApp, and the chat with each";
+    Get "/accounts/:id/groups" listGroups Groups, Account, Usual,
+        groups::list: (OfAccount, Paging<GroupCursor>) => Json<groups::GroupList>,
+        "The groups that the account is in";
+    Get "/accounts/:id/groups/:groupId" getGroup Groups, Account, Usual,
+        groups::get: (OfAccount, groups::OfGroup) => Json<groups::OneGroup>,
+        "A group with its members and settings";
     Get "/accounts/:id/messages" searchMessages Messages, Account, Usual,
         search::search: (OfAccount, search::Query, Paging<Cursor>) => Json<chats::MessageList>,
         "Messages with the words `q`, newest first, of a chat, a sender, a type or a time if wanted";

@@ -38,6 +38,8 @@ pub enum MessageKind {
     ListReply,
     /// A reaction that names no message.
     Reaction,
+    /// A line that says what happened to a group; no member wrote it.
+    System,
     #[default]
     Unknown,
     /// It cannot be decrypted yet; its content may come later.
@@ -78,6 +80,7 @@ impl MessageKind {
             MessageKind::ButtonReply => "button_reply",
             MessageKind::ListReply => "list_reply",
             MessageKind::Reaction => "reaction",
+            MessageKind::System => "system",
             MessageKind::Unknown => "unknown",
             MessageKind::Waiting => "waiting",
             MessageKind::Unavailable => "unavailable",
@@ -104,6 +107,7 @@ impl MessageKind {
             | MessageKind::ButtonReply
             | MessageKind::ListReply
             | MessageKind::Reaction
+            | MessageKind::System
             | MessageKind::Unknown
             | MessageKind::Waiting
             | MessageKind::Unavailable => None,
@@ -167,6 +171,7 @@ pub fn encode(
         | MessageKind::ButtonReply
         | MessageKind::ListReply
         | MessageKind::Reaction
+        | MessageKind::System
         | MessageKind::Unknown
         | MessageKind::Waiting
         | MessageKind::Unavailable => Err("messages of this kind cannot be sent"),
@@ -195,6 +200,7 @@ pub fn quotation(quoted: &Message) -> wa::Message {
         | MessageKind::ButtonReply
         | MessageKind::ListReply
         | MessageKind::Reaction
+        | MessageKind::System
         | MessageKind::Unknown
         | MessageKind::Waiting
         | MessageKind::Unavailable => text::quotation(quoted),

@@ -30,6 +30,7 @@ mod reaction;
 mod referral;
 mod secret;
 mod shown;
+mod system;
 mod text;
 pub mod timer;
 mod trade;
@@ -56,6 +57,7 @@ pub use poll::{CastVote, Poll, SendPoll, Vote, vote_of};
 pub use reaction::{React, Reaction};
 pub use referral::Referral;
 pub use secret::{SECRET, Sealed, new_secret, of_message as secret_of};
+pub use system::{Line, System};
 pub use text::{ReplyText, SendText, of_words};
 pub use trade::{Order, Payment, Product};
 
@@ -163,6 +165,9 @@ pub struct Message {
     pub payment: Option<Payment>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call: Option<Call>,
+    /// What happened to a group; only with `system`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system: Option<System>,
     /// What votes are encrypted with; only for polls. Never shown.
     #[serde(
         default,
@@ -259,6 +264,11 @@ impl Message {
     pub fn media_url(&self) -> Option<String> {
         let media_id = self.media_id.as_deref()?;
         Some(media_url(&self.account_id, &self.message_id, media_id))
+    }
+
+    /// Whether a person wrote it to the account: lines about a group raise no count.
+    pub fn counts_as_unread(&self) -> bool {
+        !self.from_me && self.kind != MessageKind::System
     }
 
     /// The sender's JID as the chat knows it.

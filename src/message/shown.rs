@@ -9,7 +9,7 @@ use serde::ser::{Serialize, Serializer};
 use super::poll::{Poll, ShownPoll};
 use super::{
     Button, Call, Choice, Contact, DeliveryStatus, Invite, Location, Message, MessageKind, Order,
-    Payment, Product, Quoted, Reaction, Referral,
+    Payment, Product, Quoted, Reaction, Referral, System,
 };
 use crate::clock::Millis;
 
@@ -95,6 +95,9 @@ struct Shown<'a> {
     payment: Option<&'a Payment>,
     #[serde(skip_serializing_if = "Option::is_none")]
     call: Option<&'a Call>,
+    /// what happened to the group; only with `system`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    system: Option<&'a System>,
     quoted_message: Option<&'a Quoted>,
     mentions: &'a [String],
     reactions: &'a [Reaction],
@@ -172,6 +175,7 @@ impl Serialize for Message {
             order,
             payment,
             call,
+            system,
             quoted_message,
             mentions,
             reactions,
@@ -231,6 +235,7 @@ impl Serialize for Message {
             order: order.as_ref(),
             payment: payment.as_ref(),
             call: call.as_ref(),
+            system: system.as_ref(),
             quoted_message: quoted_message.as_ref(),
             mentions,
             reactions,

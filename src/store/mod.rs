@@ -21,6 +21,7 @@ pub mod dead_letters;
 mod env;
 mod error;
 pub mod events;
+pub mod groups;
 pub mod idempotency;
 pub mod key;
 pub mod media;

@@ -111,7 +111,7 @@ function content(m, does) {
     case 'poll': return m.poll && poll(m, does);
     case 'waiting': return h('p', { class: 'gone' }, words.waitingKind);
     case 'unavailable': return h('p', { class: 'gone' }, words.unavailable);
-    case 'text': case 'button_reply': case 'list_reply': return said(text);
+    case 'text': case 'system': case 'button_reply': case 'list_reply': return said(text);
     case 'invite': return [h('b', {}, name(m.invite?.name || words.invite)), said(text)];
     case 'product': return [m.mediaId && h('div', { class: 'pic' }, lazy(m, 'image', PICTURE, (url) => h('img', { src: url, alt: '' }))), h('b', {}, name(m.product?.title || words.product)), money(m.product?.price, m.product), said(text)];
     case 'order': return [h('b', {}, words.order), money(m.order?.total, m.order), said(text)];

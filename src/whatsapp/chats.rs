@@ -51,14 +51,6 @@ pub enum ChatUpdate {
     },
     /// What the owner calls a person; `None` if no more.
     Contact { jid: String, name: Option<String> },
-    /// A group's subject.
-    Subject { chat: String, name: String },
-    /// The seconds after which a group's messages disappear; 0 if they stay.
-    Timer {
-        chat: String,
-        seconds: u32,
-        at: Millis,
-    },
     /// A person's username; `None` if there is none any more.
     Username { jid: String, name: Option<String> },
     /// A LID and its phone number's JID.
@@ -246,12 +238,6 @@ fn apply(ledger: &mut Ledger<'_, '_>, news: &ChatUpdate) -> Result<(), StoreErro
         }
         ChatUpdate::Contact { jid, name } => {
             messages::set_contact_name(tx, account, jid, name.as_deref())?;
-        }
-        ChatUpdate::Subject { chat, name } => {
-            messages::set_name(tx, account, chat, name)?;
-        }
-        ChatUpdate::Timer { chat, seconds, at } => {
-            messages::set_timer(tx, account, chat, *seconds, *at)?;
         }
         ChatUpdate::Username { jid, name } => {
             usernames::learn(tx, account, jid, name.as_deref(), clock::now())?;

@@ -15,6 +15,7 @@ mod durable;
 mod error;
 mod farewell;
 mod files;
+mod groups;
 mod guard;
 mod handler;
 mod history;

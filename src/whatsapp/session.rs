@@ -3,6 +3,7 @@
 
 pub mod app_state;
 pub mod chats;
+pub mod groups;
 pub mod pairing;
 pub mod people;
 pub mod send;

@@ -188,7 +188,8 @@ impl Chat {
             .chain(message.poll.iter_mut().flat_map(|poll| {
                 let votes = poll.votes.iter_mut();
                 votes.map(|vote| &mut vote.voter)
-            }));
+            }))
+            .chain(message.system.iter_mut().flat_map(|line| &mut line.members));
         for jid in std::iter::once(&mut message.sender).chain(others) {
             if is_lid(jid)
                 && let Some(number) = other_jid(tx, account, jid)?
@@ -494,8 +495,14 @@ pub fn last_message(tx: &ReadTx<'_>, account: u32, jid: &str) -> Result<Option<M
     let Some(chat) = by_jid(tx, account, jid)? else {
         return Ok(None);
     };
-    let row = MESSAGES.scan_back(tx, (account, chat.number))?.next();
-    row.map(|row| row?.value()).transpose()
+    // Other devices know no lines of this server.
+    for row in MESSAGES.scan_back(tx, (account, chat.number))? {
+        let message = row?.value()?;
+        if message.kind != MessageKind::System {
+            return Ok(Some(message));
+        }
+    }
+    Ok(None)
 }
 
 /// Marks the chat as unread. Whether it is known.
@@ -521,7 +528,7 @@ pub fn mark_read_up_to(
     let start = (account, chat.number, timestamp, sequence.saturating_add(1));
     let mut later = 0;
     for row in MESSAGES.scan_from(&tx.view(), start, (account, chat.number))? {
-        later += u64::from(!row?.value()?.from_me);
+        later += u64::from(row?.value()?.counts_as_unread());
         if later >= chat.unread_count {
             return Ok(false);
         }

@@ -188,7 +188,7 @@ pub fn insert(
     let is_on_its_way = message.from_me && message.status == Some(DeliveryStatus::Pending);
     chat.only_failed &= is_on_its_way;
     if !message.from_me {
-        if arrival == Arrival::Live {
+        if arrival == Arrival::Live && message.counts_as_unread() {
             chat.unread_count += 1;
         }
         let newer = chat.last.is_none_or(|last| place.timestamp >= last.0);
@@ -315,7 +315,7 @@ pub fn unread(tx: &ReadTx<'_>, account: u32, jid: &str, limit: usize) -> Result<
             break;
         }
         let mut message = row?.value()?;
-        if !message.from_me {
+        if message.counts_as_unread() {
             chat.make_canonical(tx, account, &mut message)?;
             found.push(message);
         }

@@ -31,6 +31,7 @@ mod own_state;
 mod pace;
 mod passkey;
 mod paused_contacts;
+mod people;
 mod queue;
 mod reading;
 mod recipient;

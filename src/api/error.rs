@@ -236,6 +236,12 @@ impl ApiError {
                     put("retryAfter", Value::from(WHATSAPP_PAUSE));
                 }
             }
+            ApiError::Account(AccountError::Declined { code, .. }) => {
+                put("code", Value::from(*code));
+                if *code == Some(TOO_MUCH) {
+                    put("retryAfter", Value::from(WHATSAPP_PAUSE));
+                }
+            }
             ApiError::Account(
                 AccountError::PairingRefused { code, .. } | AccountError::GroupRefused { code, .. },
             ) => {
@@ -253,7 +259,9 @@ impl ApiError {
                 | AccountError::MessageNotFound
                 | AccountError::ChatNotFound
                 | AccountError::GroupNotFound
+                | AccountError::ContactNotFound
                 | AccountError::NoMedia
+                | AccountError::NoPicture
                 | AccountError::NotOwnMessage
                 | AccountError::Busy(_)
                 | AccountError::Unchangeable(_)
@@ -343,6 +351,10 @@ impl ApiError {
                 code: Some(TOO_MUCH),
                 ..
             }
+            | AccountError::Declined {
+                code: Some(TOO_MUCH),
+                ..
+            }
             | AccountError::PairingRefused { code: TOO_MUCH, .. }
             | AccountError::GroupRefused { code: TOO_MUCH, .. },
         ) = &self
@@ -413,7 +425,9 @@ fn account_status(error: &AccountError) -> StatusCode {
         | AccountError::MessageNotFound
         | AccountError::ChatNotFound
         | AccountError::GroupNotFound
+        | AccountError::ContactNotFound
         | AccountError::NoMedia
+        | AccountError::NoPicture
         | AccountError::NotInOutbox
         | AccountError::MediaGone(_) => StatusCode::NotFound,
         AccountError::AlreadyExists
@@ -445,15 +459,22 @@ fn account_status(error: &AccountError) -> StatusCode {
         AccountError::Refused {
             code: Some(500..), ..
         }
+        | AccountError::Declined {
+            code: Some(500..), ..
+        }
         | AccountError::PairingRefused { code: 500.., .. } => StatusCode::InternalServerError,
         AccountError::Refused {
             code: Some(TOO_MUCH),
             ..
         }
-        | AccountError::PairingRefused { code: TOO_MUCH, .. } => StatusCode::TooManyRequests,
-        AccountError::Refused { .. } | AccountError::PairingRefused { .. } => {
-            StatusCode::BadRequest
+        | AccountError::Declined {
+            code: Some(TOO_MUCH),
+            ..
         }
+        | AccountError::PairingRefused { code: TOO_MUCH, .. } => StatusCode::TooManyRequests,
+        AccountError::Refused { .. }
+        | AccountError::Declined { .. }
+        | AccountError::PairingRefused { .. } => StatusCode::BadRequest,
         AccountError::GroupRefused { code, .. } => match code {
             401 | 403 => StatusCode::Forbidden,
             404 | 410 => StatusCode::NotFound,

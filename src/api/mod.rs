@@ -37,6 +37,7 @@ mod openapi;
 mod outbox;
 mod page;
 mod passkey;
+mod people;
 #[cfg(feature = "sandbox")]
 mod phones;
 mod qr;

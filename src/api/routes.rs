@@ -9,7 +9,7 @@ use super::sending::{FileRequest, SentOrAccepted};
 use super::values::{OfAccount, OfHook, OfMessage, OnlyAccount};
 use super::{
     accounts, chats, connection, contacts, events, groups, health, media, messages, openapi,
-    outbox, passkey, qr, search, sending, this_server, timer, typing, webhooks,
+    outbox, passkey, people, qr, search, sending, this_server, timer, typing, webhooks,
 };
 use crate::account::{MediaCursor, OutboxView, PasskeyView, StatusView};
 use crate::message::{
@@ -173,6 +173,33 @@ pub const ROUTES: &[Route] = routes![
     Post "/accounts/:id/chats/:chatId/timer" setTimer Sending, Account, Usual,
         timer::set: (OfAccount, timer::SetTimer) => Json<Done>,
         "Set after how many `seconds` the messages of a chat disappear: 0, 86400, 604800 or 7776000";
+    Get "/accounts/:id/contacts" listContacts Contacts, Account, Usual,
+        people::list: (OfAccount, people::Filter, Paging<u64>) => Json<people::ContactList>,
+        "People in the address book or in chats, whose name, username or number has `q`";
+    Get "/accounts/:id/contacts/:contactId" getContact Contacts, Account, File,
+        people::get: (OfAccount, people::ThisPerson) => Json<people::OneContact>,
+        "One person: names, number and LID, about text, picture, what a business says of itself";
+    Put "/accounts/:id/contacts/:contactId" saveContact Contacts, Account, Usual,
+        people::save: (OfAccount, people::Entry) => Json<people::ChangedContact>,
+        "Write a person into the address book, on the phone, too";
+    Delete "/accounts/:id/contacts/:contactId" removeContact Contacts, Account, Usual,
+        people::remove: (OfAccount, people::ThisPerson) => Json<Done>,
+        "Empty a person's entry in the address book";
+    Get "/accounts/:id/contacts/:contactId/picture" getContactPicture Contacts, Account, File,
+        people::picture: (OfAccount, people::ThisPerson) => people::Jpeg,
+        "A person's picture, a JPEG";
+    Post "/accounts/:id/contacts/:contactId/block" blockContact Contacts, Account, Usual,
+        people::block: (OfAccount, people::ThisPerson) => Json<people::ChangedContact>,
+        "Block a person";
+    Post "/accounts/:id/contacts/:contactId/unblock" unblockContact Contacts, Account, Usual,
+        people::unblock: (OfAccount, people::ThisPerson) => Json<people::ChangedContact>,
+        "Unblock a person";
+    Get "/accounts/:id/blocklist" listBlocked Contacts, Account, Usual,
+        people::blocklist: OfAccount => Json<people::Blocklist>,
+        "Everyone whom the account has blocked";
+    Get "/accounts/:id/lids/:lid" getLid Contacts, Account, Usual,
+        people::lid: (OfAccount, people::ThisLid) => Json<people::Lid>,
+        "The number of a LID, or the LID of a number";
     Post "/accounts/:id/contacts/check" checkNumbers Contacts, Account, Sound,
         contacts::check: (OfAccount, contacts::Check) => Json<contacts::CheckedNumbers>,
         "Whether up to 1,000 numbers are on WhatsApp, and the chat with each";

@@ -17,6 +17,7 @@
 //! the last commit readable. This is the only folder that imports heed.
 
 pub mod accounts;
+pub mod blocklist;
 pub mod dead_letters;
 mod env;
 mod error;

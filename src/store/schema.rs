@@ -145,6 +145,10 @@ tables! {
         /// begins → the same time, JID.
         USERNAMES: (u32, Text) => (u64, Text);
     }
+    Blocked = "blocked", Account {
+        /// JID that WhatsApp's list of blocked people names → the same.
+        BLOCKED: (u32, Text) => Text;
+    }
     EarlyChanges = "early_changes", Messages {
         /// Message id, sequence → change that waits for its message.
         EARLY_CHANGES: (u32, Text, u64) => Json<messages::Early>;

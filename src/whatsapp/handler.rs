@@ -20,9 +20,11 @@ use crate::store::messages::{ChatMarks, FOREVER};
 
 use super::acks::{Ack, Acks};
 use super::arrival::Arrival;
+use super::blocklist;
 use super::chats::{ChatUpdate, ChatUpdates};
 use super::codes::Codes;
 use super::convert;
+use super::facts::Known;
 use super::farewell::{self, Refused};
 use super::groups;
 use super::history::Importer;
@@ -47,6 +49,7 @@ pub struct ClientEvents {
     pub inbox: Inbox,
     pub lost: LostAndFound,
     pub codes: Codes,
+    pub known: Known,
     pub repairs: Repairs,
     pub executor: Arc<Executor>,
     pub chats: ChatUpdates,
@@ -194,6 +197,11 @@ impl ClientEvents {
         });
     }
 
+    /// A person shows something else than before.
+    fn changed(&self, jid: &Jid) {
+        self.known.forget(&convert::bare(jid));
+    }
+
     fn username(&self, (jid, name): usernames::Said) {
         self.chats.note(ChatUpdate::Username { jid, name });
     }
@@ -255,6 +263,9 @@ impl EventHandler for ClientEvents {
             EventKind::DirtyState,
             EventKind::ContactUpdate,
             EventKind::ContactNumberChanged,
+            EventKind::PictureUpdate,
+            EventKind::UserAboutUpdate,
+            EventKind::DeviceListUpdate,
             EventKind::MarkChatAsReadUpdate,
             EventKind::StarUpdate,
             EventKind::DeleteMessageForMeUpdate,
@@ -292,6 +303,8 @@ impl EventHandler for ClientEvents {
                 said.of_others
                     .into_iter()
                     .for_each(|said| self.username(said));
+                let blocked = blocklist::on_stanza(node.get());
+                blocked.into_iter().for_each(|it| self.chats.note(it));
             }
             // What happened to groups was not delivered: all of them are asked for.
             Event::DirtyState(dirty) if dirty.dirty_type == DirtyType::Groups => {
@@ -372,6 +385,9 @@ impl EventHandler for ClientEvents {
             Event::ServerAck(ack) => self.acked(ack),
             Event::Receipt(receipt) => self.receipt(receipt),
             Event::ContactUpdate(update) => self.contact(update),
+            Event::PictureUpdate(update) => self.changed(&update.jid),
+            Event::UserAboutUpdate(update) => self.changed(&update.jid),
+            Event::DeviceListUpdate(update) => self.changed(&update.user),
             Event::ContactNumberChanged(change) => {
                 if let Some(lid) = &change.new_lid {
                     self.chats.note(ChatUpdate::Link {

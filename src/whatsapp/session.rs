@@ -3,6 +3,7 @@
 
 pub mod app_state;
 pub mod chats;
+pub mod contacts;
 pub mod groups;
 pub mod pairing;
 pub mod people;
@@ -40,6 +41,7 @@ use super::codes::Codes;
 use super::convert::AutoDownload;
 use super::durable::{DurableTransports, write_behind};
 use super::error::SessionError;
+use super::facts::Known;
 use super::guard::GuardedHttp;
 use super::handler::ClientEvents;
 use super::history::Importer;
@@ -121,6 +123,8 @@ pub struct Session {
     pub(super) presence: Presence,
     /// Chats in which the account is shown as typing.
     pub(super) states: ChatStates,
+    /// What WhatsApp says of people.
+    known: Known,
     arrival: Arrival,
     news: NewsSender,
     codes: Codes,
@@ -173,6 +177,7 @@ impl Session {
         };
         let (hold, own_client) = (HoldBack::default(), Arc::new(OnceLock::new()));
         let codes = Codes::default();
+        let known = Known::default();
         let events = ClientEvents {
             sender,
             lost: LostAndFound {
@@ -181,6 +186,7 @@ impl Session {
                 client: Arc::clone(&own_client),
             },
             codes: codes.clone(),
+            known: known.clone(),
             repairs: Repairs {
                 hold: hold.clone(),
                 backend: backend.clone(),
@@ -299,6 +305,7 @@ impl Session {
             patience: config.patience,
             presence: config.presence,
             states: ChatStates::default(),
+            known,
             arrival,
             news: teller,
             codes,

@@ -43,6 +43,7 @@ mod pace;
 mod pages;
 mod pairing;
 mod passkey;
+mod people;
 mod polls;
 mod presence;
 mod quiet;

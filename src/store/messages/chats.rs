@@ -871,7 +871,7 @@ fn put_row(tx: &mut WriteTx<'_>, account: u32, chat: &Chat) -> Result<()> {
 }
 
 /// Whether the JID is a phone number's.
-fn is_number(jid: &str) -> bool {
+pub(super) fn is_number(jid: &str) -> bool {
     ChatJid::parse(jid).is_ok_and(|jid| jid.server() == Server::Person)
 }
 

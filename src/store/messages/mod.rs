@@ -8,6 +8,7 @@ mod changes;
 mod chats;
 mod lookup;
 mod pages;
+mod people;
 mod placeholders;
 mod raw;
 mod retention;
@@ -32,6 +33,9 @@ pub use lookup::{all_of_id, get, get_in, get_own, get_received, has_written, quo
 pub use pages::{
     ChatFilter, ChatPage, Cursor, Page, PageQuery, Part, Room, chat_at, chat_of, chats,
     oldest_first, page, recent, sift_chats,
+};
+pub use people::{
+    Contact, ContactFilter, contact, contact_at, forget_contact, is_contact, sift_contacts,
 };
 pub use placeholders::{Lost, lose};
 pub use raw::{is_unread, raw, read_again};

@@ -47,6 +47,7 @@ use crate::phone::Phone;
 pub use account::Account;
 pub use faults::{Fault, FaultKind, Place, TransferFault};
 pub use groups::{Change, GroupError, Setting};
+pub use iq::Business;
 pub use limits::token_of;
 pub use login::{LoginFailure, MORE as FAILURE_ATTRIBUTES};
 pub use node::Form;

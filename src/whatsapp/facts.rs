@@ -55,7 +55,10 @@ pub struct Business {
 
 /// The answers of one session, by the JID that was asked about. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct Known(Arc<Mutex<HashMap<String, (Millis, Arc<Facts>)>>>);
+pub struct Known(Arc<Mutex<Answers>>);
+
+/// When each was given, and what it says.
+type Answers = HashMap<String, (Millis, Arc<Facts>)>;
 
 impl Known {
     /// The answer about `jid` that still holds at time `now`, by [`crate::clock::ticks`].

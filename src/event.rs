@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Millis;
-use crate::message::{DeliveryStatus, Message};
+use crate::message::{Coming, DeliveryStatus, Message};
 
 /// The kind of an event, as in subscriptions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -35,6 +35,8 @@ pub enum EventKind {
     MessageUndecryptable,
     #[serde(rename = "poll.vote")]
     PollVote,
+    #[serde(rename = "event.response")]
+    EventResponse,
     #[serde(rename = "chat")]
     Chat,
     #[serde(rename = "group.joined")]
@@ -70,6 +72,7 @@ impl EventKind {
         EventKind::MessageMarked,
         EventKind::MessageUndecryptable,
         EventKind::PollVote,
+        EventKind::EventResponse,
         EventKind::Chat,
         EventKind::GroupJoined,
         EventKind::GroupLeft,
@@ -95,6 +98,7 @@ impl EventKind {
             EventKind::MessageMarked => "message.marked",
             EventKind::MessageUndecryptable => "message.undecryptable",
             EventKind::PollVote => "poll.vote",
+            EventKind::EventResponse => "event.response",
             EventKind::Chat => "chat",
             EventKind::GroupJoined => "group.joined",
             EventKind::GroupLeft => "group.left",
@@ -205,6 +209,34 @@ pub struct PollAsked {
     /// The question.
     pub name: String,
     pub options: Vec<String>,
+}
+
+/// A person responded to an event, or changed the response.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EventAnswered {
+    pub account_id: String,
+    /// The event's.
+    pub message_id: String,
+    /// Its `sender` is the person who responds.
+    #[serde(flatten)]
+    pub deed: Deed,
+    /// Not `event`, which is the name of what is reported.
+    pub event_details: EventPlanned,
+    pub response: Coming,
+    /// How many others the person brings along.
+    pub extra_guests: u32,
+    pub timestamp: Millis,
+    pub created_at: String,
+}
+
+/// What is planned, and when: Unix milliseconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EventPlanned {
+    pub name: String,
+    pub start: Option<Millis>,
+    pub end: Option<Millis>,
 }
 
 /// A message was deleted, for everyone or for the account's owner alone.
@@ -396,6 +428,7 @@ pub enum Event {
     MessageMarked(Message),
     MessageUndecryptable(Message),
     PollVote(Box<VoteCast>),
+    EventResponse(Box<EventAnswered>),
     Chat(ChatState),
     Group(Box<GroupChange>),
     AccountStatus(AccountChange),
@@ -416,6 +449,7 @@ impl Event {
             Event::MessageMarked(_) => EventKind::MessageMarked,
             Event::MessageUndecryptable(_) => EventKind::MessageUndecryptable,
             Event::PollVote(_) => EventKind::PollVote,
+            Event::EventResponse(_) => EventKind::EventResponse,
             Event::Chat(_) => EventKind::Chat,
             Event::Group(change) => change.kind,
             Event::AccountStatus(_) => EventKind::AccountStatus,
@@ -436,6 +470,7 @@ impl Event {
             Event::MessageReaction(change) => &change.account_id,
             Event::MessageDeleted(deletion) => &deletion.account_id,
             Event::PollVote(vote) => &vote.account_id,
+            Event::EventResponse(answered) => &answered.account_id,
             Event::Chat(state) => &state.account_id,
             Event::Group(change) => &change.account_id,
             Event::AccountStatus(change) => &change.account_id,
@@ -457,6 +492,7 @@ impl Event {
             Event::MessageReaction(change) => Some(&change.deed.chat_id),
             Event::MessageDeleted(deletion) => Some(&deletion.deed.chat_id),
             Event::PollVote(vote) => Some(&vote.deed.chat_id),
+            Event::EventResponse(answered) => Some(&answered.deed.chat_id),
             Event::Chat(state) => Some(&state.chat_id),
             Event::Group(change) => Some(&change.chat_id),
             Event::AccountStatus(_)
@@ -476,6 +512,7 @@ impl Event {
             Event::MessageReaction(change) => change.deed.from_me,
             Event::MessageDeleted(deletion) => deletion.deed.from_me,
             Event::PollVote(vote) => vote.deed.from_me,
+            Event::EventResponse(answered) => answered.deed.from_me,
             Event::Group(change) => change.by_me,
             // Who marked it is not said.
             Event::MessageMarked(_)
@@ -502,6 +539,7 @@ impl Event {
             Event::MessageReaction(payload) => framed(event, event_id, payload),
             Event::MessageDeleted(payload) => framed(event, event_id, payload),
             Event::PollVote(payload) => framed(event, event_id, payload),
+            Event::EventResponse(payload) => framed(event, event_id, payload),
             Event::Chat(payload) => framed(event, event_id, payload),
             Event::Group(payload) => framed(event, event_id, payload),
             Event::AccountStatus(payload) => framed(event, event_id, payload),

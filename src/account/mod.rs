@@ -5,6 +5,7 @@
 
 mod at_start;
 mod backoff;
+mod call_link;
 mod caller;
 mod chats;
 mod checking;

@@ -14,8 +14,8 @@ use super::{
 use crate::account::{MediaCursor, OutboxView, PasskeyView, StatusView};
 use crate::message::{
     CastVote, DeleteMessage, EditMessage, ForwardMessage, KeepMessage, PinMessage, React,
-    ReplyText, SendContact, SendLocation, SendPoll, SendText, StarMessage, UnpinMessage,
-    UnstarMessage,
+    ReplyText, RespondToEvent, SendContact, SendEvent, SendLocation, SendPoll, SendText,
+    StarMessage, UnpinMessage, UnstarMessage,
 };
 use crate::store::groups::GroupCursor;
 use crate::store::messages::Cursor;
@@ -111,11 +111,17 @@ pub const ROUTES: &[Route] = routes![
         sending::send_to: (OfAccount, ToMany<SendContact>, Delivery) => SentOrAccepted,
         "Send contact cards: `contacts`, a `vcard`, or `name` and `phone`";
     Post "/accounts/:id/message/send/poll" sendPoll Sending, Account, Usual,
-        sending::send: (OfAccount, SendPoll, Delivery) => SentOrAccepted,
+        sending::send_to: (OfAccount, ToMany<SendPoll>, Delivery) => SentOrAccepted,
         "Send a poll: a `question` and 2 to 12 `options`; votes come as `poll.vote`";
     Post "/accounts/:id/message/poll/vote" votePoll Sending, Account, Usual,
         sending::send: (OfAccount, CastVote, Delivery) => SentOrAccepted,
         "Vote in a poll; no `options` take the vote back";
+    Post "/accounts/:id/message/send/event" sendEvent Sending, Account, Usual,
+        sending::send_to: (OfAccount, ToMany<SendEvent>, Delivery) => SentOrAccepted,
+        "Send an event: a `name` and its `start`; responses come as `event.response`";
+    Post "/accounts/:id/message/event/respond" respondToEvent Sending, Account, Usual,
+        sending::send: (OfAccount, RespondToEvent, Delivery) => SentOrAccepted,
+        "Respond to an event: `going`, `not_going` or `maybe`";
     Post "/accounts/:id/message/reply" reply Sending, Account, Usual,
         sending::send: (OfAccount, ReplyText, Delivery) => SentOrAccepted,
         "Answer a message with a text";

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::context::{self, Context};
 use super::medium::{self, Medium, NewMedium};
 use super::wire::{MessageField, wa};
-use super::{Message, business, call, choice, contact, invite, location, other, poll, text, trade};
+use super::{
+    Message, business, call, choice, contact, event, invite, location, other, poll, text, trade,
+};
 use crate::media::MediaKind;
 
 /// What a message is. `Unknown` stands for each kind that is not understood: stored, never
@@ -24,6 +26,7 @@ pub enum MessageKind {
     Location,
     Contact,
     Poll,
+    Event,
     /// An invitation to a group or a channel.
     Invite,
     Product,
@@ -54,9 +57,9 @@ impl MessageKind {
         matches!(self, MessageKind::Waiting | MessageKind::Unavailable)
     }
 
-    /// Whether votes are encrypted with the message's secret.
+    /// Whether votes or responses are encrypted with the message's secret.
     pub fn has_secret(self) -> bool {
-        matches!(self, MessageKind::Poll)
+        matches!(self, MessageKind::Poll | MessageKind::Event)
     }
 
     /// The word in `type`.
@@ -72,6 +75,7 @@ impl MessageKind {
             MessageKind::Location => "location",
             MessageKind::Contact => "contact",
             MessageKind::Poll => "poll",
+            MessageKind::Event => "event",
             MessageKind::Invite => "invite",
             MessageKind::Product => "product",
             MessageKind::Order => "order",
@@ -99,6 +103,7 @@ impl MessageKind {
             | MessageKind::Location
             | MessageKind::Contact
             | MessageKind::Poll
+            | MessageKind::Event
             | MessageKind::Invite
             | MessageKind::Product
             | MessageKind::Order
@@ -123,6 +128,7 @@ pub fn decode(base: &wa::Message, message: &mut Message) -> Option<NewMedium> {
         .or_else(|| location::decode(base, message))
         .or_else(|| contact::decode(base, message))
         .or_else(|| poll::decode(base, message))
+        .or_else(|| event::decode(base, message))
         .or_else(|| choice::decode(base, message))
         .or_else(|| business::decode(base, message, &mut file))
         .or_else(|| invite::decode(base, message))
@@ -163,6 +169,7 @@ pub fn encode(
         MessageKind::Location => Ok(location::encode(message, context)),
         MessageKind::Contact => Ok(contact::encode(message, context)),
         MessageKind::Poll => Ok(poll::encode(message, context)),
+        MessageKind::Event => Ok(event::encode(message, context)),
         MessageKind::Invite
         | MessageKind::Product
         | MessageKind::Order
@@ -191,6 +198,7 @@ pub fn quotation(quoted: &Message) -> wa::Message {
         MessageKind::Location => location::encode(quoted, Context::default()),
         MessageKind::Contact => contact::quotation(quoted),
         MessageKind::Poll => poll::quotation(quoted),
+        MessageKind::Event => event::quotation(quoted),
         MessageKind::Text
         | MessageKind::Invite
         | MessageKind::Product

@@ -16,6 +16,7 @@ mod coverage;
 mod deletion;
 mod draft;
 mod edit;
+mod event;
 mod fold;
 mod forward;
 mod invite;
@@ -46,6 +47,7 @@ pub use coverage::{is_for_devices, is_in_full};
 pub use deletion::DeleteMessage;
 pub use draft::{Draft, Sendable};
 pub use edit::EditMessage;
+pub use event::{CallMedia, Coming, EventDetails, RespondToEvent, SendEvent, response_of};
 pub use fold::words as folded_words;
 pub use forward::{ForwardMessage, forwarded};
 pub use invite::Invite;
@@ -145,6 +147,13 @@ pub struct Message {
     /// Only for polls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub poll: Option<Poll>,
+    /// Only for events. Not `event`: that is the name of what a webhook reports.
+    #[serde(
+        rename = "eventDetails",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub event: Option<EventDetails>,
     /// What can be pressed or chosen; only of businesses' messages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub buttons: Option<Vec<Button>>,
@@ -168,7 +177,7 @@ pub struct Message {
     /// What happened to a group; only with `system`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system: Option<System>,
-    /// What votes are encrypted with; only for polls. Never shown.
+    /// What votes and responses are encrypted with; only for polls and events. Never shown.
     #[serde(
         default,
         with = "base64_bytes",
@@ -325,6 +334,7 @@ impl Message {
         self.location = None;
         self.contacts = None;
         self.poll = None;
+        self.event = None;
         self.buttons = None;
         self.choice = None;
         self.referral = None;

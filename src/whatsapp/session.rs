@@ -2,6 +2,7 @@
 //! handler.
 
 pub mod app_state;
+pub mod calls;
 pub mod chats;
 pub mod contacts;
 pub mod groups;

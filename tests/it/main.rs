@@ -44,6 +44,7 @@ mod pages;
 mod pairing;
 mod passkey;
 mod people;
+mod planned;
 mod polls;
 mod presence;
 mod quiet;

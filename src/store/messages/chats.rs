@@ -167,7 +167,7 @@ impl Chat {
     }
 
     /// Puts the message under the chat's canonical JID, and each person in it under theirs (the sender,
-    /// whom it answers and mentions, who reacted and who voted), and sets its names of chat and sender.
+    /// whom it answers and mentions, who reacted, voted and responded), and sets its names of chat and sender.
     pub fn make_canonical(
         &self,
         tx: &ReadTx<'_>,
@@ -188,6 +188,10 @@ impl Chat {
             .chain(message.poll.iter_mut().flat_map(|poll| {
                 let votes = poll.votes.iter_mut();
                 votes.map(|vote| &mut vote.voter)
+            }))
+            .chain(message.event.iter_mut().flat_map(|event| {
+                let responses = event.responses.iter_mut();
+                responses.map(|response| &mut response.from)
             }))
             .chain(message.system.iter_mut().flat_map(|line| &mut line.members));
         for jid in std::iter::once(&mut message.sender).chain(others) {

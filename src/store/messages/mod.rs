@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub(super) use changes::Early;
-pub use changes::{Applied, apply, find_target, is_own};
+pub use changes::{Applied, apply, find_target, is_own, set_join_link};
 pub(super) use chats::{Chat, other_jid};
 pub use chats::{
     ChatMarks, ChatNames, ChatSummary, FOREVER, LastMessage, answers_as, canonical, canonical_jid,

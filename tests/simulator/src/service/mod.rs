@@ -7,6 +7,7 @@
 //! bounded queue of their connection.
 
 mod account;
+mod calls;
 mod faults;
 mod groups;
 mod iq;
@@ -299,7 +300,7 @@ impl Service {
             "chatstate" => self.chatstate(from, node),
             "ib" => self.ib(from, node),
             "notification" if from.device == 0 => self.media_retried(from, node),
-            "call" => self.answer_ack(from, node, "call"),
+            "call" => self.call(from, node),
             other => log::warn!("{} sent an unknown <{other}>", label(from)),
         }
     }

@@ -14,6 +14,8 @@ pub use written::{NotANumber, other_form, phone_digits};
 
 /// The user part of `status@broadcast`.
 const STATUS_USER: &str = "status";
+/// Where stories are: all people's, and the account's own.
+pub const STORIES: &str = "status@broadcast";
 
 /// A valid, canonical JID without a device.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -88,6 +90,14 @@ impl ChatJid {
         }
     }
 
+    /// Where stories are.
+    pub fn stories() -> ChatJid {
+        ChatJid {
+            user: STATUS_USER.to_owned(),
+            server: Server::Broadcast,
+        }
+    }
+
     fn person(user: String) -> ChatJid {
         ChatJid {
             user,
@@ -137,6 +147,11 @@ impl ChatJid {
 
     pub fn server(&self) -> Server {
         self.server
+    }
+
+    /// Whether this is where stories are.
+    pub fn is_stories(&self) -> bool {
+        self.server == Server::Broadcast && self.user == STATUS_USER
     }
 
     /// Whether this is a person, not a group, broadcast or channel.

@@ -5,8 +5,6 @@
 //! and checks, once, that the account was not deleted meanwhile; [`Ledger::record`] takes a [`Fact`].
 //! It is the only caller of [`events::append`].
 
-mod groups;
-
 use std::sync::Arc;
 
 use crate::clock::{self, Millis};
@@ -15,7 +13,6 @@ use crate::event::{
 };
 use crate::jid::{ChatJid, Server};
 use crate::message::{By, Change, DeliveryStatus, Message, NewMedium, Target};
-use crate::store::groups::GroupNews;
 use crate::store::idempotency::{self, Answer};
 use crate::store::messages::{self, Arrival, ChatMarks, Inserted, Lost};
 use crate::store::outbox::{self, Entry, Stage, State};
@@ -111,8 +108,6 @@ pub enum Fact<'a> {
         marks: &'a ChatMarks,
         quiet: bool,
     },
-    /// WhatsApp has said what happened to a group.
-    Group(&'a GroupNews),
     /// A chat was cleared: its state after that.
     ChatCleared { state: &'a ChatState, quiet: bool },
     /// The connection's status changed.
@@ -207,7 +202,6 @@ impl<'a, 't> Ledger<'a, 't> {
                     None => Ok(false),
                 }
             }
-            Fact::Group(news) => self.group(news, now),
             Fact::ChatCleared { state, quiet } => self.chat(state, quiet, now),
             Fact::Status {
                 status,
@@ -275,6 +269,11 @@ impl<'a, 't> Ledger<'a, 't> {
             Inserted::Duplicate => Ok(false),
             Inserted::New => {
                 self.after.media |= medium.is_some_and(|medium| medium.wanted);
+                if message.is_story() {
+                    let removed = messages::bound_stories(self.tx, self.account)?;
+                    self.after.removed.extend(removed);
+                    return self.append(&Event::Status(message), now);
+                }
                 self.note_nameless(&message.chat_id)?;
                 self.append(&Event::Message(message), now)
             }
@@ -295,6 +294,8 @@ impl<'a, 't> Ledger<'a, 't> {
         match messages::lose(self.tx, self.account, &mut message, shown)? {
             Lost::Known => Ok(false),
             Lost::Missing => Ok(true),
+            // It is reported once it can be read.
+            Lost::Noted if message.is_story() => Ok(true),
             Lost::Noted => {
                 self.note_nameless(&message.chat_id)?;
                 self.append(&Event::MessageUndecryptable(message), now)

@@ -2,7 +2,6 @@
 //! actions, and publishes the result in [`Live`].
 
 mod actions;
-mod groups;
 mod records;
 
 use std::collections::HashSet;
@@ -190,7 +189,7 @@ struct Driver {
     run: Option<smol::Task<Option<Option<String>>>>,
     /// The task that fetches media while the account is connected, and the sender that wakes it.
     fetching: Option<(smol::Task<()>, async_channel::Sender<()>)>,
-    /// Groups that were asked about.
+    /// Groups whose subject was asked for.
     asked: HashSet<String>,
     /// By [`clock::ticks`].
     wake: Option<Millis>,
@@ -499,8 +498,7 @@ impl Driver {
             } => {
                 self.receipts(vec![(chat, message_ids, status, by)]).await;
             }
-            SessionNews::Nameless(group) => self.ask_group(group),
-            SessionNews::GroupsStale => self.ask_groups(true),
+            SessionNews::Nameless(group) => self.ask_subject(group),
             SessionNews::MediaWanted => {
                 if let Some((_, kick)) = &self.fetching {
                     // Full: it will look anyway.
@@ -521,7 +519,6 @@ impl Driver {
         self.feed(input).await;
         if is_first {
             self.start_fetching();
-            self.ask_groups(false);
             self.ask_missing_subjects();
         }
         // Only the first one after a start is waited for.

@@ -1,5 +1,6 @@
-//! People in messages to groups: such as go by LIDs know their members by those alone.
+//! Names in messages to groups: their subjects; and of people, such as go by LIDs know their members by those alone.
 
+use crate::clock;
 use crate::jid::{ChatJid, Server};
 use crate::message::Message;
 use crate::message::names::{digits, renamed};
@@ -60,6 +61,36 @@ impl Sending {
             }
         }
         named
+    }
+
+    /// Asks for the subject of a group that is written to and has no name yet, so that what is said of the
+    /// message has it.
+    pub(super) async fn name_group(&self, session: &Session, to: &ChatJid) {
+        let (account, group) = (self.account, to.to_string());
+        let nameless = to.server() == Server::Group
+            && self
+                .store()
+                .read(|tx| messages::is_nameless(tx, account, &group))
+                .unwrap_or(false);
+        if !nameless {
+            return;
+        }
+        // What is told meanwhile is newer.
+        let asked = clock::now();
+        let Some((subject, seconds)) = session.group_facts(&group).await else {
+            return;
+        };
+        let stored = self.owner().write(self.store(), move |ledger| {
+            let (tx, account) = (&mut *ledger.tx, ledger.account);
+            messages::set_name(tx, account, &group, &subject)?;
+            messages::set_timer(tx, account, &group, seconds, asked)
+        });
+        if let Err(error) = stored.await {
+            log::error!(
+                "{}: a group's subject could not be stored: {error}",
+                self.id
+            );
+        }
     }
 
     /// A person's LID, as far as it is known.

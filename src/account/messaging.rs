@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::clock::{self, Millis};
 use crate::jid::{ChatJid, Server};
-use crate::message::{Change, Draft, Medium, Message, MessageKind, Target};
+use crate::message::{Change, Draft, Medium, Message, Target, misfits_story};
 use crate::store::media as media_rows;
 use crate::store::messages::{self, ChatNames};
 use crate::store::outbox::{self, Stage};
@@ -19,8 +19,6 @@ use super::sender::{NOT_CONNECTED, Route, Sending};
 use super::types::{AccountError, MediaFile, Outcome, Status};
 
 const ONLY_IN_GROUPS: &str = "\"mentionAll\" mentions the members of a group: \"to\" must be one";
-const A_LINE: &str =
-    "This line says what happened to the group: it is not a message, and only shown here";
 /// Messages that one request marks as read at most.
 pub(super) const READ_AT_ONCE: usize = 1_000;
 /// Messages of one id that are searched for the quoted one.
@@ -56,7 +54,10 @@ impl Accounts {
         manner: Manner,
     ) -> Result<Outcome, AccountError> {
         let handle = self.handle(id)?;
-        writable(&to, draft.is_reaction())?;
+        writable(&to, &draft)?;
+        if to.is_stories() {
+            self.has_audience(&handle, &draft).await?;
+        }
         let to = match &draft {
             Draft::Message { .. } | Draft::Forward { .. } => to,
             Draft::Change { .. } => self.found_as(&handle, to)?,
@@ -110,7 +111,8 @@ impl Accounts {
         target: &Message,
         change: &Change,
     ) -> Result<(), AccountError> {
-        if *change == Change::Delete && !target.from_me && chat.is_person() {
+        let is_shared = !chat.is_person() && !chat.is_stories();
+        if *change == Change::Delete && !target.from_me && !is_shared {
             return Err(AccountError::NotOwnMessage);
         }
         change
@@ -204,7 +206,7 @@ impl Accounts {
         };
         let theirs: Vec<(String, String)> = found
             .into_iter()
-            .filter(Message::counts_as_unread)
+            .filter(|message| !message.from_me)
             .map(|m| (m.wire_lid.unwrap_or(m.sender), m.message_id))
             .collect();
         session
@@ -380,8 +382,8 @@ impl Accounts {
                 messages::names(tx, account, &messages::found_as(tx, account, &jid)?)?,
             ))
         })?;
-        if let Some(message) = here {
-            return no_line(message).map(Some);
+        if here.is_some() {
+            return Ok(here);
         }
         for message in elsewhere {
             let is_group = match ChatJid::parse(&message.chat_id) {
@@ -445,15 +447,6 @@ impl Accounts {
             .read(|tx| messages::find_target(tx, handle.number, &target))?
             .filter(|message| !message.deleted)
             .ok_or(AccountError::MessageNotFound)
-            .and_then(no_line)
-    }
-}
-
-/// The message, unless it is a line about its group.
-fn no_line(message: Message) -> Result<Message, AccountError> {
-    match message.kind {
-        MessageKind::System => Err(AccountError::Unchangeable(A_LINE)),
-        _ => Ok(message),
     }
 }
 
@@ -477,9 +470,13 @@ pub(super) fn words_of_time(send_at: Millis) -> String {
     format!("The message is sent at {}", clock::iso8601(send_at))
 }
 
-/// Refuses recipients that WhatsApp never takes.
-pub(super) fn writable(to: &ChatJid, is_reaction: bool) -> Result<(), AccountError> {
-    match unwritable(to, is_reaction) {
+/// Refuses recipients that WhatsApp never takes, and what it does not take for stories.
+pub(super) fn writable(to: &ChatJid, draft: &Draft) -> Result<(), AccountError> {
+    let misfit = match to.is_stories() {
+        true => misfits_story(draft),
+        false => None,
+    };
+    match misfit.or_else(|| unwritable(to)) {
         Some(words) => Err(AccountError::Unwritable(words)),
         None => Ok(()),
     }

@@ -4,8 +4,8 @@
 //! session and of its state machine (`machine`); other tasks see a snapshot (`live`) and send commands.
 
 mod at_start;
+mod audience;
 mod backoff;
-mod call_link;
 mod caller;
 mod chats;
 mod checking;
@@ -16,7 +16,6 @@ mod draft;
 mod driver;
 mod forwarding;
 mod group_names;
-mod groups;
 mod health;
 mod idempotency;
 mod listing;
@@ -32,7 +31,6 @@ mod own_state;
 mod pace;
 mod passkey;
 mod paused_contacts;
-mod people;
 mod queue;
 mod reading;
 mod recipient;
@@ -52,7 +50,6 @@ mod wiring;
 
 pub use caller::Caller;
 pub use claims::{Claim, Manner};
-pub use groups::GroupView;
 pub use health::AccountHealth;
 pub use idempotency::Turn;
 pub use passkey::{Challenge, PasskeyView};

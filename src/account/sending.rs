@@ -4,14 +4,11 @@
 
 use std::sync::Arc;
 
-use futures_lite::future;
-
 use crate::clock::{self, Millis};
-use crate::jid::{ChatJid, Server};
+use crate::jid::ChatJid;
 use crate::ledger::Fact;
 use crate::media::Prepared;
 use crate::message::{self, Context, Draft, Message};
-use crate::store::groups;
 use crate::store::idempotency::{self, Answer, Known};
 use crate::store::messages::{self, Arrival};
 use crate::store::outbox::{self, Entry, Stage};
@@ -231,15 +228,8 @@ impl Sending {
             Some(message) => self.mentioned(session, &message.mentions).await,
             None => Vec::new(),
         };
-        let linked = match message {
-            Some(message) => match Box::pin(self.with_call_link(session, message)).await {
-                Ok(message) => Some(message),
-                Err(verdict) => return verdict,
-            },
-            None => None,
-        };
         let named = Named {
-            message: linked,
+            message: message.cloned(),
             mentions,
             quoted,
         };
@@ -264,8 +254,8 @@ impl Sending {
         };
         Box::pin(self.type_first(session, &to, entry, message)).await;
         let began = clock::ticks();
-        let sent = session.send(&entry.message_id, &to, &encoded);
-        let (sent, ()) = future::zip(sent, self.name_group(session, &to)).await;
+        let about = message.or(target.as_ref());
+        let sent = Box::pin(self.deliver(session, &to, entry, about, &encoded)).await;
         match sent {
             Ok(Ack { timestamp }) => Verdict::Acked(timestamp.unwrap_or_else(clock::now)),
             Err(SendFailure::NotConnected) => Verdict::NotConnected,
@@ -285,34 +275,6 @@ impl Sending {
             Err(SendFailure::Later { code, words }) => Verdict::Later { code, words },
             Err(SendFailure::NoAck) => Verdict::Unknown,
             Err(SendFailure::Other(words)) => Verdict::NotSent(words),
-        }
-    }
-
-    /// Asks for the subject of a group that is written to and has no name yet, so that what is said of the
-    /// message has it.
-    async fn name_group(&self, session: &Session, to: &ChatJid) {
-        let (account, group) = (self.account, to.to_string());
-        let nameless = to.server() == Server::Group
-            && self
-                .store()
-                .read(|tx| messages::is_nameless(tx, account, &group))
-                .unwrap_or(false);
-        if !nameless {
-            return;
-        }
-        // What is told meanwhile is newer.
-        let asked = clock::now();
-        let Ok(snapshot) = session.one_group(to).await else {
-            return;
-        };
-        let stored = self.owner().write(self.store(), move |ledger| {
-            groups::learn(ledger.tx, ledger.account, &snapshot, asked)
-        });
-        if let Err(error) = stored.await {
-            log::error!(
-                "{}: a group's subject could not be stored: {error}",
-                self.id
-            );
         }
     }
 

@@ -12,7 +12,7 @@ use crate::store::outbox::{Entry, Stage};
 use crate::whatsapp::new_message_id;
 
 use super::claims::{self, Manner};
-use super::draft::{New, secret_of};
+use super::draft::New;
 use super::messaging::{connected, may_queue, words_of_time, writable};
 use super::registry::Accounts;
 use super::sender::{NOT_CONNECTED, Route, Sending};
@@ -54,7 +54,7 @@ impl Accounts {
         let mut to = to;
         for (_, chat) in &mut to {
             if let Ok(jid) = chat
-                && let Err(error) = writable(jid, false)
+                && let Err(error) = writable(jid, &draft)
             {
                 *chat = Err(error.to_string());
             }
@@ -134,12 +134,10 @@ impl Sending {
         let (once, id) = (manner.claim.as_ref().map(|c| c.once.clone()), id.clone());
         let news = entries
             .into_iter()
-            .map(|entry| Ok((new_to(&new, &entry)?, entry)))
-            .collect::<Result<_, AccountError>>();
-        let recorded = match news {
-            Ok(news) => self.record(news, once, Some(answer.clone())).await,
-            Err(error) => Err(error),
-        };
+            .map(|entry| (new_to(&new, &entry), entry));
+        let recorded = self
+            .record(news.collect(), once, Some(answer.clone()))
+            .await;
         if recorded.is_err() && has_file {
             for (_, message_id) in &each {
                 self.remove_waiting(message_id).await;
@@ -173,15 +171,14 @@ impl Sending {
 }
 
 /// The same message to the chat of this entry.
-fn new_to(new: &New, entry: &Entry) -> Result<New, AccountError> {
+fn new_to(new: &New, entry: &Entry) -> New {
     let mut new = new.clone();
     if let Some(message) = &mut new.message {
         message.message_id.clone_from(&entry.message_id);
         message.chat_id.clone_from(&entry.to);
-        message.secret = secret_of(message)?;
     }
     if let Some(medium) = &mut new.medium {
         medium.wire_chat.clone_from(&entry.to);
     }
-    Ok(new)
+    new
 }

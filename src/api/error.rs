@@ -236,15 +236,7 @@ impl ApiError {
                     put("retryAfter", Value::from(WHATSAPP_PAUSE));
                 }
             }
-            ApiError::Account(AccountError::Declined { code, .. }) => {
-                put("code", Value::from(*code));
-                if *code == Some(TOO_MUCH) {
-                    put("retryAfter", Value::from(WHATSAPP_PAUSE));
-                }
-            }
-            ApiError::Account(
-                AccountError::PairingRefused { code, .. } | AccountError::GroupRefused { code, .. },
-            ) => {
+            ApiError::Account(AccountError::PairingRefused { code, .. }) => {
                 put("code", Value::from(*code));
                 if *code == TOO_MUCH {
                     put("retryAfter", Value::from(WHATSAPP_PAUSE));
@@ -258,10 +250,7 @@ impl ApiError {
                 | AccountError::QuotedNotFound
                 | AccountError::MessageNotFound
                 | AccountError::ChatNotFound
-                | AccountError::GroupNotFound
-                | AccountError::ContactNotFound
                 | AccountError::NoMedia
-                | AccountError::NoPicture
                 | AccountError::NotOwnMessage
                 | AccountError::Busy(_)
                 | AccountError::Unchangeable(_)
@@ -351,12 +340,7 @@ impl ApiError {
                 code: Some(TOO_MUCH),
                 ..
             }
-            | AccountError::Declined {
-                code: Some(TOO_MUCH),
-                ..
-            }
-            | AccountError::PairingRefused { code: TOO_MUCH, .. }
-            | AccountError::GroupRefused { code: TOO_MUCH, .. },
+            | AccountError::PairingRefused { code: TOO_MUCH, .. },
         ) = &self
         {
             response.insert_header("Retry-After", WHATSAPP_PAUSE.to_string());
@@ -424,10 +408,7 @@ fn account_status(error: &AccountError) -> StatusCode {
         | AccountError::QuotedNotFound
         | AccountError::MessageNotFound
         | AccountError::ChatNotFound
-        | AccountError::GroupNotFound
-        | AccountError::ContactNotFound
         | AccountError::NoMedia
-        | AccountError::NoPicture
         | AccountError::NotInOutbox
         | AccountError::MediaGone(_) => StatusCode::NotFound,
         AccountError::AlreadyExists
@@ -459,30 +440,15 @@ fn account_status(error: &AccountError) -> StatusCode {
         AccountError::Refused {
             code: Some(500..), ..
         }
-        | AccountError::Declined {
-            code: Some(500..), ..
-        }
         | AccountError::PairingRefused { code: 500.., .. } => StatusCode::InternalServerError,
         AccountError::Refused {
             code: Some(TOO_MUCH),
             ..
         }
-        | AccountError::Declined {
-            code: Some(TOO_MUCH),
-            ..
-        }
         | AccountError::PairingRefused { code: TOO_MUCH, .. } => StatusCode::TooManyRequests,
-        AccountError::Refused { .. }
-        | AccountError::Declined { .. }
-        | AccountError::PairingRefused { .. } => StatusCode::BadRequest,
-        AccountError::GroupRefused { code, .. } => match code {
-            401 | 403 => StatusCode::Forbidden,
-            404 | 410 => StatusCode::NotFound,
-            409 | 419 => StatusCode::Conflict,
-            429 => StatusCode::TooManyRequests,
-            500.. => StatusCode::InternalServerError,
-            _ => StatusCode::BadRequest,
-        },
+        AccountError::Refused { .. } | AccountError::PairingRefused { .. } => {
+            StatusCode::BadRequest
+        }
         AccountError::Session(_) => StatusCode::InternalServerError,
         AccountError::ShuttingDown => StatusCode::ServiceUnavailable,
         AccountError::Store(error) => store_status(error),

@@ -25,7 +25,6 @@ mod file;
 mod file_name;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
-mod groups;
 mod headers;
 mod health;
 mod http1;
@@ -37,7 +36,6 @@ mod openapi;
 mod outbox;
 mod page;
 mod passkey;
-mod people;
 #[cfg(feature = "sandbox")]
 mod phones;
 mod qr;
@@ -49,6 +47,7 @@ mod routes;
 mod search;
 mod sending;
 mod serve;
+mod stories;
 #[cfg(test)]
 mod tests;
 mod this_server;

@@ -316,9 +316,11 @@ async fn file(
     let given = fields
         .file_name
         .and_then(|NonEmpty(name)| file_name::clean(&name));
+    // Stories have voice notes, and no other sound.
+    let ptt = fields.ptt || matches!(&to, Ok(to) if to.is_stories());
     let request = MediaRequest {
         kind: endpoint.kind,
-        ptt: fields.ptt,
+        ptt,
         gif_playback: fields.gif_playback,
         note: fields.note,
         pack: (fields.pack_name.is_some() || fields.author.is_some()).then(|| Pack {
@@ -396,7 +398,7 @@ pub async fn read(req: Req, (of, mark): (OfAccount, MarkRead)) -> Result<Json<Do
 }
 
 /// The client that fetches files by their URL for that caller.
-fn fetcher<'a>(context: &'a ApiContext, caller: &Caller) -> &'a surf::Client {
+pub fn fetcher<'a>(context: &'a ApiContext, caller: &Caller) -> &'a surf::Client {
     let everywhere = context.config.local_urls || caller.only().is_none();
     context.fetch.of(match everywhere {
         true => Reach::Everywhere,

@@ -94,9 +94,26 @@ async fn read_again(store: &Store) {
     }
 }
 
+/// Removes stories that an earlier version kept as messages of a chat.
+async fn clear_old_stories(store: &Store, files: &Files) {
+    while store.read(messages::has_old_stories).unwrap_or(false) {
+        match store
+            .write(|tx| messages::clear_old_stories(tx, STEP))
+            .await
+        {
+            Ok(removed) => remove_files(files, removed.media).await,
+            Err(error) => return log::warn!("stories of an earlier version remain: {error}"),
+        }
+        clock::sleep(PAUSE).await;
+    }
+}
+
 /// Runs until it is dropped or the storage is closed. Updates `space` with the state of the disk.
 pub async fn run(store: Store, files: Files, policy: Policy, space: Space) {
-    let older = future::zip(index_older(&store), read_again(&store));
+    let older = async {
+        clear_old_stories(&store, &files).await;
+        future::zip(index_older(&store), read_again(&store)).await;
+    };
     future::zip(older, rounds(&store, &files, policy, &space)).await;
 }
 

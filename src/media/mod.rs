@@ -292,6 +292,31 @@ fn seconds(milliseconds: u64) -> Option<u32> {
     u32::try_from((milliseconds.saturating_add(500) / 1000).max(1)).ok()
 }
 
+/// What a file is by its bytes: an image, a video or sound; `None` for anything else. Blocks.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn kind_of(path: &Path) -> io::Result<Option<MediaKind>> {
+    let mut source = File::open(path)?;
+    let (content, _) = Content::of(&mut source)?;
+    Ok(match content {
+        Content::Jpeg | Content::Png | Content::Gif | Content::WebP => Some(MediaKind::Image),
+        Content::Iso(content::Iso::M4a) => Some(MediaKind::Audio),
+        // One that cannot be read is refused as a video, in words.
+        Content::Iso(_) => match guarded(|| Ok(iso::read(source)?.picture.is_some())) {
+            Ok(false) => Some(MediaKind::Audio),
+            Ok(true) | Err(_) => Some(MediaKind::Video),
+        },
+        Content::Mp3 | Content::Adts | Content::Flac | Content::Wav | Content::Ogg(_) => {
+            Some(MediaKind::Audio)
+        }
+        Content::Other(mimetype) if mimetype.starts_with("audio/") || mimetype == "video/webm" => {
+            Some(MediaKind::Audio)
+        }
+        Content::Other(_) | Content::Unknown => None,
+    })
+}
+
 /// A thumbnail of the image in a file; `None` if it is none that can be decoded. Blocks.
 pub fn thumbnail(path: &Path) -> Option<Vec<u8>> {
     let look = || {

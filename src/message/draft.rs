@@ -49,16 +49,6 @@ impl Draft {
             }
         )
     }
-
-    pub fn is_reaction(&self) -> bool {
-        matches!(
-            self,
-            Draft::Change {
-                change: Change::React { .. },
-                ..
-            }
-        )
-    }
 }
 
 /// A request to send something without a file into a chat. The file of its kind declares it.

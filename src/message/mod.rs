@@ -16,7 +16,6 @@ mod coverage;
 mod deletion;
 mod draft;
 mod edit;
-mod event;
 mod fold;
 mod forward;
 mod invite;
@@ -31,7 +30,7 @@ mod reaction;
 mod referral;
 mod secret;
 mod shown;
-mod system;
+mod story;
 mod text;
 pub mod timer;
 mod trade;
@@ -47,7 +46,6 @@ pub use coverage::{is_for_devices, is_in_full};
 pub use deletion::DeleteMessage;
 pub use draft::{Draft, Sendable};
 pub use edit::EditMessage;
-pub use event::{CallMedia, Coming, EventDetails, RespondToEvent, SendEvent, response_of};
 pub use fold::words as folded_words;
 pub use forward::{ForwardMessage, forwarded};
 pub use invite::Invite;
@@ -59,14 +57,16 @@ pub use poll::{CastVote, Poll, SendPoll, Vote, vote_of};
 pub use reaction::{React, Reaction};
 pub use referral::Referral;
 pub use secret::{SECRET, Sealed, new_secret, of_message as secret_of};
-pub use system::{Line, System};
+pub use story::{Colour, Font, Story, misfit as misfits_story};
 pub use text::{ReplyText, SendText, of_words};
 pub use trade::{Order, Payment, Product};
+pub use wire::wa::Message as Encoded;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{self, Millis};
+use crate::jid::STORIES;
 use crate::media::base64_bytes;
 
 /// The version of what reads messages' protobufs. It is raised when more is read of a kind than before: then messages of which
@@ -147,13 +147,6 @@ pub struct Message {
     /// Only for polls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub poll: Option<Poll>,
-    /// Only for events. Not `event`: that is the name of what a webhook reports.
-    #[serde(
-        rename = "eventDetails",
-        default,
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub event: Option<EventDetails>,
     /// What can be pressed or chosen; only of businesses' messages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub buttons: Option<Vec<Button>>,
@@ -174,10 +167,7 @@ pub struct Message {
     pub payment: Option<Payment>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call: Option<Call>,
-    /// What happened to a group; only with `system`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub system: Option<System>,
-    /// What votes and responses are encrypted with; only for polls and events. Never shown.
+    /// What votes are encrypted with; only for polls. Never shown.
     #[serde(
         default,
         with = "base64_bytes",
@@ -214,6 +204,9 @@ pub struct Message {
     /// Starred by the account's owner.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub starred: bool,
+    /// Only for stories: how a text looks, and whom an own one goes to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub story: Option<Story>,
     /// Only for own messages; `null` for others'.
     pub status: Option<DeliveryStatus>,
     /// Why it failed, in words; only for own messages that did.
@@ -275,14 +268,14 @@ impl Message {
         Some(media_url(&self.account_id, &self.message_id, media_id))
     }
 
-    /// Whether a person wrote it to the account: lines about a group raise no count.
-    pub fn counts_as_unread(&self) -> bool {
-        !self.from_me && self.kind != MessageKind::System
-    }
-
     /// The sender's JID as the chat knows it.
     pub fn wire_sender(&self) -> &str {
         self.wire_lid.as_deref().unwrap_or(&self.sender)
+    }
+
+    /// Whether it is a story: not a message of a chat, and kept for a day.
+    pub fn is_story(&self) -> bool {
+        self.chat_id == STORIES
     }
 
     /// What it says: its text, or its medium's caption.
@@ -290,10 +283,11 @@ impl Message {
         self.text.as_deref().or(self.caption.as_deref())
     }
 
-    /// What it is found by: its text, its caption, its file's name.
+    /// What it is found by: its text, its caption, its file's name. Stories are not searched.
     pub fn searched(&self) -> impl Iterator<Item = &str> {
         let texts = [&self.text, &self.caption, &self.media_file_name];
-        texts.into_iter().filter_map(Option::as_deref)
+        let texts = texts.into_iter().filter(|_| !self.is_story());
+        texts.filter_map(Option::as_deref)
     }
 
     /// The words that it is found by, sorted; see [`folded_words`].
@@ -303,12 +297,15 @@ impl Message {
 
     /// When it leaves the store, if it does by itself.
     pub fn due(&self) -> Option<Millis> {
-        self.expires_at.filter(|_| !self.kept)
+        self.expires_at.filter(|_| !self.kept || self.is_story())
     }
 
     /// Sets when it disappears, by when it was sent.
     pub fn set_expiry(&mut self) {
-        let seconds = self.expiration.filter(|seconds| *seconds > 0);
+        let seconds = match self.is_story() {
+            true => Some(story::SECONDS),
+            false => self.expiration.filter(|seconds| *seconds > 0),
+        };
         let length = seconds.map(|seconds| Millis::from(seconds) * 1_000);
         self.expires_at = length.map(|length| self.timestamp.saturating_add(length));
     }
@@ -334,7 +331,6 @@ impl Message {
         self.location = None;
         self.contacts = None;
         self.poll = None;
-        self.event = None;
         self.buttons = None;
         self.choice = None;
         self.referral = None;
@@ -342,6 +338,7 @@ impl Message {
         self.product = None;
         self.order = None;
         self.payment = None;
+        self.story = None;
         self.secret = None;
         self.quoted_message = None;
         self.mentions.clear();

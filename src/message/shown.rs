@@ -6,11 +6,10 @@
 
 use serde::ser::{Serialize, Serializer};
 
-use super::event::ShownEvent;
 use super::poll::{Poll, ShownPoll};
 use super::{
-    Button, Call, Choice, Contact, DeliveryStatus, EventDetails, Invite, Location, Message,
-    MessageKind, Order, Payment, Product, Quoted, Reaction, Referral, System,
+    Button, Call, Choice, Contact, DeliveryStatus, Invite, Location, Message, MessageKind, Order,
+    Payment, Product, Quoted, Reaction, Referral, Story,
 };
 use crate::clock::Millis;
 
@@ -77,9 +76,6 @@ struct Shown<'a> {
     contacts: Option<&'a [Contact]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     poll: Option<ShownPoll<'a>>,
-    /// what is planned; only with `event`
-    #[serde(skip_serializing_if = "Option::is_none")]
-    event_details: Option<ShownEvent<'a>>,
     /// what can be pressed or chosen; only of businesses' messages
     #[serde(skip_serializing_if = "Option::is_none")]
     buttons: Option<&'a [Button]>,
@@ -99,9 +95,6 @@ struct Shown<'a> {
     payment: Option<&'a Payment>,
     #[serde(skip_serializing_if = "Option::is_none")]
     call: Option<&'a Call>,
-    /// what happened to the group; only with `system`
-    #[serde(skip_serializing_if = "Option::is_none")]
-    system: Option<&'a System>,
     quoted_message: Option<&'a Quoted>,
     mentions: &'a [String],
     reactions: &'a [Reaction],
@@ -129,6 +122,9 @@ struct Shown<'a> {
     /// starred by the account's owner
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     starred: bool,
+    /// only of stories: how a text looks, and whom an own one goes to
+    #[serde(skip_serializing_if = "Option::is_none")]
+    story: Option<&'a Story>,
     status: Option<DeliveryStatus>,
     /// why it failed
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -170,7 +166,6 @@ impl Serialize for Message {
             location,
             contacts,
             poll,
-            event,
             secret: _,
             buttons,
             choice,
@@ -180,7 +175,6 @@ impl Serialize for Message {
             order,
             payment,
             call,
-            system,
             quoted_message,
             mentions,
             reactions,
@@ -195,6 +189,7 @@ impl Serialize for Message {
             expires_at,
             kept,
             starred,
+            story,
             status,
             error,
             created_at,
@@ -232,7 +227,6 @@ impl Serialize for Message {
             location: location.as_ref(),
             contacts: contacts.as_deref(),
             poll: poll.as_ref().map(Poll::shown),
-            event_details: event.as_ref().map(EventDetails::shown),
             buttons: buttons.as_deref(),
             choice: choice.as_ref(),
             referral: referral.as_ref(),
@@ -241,7 +235,6 @@ impl Serialize for Message {
             order: order.as_ref(),
             payment: payment.as_ref(),
             call: call.as_ref(),
-            system: system.as_ref(),
             quoted_message: quoted_message.as_ref(),
             mentions,
             reactions,
@@ -255,6 +248,7 @@ impl Serialize for Message {
             expires_at: *expires_at,
             kept: *kept,
             starred: *starred,
+            story: story.as_ref(),
             status: *status,
             error: error.as_deref(),
             created_at,

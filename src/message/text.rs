@@ -3,7 +3,7 @@
 use super::context::Context;
 use super::kind::MessageKind;
 use super::wire::{MessageField, wa};
-use super::{Draft, Message, Sendable};
+use super::{Draft, Message, Sendable, story};
 use crate::fields::{Addressee, FieldError, Mentions, NonEmpty, Text, request};
 
 request! {
@@ -64,19 +64,26 @@ pub fn decode<'a>(
     }
     message.kind = MessageKind::Text;
     message.text = base.conversation.clone().or_else(|| extended.text.clone());
+    if let Some(extended) = extended.as_option() {
+        story::decode(extended, message);
+    }
     Some(&extended.context_info)
 }
 
-/// As WhatsApp Web has it: a text with a context is an `extendedTextMessage`.
+/// As WhatsApp Web has it: a story, and a text with a context, is an `extendedTextMessage`.
 pub fn encode(message: &Message, context: Context<'_>) -> wa::Message {
     let mut encoded = quotation(message);
     let context_info = context.encode();
-    if context_info.is_set() {
-        encoded.extended_text_message = MessageField::some(wa::message::ExtendedTextMessage {
+    if context_info.is_set() || message.is_story() {
+        let mut extended = wa::message::ExtendedTextMessage {
             text: encoded.conversation.take(),
             context_info,
             ..Default::default()
-        });
+        };
+        if message.is_story() {
+            story::encode(message, &mut extended);
+        }
+        encoded.extended_text_message = MessageField::some(extended);
     }
     encoded
 }

@@ -11,12 +11,10 @@ use super::error::SendFailure;
 pub const UNREACHED: &str = "WhatsApp gave no keys for any of the recipient's devices, so the message could not be \
                              encrypted for them and did not reach the recipient; try again later";
 
-/// Why nothing can be sent to a recipient, whatever WhatsApp says; `None` if it can. Reactions to
-/// stories go to the person who posted them.
-pub fn unwritable(to: &ChatJid, is_reaction: bool) -> Option<&'static str> {
+/// Why nothing can be sent to a recipient, whatever WhatsApp says; `None` if it can.
+pub fn unwritable(to: &ChatJid) -> Option<&'static str> {
     match to.server() {
-        Server::Broadcast if to.user() == "status" => (!is_reaction)
-            .then_some("Stories cannot be posted from here: write to a person or a group"),
+        Server::Broadcast if to.is_stories() => None,
         Server::Broadcast => Some(
             "Broadcast lists can be written to on the phone only: write to each person instead",
         ),
@@ -55,34 +53,6 @@ fn reason(to: Server, code: u16) -> Option<&'static str> {
         (500.., _) => "it cannot do that now",
         _ => return None,
     })
-}
-
-/// A refusal of a request about a group, by WhatsApp's code.
-pub fn of_group(code: u16) -> SendFailure {
-    let reason = match code {
-        400 => "it does not understand the request",
-        401 | 403 => "this account is not in the group, or only its admins may do that",
-        404 => "there is no such group, or this person is not in it",
-        406 => "a value is not acceptable, or the invite link is not valid",
-        409 => "it is so already, or was changed by another device at the same time",
-        410 => "the invite link was revoked",
-        419 => "the group is full, or this account is in too many groups",
-        429 => "this account has asked too much of it in a short time",
-        500.. => "it cannot do that now",
-        _ => {
-            let words = format!("WhatsApp refused (code {code})");
-            let code = Some(code);
-            return SendFailure::Refused { code, words };
-        }
-    };
-    let words = format!("WhatsApp refused: {reason} ({code})");
-    match is_for_later(code) {
-        true => SendFailure::Later { code, words },
-        false => SendFailure::Refused {
-            code: Some(code),
-            words,
-        },
-    }
 }
 
 /// Whether WhatsApp would perhaps take later what it refuses with this code, for reasons of its own.
@@ -214,18 +184,17 @@ mod tests {
     }
 
     #[test]
-    fn lists_and_stories_are_not_written_to() {
+    fn lists_are_not_written_to() {
         let jid = |text: &str| ChatJid::parse(text).expect("a JID");
-        assert!(unwritable(&jid("status@broadcast"), false).is_some());
-        assert!(unwritable(&jid("status@broadcast"), true).is_none());
-        assert!(unwritable(&jid("1234@broadcast"), true).is_some());
+        assert!(unwritable(&jid("1234@broadcast")).is_some());
         for open in [
+            "status@broadcast",
             "491701234567@s.whatsapp.net",
             "955@lid",
             "1@g.us",
             "1@newsletter",
         ] {
-            assert_eq!(unwritable(&jid(open), false), None);
+            assert_eq!(unwritable(&jid(open)), None);
         }
     }
 }

@@ -168,7 +168,6 @@ fn refused_and_unknown_recipients_are_explained_and_leave_no_chat() {
             json!(404),
             "no such channel",
         ),
-        ("status@broadcast", json!(null), "Stories cannot be posted"),
         ("1234567890@broadcast", json!(null), "Broadcast lists"),
     ];
     for (to, code, words) in &refusals {
@@ -202,7 +201,7 @@ fn refused_and_unknown_recipients_are_explained_and_leave_no_chat() {
         let id = answer.expect(202)["messageId"].clone();
         queued.push((id, code, words));
     }
-    assert_eq!(queued.len(), 5, "lists and stories are refused at once");
+    assert_eq!(queued.len(), 5, "lists are refused at once");
     let body = json!({"to": BOB, "message": "behind them", "queue": true});
     world.post(&server, SEND, &body).expect(202);
     let before = world.get(&server, "/events")["last"].as_u64().expect("it");

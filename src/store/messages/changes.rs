@@ -14,9 +14,8 @@ use super::{
     Counters, Place, Result, change_at, counters, load, load_in, media, places, put_counters, raw,
 };
 use crate::clock;
-use crate::event::{
-    Deed, Deletion, Event, EventAnswered, EventPlanned, PollAsked, ReactionChange, VoteCast,
-};
+use crate::event::{Deed, Deletion, Event, PollAsked, ReactionChange, VoteCast};
+use crate::jid::STORIES;
 use crate::message::{Author, By, Change, Message, Sealed, Target, bounds};
 use crate::store::accounts;
 use crate::store::schema::EARLY_CHANGES;
@@ -106,6 +105,7 @@ pub fn apply(
         media::remove(tx, account, id)?;
     }
     let event = match change {
+        Change::Delete if message.is_story() => Some(Event::Status(message)),
         Change::Edit { .. } => Some(Event::MessageEdited(message)),
         Change::Pin { .. } | Change::Keep { .. } | Change::Star { .. } => {
             Some(Event::MessageMarked(message))
@@ -151,22 +151,6 @@ fn bounded(change: &Change) -> Change {
     let mut change = change.clone();
     change.cut();
     change
-}
-
-/// Notes the link of an own event's call, which WhatsApp makes when the event is sent.
-pub fn set_join_link(
-    tx: &mut WriteTx<'_>,
-    account: u32,
-    target: &Target,
-    link: &str,
-) -> Result<()> {
-    if let Some((place, id_key)) = find(&tx.view(), account, target)? {
-        change_at(tx, account, place, &id_key, |message| {
-            let event = message.event.as_mut();
-            event.is_some_and(|event| event.join_link.replace(link.to_owned()).is_none())
-        })?;
-    }
-    Ok(())
 }
 
 /// The message that is meant, if it is here.
@@ -238,10 +222,7 @@ fn open(
     let people = jids(tx, account, &by.from, by.from_me)?;
     let opened = sealed.open(message, &authors, &people);
     if opened.is_none() {
-        log::debug!(
-            "{}: a vote or a response does not open, or is none",
-            chat.jid
-        );
+        log::debug!("{}: a vote does not open, or is none", chat.jid);
     }
     Ok(opened)
 }
@@ -301,23 +282,6 @@ fn report(
                 created_at,
             })))
         }
-        Change::Respond { response, guests } => {
-            let event = message?.event.as_ref()?;
-            Some(Event::EventResponse(Box::new(EventAnswered {
-                account_id,
-                message_id,
-                deed,
-                event_details: EventPlanned {
-                    name: event.name.clone(),
-                    start: event.start,
-                    end: event.end,
-                },
-                response: *response,
-                extra_guests: *guests,
-                timestamp,
-                created_at,
-            })))
-        }
         Change::Edit { .. }
         | Change::Pin { .. }
         | Change::Keep { .. }
@@ -363,6 +327,8 @@ fn keep_for_later(
         put_counters(tx, account, &counters)?;
     }
     match change {
+        // The story is reported as deleted when it comes.
+        Change::Delete if target.chat == STORIES => Ok(None),
         Change::React { .. } | Change::Delete => {
             let deed = chats::deed(&tx.view(), account, &target.chat, &by.from, by.from_me)?;
             Ok(report(account_id, deed, target, by, change, None))
@@ -373,7 +339,6 @@ fn keep_for_later(
         | Change::Keep { .. }
         | Change::Star { .. }
         | Change::Vote { .. }
-        | Change::Respond { .. }
         | Change::Sealed(_) => Ok(None),
     }
 }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::clock::{self, Millis};
 use crate::event::{ChatState, Deed};
-use crate::jid::{ChatJid, Server, other_form};
+use crate::jid::{ChatJid, STORIES, Server, other_form};
 use crate::message::names::{digits, renamed};
 use crate::message::{DeliveryStatus, Message, MessageKind, bounds};
 use crate::store::schema::{
@@ -139,6 +139,11 @@ impl Chat {
         }
     }
 
+    /// Whether it is where stories are: no chat that is listed, and nothing in it is unread.
+    pub fn is_stories(&self) -> bool {
+        self.jid == STORIES
+    }
+
     pub fn is_person(&self) -> bool {
         ChatJid::parse(&self.jid).is_ok_and(|jid| jid.is_person())
     }
@@ -167,7 +172,7 @@ impl Chat {
     }
 
     /// Puts the message under the chat's canonical JID, and each person in it under theirs (the sender,
-    /// whom it answers and mentions, who reacted, voted and responded), and sets its names of chat and sender.
+    /// whom it answers and mentions, who reacted and who voted), and sets its names of chat and sender.
     pub fn make_canonical(
         &self,
         tx: &ReadTx<'_>,
@@ -188,12 +193,7 @@ impl Chat {
             .chain(message.poll.iter_mut().flat_map(|poll| {
                 let votes = poll.votes.iter_mut();
                 votes.map(|vote| &mut vote.voter)
-            }))
-            .chain(message.event.iter_mut().flat_map(|event| {
-                let responses = event.responses.iter_mut();
-                responses.map(|response| &mut response.from)
-            }))
-            .chain(message.system.iter_mut().flat_map(|line| &mut line.members));
+            }));
         for jid in std::iter::once(&mut message.sender).chain(others) {
             if is_lid(jid)
                 && let Some(number) = other_jid(tx, account, jid)?
@@ -499,14 +499,8 @@ pub fn last_message(tx: &ReadTx<'_>, account: u32, jid: &str) -> Result<Option<M
     let Some(chat) = by_jid(tx, account, jid)? else {
         return Ok(None);
     };
-    // Other devices know no lines of this server.
-    for row in MESSAGES.scan_back(tx, (account, chat.number))? {
-        let message = row?.value()?;
-        if message.kind != MessageKind::System {
-            return Ok(Some(message));
-        }
-    }
-    Ok(None)
+    let row = MESSAGES.scan_back(tx, (account, chat.number))?.next();
+    row.map(|row| row?.value()).transpose()
 }
 
 /// Marks the chat as unread. Whether it is known.
@@ -532,7 +526,7 @@ pub fn mark_read_up_to(
     let start = (account, chat.number, timestamp, sequence.saturating_add(1));
     let mut later = 0;
     for row in MESSAGES.scan_from(&tx.view(), start, (account, chat.number))? {
-        later += u64::from(row?.value()?.counts_as_unread());
+        later += u64::from(!row?.value()?.from_me);
         if later >= chat.unread_count {
             return Ok(false);
         }
@@ -815,6 +809,7 @@ pub fn put(
     chat: &mut Chat,
     last: Option<(Millis, u64)>,
 ) -> Result<()> {
+    let last = last.filter(|_| !chat.is_stories());
     let (before, after) = (chat.last.map(|l| l.0), last.map(|l| l.0));
     if before != after {
         if let Some(before) = before {
@@ -875,7 +870,7 @@ fn put_row(tx: &mut WriteTx<'_>, account: u32, chat: &Chat) -> Result<()> {
 }
 
 /// Whether the JID is a phone number's.
-pub(super) fn is_number(jid: &str) -> bool {
+fn is_number(jid: &str) -> bool {
     ChatJid::parse(jid).is_ok_and(|jid| jid.server() == Server::Person)
 }
 
@@ -894,6 +889,30 @@ pub fn nameless_groups(tx: &ReadTx<'_>, account: u32, looks: usize) -> Result<Ve
         }
     }
     Ok(found)
+}
+
+/// People in the owner's address book, whose chats have numbers from `from` on, among the next `looks` chats: the LID of each
+/// where it is known, else the number's JID; and the number of the chat to go on with, `None` at the end.
+pub fn contacts(
+    tx: &ReadTx<'_>,
+    account: u32,
+    from: u64,
+    looks: usize,
+) -> Result<(Vec<String>, Option<u64>)> {
+    let mut found = Vec::new();
+    for (look, row) in CHATS
+        .scan_from(tx, (account, from), (account,))?
+        .enumerate()
+    {
+        let chat = row?.value()?;
+        if look == looks {
+            return Ok((found, Some(chat.number)));
+        }
+        if chat.contact_name.is_some() && chat.is_person() {
+            found.push(chat.lid.unwrap_or(chat.jid));
+        }
+    }
+    Ok((found, None))
 }
 
 /// Whether the JID is a LID.

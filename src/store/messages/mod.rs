@@ -8,7 +8,6 @@ mod changes;
 mod chats;
 mod lookup;
 mod pages;
-mod people;
 mod placeholders;
 mod raw;
 mod retention;
@@ -21,26 +20,24 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub(super) use changes::Early;
-pub use changes::{Applied, apply, find_target, is_own, set_join_link};
+pub use changes::{Applied, apply, find_target, is_own};
 pub(super) use chats::{Chat, other_jid};
 pub use chats::{
     ChatMarks, ChatNames, ChatSummary, FOREVER, LastMessage, answers_as, canonical, canonical_jid,
-    found_as, is_known_person, is_lid, is_nameless, is_only_here, last_message, link, mark_chat,
-    mark_read, mark_unread, nameless_groups, names, number_of, set_contact_name, set_name,
-    set_timer, set_unread,
+    contacts, found_as, is_known_person, is_lid, is_nameless, is_only_here, last_message, link,
+    mark_chat, mark_read, mark_unread, nameless_groups, names, number_of, set_contact_name,
+    set_name, set_timer, set_unread,
 };
 pub use lookup::{all_of_id, get, get_in, get_own, get_received, has_written, quoted_by};
 pub use pages::{
     ChatFilter, ChatPage, Cursor, Page, PageQuery, Part, Room, chat_at, chat_of, chats,
     oldest_first, page, recent, sift_chats,
 };
-pub use people::{
-    Contact, ContactFilter, contact, contact_at, forget_contact, is_contact, sift_contacts,
-};
 pub use placeholders::{Lost, lose};
 pub use raw::{is_unread, raw, read_again};
 pub use retention::{
-    Cleared, Keep, Removed, clear_step, first_to_expire, is_over, retention_step, size,
+    Cleared, Keep, Removed, bound_stories, clear_old_stories, clear_step, first_to_expire,
+    has_old_stories, is_over, retention_step, size,
 };
 pub use search::{Search, Wanted, index_older, is_incomplete};
 
@@ -192,7 +189,7 @@ pub fn insert(
     let is_on_its_way = message.from_me && message.status == Some(DeliveryStatus::Pending);
     chat.only_failed &= is_on_its_way;
     if !message.from_me {
-        if arrival == Arrival::Live && message.counts_as_unread() {
+        if arrival == Arrival::Live && !chat.is_stories() {
             chat.unread_count += 1;
         }
         let newer = chat.last.is_none_or(|last| place.timestamp >= last.0);
@@ -216,7 +213,9 @@ pub fn insert(
 
 /// A message on its way carries its chat's timer; one that comes in says what it is. Old ones say nothing of today's.
 fn settle_timer(chat: &mut Chat, message: &mut Message, arrival: Arrival) {
-    if message.status == Some(DeliveryStatus::Pending) {
+    if chat.is_stories() {
+        message.expiration = None;
+    } else if message.status == Some(DeliveryStatus::Pending) {
         message.expiration = chat.timer();
     } else if let (Some(seconds), Arrival::Live) = (message.expiration, arrival)
         && (chat.is_person() || chat.timer.is_none())
@@ -319,7 +318,7 @@ pub fn unread(tx: &ReadTx<'_>, account: u32, jid: &str, limit: usize) -> Result<
             break;
         }
         let mut message = row?.value()?;
-        if message.counts_as_unread() {
+        if !message.from_me {
             chat.make_canonical(tx, account, &mut message)?;
             found.push(message);
         }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::chats::{self, Chat, ChatSummary, LastMessage};
 use super::{Place, Result, counters, load_in};
 use crate::clock::{self, Millis};
+use crate::jid::STORIES;
 use crate::message::Message;
 use crate::store::schema::{CHATS_BY_TIME, MESSAGES, MESSAGES_BY_TIME};
 use crate::store::tx::ReadTx;
@@ -332,7 +333,7 @@ impl ChatFilter {
         *self == ChatFilter::default()
     }
 
-    pub(super) fn lets_pass(&self, tx: &ReadTx<'_>, account: u32, chat: &Chat) -> Result<bool> {
+    fn lets_pass(&self, tx: &ReadTx<'_>, account: u32, chat: &Chat) -> Result<bool> {
         if self.unread && chat.unread_count == 0 || self.groups && !chat.jid.ends_with("@g.us") {
             return Ok(false);
         }
@@ -470,7 +471,7 @@ fn summary(tx: &ReadTx<'_>, account: u32, chat: Chat) -> Result<ChatSummary> {
 }
 
 /// The newest messages of several accounts together. Costs a look-up for each account besides
-/// what it shows and skips.
+/// what it shows and skips. Stories are not among them.
 pub fn recent(tx: &ReadTx<'_>, accounts: &[u32], part: Part) -> Result<Page> {
     let mut page = Page {
         messages: Vec::new(),
@@ -480,8 +481,13 @@ pub fn recent(tx: &ReadTx<'_>, accounts: &[u32], part: Part) -> Result<Page> {
     let mut sources = Vec::with_capacity(accounts.len());
     // The newest row of each source that was not taken yet.
     let mut heads = BinaryHeap::with_capacity(accounts.len());
+    let mut stories = HashMap::new();
     for &account in accounts {
         page.total += counters(tx, account)?.messages;
+        if let Some(chat) = chats::by_jid(tx, account, STORIES)? {
+            page.total = page.total.saturating_sub(chat.message_count);
+            stories.insert(account, chat.number);
+        }
         let start = MESSAGES_BY_TIME.key((account,));
         let end = match part.behind {
             Some(last) => {
@@ -502,7 +508,9 @@ pub fn recent(tx: &ReadTx<'_>, accounts: &[u32], part: Part) -> Result<Page> {
     let mut room = Room::new(part.limit, part.bytes);
     let (mut skipped, mut last) = (0, None);
     while let Some((Newest(found), account, source)) = heads.pop() {
-        if skipped < part.skip {
+        if stories.get(&account) == Some(&found.chat) {
+            // Stories are no messages of chats.
+        } else if skipped < part.skip {
             skipped += 1;
         } else {
             let message = match room.has_some() {

@@ -5,6 +5,7 @@ use super::{
     put_counters, raw, search,
 };
 use crate::clock::Millis;
+use crate::jid::STORIES;
 use crate::message::{DeliveryStatus, Message};
 use crate::store::accounts;
 use crate::store::schema::{
@@ -12,6 +13,9 @@ use crate::store::schema::{
 };
 use crate::store::tx::{ReadTx, WriteTx};
 use crate::store::{media, outbox};
+
+/// The most stories of an account that are kept: they last a day, and contacts post a few.
+const STORIES_KEPT: u64 = 1_000;
 
 /// How much is kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -152,6 +156,61 @@ pub fn clear_step(
     }))
 }
 
+/// Removes the oldest stories, unless there are no more than are kept; the ids of their media.
+pub fn bound_stories(tx: &mut WriteTx<'_>, account: u32) -> Result<Vec<String>> {
+    let mut removed = Removed::default();
+    while let Some(chat) = chats::by_jid(&tx.view(), account, STORIES)?
+        && chat.message_count > STORIES_KEPT
+        && let Some(place) = first_of(&tx.view(), account, chat.number)?
+    {
+        remove(tx, account, place, &mut removed)?;
+    }
+    let ids = removed.media.iter();
+    Ok(ids
+        .map(|(account, number)| media::id(*account, *number))
+        .collect())
+}
+
+/// Whether there are stories that an earlier version stored as messages of a chat, which do not disappear.
+pub fn has_old_stories(tx: &ReadTx<'_>) -> Result<bool> {
+    for account in accounts::list(tx)? {
+        if old_story(tx, account.number)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Removes such stories, at most `limit`.
+pub fn clear_old_stories(tx: &mut WriteTx<'_>, limit: usize) -> Result<Removed> {
+    let mut removed = Removed::default();
+    for account in accounts::list(&tx.view())? {
+        while removed.messages < limit
+            && let Some(place) = old_story(&tx.view(), account.number)?
+        {
+            remove(tx, account.number, place, &mut removed)?;
+        }
+    }
+    Ok(removed)
+}
+
+fn old_story(tx: &ReadTx<'_>, account: u32) -> Result<Option<Place>> {
+    let Some(chat) = chats::by_jid(tx, account, STORIES)? else {
+        return Ok(None);
+    };
+    let Some(place) = first_of(tx, account, chat.number)? else {
+        return Ok(None);
+    };
+    let (_, message) = load(tx, account, place)?;
+    Ok(message.expires_at.is_none().then_some(place))
+}
+
+/// The oldest message of a chat.
+fn first_of(tx: &ReadTx<'_>, account: u32, chat: u64) -> Result<Option<Place>> {
+    let row = MESSAGES.scan(tx, (account, chat))?.next();
+    row.map(|row| Place::of(&row?)).transpose()
+}
+
 /// Whether there is something that [`retention_step`] would remove.
 pub fn is_over(tx: &ReadTx<'_>, keep: Keep) -> Result<bool> {
     let numbers: Vec<u32> = accounts::list(tx)?
@@ -206,7 +265,7 @@ fn forget_if_empty(tx: &mut WriteTx<'_>, account: u32, number: u64) -> Result<bo
 }
 
 fn is_rest(chat: &chats::Chat) -> bool {
-    chat.last.is_none() && chat.contact_name.is_none()
+    chat.last.is_none() && chat.message_count == 0 && chat.contact_name.is_none()
 }
 
 /// Removes rows without a message: changes that wait for one, and chats without one; about

@@ -545,6 +545,9 @@ impl Search {
             sequence: at.1,
         };
         let chat: Chat = chats::of(tx, account, chat)?;
+        if chat.is_stories() && self.chat.is_none() {
+            return Ok(None);
+        }
         let message = load_in(tx, account, &chat, place)?;
         Ok(self.wanted.takes(&message).then_some(message))
     }

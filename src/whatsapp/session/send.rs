@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use whatsapp_rust::features::{StatusPrivacySetting, StatusSendOptions};
 use whatsapp_rust::send::SendOptions;
 use whatsapp_rust::wacore::request::RequestUtils;
 use whatsapp_rust::wacore::store::traits::ProtocolStore as _;
@@ -9,7 +10,7 @@ use whatsapp_rust::waproto::whatsapp as wa;
 use whatsapp_rust::{Freshness, NodeFilter};
 
 use crate::clock;
-use crate::jid::{ChatJid, Server};
+use crate::jid::{ChatJid, STORIES, Server};
 use crate::sync::within;
 
 use super::{Session, wire_jid};
@@ -21,6 +22,18 @@ use crate::whatsapp::refusal;
 /// How long a message may take, from its encryption to the server's ack. Shorter than the usual
 /// time for a request (`server.request_timeout`), so that the caller hears what became of it.
 const SEND_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The same for a story, which may go to thousands of devices.
+const STORY_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Whom a story goes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audience {
+    /// By LIDs.
+    pub people: Vec<ChatJid>,
+    /// Whether the request named them, rather than all contacts.
+    pub is_named: bool,
+}
 
 impl Session {
     /// Encrypts a message for every device of the chat, sends it under `id` and waits for the
@@ -38,8 +51,7 @@ impl Session {
         if !self.is_ready() {
             return Err(SendFailure::NotConnected);
         }
-        let is_reaction = message.reaction_message.is_set();
-        if let Some(words) = refusal::unwritable(to, is_reaction) {
+        if let Some(words) = refusal::unwritable(to) {
             return Err(SendFailure::Refused {
                 code: None,
                 words: words.to_owned(),
@@ -64,6 +76,51 @@ impl Session {
         match verdict? {
             Some(Ok(ack)) => Ok(ack),
             Some(Err(code)) => Err(refusal::refused(code, server)),
+            None => Err(SendFailure::NoAck),
+        }
+    }
+
+    /// The same for a story, or the deletion of one: encrypted for each person of its audience.
+    ///
+    /// # Errors
+    /// As [`Session::send`].
+    pub async fn post_story(
+        &self,
+        id: &str,
+        message: &wa::Message,
+        audience: &Audience,
+    ) -> Result<Ack, SendFailure> {
+        if !self.is_ready() {
+            return Err(SendFailure::NotConnected);
+        }
+        let wire = |jid: &ChatJid| wire_jid(&jid.to_string()).map_err(SendFailure::Other);
+        let people = audience.people.iter().map(wire);
+        let people = people.collect::<Result<Vec<_>, _>>()?;
+        let waiter = self.acks.expect(id);
+        let outgoing = Outgoing::of(&self.client, id);
+        self.backend.watch_group(STORIES, id, outgoing);
+        let options = StatusSendOptions {
+            privacy: match audience.is_named {
+                true => StatusPrivacySetting::AllowList,
+                false => StatusPrivacySetting::Contacts,
+            },
+            message_id: Some(id.to_owned()),
+            ..StatusSendOptions::default()
+        };
+        let sent = async {
+            let status = self.client.status();
+            let posted = status.send_raw(message.clone(), &people, options).await;
+            posted.map_err(|error| refusal::of(&error, Server::Broadcast))?;
+            Ok(waiter.wait().await)
+        };
+        let verdict = within(STORY_TIMEOUT, sent).await.unwrap_or(Ok(None));
+        let acknowledged = matches!(verdict, Ok(Some(Ok(_))));
+        self.backend
+            .settle_sender_keys(STORIES, id, acknowledged)
+            .await;
+        match verdict? {
+            Some(Ok(ack)) => Ok(ack),
+            Some(Err(code)) => Err(refusal::refused(code, Server::Broadcast)),
             None => Err(SendFailure::NoAck),
         }
     }

@@ -6,7 +6,8 @@ use waproto::whatsapp as wa;
 use waproto::whatsapp::message::protocol_message::Type as ProtocolType;
 
 use super::business;
-use super::outgoing::{Body, Contact, Event, Location, Outgoing, Poll, Target};
+use super::outgoing::{Body, Contact, Outgoing, Poll, Target};
+use super::stories::STORIES;
 use super::{addons, media};
 
 /// The protobuf for a message. `target` is what [`Body::target`] names, `quoted` what `reply_to`
@@ -35,9 +36,21 @@ fn milliseconds(now_ms: u64) -> Option<i64> {
 /// A message that says something new.
 fn content(out: &Outgoing, now_ms: u64) -> wa::Message {
     match &out.body {
-        Body::Text(text) => plain_text(text, out.needs_context()),
+        Body::Text(text) => {
+            let mut message = plain_text(text, out.needs_context() || out.background.is_some());
+            if let Some(extended) = message.extended_text_message.as_option_mut() {
+                extended.background_argb = out.background;
+            }
+            message
+        }
         Body::Location(place) => wa::Message {
-            location_message: MessageField::some(location(place)),
+            location_message: MessageField::some(wa::message::LocationMessage {
+                degrees_latitude: Some(place.latitude),
+                degrees_longitude: Some(place.longitude),
+                name: place.name.clone(),
+                address: place.address.clone(),
+                ..Default::default()
+            }),
             ..Default::default()
         },
         Body::LiveLocation(place) => wa::Message {
@@ -63,7 +76,6 @@ fn content(out: &Outgoing, now_ms: u64) -> wa::Message {
             ..Default::default()
         },
         Body::Poll(poll) => poll_message(poll),
-        Body::Event(event) => event_message(event),
         Body::Image(_) | Body::Video(_) | Body::Audio(_) | Body::Document(_) | Body::Sticker(_) => {
             file_message(out, now_ms)
         }
@@ -101,8 +113,7 @@ fn content(out: &Outgoing, now_ms: u64) -> wa::Message {
         | Body::Pin { .. }
         | Body::Keep { .. }
         | Body::Delete { .. }
-        | Body::Vote { .. }
-        | Body::Respond { .. } => wa::Message::default(),
+        | Body::Vote { .. } => wa::Message::default(),
     }
 }
 
@@ -263,6 +274,7 @@ impl Outgoing {
                     None => MessageField::some(plain_text(it.text.as_deref().unwrap_or(""), false)),
                 })
                 .unwrap_or_default(),
+            remote_jid: quoted.filter(|it| it.is_story).map(|_| STORIES.to_owned()),
             expiration: self.ephemeral,
             mentioned_jid: self.mentions.iter().map(|who| jid_text(who)).collect(),
             is_forwarded: self.forwarded.then_some(true),
@@ -327,35 +339,6 @@ fn poll_message(poll: &Poll) -> wa::Message {
             poll_creation_message: MessageField::some(creation),
             ..Default::default()
         }
-    }
-}
-
-fn location(place: &Location) -> wa::message::LocationMessage {
-    wa::message::LocationMessage {
-        degrees_latitude: Some(place.latitude),
-        degrees_longitude: Some(place.longitude),
-        name: place.name.clone(),
-        address: place.address.clone(),
-        ..Default::default()
-    }
-}
-
-fn event_message(event: &Event) -> wa::Message {
-    let place = event.location.as_ref().map(location);
-    wa::Message {
-        event_message: MessageField::some(wa::message::EventMessage {
-            is_canceled: Some(event.cancelled),
-            name: Some(event.name.clone()),
-            description: event.description.clone(),
-            location: place.map_or_else(MessageField::none, MessageField::some),
-            join_link: event.join_link.clone(),
-            start_time: Some(event.start),
-            end_time: event.end,
-            extra_guests_allowed: Some(event.extra_guests_allowed),
-            is_schedule_call: Some(event.join_link.is_some()),
-            ..Default::default()
-        }),
-        ..Default::default()
     }
 }
 

@@ -45,13 +45,15 @@ impl Place {
     }
 }
 
-/// A number, or the JID of a person or a group, without device.
+/// A number, or the JID of a person, a group or the stories, without device.
 ///
 /// # Errors
 /// [`PhoneError::NotAPerson`] for anything else.
 pub fn parse_chat(text: &str) -> Result<Jid, PhoneError> {
     match text.parse::<Jid>() {
-        Ok(jid) if jid.is_group() && !jid.user.is_empty() => Ok(jid.to_non_ad()),
+        Ok(jid) if jid.is_group() && !jid.user.is_empty() || jid.is_status_broadcast() => {
+            Ok(jid.to_non_ad())
+        }
         _ => parse_person(text),
     }
 }
@@ -60,6 +62,14 @@ impl Phone {
     /// What a recipient is.
     pub(super) fn place(&self, to: &str, dir: &dyn Directory) -> Result<Place, PhoneError> {
         let jid = parse_chat(to)?;
+        if jid.is_status_broadcast() {
+            let view = self.audience();
+            return Ok(Place {
+                to: jid,
+                like: like(&view),
+                kind: PlaceKind::Group(view),
+            });
+        }
         if !jid.is_group() {
             let (to, number) = self.recipient(&jid, dir)?;
             return Ok(Place {
@@ -144,8 +154,15 @@ impl Phone {
         let mut stanza = NodeBuilder::new("message")
             .attr("to", group)
             .attr("id", id)
-            .attr("type", business::stanza_type(message))
-            .attr("addressing_mode", mode(&like));
+            .attr("type", business::stanza_type(message));
+        if group.is_status_broadcast() {
+            if let Some(edit) = envelope.edit {
+                stanza = stanza.attr("edit", edit);
+            }
+            let children = self.of_story(children, view, envelope, dir);
+            return Ok(stanza.children(children).build());
+        }
+        stanza = stanza.attr("addressing_mode", mode(&like));
         if let Ok(phash) = MessageUtils::participant_list_hash(&devices) {
             stanza = stanza.attr("phash", phash);
         }
@@ -171,8 +188,10 @@ impl Phone {
             .attr("to", &outbound.to)
             .attr("participant", jid)
             .attr("id", id)
-            .attr("type", business::stanza_type(&outbound.message))
-            .attr("addressing_mode", mode(jid));
+            .attr("type", business::stanza_type(&outbound.message));
+        if !outbound.to.is_status_broadcast() {
+            stanza = stanza.attr("addressing_mode", mode(jid));
+        }
         if let Some(edit) = envelope.edit {
             stanza = stanza.attr("edit", edit);
         }

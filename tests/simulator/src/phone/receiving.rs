@@ -12,6 +12,7 @@ use super::describe::describe;
 use super::groups::parse_chat;
 use super::inbox::{ChatState, Mark, Receipt, Unread};
 use super::keys::Kind;
+use super::stories::{STORIES, flaw};
 use super::{Phone, PhoneError, attr, bytes_of, child_bytes, jid_attr};
 use crate::directory::{DeviceAddr, Directory};
 
@@ -148,7 +149,7 @@ impl Phone {
             return Vec::new();
         };
         let refuse = || acknowledge(node, Some(UNHANDLED)).into_iter().collect();
-        let participant = match from.is_group() {
+        let participant = match from.is_group() || from.is_status_broadcast() {
             true => jid_attr(node, "participant"),
             false => None,
         };
@@ -251,7 +252,8 @@ impl Phone {
         now_ms: u64,
     ) -> Vec<Node> {
         let own = incoming.sender.number == self.number;
-        let mut chat = if own {
+        let is_story = incoming.from.is_status_broadcast();
+        let mut chat = if own && !is_story {
             jid_attr(incoming.node, "recipient").unwrap_or_else(|| Jid::pn(self.number.as_str()))
         } else {
             incoming.from.to_non_ad()
@@ -296,6 +298,10 @@ impl Phone {
             received.timestamp = incoming.t;
             received.wire_chat = Some(chat);
             received.wire_author = incoming.participant.clone();
+            if received.chat == STORIES {
+                let media = received.media.as_deref();
+                received.error = received.error.or(flaw(received.kind, media));
+            }
             self.check_timer(&mut received, dir);
             self.follow_change(&mut received, dir);
             self.inbox.push(received);

@@ -13,6 +13,7 @@ use waproto::whatsapp as wa;
 use super::business;
 use super::groups::{Place, PlaceKind, parse_chat};
 use super::outgoing::{Envelope, Outgoing, Target};
+use super::stories::STORIES;
 use super::{Phone, PhoneError};
 use super::{compose, media};
 use crate::directory::{DeviceAddr, Directory};
@@ -54,7 +55,12 @@ impl Phone {
         dir: &mut dyn Directory,
         now_ms: u64,
     ) -> Result<(String, Vec<Node>), PhoneError> {
-        let place = self.place(&out.to, dir)?;
+        let mut place = self.place(&out.to, dir)?;
+        if let (PlaceKind::Group(view), true) = (&mut place.kind, place.to.is_status_broadcast())
+            && !out.recipients.is_empty()
+        {
+            view.members.clone_from(&out.recipients);
+        }
         let target = match out.body.target() {
             Some(id) => Some(self.target(id, &place, dir)?),
             None => None,
@@ -100,14 +106,19 @@ impl Phone {
         }
 
         let id = out.id.clone().unwrap_or_else(|| self.next_id());
-        let stanza = match &place.kind {
-            PlaceKind::Group(view) => {
+        let stanza = match (&place.kind, &target) {
+            (PlaceKind::Group(_), Some(target))
+                if place.to.is_status_broadcast() && !out.body.is_delete() =>
+            {
+                self.story_reaction(&id, target, &mut message, envelope, dir)?
+            }
+            (PlaceKind::Group(view), _) => {
                 let secret = envelope.secret.then(|| self.message_secret());
                 let context = message.message_context_info.get_or_insert_default();
                 context.message_secret = secret;
                 self.group_stanza(&id, &place.to, view, &message, envelope, dir)?
             }
-            PlaceKind::Person(number) => {
+            (PlaceKind::Person(number), _) => {
                 self.person_stanza(&id, &place.to, number, &mut message, envelope, dir)?
             }
         };
@@ -141,7 +152,7 @@ impl Phone {
     }
 
     /// The stanza of a message to a person, for all devices of both sides.
-    fn person_stanza(
+    pub(super) fn person_stanza(
         &mut self,
         id: &str,
         to: &Jid,
@@ -238,7 +249,7 @@ impl Phone {
             }
             Route::Chat(envelope) => envelope,
         };
-        if outbound.to.is_group() {
+        if outbound.to.is_group() || outbound.to.is_status_broadcast() {
             return self
                 .resend_group(id, &outbound, envelope, addr, jid, count)
                 .map(Some);
@@ -281,7 +292,7 @@ impl Phone {
     /// The message that a reply or reaction is about.
     fn target(&self, id: &str, place: &Place, dir: &dyn Directory) -> Result<Target, PhoneError> {
         let unknown = || PhoneError::UnknownMessage(id.to_owned());
-        let (from_me, text, author, content) = if let Some(sent) = self.inbox.find_sent(id) {
+        let (from_me, text, author, content, chat) = if let Some(sent) = self.inbox.find_sent(id) {
             let content = match sent.kind {
                 "text" => None,
                 _ => self
@@ -294,6 +305,7 @@ impl Phone {
                 sent.text.clone(),
                 self.number.clone(),
                 content.map(Box::new),
+                sent.to.clone(),
             )
         } else {
             let message = self.inbox.find(id).ok_or_else(unknown)?;
@@ -303,6 +315,7 @@ impl Phone {
                 message.text.clone(),
                 author.user.to_string(),
                 message.content.clone(),
+                message.chat.clone(),
             )
         };
         let author = DeviceAddr {
@@ -320,6 +333,7 @@ impl Phone {
             from_me,
             text,
             content,
+            is_story: chat == STORIES && !place.to.is_status_broadcast(),
         })
     }
 

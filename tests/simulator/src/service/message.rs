@@ -58,6 +58,9 @@ impl Service {
             .filter(|id| !id.is_empty())
             .ok_or(INVALID)?;
         let to = jid_attr(node, "to").ok_or(INVALID)?;
+        if to.is_status_broadcast() {
+            return self.accept_story(from, node, &id).map(|()| None);
+        }
         let is_known = match to.is_group() {
             true => self.group(&to).is_some(),
             // There are no channels here.

@@ -7,7 +7,6 @@
 //! bounded queue of their connection.
 
 mod account;
-mod calls;
 mod faults;
 mod groups;
 mod iq;
@@ -23,6 +22,7 @@ mod past;
 mod people;
 mod presence;
 mod receipt;
+mod stories;
 mod trace;
 mod usernames;
 mod version;
@@ -48,7 +48,6 @@ use crate::phone::Phone;
 pub use account::Account;
 pub use faults::{Fault, FaultKind, Place, TransferFault};
 pub use groups::{Change, GroupError, Setting};
-pub use iq::Business;
 pub use limits::token_of;
 pub use login::{LoginFailure, MORE as FAILURE_ATTRIBUTES};
 pub use node::Form;
@@ -300,7 +299,7 @@ impl Service {
             "chatstate" => self.chatstate(from, node),
             "ib" => self.ib(from, node),
             "notification" if from.device == 0 => self.media_retried(from, node),
-            "call" => self.call(from, node),
+            "call" => self.answer_ack(from, node, "call"),
             other => log::warn!("{} sent an unknown <{other}>", label(from)),
         }
     }

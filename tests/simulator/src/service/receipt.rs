@@ -23,7 +23,7 @@ impl Service {
         let Some(to) = jid_attr(node, "to") else {
             return;
         };
-        if to.is_group() {
+        if to.is_group() || to.is_status_broadcast() {
             self.group_receipt(from, node, &to);
             return;
         }

@@ -1,7 +1,7 @@
 //! Receipts and chat states in groups: `participant` is the message's author, or the sender of the state.
 
 use wacore_binary::builder::NodeBuilder;
-use wacore_binary::{Jid, Node};
+use wacore_binary::{Jid, JidExt as _, Node};
 
 use crate::directory::DeviceAddr;
 use crate::service::node::{attr, jid_attr};
@@ -11,8 +11,12 @@ use crate::service::{Form, Service, now_secs};
 impl Service {
     /// A receipt whose `to` is a group.
     pub(in crate::service) fn group_receipt(&mut self, from: &DeviceAddr, node: &Node, to: &Jid) {
-        let Some(group) = self.group(to) else { return };
-        let form = group.form;
+        // The author of a story is named by LID.
+        let form = match to.is_status_broadcast() {
+            true => Some(Form::Lid),
+            false => self.group(to).map(|group| group.form),
+        };
+        let Some(form) = form else { return };
         let Some(author) = jid_attr(node, "participant").and_then(|jid| self.addr_of_jid(&jid))
         else {
             return;

@@ -24,7 +24,7 @@ const MODULES: &[&str] = &[
 ];
 
 /// Those of the sandbox's phone.
-const PHONE: &[&str] = &["words", "dom", "api", "format", "phone"];
+const PHONE: &[&str] = &["words", "phonewords", "dom", "api", "format", "phone"];
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

@@ -89,6 +89,7 @@ async function read() {
   const alive = () => { clearTimeout(quiet); quiet = setTimeout(() => ended.abort(), 50_000); state.asOf = Date.now(); };
   alive();
   back();
+  if (crowded) emit('crowded', crowded = false);
   try {
     for (;;) {
       const { value, done } = await body.read();
@@ -141,7 +142,7 @@ export async function listen() {
     let refused;
     try { await read(); lostAt = 0; pause = 1000; } catch (error) { refused = error.status; if (error.name === 'AbortError') lostAt = 0; }
     if (refused === 401) { emit('nokey'); return; }
-    if (refused === 429) { emit('crowded', true); await poll(); emit('crowded', false); continue; }
+    if (refused === 429) { if (!crowded) emit('crowded', crowded = true); await poll(); await sleep(5000); continue; }
     if (refused === undefined) { await sleep(100); continue; }
     emit('lost');
     state.nextTry = Date.now() + pause;
@@ -150,16 +151,15 @@ export async function listen() {
   }
 }
 
-/** All places of readers are taken: looks every 5 s, for a minute. */
+/** All places of readers are taken: looks once, before it asks for a place again. */
+let crowded = false;
 async function poll() {
-  for (let n = 0; n < 12; n++) {
-    try {
-      const found = await get(`events?after=${enc(after)}`);
-      if (after !== 'latest') found.events.forEach(happened);
-      after = String(found.next);
-    } catch (error) { if (error.status === 410) { after = 'latest'; emit('reset'); } return; }
-    await sleep(5000);
-  }
+  try {
+    const found = await get(`events?after=${enc(after)}`);
+    if (after !== 'latest') found.events.forEach(happened);
+    after = String(found.next);
+    back();
+  } catch (error) { if (error.status === 410) { after = 'latest'; emit('reset'); } }
 }
 
 document.addEventListener('visibilitychange', () => {

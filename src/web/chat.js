@@ -17,7 +17,7 @@ const PAGE = 50, MOST = 300, TYPING = 25_000;
  */
 export function chatView(account, chat, wanted, beside) {
   const id = account.id, jid = chat.chatId, group = isGroup(jid), base = at(id, 'chats', jid), ends = [], may = !state.server.key?.readOnly;
-  let list = [], local = [], next, atStart = false, atEnd = true, loading = false, unread = chat.unreadCount || 0, fresh0 = 0, outbox = null;
+  let list = [], local = [], next, atStart = false, atEnd = true, loading = false, turn = 0, cut = false, unread = chat.unreadCount || 0, fresh0 = 0, outbox = null;
   const messages = h('ul', { 'aria-label': chatName(chat) }), talk = h('div', { class: 'talk', tabindex: '-1' }, messages);
   const jump = button('', () => bottom(true), 'jump', { hidden: true });
   put(talk, jump);
@@ -94,11 +94,12 @@ export function chatView(account, chat, wanted, beside) {
   async function older() {
     if (loading || atStart) return;
     loading = true;
+    const first = !list.length, mine = turn;
     try {
-      const first = !list.length;
       let more;
       do {
         const found = await page(next ? `&cursor=${enc(next)}` : first ? '' : `&before=${time(list[0]) + 1}`);
+        if (mine !== turn) return;
         next = found.pagination.next;
         atStart = !next;
         more = fresh1(found.messages);
@@ -109,33 +110,45 @@ export function chatView(account, chat, wanted, beside) {
       if (first) talk.scrollTop = talk.scrollHeight;
       if (!chat.name && list.at(-1)?.chatName) { chat = { ...chat, name: list.at(-1).chatName }; named(); }
       tell();
-    } finally { loading = false; }
+    } finally { if (mine === turn) loading = false; }
   }
-  /** The API lists the newest first: those behind the last one are in a stretch of time that fits a page. */
+  /**
+   * The API lists the newest first: what follows the last message here is in a stretch of time that is made longer until
+   * there is some, and shorter until it fits a page. Of very many within one second the oldest are taken.
+   */
   async function newer() {
     if (loading || atEnd || !list.length) return;
     loading = true;
+    const last = time(list.at(-1)), mine = turn, here = new Set(list.map((m) => m.messageId)), isNew = (m) => !here.has(m.messageId);
     try {
-      const last = time(list.at(-1));
-      let wide = Math.max(60_000, last - time(list[0]));
-      for (let n = 0; n < 40; n++) {
-        const stretch = `&after=${last - 1}&before=${last + wide}`;
-        let found = await page(stretch), got = found.messages;
-        if (found.pagination.hasMore && wide > 4000) { wide = Math.ceil(wide / 3); continue; }
-        while (found.pagination.next && got.length < MOST) { found = await page(`${stretch}&cursor=${enc(found.pagination.next)}`); got = [...got, ...found.messages]; }
-        const more = fresh1(got), past = last + wide > Date.now();
-        if (!more.length && !past) { wide *= 4; continue; }
+      let none = 0, wide = Math.max(60_000, last - time(list[0]));
+      for (let n = 0; n < 60; n++) {
+        const stretch = `&after=${cut ? last - 1 : last}&before=${last + wide}`, past = last + wide > Date.now();
+        let found = await page(stretch), got = found.messages.filter(isNew), left = false;
+        if (found.pagination.hasMore && wide - none > 1000) { wide = none + Math.ceil((wide - none) / 3); continue; }
+        for (let pages = 0; found.pagination.next && pages < 40; pages++) {
+          found = await page(`${stretch}&cursor=${enc(found.pagination.next)}`);
+          got = [...got, ...found.messages.filter(isNew)];
+          left ||= got.length > 2 * PAGE;
+          got = got.slice(-2 * PAGE);
+        }
+        if (mine !== turn) return;
+        const more = got.reverse();
+        if (!more.length && !past) { none = wide; wide *= 4; continue; }
         list.push(...more);
-        atEnd = past;
+        atEnd = past && !left;
+        cut = left;
         if (list.length > MOST) { list.splice(0, list.length - MOST); next = undefined; atStart = false; }
         break;
       }
       redraw();
       tell();
-    } finally { loading = false; }
+    } finally { if (mine === turn) loading = false; }
   }
+  /** Begins anew; what is being read for the list of before is dropped. */
+  function anew(messages = [], cursor) { turn++; loading = false; cut = false; list = messages; next = cursor; atStart = messages.length > 0 && !cursor; atEnd = !messages.length; }
   async function bottom(click) {
-    if (!atEnd) { list = []; next = undefined; atStart = false; atEnd = true; await older(); }
+    if (!atEnd) { anew(); await older(); }
     fresh0 = 0;
     stick = true;
     talk.scrollTop = talk.scrollHeight;
@@ -158,11 +171,10 @@ export function chatView(account, chat, wanted, beside) {
       if (!m) return say(words.lostQuote, true);
       const found = await page(`&before=${time(m) + 1}`).catch(() => null);
       if (!found) return;
-      list = found.messages.reverse();
-      next = found.pagination.next;
-      atStart = !next;
-      atEnd = stick = false;
+      anew(found.messages.reverse(), found.pagination.next);
+      stick = false;
       draw();
+      for (let n = 0; n < 6 && !find(mid) && !atStart; n++) await older().catch(() => {});
       await newer().catch(() => {});
     }
     const node = find(mid);
@@ -210,11 +222,11 @@ export function chatView(account, chat, wanted, beside) {
     if (typing !== what) { typing = what; named(); }
     if (what) typed = setTimeout(types, TYPING, '');
   }
-  ends.push(() => clearTimeout(typed), on('message', came), on('message.sent', came), on('message.edited', came), on('message.marked', came), on('message.undecryptable', came), on('message.reaction', again), on('poll.vote', again), on('event.response', again), on('message.deleted', again), on('message.status', moved), on('reset', () => { list = []; next = undefined; atStart = false; atEnd = true; older().catch(() => {}); }), on('accounts', () => standing()),
+  ends.push(() => clearTimeout(typed), on('message', came), on('message.sent', came), on('message.edited', came), on('message.marked', came), on('message.undecryptable', came), on('message.reaction', again), on('poll.vote', again), on('event.response', again), on('message.deleted', again), on('message.status', moved), on('reset', () => { anew(); older().catch(() => {}); }), on('accounts', () => standing()),
     on('chat', (e) => { if (mine(e)) { chat = { ...chat, ...e, name: e.chatName || chat.name }; if (e.removed) { list = []; redraw(); } named(); } }),
     on('typing', (e) => { if (mine(e) && !e.fromMe) types({ typing: words.typing, recording: words.recording }[e.state] || ''); }),
     // It was opened while the server was away.
-    on('online', (now) => { if (now && !next && list.length < PAGE) { list = []; atStart = false; older().catch(() => {}); } }));
+    on('online', (now) => { if (now && !next && list.length < PAGE) { anew(); older().catch(() => {}); } }));
 
   // What can be done with a message
   const send = (what, body, headers) => call('POST', `${at(id)}/message/${what}`, body, headers);

@@ -1,10 +1,10 @@
 // The list of an account's chats, and the dialog that begins one.
 import { words } from './words.js';
-import { button, choice, clean, dialog, field, fill, h, icon, iconButton, name, say, t } from './dom.js';
+import { button, choice, dialog, field, fill, h, icon, iconButton, name, say, t } from './dom.js';
 import { at, enc, get, on, state } from './api.js';
-import { accountName, chatName, face, isGroup, kindIcon, line, number, short } from './format.js';
+import { accountName, chatName, face, isGroup, kindIcon, line, short } from './format.js';
 import { PAGE, windowed } from './list.js';
-import { hits } from './search.js';
+import { firstName, hits } from './search.js';
 
 const TICK = { sent: 'check', delivered: 'checks', read: 'checks', played: 'checks', pending: 'clock', failed: 'alert' };
 
@@ -19,13 +19,13 @@ export function chatList(account, current) {
   };
   const draw = (chat) => {
     const last = chat.lastMessage, title = chatName(chat), mine = last?.fromMe, kind = last && kindIcon(last.type);
-    const who = last && isGroup(chat.chatId) && !mine && (last.senderName || number(last.sender));
+    const who = last && isGroup(chat.chatId) && !mine && firstName({ ...last, senderName: last.senderName || list.items().find((c) => c?.chatId === last.sender)?.name });
     const time = last && short(chat.lastMessageTime), said = last ? line(last) : '';
     return h('a', { class: 'row', href: `#/chats/${id}/${enc(chat.chatId)}`, 'aria-current': current() === chat.chatId ? 'true' : null },
       face(chat.chatId, title),
       h('div', { class: 'grow' },
         h('div', { class: 'line' }, h('b', { class: 'cut grow' }, name(title)), h('time', {}, time)),
-        h('div', { class: 'line' }, h('span', { class: 'last grow' }, mine && TICK[last.status] && icon(TICK[last.status]), kind && icon(kind), h('span', { class: 'cut grow' }, h('bdi', {}, mine && !TICK[last.status] ? `${words.you}: ` : who ? `${clean(who).split(' ')[0]}: ` : '', said))), chat.muted && h('span', { class: 'small muted' }, words.muted), chat.pinned && [icon('tack', 'mini'), h('span', { class: 'sr' }, words.pinned)], chat.unreadCount > 0 && h('span', { class: 'count' }, chat.unreadCount > 999 ? '999+' : chat.unreadCount, h('span', { class: 'sr' }, ` ${words.unread}`)))));
+        h('div', { class: 'line' }, h('span', { class: 'last grow' }, mine && TICK[last.status] && icon(TICK[last.status]), kind && icon(kind), h('span', { class: 'cut grow' }, h('bdi', {}, mine && !TICK[last.status] ? `${words.you}: ` : who ? `${who}: ` : '', said))), chat.muted && h('span', { class: 'small muted' }, words.muted), chat.pinned && [icon('tack', 'mini'), h('span', { class: 'sr' }, words.pinned)], chat.unreadCount > 0 && h('span', { class: 'count' }, chat.unreadCount > 999 ? '999+' : chat.unreadCount, h('span', { class: 'sr' }, ` ${words.unread}`)))));
   };
   const empty = () => {
     if (filter !== 'all') return words[{ unread: 'noUnread', groups: 'noGroups', archived: 'noArchived' }[filter]];

@@ -1,11 +1,12 @@
 // The other person's phone, in the sandbox: what is written here comes in at the page.
 import { words } from './words.js';
+import { phoneWords as hands } from './phonewords.js';
 import { button, choice, clean, fill, h, name, put, say, status, t } from './dom.js';
 import { call, get, state, store } from './api.js';
 import { clock, face, number, size } from './format.js';
 
 const base = 'sandbox/', root = document.getElementById('phone');
-let people = [], own = null, who = null, inbox = { received: [], sent: [] }, seen = '', readAll = store.get('wildcat.phone.read') !== 'no', typing = 0;
+let title = '', people = [], own = null, who = null, inbox = { received: [], sent: [] }, seen = '', readAll = store.get('wildcat.phone.read') !== 'no', typing = 0;
 
 function paint() {
   const look = store.get('wildcat.look');
@@ -19,7 +20,9 @@ async function start() {
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', paint);
   for (;;) {
     const { accounts } = await get('accounts').catch(() => ({ accounts: [] }));
-    own = (accounts.find((a) => a.jid)?.jid || '').split('@')[0];
+    const account = accounts.find((a) => a.jid);
+    own = (account?.jid || '').split('@')[0];
+    title = clean(account?.name || account?.id);
     if (own) break;
     await new Promise((next) => setTimeout(next, 2000));
   }
@@ -44,15 +47,31 @@ async function look() {
 
 const talk = h('div', { class: 'talk', tabindex: '0' }), messages = h('ul', {}), input = h('textarea', { rows: 1, 'aria-label': words.text, placeholder: words.text });
 put(talk, messages);
+/** What changes another message, and is none itself. */
+const CHANGES = ['reaction', 'edit', 'delete', 'vote', 'pin', 'keep'];
+const files = new Map();
+/** A picture that the phone has. */
+function picture(id) {
+  const image = h('img', { alt: words.image });
+  if (!files.has(id)) files.set(id, fetch(`${base}phones/${who}/media/${id}`, { headers: { 'X-Api-Key': state.key } }).then((answer) => answer.blob()).then((file) => URL.createObjectURL(file)));
+  files.get(id).then((url) => { image.src = url; talk.scrollTop = talk.scrollHeight; }, () => {});
+  return h('div', { class: 'pic' }, image);
+}
 const mine = (m) => m.chat === undefined || m.fromMe;
 function thread() {
   // The chat with the account; what is said in groups shows at the page.
-  const shown = (m) => !['reaction', 'edit', 'delete'].includes(m.type) && !(m.chat || m.to).endsWith('@g.us');
-  const all = [...inbox.received, ...inbox.sent].filter(shown).sort((a, b) => a.timestamp - b.timestamp);
-  fill(messages, all.map((m) => {
-    const out = mine(m), tick = (m.receipts || []).some((r) => r.type === 'read' || r.type === 'played') ? '✓✓' : m.acked ? '✓' : '';
-    return h('li', { class: `msg ${out ? 'own' : ''}` }, h('span', { class: 'say', dir: 'auto' }, m.text || words[m.type] || m.type), m.media && h('span', { class: 'small muted' }, ` ${words[m.type] || ''} ${size(m.media.size || 0)}`), m.poll && m.poll.options.map((o) => h('div', {}, name(o))),
-      h('span', { class: 'meta' }, clock(m.timestamp * 1000), out && ` ${tick}`), !out && h('button', { type: 'button', class: 'small', 'aria-label': words.react, onclick: () => does('messages', { to: own, react: { messageId: m.messageId, emoji: '👍' } }) }, ' 👍'));
+  const everything = [...inbox.received, ...inbox.sent], of = (field, id) => everything.filter((m) => m[field] === id);
+  const shown = (m) => !CHANGES.includes(m.type) && !(m.chat || m.to).endsWith('@g.us');
+  fill(messages, everything.filter(shown).sort((a, b) => a.timestamp - b.timestamp).map((m) => {
+    const out = mine(m), tick = (m.receipts || []).some((r) => r.type === 'read' || r.type === 'played') ? '✓✓' : m.acked ? '✓' : '', id = m.messageId;
+    if (of('deleteOf', id).length) return h('li', { class: `msg ${out ? 'own' : ''}` }, h('span', { class: 'gone' }, words.deleted));
+    const reactions = [...new Map(of('reactionTo', id).map((r) => [r.from || who, r.text])).values()].filter(Boolean), votes = of('voteIn', id);
+    const chosen = new Map(votes.map((v) => [v.from || who, v.options || []])), poll = m.poll && h('div', { class: 'poll' }, m.poll.options.map((o) => { const n = [...chosen.values()].filter((all) => all.includes(o)).length; return h('button', { type: 'button', class: 'choice', onclick: () => does('messages', { to: own, vote: { messageId: id, options: [o] } }) }, h('span', { class: 'tickbox' }), h('span', { class: 'grow' }, name(o)), n || ''); }));
+    return h('li', { class: `msg ${out ? 'own' : ''} ${reactions.length ? 'talked' : ''}` },
+      m.type === 'image' && m.media && picture(id), h('span', { class: 'say', dir: 'auto' }, m.editedText || m.text || (m.type === 'image' ? '' : m.media?.fileName || words[m.type] || m.type)),
+      m.media && m.type !== 'image' && h('span', { class: 'small muted' }, ` ${size(m.media.size || 0)}`), poll,
+      h('span', { class: 'meta' }, clock(m.timestamp * 1000), out && ` ${tick}`), !out && h('button', { type: 'button', class: 'small like', 'aria-label': words.react, onclick: () => does('messages', { to: own, react: { messageId: id, emoji: '👍' } }) }, '👍'),
+      reactions.length > 0 && h('div', { class: 'marks' }, h('span', { class: 'mark' }, reactions.join(' '))));
   }));
   talk.scrollTop = talk.scrollHeight;
 }
@@ -68,7 +87,7 @@ async function send() {
 }
 
 /** A picture of a greenhouse, so that there is one. */
-function picture() {
+function greenhouse() {
   const paper = h('canvas', {}), at = paper.getContext('2d');
   [paper.width, paper.height] = [640, 400];
   const sky = at.createLinearGradient(0, 0, 0, 260);
@@ -95,23 +114,23 @@ function tone() {
 
 async function scan() {
   const { accounts } = await get('accounts'), waits = accounts.find((a) => a.hasQR);
-  if (!waits) return say(words.phoneNoCode, true);
+  if (!waits) return say(hands.noCode, true);
   const { qr } = await get(`accounts/${waits.id}/status`);
   const answer = await fetch(`${base}mock-phone/scan-qr?number=${own}`, { method: 'POST', headers: { 'X-Api-Key': state.key }, body: qr });
-  if (!answer.ok) say((await answer.json()).error || words.phoneNoCode, true);
+  if (!answer.ok) say((await answer.json()).error || hands.noCode, true);
 }
 
 function draw() {
   const person = people.find((p) => p.number === who) || {}, isOwn = who === own;
-  const tabs = [...people.filter((p) => p.number !== own).slice(0, 2).map((p) => [p.number, clean(p.name)]), [own, words.phoneOwn]];
+  const tabs = [...people.filter((p) => p.number !== own).slice(0, 2).map((p) => [p.number, clean(p.name)]), [own, hands.own]];
   fill(root, status, h('h1', {}, words.phone), h('div', { class: 'seg' }, choice(tabs, who, (to) => { who = to; seen = ''; fill(messages); draw(); look(); }, '')),
-    h('div', { class: 'device' }, h('header', { class: 'top' }, face(own, isOwn ? person.name : words.phoneYou), h('div', { class: 'grow' }, h('b', {}, isOwn ? name(person.name) : words.phoneYou), h('p', { class: 'small muted' }, number(`${own}@s.whatsapp.net`)))),
-      isOwn ? h('div', { class: 'ownview' }, h('h2', {}, words.phoneDevices), h('p', { class: 'muted' }, words.phoneLinked)) : [talk, h('div', { class: 'compose' }, h('div', { class: 'bar' }, h('div', { class: 'grow' }, input), button('➤', send, 'main', { 'aria-label': words.send })))]),
+    h('div', { class: 'device' }, h('header', { class: 'top' }, face(own, isOwn ? person.name : title), h('div', { class: 'grow' }, h('b', {}, name(isOwn ? person.name : title)), h('p', { class: 'small muted' }, number(`${own}@s.whatsapp.net`)))),
+      isOwn ? h('div', { class: 'ownview' }, h('h2', {}, hands.devices), h('p', { class: 'muted' }, hands.linked)) : [talk, h('div', { class: 'compose' }, h('div', { class: 'bar' }, h('div', { class: 'grow' }, input), button('➤', send, 'main', { 'aria-label': words.send })))]),
     h('div', { class: 'hands' }, isOwn
-      ? [button(words.phoneScan, scan), button(words.phoneUnlink, () => does('unlink', {})), button(words.phoneOff, () => does('offline')), button(words.phoneOn, () => does('online'))]
-      : [button(words.phonePicture, () => does('messages', { to: own, image: { base64: picture(), mimetype: 'image/jpeg', caption: words.phoneCaption } })), button(words.phoneVoice, () => does('messages', { to: own, audio: { base64: tone(), mimetype: 'audio/wav', ptt: true, seconds: 2 } })),
-        button(words.phonePoll, () => does('messages', { to: own, poll: { name: words.phoneQuestion, options: [words.yes, words.no] } })), button(words.phoneGroup, () => call('POST', `${base}groups`, { subject: words.phoneClub, members: [who, own] }).then((made) => does('messages', { to: made.jid, text: words.phoneHello }))),
-        h('label', { class: 'check' }, h('input', { type: 'checkbox', checked: readAll, onchange: (e) => { readAll = e.target.checked; store.set('wildcat.phone.read', readAll ? '' : 'no'); seen = ''; } }), words.phoneRead)]));
+      ? [button(hands.scan, scan), button(hands.unlink, () => does('unlink', {})), button(hands.away, () => does('offline')), button(hands.back, () => does('online'))]
+      : [button(hands.picture, () => does('messages', { to: own, image: { base64: greenhouse(), mimetype: 'image/jpeg', caption: hands.caption } })), button(hands.voice, () => does('messages', { to: own, audio: { base64: tone(), mimetype: 'audio/wav', ptt: true, seconds: 2 } })),
+        button(hands.poll, () => does('messages', { to: own, poll: { name: hands.question, options: [words.yes, words.no] } })), button(hands.group, () => call('POST', `${base}groups`, { subject: hands.club, members: [who, own] }).then((made) => does('messages', { to: made.jid, text: hands.hello }))),
+        h('label', { class: 'check' }, h('input', { type: 'checkbox', checked: readAll, onchange: (e) => { readAll = e.target.checked; store.set('wildcat.phone.read', readAll ? '' : 'no'); seen = ''; } }), hands.read)]));
   thread();
 }
 start();

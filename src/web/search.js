@@ -4,6 +4,9 @@ import { button, clean, dialog, fill, h, name, put, t } from './dom.js';
 import { at, enc, get } from './api.js';
 import { chatName, face, senderName, short } from './format.js';
 
+/** The first name of a sender, or the whole number. */
+export const firstName = (m) => { const who = senderName(m); return /^\+\d/.test(who) ? who : who.split(' ')[0]; };
+
 /** A text from a little before the first word looked for, with those words marked. */
 function marked(text, q) {
   const found = q.trim().split(/\s+/).map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')).join('|');
@@ -25,7 +28,7 @@ export async function hits(id, q, into, { chat, pick, isOld = () => false } = {}
       face(chat ? m.sender : m.chatId, chat ? senderName(m) : chatName(m)),
       h('div', { class: 'grow' },
         h('div', { class: 'line' }, h('b', { class: 'cut grow' }, name(chat ? senderName(m) : chatName(m))), h('time', {}, short(m.timestamp))),
-        h('div', { class: 'last cut' }, h('bdi', {}, !chat && `${senderName(m).split(' ')[0]}: `, marked(m.text || m.caption || m.mediaFileName || words[m.type] || '', q))))))));
+        h('div', { class: 'last cut' }, h('bdi', {}, !chat && `${firstName(m)}: `, marked(m.text || m.caption || m.mediaFileName || words[m.type] || '', q))))))));
     if (found.pagination.next) {
       const more = h('li', { class: 'mid' }, button(words.moreHits, () => { more.remove(); page(found.pagination.next).catch(() => {}); }, 'plain'));
       into.append(more);

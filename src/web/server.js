@@ -22,7 +22,7 @@ export function serverView() {
     fill(page, head(words.server, s.host),
       wrong.length ? h('section', { class: 'note bad', 'aria-label': words.problems }, icon('alert'), h('div', {}, wrong.map(([who, what]) => h('p', {}, h('b', {}, name(who), ': '), clean(what))))) : h('section', { class: 'note' }, icon('check', 'ok'), h('b', {}, words.allWell)),
       h('div', { class: 'grid' },
-        pairs(words.server, [[words.sVersion, s.version], [words.sUptime, span(Date.now() - Date.parse(s.startedAt))], s.addresses && [words.sAddress, s.addresses.map((a) => h('div', { class: 'mono second' }, a))], s.memory && [words.sMemory, size(s.memory)], [words.sLongest, `${now.eventThread.longestMs} ms`], [words.sPanics, count(now.tasks.panics)]]),
+        pairs(words.server, [[words.sVersion, s.version], [words.sUptime, span(Date.now() - Date.parse(s.startedAt))], s.addresses && [words.sAddress, s.addresses.map((a) => h('div', { class: 'mono second' }, a))], s.memory && [words.sMemory, size(s.memory)], [words.sLongest, `${Math.round(now.eventThread.longestMs)} ms`], [words.sPanics, count(now.tasks.panics)]]),
         pairs(words.sStorage, [s.storage?.path && [words.sPath, h('code', {}, s.storage.path)], s.storage?.used !== undefined && [words.sDisk, size(s.storage.used)], s.storage?.free !== undefined && [words.sFree, size(s.storage.free)]]),
         pairs(words.accounts, [[words.accounts, t('sConnected', { n: up, m: now.accounts.length })], [words.webhooks, `${now.webhooks.hooks}`], [words.fWaiting, t('sBehind', { n: now.webhooks.behind })]])),
       h('br'), h('h2', {}, words.sBackup), code('sudo wildcat backup /mnt/usb/wildcat.tar'));

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:http';
+import { createServer, request as ask } from 'node:http';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { tmpdir } from 'node:os';
@@ -210,8 +210,8 @@ test('a chat is pinned, muted, archived and marked, here and on the phone', asyn
 });
 
 test('messages are searched in an account and in a chat, and a hit is opened where it stands', async () => {
-  await phones('load', { from: MEHMET, to: OWN, count: 420, text: 'Row' });
-  const first = await until(async () => { const { messages, pagination } = await server.api('GET', `/accounts/home/chats/${MEHMET}@s.whatsapp.net/messages?limit=1`).catch(() => ({ messages: [] })); return pagination?.total === 420 && messages[0]; }, '420 messages');
+  await phones('load', { from: MEHMET, to: OWN, count: 200, perSecond: 40, text: 'Row' });
+  const first = await until(async () => { const { messages, pagination } = await server.api('GET', `/accounts/home/chats/${MEHMET}@s.whatsapp.net/messages?limit=1`).catch(() => ({ messages: [] })); return pagination?.total === 200 && messages[0]; }, '200 messages');
   assert.ok(first);
   await says(MEHMET, { text: 'The wheelbarrow is mended' });
   await w.sees('The wheelbarrow is mended');
@@ -224,7 +224,7 @@ test('messages are searched in an account and in a chat, and a hit is opened whe
   await w.page.keyboard.press('ArrowDown');
   await w.page.keyboard.press('Enter');
   await w.page.waitForSelector('.msg.found');
-  const { messages: oldest } = await server.api('GET', `/accounts/home/chats/${MEHMET}@s.whatsapp.net/messages?limit=3&skip=410`);
+  const { messages: oldest } = await server.api('GET', `/accounts/home/chats/${MEHMET}@s.whatsapp.net/messages?limit=3&skip=190`);
   await w.go(`${chat(MEHMET)}/${oldest[0].messageId}`);
   await until(() => w.page.evaluate((id) => { const box = document.querySelector(`[data-id="${id}"]`)?.getBoundingClientRect(); return box && box.top > 0 && box.bottom < innerHeight; }, oldest[0].messageId), 'the old message in view');
   // From there one reads on to the newest.
@@ -282,6 +282,60 @@ test('the simulated phone beside the page writes to it and reads what it sends',
   // Only what the phone needs is passed on.
   for (const path of ['faults', 'stanzas', 'phones/..%2Ffaults']) assert.equal((await fetch(`${server.base}/sandbox/${path}`)).status, 404, path);
   await beside.close();
+});
+
+test('below a base path of a proxy it is the same', async () => {
+  const prefix = '/api/hassio_ingress/x1', strangers = [];
+  const proxy = createServer((request, response) => {
+    if (!request.url.startsWith(`${prefix}/`)) { strangers.push(request.url); response.writeHead(404).end(); return; }
+    const to = ask(server.base + request.url.slice(prefix.length), { method: request.method, headers: request.headers }, (answer) => { response.writeHead(answer.statusCode, answer.headers); answer.pipe(response); });
+    to.on('error', () => response.destroy());
+    response.on('close', () => to.destroy());
+    request.pipe(to);
+  }).listen(0, '127.0.0.1');
+  await once(proxy, 'listening');
+  const base = `http://127.0.0.1:${proxy.address().port}`, below = await Window.open(base, { path: `${prefix.slice(1)}/${chat(ANNA)}` });
+  await below.sees('No hurry');
+  await says(ANNA, { image: { base64: photo, caption: 'Seen from below' } });
+  await below.page.waitForSelector('.msg img');
+  await below.type('.compose textarea', 'From below');
+  await below.sees(`curl ${base}${prefix}/accounts/home/message/send`);
+  await below.page.keyboard.press('Enter');
+  await received(ANNA, 'From below');
+  for (const place of ['accounts', 'webhooks', 'keys', 'server', 'settings']) { await below.go(`#/${place}`); await below.page.waitForSelector('main h1'); }
+  await says(ANNA, { text: 'And back' });
+  await below.go('#/chats/home');
+  await below.sees('And back');
+  await below.close();
+  assert.deepEqual(strangers, [], 'what was asked beside the path');
+  proxy.closeAllConnections();
+  proxy.close();
+});
+
+test('when all places of live readers are taken the page looks by itself, and takes one that is free', async () => {
+  const before = server.memory(), streams = [];
+  const take = async () => {
+    for (;;) {
+      const stop = new AbortController(), answer = await fetch(`${server.base}/events?after=latest`, { headers: { Accept: 'text/event-stream' }, signal: stop.signal });
+      if (answer.status !== 200) return;
+      // Held, so that it is not collected and closed.
+      streams.push({ stop, answer });
+      assert.ok(streams.length <= 16);
+    }
+  };
+  await take();
+  const after = server.memory(), last = await Window.open(server.base, { path: '#/chats/home' });
+  // Places of windows that were closed just now come free late.
+  await until(async () => { await last.sees('Home'); if ((await last.text()).includes('Live updates are taken (16)')) return true; await take(); await last.page.reload(); return false; }, 'the notice');
+  await says(ANNA, { text: 'Do you look?' });
+  await last.sees('Do you look?');
+  assert.deepEqual(await last.findings(), []);
+  for (const { stop } of streams) stop.abort();
+  await last.loses('Live updates are taken (16)');
+  await says(ANNA, { text: 'You do' });
+  await last.sees('You do');
+  await last.close();
+  console.log(`${streams.length} open pages' streams: ${after - before} kB more resident`);
 });
 
 test('a second account, by phone number, and neither shows what is of the other', async () => {
@@ -438,7 +492,7 @@ test('no view has a serious finding, in both themes and at both widths', async (
   for (const dark of [false, true]) for (const size of [DESKTOP, NARROW]) {
     await w.page.setViewport(size);
     await w.page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: dark ? 'dark' : 'light' }]);
-    for (const [name, hash, words] of [['chats', '#/chats/home', 'Mehmet'], ['chat', chat(ANNA), 'No hurry'], ['accounts', '#/accounts', 'Unlinked'], ['link', '#/accounts/shop/link', 'Link a phone'], ['webhooks', '#/webhooks', 'Add a webhook'], ['keys', '#/keys', 'This browser'], ['server', '#/server', 'Data directory']]) {
+    for (const [name, hash, words] of [['chats', '#/chats/home', 'Mehmet'], ['chat', chat(ANNA), 'No hurry'], ['accounts', '#/accounts', 'Unlinked'], ['link', '#/accounts/shop/link', 'Link a phone'], ['webhooks', '#/webhooks', 'Add a webhook'], ['keys', '#/keys', 'This browser'], ['server', '#/server', 'Data directory'], ['settings', '#/settings', 'limits.max_file']]) {
       await w.go(hash);
       await w.sees(words);
       const where = `${size === NARROW ? 'phone' : 'desktop'}-${name}${dark ? '-dark' : ''}`;
@@ -472,6 +526,12 @@ test('with the keyboard alone', async () => {
   await page.waitForSelector('dialog[open]');
   await page.keyboard.press('Escape');
   assert.equal(await page.$('dialog[open]'), null);
+});
+
+test('each word has one name', () => {
+  const text = readFileSync(new URL('../../src/web/words.js', import.meta.url), 'utf8').replace(/'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"/g, "''").replace(/(: )\{[^}]*\}/g, "$1''");
+  const names = [...text.matchAll(/([\w]+): /g)].map((found) => found[1]);
+  assert.deepEqual(names.filter((name, n) => names.indexOf(name) !== n), []);
 });
 
 const HOSTILE = ['<img src=x onerror=alert(1)>', '{{constructor.constructor("alert(1)")()}}', '${alert(1)}', 'javascript:alert(1)', '\u202egnp.exe\u202c', '"><svg onload=alert(1)>', 'Z\u0351\u0352\u0353\u0354\u0355'.repeat(40), '</script><script>alert(1)</script>'];

@@ -63,6 +63,9 @@ export class Wildcat {
     });
   }
 
+  /** Resident memory, in kB. */
+  memory() { return Number(readFileSync(`/proc/${this.child.pid}/status`, 'utf8').match(/VmRSS:\s+(\d+)/)[1]); }
+
   async down(signal = 'SIGTERM') {
     const ended = once(this.child, 'exit');
     this.child.kill(signal);

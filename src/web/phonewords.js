@@ -1,0 +1,20 @@
+// The words of the sandbox's phone, as in `words.js`.
+export const phoneWords = {
+  own: 'Your own',
+  devices: 'Linked devices',
+  linked: 'wildcat is a linked device of this phone. “Scan a code” links the account that shows one.',
+  scan: 'Scan a code',
+  noCode: 'No account shows a code now.',
+  unlink: 'Unlink wildcat',
+  away: 'Go offline',
+  back: 'Go online',
+  picture: 'Send a picture',
+  caption: 'Come and see it!',
+  voice: 'Send a voice note',
+  poll: 'Send a poll',
+  question: 'Shall we meet on Saturday?',
+  group: 'Make a group',
+  club: 'Book club',
+  hello: 'Welcome to the club',
+  read: 'Read when opened',
+};

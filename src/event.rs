@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Millis;
-use crate::message::{DeliveryStatus, Message};
+use crate::message::{Coming, DeliveryStatus, Message};
 
 /// The kind of an event, as in subscriptions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -35,10 +35,22 @@ pub enum EventKind {
     MessageUndecryptable,
     #[serde(rename = "poll.vote")]
     PollVote,
+    #[serde(rename = "event.response")]
+    EventResponse,
     #[serde(rename = "status")]
     Status,
     #[serde(rename = "chat")]
     Chat,
+    #[serde(rename = "group.joined")]
+    GroupJoined,
+    #[serde(rename = "group.left")]
+    GroupLeft,
+    #[serde(rename = "group.members")]
+    GroupMembers,
+    #[serde(rename = "group.updated")]
+    GroupUpdated,
+    #[serde(rename = "group.request")]
+    GroupRequest,
     #[serde(rename = "account.status")]
     AccountStatus,
     #[serde(rename = "account.qr")]
@@ -62,8 +74,14 @@ impl EventKind {
         EventKind::MessageMarked,
         EventKind::MessageUndecryptable,
         EventKind::PollVote,
+        EventKind::EventResponse,
         EventKind::Status,
         EventKind::Chat,
+        EventKind::GroupJoined,
+        EventKind::GroupLeft,
+        EventKind::GroupMembers,
+        EventKind::GroupUpdated,
+        EventKind::GroupRequest,
         EventKind::AccountStatus,
         EventKind::AccountQr,
         EventKind::AccountPasskey,
@@ -83,8 +101,14 @@ impl EventKind {
             EventKind::MessageMarked => "message.marked",
             EventKind::MessageUndecryptable => "message.undecryptable",
             EventKind::PollVote => "poll.vote",
+            EventKind::EventResponse => "event.response",
             EventKind::Status => "status",
             EventKind::Chat => "chat",
+            EventKind::GroupJoined => "group.joined",
+            EventKind::GroupLeft => "group.left",
+            EventKind::GroupMembers => "group.members",
+            EventKind::GroupUpdated => "group.updated",
+            EventKind::GroupRequest => "group.request",
             EventKind::AccountStatus => "account.status",
             EventKind::AccountQr => "account.qr",
             EventKind::AccountPasskey => "account.passkey",
@@ -191,6 +215,34 @@ pub struct PollAsked {
     pub options: Vec<String>,
 }
 
+/// A person responded to an event, or changed the response.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EventAnswered {
+    pub account_id: String,
+    /// The event's.
+    pub message_id: String,
+    /// Its `sender` is the person who responds.
+    #[serde(flatten)]
+    pub deed: Deed,
+    /// Not `event`, which is the name of what is reported.
+    pub event_details: EventPlanned,
+    pub response: Coming,
+    /// How many others the person brings along.
+    pub extra_guests: u32,
+    pub timestamp: Millis,
+    pub created_at: String,
+}
+
+/// What is planned, and when: Unix milliseconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EventPlanned {
+    pub name: String,
+    pub start: Option<Millis>,
+    pub end: Option<Millis>,
+}
+
 /// A message was deleted, for everyone or for the account's owner alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -225,6 +277,48 @@ pub struct ChatState {
     pub unread_count: u64,
     /// The messages that it had are removed.
     pub removed: bool,
+    pub created_at: String,
+}
+
+/// A person in a group.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
+#[serde(rename_all = "camelCase")]
+pub struct GroupPerson {
+    /// The phone number's JID where it is known, else the LID.
+    pub jid: String,
+    pub lid: Option<String>,
+    /// What the address book, or else the person, calls them.
+    pub name: Option<String>,
+    /// Without `@`.
+    pub username: Option<String>,
+}
+
+/// Something happened to a group, or to the account's place in it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GroupChange {
+    #[serde(skip)]
+    pub kind: EventKind,
+    pub account_id: String,
+    /// The group.
+    pub chat_id: String,
+    pub chat_name: Option<String>,
+    /// What happened, in one word.
+    pub action: &'static str,
+    /// The person who did it; `None` if WhatsApp does not say.
+    pub by: Option<GroupPerson>,
+    /// `by` is the account itself, on this device or another.
+    pub by_me: bool,
+    /// The people whom it concerns.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<GroupPerson>,
+    /// The properties that changed, with their new values; only with `group.updated`.
+    #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
+    pub changes: serde_json::Map<String, serde_json::Value>,
+    /// The line of type `system` in the chat.
+    pub message_id: String,
+    pub timestamp: Millis,
     pub created_at: String,
 }
 
@@ -338,9 +432,11 @@ pub enum Event {
     MessageMarked(Message),
     MessageUndecryptable(Message),
     PollVote(Box<VoteCast>),
+    EventResponse(Box<EventAnswered>),
     /// A story of a contact, or one that the owner posted on the phone; again, with `deleted`, when it is deleted.
     Status(Message),
     Chat(ChatState),
+    Group(Box<GroupChange>),
     AccountStatus(AccountChange),
     AccountQr(QrShown),
     AccountPasskey(Box<PasskeyStep>),
@@ -359,8 +455,10 @@ impl Event {
             Event::MessageMarked(_) => EventKind::MessageMarked,
             Event::MessageUndecryptable(_) => EventKind::MessageUndecryptable,
             Event::PollVote(_) => EventKind::PollVote,
+            Event::EventResponse(_) => EventKind::EventResponse,
             Event::Status(_) => EventKind::Status,
             Event::Chat(_) => EventKind::Chat,
+            Event::Group(change) => change.kind,
             Event::AccountStatus(_) => EventKind::AccountStatus,
             Event::AccountQr(_) => EventKind::AccountQr,
             Event::AccountPasskey(_) => EventKind::AccountPasskey,
@@ -380,7 +478,9 @@ impl Event {
             Event::MessageReaction(change) => &change.account_id,
             Event::MessageDeleted(deletion) => &deletion.account_id,
             Event::PollVote(vote) => &vote.account_id,
+            Event::EventResponse(answered) => &answered.account_id,
             Event::Chat(state) => &state.account_id,
+            Event::Group(change) => &change.account_id,
             Event::AccountStatus(change) => &change.account_id,
             Event::AccountQr(shown) => &shown.account_id,
             Event::AccountPasskey(step) => &step.account_id,
@@ -401,7 +501,9 @@ impl Event {
             Event::MessageReaction(change) => Some(&change.deed.chat_id),
             Event::MessageDeleted(deletion) => Some(&deletion.deed.chat_id),
             Event::PollVote(vote) => Some(&vote.deed.chat_id),
+            Event::EventResponse(answered) => Some(&answered.deed.chat_id),
             Event::Chat(state) => Some(&state.chat_id),
+            Event::Group(change) => Some(&change.chat_id),
             Event::AccountStatus(_)
             | Event::AccountQr(_)
             | Event::AccountPasskey(_)
@@ -420,6 +522,8 @@ impl Event {
             Event::MessageReaction(change) => change.deed.from_me,
             Event::MessageDeleted(deletion) => deletion.deed.from_me,
             Event::PollVote(vote) => vote.deed.from_me,
+            Event::EventResponse(answered) => answered.deed.from_me,
+            Event::Group(change) => change.by_me,
             // Who marked it is not said.
             Event::MessageMarked(_)
             | Event::AccountStatus(_)
@@ -446,7 +550,9 @@ impl Event {
             Event::MessageReaction(payload) => framed(event, event_id, payload),
             Event::MessageDeleted(payload) => framed(event, event_id, payload),
             Event::PollVote(payload) => framed(event, event_id, payload),
+            Event::EventResponse(payload) => framed(event, event_id, payload),
             Event::Chat(payload) => framed(event, event_id, payload),
+            Event::Group(payload) => framed(event, event_id, payload),
             Event::AccountStatus(payload) => framed(event, event_id, payload),
             Event::AccountQr(payload) => framed(event, event_id, payload),
             Event::AccountPasskey(payload) => framed(event, event_id, payload),

@@ -5,6 +5,8 @@
 //! and checks, once, that the account was not deleted meanwhile; [`Ledger::record`] takes a [`Fact`].
 //! It is the only caller of [`events::append`].
 
+mod groups;
+
 use std::sync::Arc;
 
 use crate::clock::{self, Millis};
@@ -13,6 +15,7 @@ use crate::event::{
 };
 use crate::jid::{ChatJid, Server};
 use crate::message::{By, Change, DeliveryStatus, Message, NewMedium, Target};
+use crate::store::groups::GroupNews;
 use crate::store::idempotency::{self, Answer};
 use crate::store::messages::{self, Arrival, ChatMarks, Inserted, Lost};
 use crate::store::outbox::{self, Entry, Stage, State};
@@ -108,6 +111,8 @@ pub enum Fact<'a> {
         marks: &'a ChatMarks,
         quiet: bool,
     },
+    /// WhatsApp has said what happened to a group.
+    Group(&'a GroupNews),
     /// A chat was cleared: its state after that.
     ChatCleared { state: &'a ChatState, quiet: bool },
     /// The connection's status changed.
@@ -202,6 +207,7 @@ impl<'a, 't> Ledger<'a, 't> {
                     None => Ok(false),
                 }
             }
+            Fact::Group(news) => self.group(news, now),
             Fact::ChatCleared { state, quiet } => self.chat(state, quiet, now),
             Fact::Status {
                 status,

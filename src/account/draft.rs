@@ -90,12 +90,7 @@ impl Sending {
             }
             None => (again, None),
         };
-        let secret = match message.kind.has_secret() {
-            true => Some(message::new_secret().map_err(|error| {
-                AccountError::Session(format!("the system gives no random numbers: {error}"))
-            })?),
-            false => None,
-        };
+        let secret = secret_of(&message)?;
         let now = clock::now();
         let pages = medium
             .as_ref()
@@ -249,6 +244,16 @@ impl Sending {
         };
         people.iter().map(of).collect()
     }
+}
+
+/// A new secret, if the message needs one.
+pub(super) fn secret_of(message: &Message) -> Result<Option<Vec<u8>>, AccountError> {
+    if !message.kind.has_secret() {
+        return Ok(None);
+    }
+    message::new_secret().map(Some).map_err(|error| {
+        AccountError::Session(format!("the system gives no random numbers: {error}"))
+    })
 }
 
 /// Whether a message that is answered in a person's chat is not in it.

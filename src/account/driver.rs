@@ -2,6 +2,7 @@
 //! actions, and publishes the result in [`Live`].
 
 mod actions;
+mod groups;
 mod records;
 
 use std::collections::HashSet;
@@ -189,7 +190,7 @@ struct Driver {
     run: Option<smol::Task<Option<Option<String>>>>,
     /// The task that fetches media while the account is connected, and the sender that wakes it.
     fetching: Option<(smol::Task<()>, async_channel::Sender<()>)>,
-    /// Groups whose subject was asked for.
+    /// Groups that were asked about.
     asked: HashSet<String>,
     /// By [`clock::ticks`].
     wake: Option<Millis>,
@@ -498,7 +499,8 @@ impl Driver {
             } => {
                 self.receipts(vec![(chat, message_ids, status, by)]).await;
             }
-            SessionNews::Nameless(group) => self.ask_subject(group),
+            SessionNews::Nameless(group) => self.ask_group(group),
+            SessionNews::GroupsStale => self.ask_groups(true),
             SessionNews::MediaWanted => {
                 if let Some((_, kick)) = &self.fetching {
                     // Full: it will look anyway.
@@ -519,6 +521,7 @@ impl Driver {
         self.feed(input).await;
         if is_first {
             self.start_fetching();
+            self.ask_groups(false);
             self.ask_missing_subjects();
         }
         // Only the first one after a start is waited for.

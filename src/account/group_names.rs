@@ -4,7 +4,7 @@ use crate::clock;
 use crate::jid::{ChatJid, Server};
 use crate::message::Message;
 use crate::message::names::{digits, renamed};
-use crate::store::messages;
+use crate::store::{groups, messages};
 use crate::whatsapp::Session;
 
 use super::sender::Sending;
@@ -77,13 +77,11 @@ impl Sending {
         }
         // What is told meanwhile is newer.
         let asked = clock::now();
-        let Some((subject, seconds)) = session.group_facts(&group).await else {
+        let Ok(snapshot) = session.one_group(to).await else {
             return;
         };
         let stored = self.owner().write(self.store(), move |ledger| {
-            let (tx, account) = (&mut *ledger.tx, ledger.account);
-            messages::set_name(tx, account, &group, &subject)?;
-            messages::set_timer(tx, account, &group, seconds, asked)
+            groups::learn(ledger.tx, ledger.account, &snapshot, asked)
         });
         if let Err(error) = stored.await {
             log::error!(

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::clock::{self, Millis};
 use crate::jid::{ChatJid, Server};
-use crate::message::{Change, Draft, Medium, Message, Target, misfits_story};
+use crate::message::{Change, Draft, Medium, Message, MessageKind, Target, misfits_story};
 use crate::store::media as media_rows;
 use crate::store::messages::{self, ChatNames};
 use crate::store::outbox::{self, Stage};
@@ -19,6 +19,8 @@ use super::sender::{NOT_CONNECTED, Route, Sending};
 use super::types::{AccountError, MediaFile, Outcome, Status};
 
 const ONLY_IN_GROUPS: &str = "\"mentionAll\" mentions the members of a group: \"to\" must be one";
+const A_LINE: &str =
+    "This line says what happened to the group: it is not a message, and only shown here";
 /// Messages that one request marks as read at most.
 pub(super) const READ_AT_ONCE: usize = 1_000;
 /// Messages of one id that are searched for the quoted one.
@@ -206,7 +208,7 @@ impl Accounts {
         };
         let theirs: Vec<(String, String)> = found
             .into_iter()
-            .filter(|message| !message.from_me)
+            .filter(Message::counts_as_unread)
             .map(|m| (m.wire_lid.unwrap_or(m.sender), m.message_id))
             .collect();
         session
@@ -382,8 +384,8 @@ impl Accounts {
                 messages::names(tx, account, &messages::found_as(tx, account, &jid)?)?,
             ))
         })?;
-        if here.is_some() {
-            return Ok(here);
+        if let Some(message) = here {
+            return no_line(message).map(Some);
         }
         for message in elsewhere {
             let is_group = match ChatJid::parse(&message.chat_id) {
@@ -447,6 +449,15 @@ impl Accounts {
             .read(|tx| messages::find_target(tx, handle.number, &target))?
             .filter(|message| !message.deleted)
             .ok_or(AccountError::MessageNotFound)
+            .and_then(no_line)
+    }
+}
+
+/// The message, unless it is a line about its group.
+fn no_line(message: Message) -> Result<Message, AccountError> {
+    match message.kind {
+        MessageKind::System => Err(AccountError::Unchangeable(A_LINE)),
+        _ => Ok(message),
     }
 }
 

@@ -228,8 +228,15 @@ impl Sending {
             Some(message) => self.mentioned(session, &message.mentions).await,
             None => Vec::new(),
         };
+        let linked = match message {
+            Some(message) => match Box::pin(self.with_call_link(session, message)).await {
+                Ok(message) => Some(message),
+                Err(verdict) => return verdict,
+            },
+            None => None,
+        };
         let named = Named {
-            message: message.cloned(),
+            message: linked,
             mentions,
             quoted,
         };

@@ -12,7 +12,7 @@ use crate::store::outbox::{Entry, Stage};
 use crate::whatsapp::new_message_id;
 
 use super::claims::{self, Manner};
-use super::draft::New;
+use super::draft::{New, secret_of};
 use super::messaging::{connected, may_queue, words_of_time, writable};
 use super::registry::Accounts;
 use super::sender::{NOT_CONNECTED, Route, Sending};
@@ -134,10 +134,12 @@ impl Sending {
         let (once, id) = (manner.claim.as_ref().map(|c| c.once.clone()), id.clone());
         let news = entries
             .into_iter()
-            .map(|entry| (new_to(&new, &entry), entry));
-        let recorded = self
-            .record(news.collect(), once, Some(answer.clone()))
-            .await;
+            .map(|entry| Ok((new_to(&new, &entry)?, entry)))
+            .collect::<Result<_, AccountError>>();
+        let recorded = match news {
+            Ok(news) => self.record(news, once, Some(answer.clone())).await,
+            Err(error) => Err(error),
+        };
         if recorded.is_err() && has_file {
             for (_, message_id) in &each {
                 self.remove_waiting(message_id).await;
@@ -171,14 +173,15 @@ impl Sending {
 }
 
 /// The same message to the chat of this entry.
-fn new_to(new: &New, entry: &Entry) -> New {
+fn new_to(new: &New, entry: &Entry) -> Result<New, AccountError> {
     let mut new = new.clone();
     if let Some(message) = &mut new.message {
         message.message_id.clone_from(&entry.message_id);
         message.chat_id.clone_from(&entry.to);
+        message.secret = secret_of(message)?;
     }
     if let Some(medium) = &mut new.medium {
         medium.wire_chat.clone_from(&entry.to);
     }
-    new
+    Ok(new)
 }

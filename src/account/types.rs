@@ -436,6 +436,16 @@ pub enum AccountError {
     MessageNotFound,
     #[error("Chat not found")]
     ChatNotFound,
+    /// The account is not in it.
+    #[error("Group not found")]
+    GroupNotFound,
+    /// WhatsApp refused something about a group.
+    #[error("{words}")]
+    GroupRefused {
+        /// Its own code.
+        code: u16,
+        words: String,
+    },
     #[error("No media in message")]
     NoMedia,
     /// Only the sender of a message, or an admin of its group, deletes it for everyone.
@@ -474,6 +484,19 @@ pub enum AccountError {
         text: String,
         message_id: String,
     },
+    /// WhatsApp's server does not do what it was asked, in words.
+    #[error("{words}")]
+    Declined {
+        /// Its own code, if it gave one.
+        code: Option<u16>,
+        words: String,
+    },
+    /// Nothing is known of such a person.
+    #[error("Contact not found")]
+    ContactNotFound,
+    /// The person has none, or shows it to others only.
+    #[error("No picture")]
+    NoPicture,
     /// Nothing can be sent to such a recipient, in words.
     #[error("{0}")]
     Unwritable(&'static str),

@@ -236,7 +236,15 @@ impl ApiError {
                     put("retryAfter", Value::from(WHATSAPP_PAUSE));
                 }
             }
-            ApiError::Account(AccountError::PairingRefused { code, .. }) => {
+            ApiError::Account(AccountError::Declined { code, .. }) => {
+                put("code", Value::from(*code));
+                if *code == Some(TOO_MUCH) {
+                    put("retryAfter", Value::from(WHATSAPP_PAUSE));
+                }
+            }
+            ApiError::Account(
+                AccountError::PairingRefused { code, .. } | AccountError::GroupRefused { code, .. },
+            ) => {
                 put("code", Value::from(*code));
                 if *code == TOO_MUCH {
                     put("retryAfter", Value::from(WHATSAPP_PAUSE));
@@ -250,7 +258,10 @@ impl ApiError {
                 | AccountError::QuotedNotFound
                 | AccountError::MessageNotFound
                 | AccountError::ChatNotFound
+                | AccountError::GroupNotFound
+                | AccountError::ContactNotFound
                 | AccountError::NoMedia
+                | AccountError::NoPicture
                 | AccountError::NotOwnMessage
                 | AccountError::Busy(_)
                 | AccountError::Unchangeable(_)
@@ -340,7 +351,12 @@ impl ApiError {
                 code: Some(TOO_MUCH),
                 ..
             }
-            | AccountError::PairingRefused { code: TOO_MUCH, .. },
+            | AccountError::Declined {
+                code: Some(TOO_MUCH),
+                ..
+            }
+            | AccountError::PairingRefused { code: TOO_MUCH, .. }
+            | AccountError::GroupRefused { code: TOO_MUCH, .. },
         ) = &self
         {
             response.insert_header("Retry-After", WHATSAPP_PAUSE.to_string());
@@ -408,7 +424,10 @@ fn account_status(error: &AccountError) -> StatusCode {
         | AccountError::QuotedNotFound
         | AccountError::MessageNotFound
         | AccountError::ChatNotFound
+        | AccountError::GroupNotFound
+        | AccountError::ContactNotFound
         | AccountError::NoMedia
+        | AccountError::NoPicture
         | AccountError::NotInOutbox
         | AccountError::MediaGone(_) => StatusCode::NotFound,
         AccountError::AlreadyExists
@@ -440,15 +459,30 @@ fn account_status(error: &AccountError) -> StatusCode {
         AccountError::Refused {
             code: Some(500..), ..
         }
+        | AccountError::Declined {
+            code: Some(500..), ..
+        }
         | AccountError::PairingRefused { code: 500.., .. } => StatusCode::InternalServerError,
         AccountError::Refused {
             code: Some(TOO_MUCH),
             ..
         }
-        | AccountError::PairingRefused { code: TOO_MUCH, .. } => StatusCode::TooManyRequests,
-        AccountError::Refused { .. } | AccountError::PairingRefused { .. } => {
-            StatusCode::BadRequest
+        | AccountError::Declined {
+            code: Some(TOO_MUCH),
+            ..
         }
+        | AccountError::PairingRefused { code: TOO_MUCH, .. } => StatusCode::TooManyRequests,
+        AccountError::Refused { .. }
+        | AccountError::Declined { .. }
+        | AccountError::PairingRefused { .. } => StatusCode::BadRequest,
+        AccountError::GroupRefused { code, .. } => match code {
+            401 | 403 => StatusCode::Forbidden,
+            404 | 410 => StatusCode::NotFound,
+            409 | 419 => StatusCode::Conflict,
+            429 => StatusCode::TooManyRequests,
+            500.. => StatusCode::InternalServerError,
+            _ => StatusCode::BadRequest,
+        },
         AccountError::Session(_) => StatusCode::InternalServerError,
         AccountError::ShuttingDown => StatusCode::ServiceUnavailable,
         AccountError::Store(error) => store_status(error),

@@ -25,6 +25,7 @@ mod file;
 mod file_name;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod groups;
 mod headers;
 mod health;
 mod http1;
@@ -36,6 +37,7 @@ mod openapi;
 mod outbox;
 mod page;
 mod passkey;
+mod people;
 #[cfg(feature = "sandbox")]
 mod phones;
 mod qr;

@@ -8,15 +8,16 @@ use super::route::{Route, routes};
 use super::sending::{FileRequest, SentOrAccepted};
 use super::values::{OfAccount, OfHook, OfMessage, OnlyAccount};
 use super::{
-    accounts, chats, connection, contacts, events, health, media, messages, openapi, outbox,
-    passkey, qr, search, sending, stories, this_server, timer, typing, webhooks,
+    accounts, chats, connection, contacts, events, groups, health, media, messages, openapi,
+    outbox, passkey, people, qr, search, sending, stories, this_server, timer, typing, webhooks,
 };
 use crate::account::{MediaCursor, OutboxView, PasskeyView, StatusView};
 use crate::message::{
     CastVote, DeleteMessage, EditMessage, ForwardMessage, KeepMessage, PinMessage, React,
-    ReplyText, SendContact, SendLocation, SendPoll, SendText, StarMessage, UnpinMessage,
-    UnstarMessage,
+    ReplyText, RespondToEvent, SendContact, SendEvent, SendLocation, SendPoll, SendText,
+    StarMessage, UnpinMessage, UnstarMessage,
 };
+use crate::store::groups::GroupCursor;
 use crate::store::messages::Cursor;
 use crate::webhook::TestOutcome;
 
@@ -110,7 +111,7 @@ pub const ROUTES: &[Route] = routes![
         sending::send_to: (OfAccount, ToMany<SendContact>, Delivery) => SentOrAccepted,
         "Send contact cards: `contacts`, a `vcard`, or `name` and `phone`";
     Post "/accounts/:id/message/send/poll" sendPoll Sending, Account, Usual,
-        sending::send: (OfAccount, SendPoll, Delivery) => SentOrAccepted,
+        sending::send_to: (OfAccount, ToMany<SendPoll>, Delivery) => SentOrAccepted,
         "Send a poll: a `question` and 2 to 12 `options`; votes come as `poll.vote`";
     Post "/accounts/:id/message/send/status" sendStatus Sending, Account, Sound,
         stories::send: stories::StoryRequest, file "file" => SentOrAccepted,
@@ -118,6 +119,12 @@ pub const ROUTES: &[Route] = routes![
     Post "/accounts/:id/message/poll/vote" votePoll Sending, Account, Usual,
         sending::send: (OfAccount, CastVote, Delivery) => SentOrAccepted,
         "Vote in a poll; no `options` take the vote back";
+    Post "/accounts/:id/message/send/event" sendEvent Sending, Account, Usual,
+        sending::send_to: (OfAccount, ToMany<SendEvent>, Delivery) => SentOrAccepted,
+        "Send an event: a `name` and its `start`; responses come as `event.response`";
+    Post "/accounts/:id/message/event/respond" respondToEvent Sending, Account, Usual,
+        sending::send: (OfAccount, RespondToEvent, Delivery) => SentOrAccepted,
+        "Respond to an event: `going`, `not_going` or `maybe`";
     Post "/accounts/:id/message/reply" reply Sending, Account, Usual,
         sending::send: (OfAccount, ReplyText, Delivery) => SentOrAccepted,
         "Answer a message with a text";
@@ -175,12 +182,45 @@ pub const ROUTES: &[Route] = routes![
     Post "/accounts/:id/chats/:chatId/timer" setTimer Sending, Account, Usual,
         timer::set: (OfAccount, timer::SetTimer) => Json<Done>,
         "Set after how many `seconds` the messages of a chat disappear: 0, 86400, 604800 or 7776000";
+    Get "/accounts/:id/contacts" listContacts Contacts, Account, Usual,
+        people::list: (OfAccount, people::Filter, Paging<u64>) => Json<people::ContactList>,
+        "People in the address book or in chats, whose name, username or number has `q`";
+    Get "/accounts/:id/contacts/:contactId" getContact Contacts, Account, File,
+        people::get: (OfAccount, people::ThisPerson) => Json<people::OneContact>,
+        "One person: names, number and LID, about text, picture, what a business says of itself";
+    Put "/accounts/:id/contacts/:contactId" saveContact Contacts, Account, Usual,
+        people::save: (OfAccount, people::Entry) => Json<people::ChangedContact>,
+        "Write a person into the address book, on the phone, too";
+    Delete "/accounts/:id/contacts/:contactId" removeContact Contacts, Account, Usual,
+        people::remove: (OfAccount, people::ThisPerson) => Json<Done>,
+        "Empty a person's entry in the address book";
+    Get "/accounts/:id/contacts/:contactId/picture" getContactPicture Contacts, Account, File,
+        people::picture: (OfAccount, people::ThisPerson) => people::Jpeg,
+        "A person's picture, a JPEG";
+    Post "/accounts/:id/contacts/:contactId/block" blockContact Contacts, Account, Usual,
+        people::block: (OfAccount, people::ThisPerson) => Json<people::ChangedContact>,
+        "Block a person";
+    Post "/accounts/:id/contacts/:contactId/unblock" unblockContact Contacts, Account, Usual,
+        people::unblock: (OfAccount, people::ThisPerson) => Json<people::ChangedContact>,
+        "Unblock a person";
+    Get "/accounts/:id/blocklist" listBlocked Contacts, Account, Usual,
+        people::blocklist: OfAccount => Json<people::Blocklist>,
+        "Everyone whom the account has blocked";
+    Get "/accounts/:id/lids/:lid" getLid Contacts, Account, Usual,
+        people::lid: (OfAccount, people::ThisLid) => Json<people::Lid>,
+        "The number of a LID, or the LID of a number";
     Get "/accounts/:id/stories" listStories Messages, Account, Usual,
         stories::list: (OfAccount, Paging<Cursor>) => Json<chats::MessageList>,
         "Stories of contacts and own ones of the last 24 hours, newest first";
     Post "/accounts/:id/contacts/check" checkNumbers Contacts, Account, Sound,
         contacts::check: (OfAccount, contacts::Check) => Json<contacts::CheckedNumbers>,
         "Whether up to 1,000 numbers are on WhatsApp, and the chat with each";
+    Get "/accounts/:id/groups" listGroups Groups, Account, Usual,
+        groups::list: (OfAccount, Paging<GroupCursor>) => Json<groups::GroupList>,
+        "The groups that the account is in";
+    Get "/accounts/:id/groups/:groupId" getGroup Groups, Account, Usual,
+        groups::get: (OfAccount, groups::OfGroup) => Json<groups::OneGroup>,
+        "A group with its members and settings";
     Get "/accounts/:id/messages" searchMessages Messages, Account, Usual,
         search::search: (OfAccount, search::Query, Paging<Cursor>) => Json<chats::MessageList>,
         "Messages with the words `q`, newest first, of a chat, a sender, a type or a time if wanted";

@@ -13,8 +13,8 @@ mod types;
 use serde_json::{Map, Value};
 
 pub use types::{
-    Addressee, Caption, MAX_MENTIONS, Mentions, Moment, NonEmpty, Phone, StringMap, Text, Whole,
-    whole, written,
+    Addressee, Caption, Limited, MAX_MENTIONS, MAX_WHOLE, Mentions, Moment, NonEmpty, Phone,
+    StringMap, Text, Whole, whole, written,
 };
 
 /// Why a field was refused. Always the caller's mistake: HTTP 400.

@@ -96,6 +96,42 @@ impl Field for Text {
     }
 }
 
+/// A text of `MIN` to `MAX` characters that are not control characters, except line feeds; blanks around it do not count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limited<const MIN: usize, const MAX: usize>(pub String);
+
+impl<const MIN: usize, const MAX: usize> Field for Limited<MIN, MAX> {
+    fn read(name: &'static str, value: &Value) -> Result<Self, FieldError> {
+        limited(name, value, MIN..=MAX).map(Limited)
+    }
+
+    fn is_blank(_value: &Value) -> bool {
+        false
+    }
+
+    #[cfg(test)]
+    fn schema(_generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "minLength": MIN, "maxLength": MAX})
+    }
+}
+
+fn limited(
+    name: &'static str,
+    value: &Value,
+    characters: RangeInclusive<usize>,
+) -> Result<String, FieldError> {
+    let text = string(name, value)?.trim();
+    let fits = characters.contains(&text.chars().count());
+    match fits && !text.contains(|c: char| c.is_control() && c != '\n') {
+        true => Ok(text.to_owned()),
+        false => Err(FieldError::Words(format!(
+            "\"{name}\" must be a text of {} to {} characters",
+            characters.start(),
+            characters.end()
+        ))),
+    }
+}
+
 /// A file's caption: at most 65,536 characters. An empty one is absent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caption(pub String);

@@ -4,7 +4,9 @@ use super::business::cut_buttons;
 use super::contact::cut_cards;
 use super::medium::NewMedium;
 use super::reaction;
-use super::{Choice, Invite, Location, Message, Order, Payment, Poll, Product, Referral};
+use super::{
+    Choice, EventDetails, Invite, Location, Message, Order, Payment, Poll, Product, Referral,
+};
 
 /// Characters of a text, a caption, or what a reply shows of another message.
 pub const TEXT: usize = 65_536;
@@ -71,6 +73,7 @@ pub fn message(message: &mut Message) {
     over |= message.location.as_mut().is_some_and(Location::cut);
     over |= message.contacts.as_mut().is_some_and(cut_cards);
     over |= message.poll.as_mut().is_some_and(Poll::cut);
+    over |= message.event.as_mut().is_some_and(EventDetails::cut);
     over |= message.buttons.as_mut().is_some_and(cut_buttons);
     over |= message.choice.as_mut().is_some_and(Choice::cut);
     over |= message.referral.as_mut().is_some_and(Referral::cut);

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::event::{self, Coming};
 use super::kind::MessageKind;
 use super::secret::Sealed;
 use super::wire::wa;
@@ -80,7 +81,13 @@ pub enum Change {
     Vote {
         options: Vec<String>,
     },
-    /// A vote that is still encrypted: its message's secret opens it ([`Sealed::open`]).
+    /// A response to an event.
+    Respond {
+        response: Coming,
+        /// Extra guests.
+        guests: u32,
+    },
+    /// A vote or a response that is still encrypted: its message's secret opens it ([`Sealed::open`]).
     Sealed(Sealed),
 }
 
@@ -100,6 +107,7 @@ impl Change {
             Change::Keep { .. } => "keep",
             Change::Star { .. } => "star",
             Change::Vote { .. } | Change::Sealed(_) => "vote",
+            Change::Respond { .. } => "response",
         }
     }
 
@@ -109,6 +117,7 @@ impl Change {
             Change::React { emoji } => Some(emoji),
             Change::Edit { text } => Some(text),
             Change::Vote { options } => options.first().map(String::as_str),
+            Change::Respond { response, .. } => Some(response.word()),
             Change::Delete
             | Change::DeleteForMe
             | Change::Pin { .. }
@@ -125,6 +134,7 @@ impl Change {
             Change::Edit { text } => edit::cut_early(text),
             // Votes are bounded where they are read.
             Change::Vote { .. }
+            | Change::Respond { .. }
             | Change::Sealed(_)
             | Change::Delete
             | Change::DeleteForMe
@@ -147,6 +157,7 @@ impl Change {
             Change::Keep { on } => mark::set(&mut message.kept, *on),
             Change::Star { on } => mark::set(&mut message.starred, *on),
             Change::Vote { options } => poll::apply(message, options, by),
+            Change::Respond { response, guests } => event::apply(message, *response, *guests, by),
             Change::Sealed(_) => false,
         }
     }
@@ -159,6 +170,7 @@ impl Change {
         match self {
             Change::Edit { .. } => edit::may(target, now),
             Change::Vote { options } => poll::may_vote(target, options),
+            Change::Respond { guests, .. } => event::may_respond(target, *guests),
             Change::React { .. }
             | Change::Delete
             | Change::DeleteForMe
@@ -186,6 +198,9 @@ impl Change {
             Change::React { emoji } => Ok(reaction::encode(to, target, emoji, now)),
             Change::Edit { text } => edit::encode(to, target, file, text, now),
             Change::Vote { options } => poll::encode_vote(to, target, options, own, now),
+            Change::Respond { response, guests } => {
+                event::encode_response(to, target, (*response, *guests), own, now)
+            }
             Change::Sealed(_) => Err("what others encrypted cannot be sent"),
             Change::Delete => Ok(deletion::encode(to, target)),
             Change::Pin { seconds } => Ok(mark::encode_pin(to, target, *seconds, now)),
@@ -212,6 +227,7 @@ pub fn decode(base: &wa::Message) -> Option<Incoming<'_>> {
         .or_else(|| edit::decode(base))
         .or_else(|| mark::decode(base))
         .or_else(|| poll::decode_vote(base))
+        .or_else(|| event::decode_response(base))
 }
 
 /// A timestamp of the protocol in seconds, in milliseconds; 0 stands for none.

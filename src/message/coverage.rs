@@ -170,7 +170,7 @@ mod tests {
         (71, "encCommentMessage", "none"),
         (72, "bcallMessage", "call"),
         (74, "lottieStickerMessage", "wrapper"),
-        (75, "eventMessage", "unknown"),
+        (75, "eventMessage", "event"),
         (76, "encEventResponseMessage", "none"),
         (77, "commentMessage", "wrapper"),
         (78, "newsletterAdminInviteMessage", "invite"),

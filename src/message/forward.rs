@@ -1,6 +1,6 @@
 //! Messages once more, in other chats: marked as forwarded, and without uploading a file again.
 
-use super::{Draft, Message, Sendable};
+use super::{Draft, EventDetails, Message, Poll, Sendable};
 use crate::fields::{Addressee, FieldError, Mentions, NonEmpty, request};
 
 /// The score from which on WhatsApp's clients say "forwarded many times".
@@ -33,7 +33,7 @@ impl Sendable for ForwardMessage {
 }
 
 /// What a stored message says, to be sent to another chat: without whom it answers and mentions, and without what
-/// happened to it.
+/// happened to it. A poll starts without votes, an event without responses.
 pub fn forwarded(message: &Message) -> Message {
     let before = message.forwarding_score.unwrap_or(0);
     let score = before.saturating_add(u32::from(message.is_forwarded));
@@ -47,6 +47,8 @@ pub fn forwarded(message: &Message) -> Message {
         caption: message.caption.clone(),
         location: message.location.clone(),
         contacts: message.contacts.clone(),
+        poll: message.poll.clone().map(Poll::anew),
+        event: message.event.clone().map(EventDetails::anew),
         ..Message::default()
     }
 }

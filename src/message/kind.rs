@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::context::{self, Context};
 use super::medium::{self, Medium, NewMedium};
 use super::wire::{MessageField, wa};
-use super::{Message, business, call, choice, contact, invite, location, other, poll, text, trade};
+use super::{
+    Message, business, call, choice, contact, event, invite, location, other, poll, text, trade,
+};
 use crate::media::MediaKind;
 
 /// What a message is. `Unknown` stands for each kind that is not understood: stored, never
@@ -24,6 +26,7 @@ pub enum MessageKind {
     Location,
     Contact,
     Poll,
+    Event,
     /// An invitation to a group or a channel.
     Invite,
     Product,
@@ -38,6 +41,8 @@ pub enum MessageKind {
     ListReply,
     /// A reaction that names no message.
     Reaction,
+    /// A line that says what happened to a group; no member wrote it.
+    System,
     #[default]
     Unknown,
     /// It cannot be decrypted yet; its content may come later.
@@ -52,9 +57,9 @@ impl MessageKind {
         matches!(self, MessageKind::Waiting | MessageKind::Unavailable)
     }
 
-    /// Whether votes are encrypted with the message's secret.
+    /// Whether votes or responses are encrypted with the message's secret.
     pub fn has_secret(self) -> bool {
-        matches!(self, MessageKind::Poll)
+        matches!(self, MessageKind::Poll | MessageKind::Event)
     }
 
     /// The word in `type`.
@@ -70,6 +75,7 @@ impl MessageKind {
             MessageKind::Location => "location",
             MessageKind::Contact => "contact",
             MessageKind::Poll => "poll",
+            MessageKind::Event => "event",
             MessageKind::Invite => "invite",
             MessageKind::Product => "product",
             MessageKind::Order => "order",
@@ -78,6 +84,7 @@ impl MessageKind {
             MessageKind::ButtonReply => "button_reply",
             MessageKind::ListReply => "list_reply",
             MessageKind::Reaction => "reaction",
+            MessageKind::System => "system",
             MessageKind::Unknown => "unknown",
             MessageKind::Waiting => "waiting",
             MessageKind::Unavailable => "unavailable",
@@ -96,6 +103,7 @@ impl MessageKind {
             | MessageKind::Location
             | MessageKind::Contact
             | MessageKind::Poll
+            | MessageKind::Event
             | MessageKind::Invite
             | MessageKind::Product
             | MessageKind::Order
@@ -104,6 +112,7 @@ impl MessageKind {
             | MessageKind::ButtonReply
             | MessageKind::ListReply
             | MessageKind::Reaction
+            | MessageKind::System
             | MessageKind::Unknown
             | MessageKind::Waiting
             | MessageKind::Unavailable => None,
@@ -119,6 +128,7 @@ pub fn decode(base: &wa::Message, message: &mut Message) -> Option<NewMedium> {
         .or_else(|| location::decode(base, message))
         .or_else(|| contact::decode(base, message))
         .or_else(|| poll::decode(base, message))
+        .or_else(|| event::decode(base, message))
         .or_else(|| choice::decode(base, message))
         .or_else(|| business::decode(base, message, &mut file))
         .or_else(|| invite::decode(base, message))
@@ -159,6 +169,7 @@ pub fn encode(
         MessageKind::Location => Ok(location::encode(message, context)),
         MessageKind::Contact => Ok(contact::encode(message, context)),
         MessageKind::Poll => Ok(poll::encode(message, context)),
+        MessageKind::Event => Ok(event::encode(message, context)),
         MessageKind::Invite
         | MessageKind::Product
         | MessageKind::Order
@@ -167,6 +178,7 @@ pub fn encode(
         | MessageKind::ButtonReply
         | MessageKind::ListReply
         | MessageKind::Reaction
+        | MessageKind::System
         | MessageKind::Unknown
         | MessageKind::Waiting
         | MessageKind::Unavailable => Err("messages of this kind cannot be sent"),
@@ -186,6 +198,7 @@ pub fn quotation(quoted: &Message) -> wa::Message {
         MessageKind::Location => location::encode(quoted, Context::default()),
         MessageKind::Contact => contact::quotation(quoted),
         MessageKind::Poll => poll::quotation(quoted),
+        MessageKind::Event => event::quotation(quoted),
         MessageKind::Text
         | MessageKind::Invite
         | MessageKind::Product
@@ -195,6 +208,7 @@ pub fn quotation(quoted: &Message) -> wa::Message {
         | MessageKind::ButtonReply
         | MessageKind::ListReply
         | MessageKind::Reaction
+        | MessageKind::System
         | MessageKind::Unknown
         | MessageKind::Waiting
         | MessageKind::Unavailable => text::quotation(quoted),

@@ -29,7 +29,7 @@ pub struct Location {
 
 /// Degrees, at most `MOST` in both directions; also a number as text.
 #[derive(Debug, Clone, Copy)]
-pub struct Degrees<const MOST: u8>(f64);
+pub struct Degrees<const MOST: u8>(pub(super) f64);
 
 impl<const MOST: u8> Field for Degrees<MOST> {
     fn read(name: &'static str, value: &Value) -> Result<Self, FieldError> {
@@ -59,7 +59,7 @@ impl<const MOST: u8> Field for Degrees<MOST> {
 
 /// A line of text of at most 1,024 characters; an empty one is absent.
 #[derive(Debug)]
-pub struct Line(String);
+pub struct Line(pub(super) String);
 
 impl Field for Line {
     fn read(name: &'static str, value: &Value) -> Result<Self, FieldError> {

@@ -16,6 +16,7 @@ mod coverage;
 mod deletion;
 mod draft;
 mod edit;
+mod event;
 mod fold;
 mod forward;
 mod invite;
@@ -31,6 +32,7 @@ mod referral;
 mod secret;
 mod shown;
 mod story;
+mod system;
 mod text;
 pub mod timer;
 mod trade;
@@ -46,6 +48,7 @@ pub use coverage::{is_for_devices, is_in_full};
 pub use deletion::DeleteMessage;
 pub use draft::{Draft, Sendable};
 pub use edit::EditMessage;
+pub use event::{CallMedia, Coming, EventDetails, RespondToEvent, SendEvent, response_of};
 pub use fold::words as folded_words;
 pub use forward::{ForwardMessage, forwarded};
 pub use invite::Invite;
@@ -58,6 +61,7 @@ pub use reaction::{React, Reaction};
 pub use referral::Referral;
 pub use secret::{SECRET, Sealed, new_secret, of_message as secret_of};
 pub use story::{Colour, Font, Story, misfit as misfits_story};
+pub use system::{Line, System};
 pub use text::{ReplyText, SendText, of_words};
 pub use trade::{Order, Payment, Product};
 pub use wire::wa::Message as Encoded;
@@ -147,6 +151,13 @@ pub struct Message {
     /// Only for polls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub poll: Option<Poll>,
+    /// Only for events. Not `event`: that is the name of what a webhook reports.
+    #[serde(
+        rename = "eventDetails",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub event: Option<EventDetails>,
     /// What can be pressed or chosen; only of businesses' messages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub buttons: Option<Vec<Button>>,
@@ -167,7 +178,10 @@ pub struct Message {
     pub payment: Option<Payment>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call: Option<Call>,
-    /// What votes are encrypted with; only for polls. Never shown.
+    /// What happened to a group; only with `system`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system: Option<System>,
+    /// What votes and responses are encrypted with; only for polls and events. Never shown.
     #[serde(
         default,
         with = "base64_bytes",
@@ -268,6 +282,11 @@ impl Message {
         Some(media_url(&self.account_id, &self.message_id, media_id))
     }
 
+    /// Whether a person wrote it to the account: lines about a group raise no count.
+    pub fn counts_as_unread(&self) -> bool {
+        !self.from_me && self.kind != MessageKind::System
+    }
+
     /// The sender's JID as the chat knows it.
     pub fn wire_sender(&self) -> &str {
         self.wire_lid.as_deref().unwrap_or(&self.sender)
@@ -331,6 +350,7 @@ impl Message {
         self.location = None;
         self.contacts = None;
         self.poll = None;
+        self.event = None;
         self.buttons = None;
         self.choice = None;
         self.referral = None;

@@ -84,6 +84,12 @@ impl Poll {
         over
     }
 
+    /// The same question without votes.
+    pub(super) fn anew(mut self) -> Poll {
+        self.votes.clear();
+        self
+    }
+
     /// Votes whose options are longer together than [`SHOWN`] are left out: the poll and its votes are of strangers.
     pub(super) fn shown(&self) -> ShownPoll<'_> {
         let mut room = SHOWN;

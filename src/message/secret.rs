@@ -11,8 +11,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::change::Change;
-use super::wire::{poll as poll_crypto, wa};
-use super::{Message, poll};
+use super::wire::{event as event_crypto, poll as poll_crypto, wa};
+use super::{Message, event, poll};
 
 /// Bytes of a secret.
 pub const SECRET: usize = 32;
@@ -45,9 +45,10 @@ pub fn of_message<'a>(message: &'a wa::Message, base: &'a wa::Message) -> Option
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Purpose {
     Vote,
+    Response,
 }
 
-/// A vote as it came in.
+/// A vote or a response as it came in.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sealed {
     pub(super) purpose: Purpose,
@@ -102,6 +103,17 @@ impl Sealed {
                         sealed, secret, id, author, person,
                     );
                     Some(poll::vote_of(message, &opened.ok()?))
+                }
+                Purpose::Response => {
+                    let opened = event_crypto::decrypt_event_response_with_secret(
+                        &self.payload,
+                        &self.nonce,
+                        secret,
+                        &message.message_id,
+                        author,
+                        person,
+                    );
+                    Some(event::response_of(&opened.ok()?))
                 }
             })
             .flatten()

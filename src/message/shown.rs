@@ -6,10 +6,11 @@
 
 use serde::ser::{Serialize, Serializer};
 
+use super::event::ShownEvent;
 use super::poll::{Poll, ShownPoll};
 use super::{
-    Button, Call, Choice, Contact, DeliveryStatus, Invite, Location, Message, MessageKind, Order,
-    Payment, Product, Quoted, Reaction, Referral, Story,
+    Button, Call, Choice, Contact, DeliveryStatus, EventDetails, Invite, Location, Message,
+    MessageKind, Order, Payment, Product, Quoted, Reaction, Referral, Story, System,
 };
 use crate::clock::Millis;
 
@@ -76,6 +77,9 @@ struct Shown<'a> {
     contacts: Option<&'a [Contact]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     poll: Option<ShownPoll<'a>>,
+    /// what is planned; only with `event`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_details: Option<ShownEvent<'a>>,
     /// what can be pressed or chosen; only of businesses' messages
     #[serde(skip_serializing_if = "Option::is_none")]
     buttons: Option<&'a [Button]>,
@@ -95,6 +99,9 @@ struct Shown<'a> {
     payment: Option<&'a Payment>,
     #[serde(skip_serializing_if = "Option::is_none")]
     call: Option<&'a Call>,
+    /// what happened to the group; only with `system`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    system: Option<&'a System>,
     quoted_message: Option<&'a Quoted>,
     mentions: &'a [String],
     reactions: &'a [Reaction],
@@ -166,6 +173,7 @@ impl Serialize for Message {
             location,
             contacts,
             poll,
+            event,
             secret: _,
             buttons,
             choice,
@@ -175,6 +183,7 @@ impl Serialize for Message {
             order,
             payment,
             call,
+            system,
             quoted_message,
             mentions,
             reactions,
@@ -227,6 +236,7 @@ impl Serialize for Message {
             location: location.as_ref(),
             contacts: contacts.as_deref(),
             poll: poll.as_ref().map(Poll::shown),
+            event_details: event.as_ref().map(EventDetails::shown),
             buttons: buttons.as_deref(),
             choice: choice.as_ref(),
             referral: referral.as_ref(),
@@ -235,6 +245,7 @@ impl Serialize for Message {
             order: order.as_ref(),
             payment: payment.as_ref(),
             call: call.as_ref(),
+            system: system.as_ref(),
             quoted_message: quoted_message.as_ref(),
             mentions,
             reactions,

@@ -17,10 +17,12 @@
 //! the last commit readable. This is the only folder that imports heed.
 
 pub mod accounts;
+pub mod blocklist;
 pub mod dead_letters;
 mod env;
 mod error;
 pub mod events;
+pub mod groups;
 pub mod idempotency;
 pub mod key;
 pub mod media;

@@ -10,7 +10,7 @@ use super::rows::{Bytes as Raw, Headed, Json, Rows, Text};
 use super::tx::WriteTx;
 use super::web_version::WebVersion;
 use super::webhooks::WebhookRecord;
-use super::{dead_letters, events, idempotency, messages, outbox, purge, strangers};
+use super::{dead_letters, events, groups, idempotency, messages, outbox, purge, strangers};
 use crate::clock::Step;
 use crate::message::{DECODER, Medium, Message};
 
@@ -145,6 +145,10 @@ tables! {
         /// begins → the same time, JID.
         USERNAMES: (u32, Text) => (u64, Text);
     }
+    Blocked = "blocked", Account {
+        /// JID that WhatsApp's list of blocked people names → the same.
+        BLOCKED: (u32, Text) => Text;
+    }
     EarlyChanges = "early_changes", Messages {
         /// Message id, sequence → change that waits for its message.
         EARLY_CHANGES: (u32, Text, u64) => Json<messages::Early>;
@@ -196,6 +200,15 @@ tables! {
         SEARCH: (u32, u64, u64) => Raw, &[0];
         /// Sequence of a message that is not in the blocks yet → timestamp, chat number.
         SEARCH_TAIL: (u32, u64) => (u64, u64), &[1];
+    }
+    /// The groups that the account is in; see [`groups`].
+    Groups = "groups", Account {
+        /// JID → group, without its members.
+        GROUPS: (u32, Text) => Json<groups::Group>, &[0];
+        /// JID → members; see [`groups::members`]. No row: they are not known.
+        GROUP_MEMBERS: (u32, Text) => Raw, &[1];
+        /// When WhatsApp was last asked for the list of groups.
+        GROUPS_ASKED: (u32,) => u64, &[2];
     }
     Counters = "counters", Account {
         COUNTERS: (u32,) => Json<messages::Counters>;

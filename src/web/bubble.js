@@ -109,9 +109,10 @@ function content(m, does) {
     case 'location': return m.location && [h('b', {}, name(m.location.name || words.location)), m.location.address && h('p', { class: 'muted' }, name(m.location.address)), h('p', {}, `${m.location.latitude}, ${m.location.longitude}`), h('a', { target: '_blank', rel: 'noopener noreferrer', href: `https://www.openstreetmap.org/?mlat=${Number(m.location.latitude)}&mlon=${Number(m.location.longitude)}&zoom=16` }, words.openMap)];
     case 'contact': return (m.contacts || []).map((c) => h('div', {}, icon('people'), h('b', {}, ' ', name(c.name)), [...String(c.vcard).matchAll(/^TEL[^:\n]*:(.+)$/gm)].slice(0, 9).map((x) => h('p', {}, name(x[1])))));
     case 'poll': return m.poll && poll(m, does);
+    case 'event': return m.eventDetails && planned(m.eventDetails, does);
     case 'waiting': return h('p', { class: 'gone' }, words.waitingKind);
     case 'unavailable': return h('p', { class: 'gone' }, words.unavailable);
-    case 'text': case 'button_reply': case 'list_reply': return said(text);
+    case 'text': case 'system': case 'button_reply': case 'list_reply': return said(text);
     case 'invite': return [h('b', {}, name(m.invite?.name || words.invite)), said(text)];
     case 'product': return [m.mediaId && h('div', { class: 'pic' }, lazy(m, 'image', PICTURE, (url) => h('img', { src: url, alt: '' }))), h('b', {}, name(m.product?.title || words.product)), money(m.product?.price, m.product), said(text)];
     case 'order': return [h('b', {}, words.order), money(m.order?.total, m.order), said(text)];
@@ -134,6 +135,13 @@ function poll(m, does) {
   };
   return h('div', { class: 'poll' }, h('b', {}, name(question)), h('p', { class: 'small muted' }, words[selectable === 1 ? 'chooseOne' : 'chooseAny']), h('ul', {}, options.map(row)),
     votes.length > 0 && h('details', {}, h('summary', { class: 'small' }, t(votes.length === 1 ? 'votedOne' : 'voted', { n: votes.length }), icon('down')), h('ul', { class: 'second' }, votes.slice(0, 200).map((v) => h('li', {}, name(does.nameOf(v.voter)), ': ', name(v.options.join(', ')))))));
+}
+
+/** An event: its name, when and where, and who comes. */
+function planned(e, does) {
+  const when = [e.start, e.end].filter(Boolean).map((ms) => new Date(ms).toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' })).join(' – ');
+  const says = Object.entries(words.comings).map(([response, word]) => [word, (e.responses || []).filter((r) => r.response === response)]).filter(([, by]) => by.length);
+  return [h('b', {}, name(e.name)), h('p', {}, when), e.cancelled && h('p', { class: 'bad' }, words.cancelled), (e.location?.name || e.location?.address) && h('p', { class: 'muted' }, name(e.location.name || e.location.address)), said(e.description), e.joinLink && h('p', {}, link(e.joinLink)), says.length > 0 && h('div', { class: 'poll' }, h('ul', {}, says.map(([word, by]) => h('li', { title: by.map((r) => does.nameOf(r.from)).join('\n') }, h('span', { class: 'grow' }, word), h('b', {}, by.length + by.reduce((sum, r) => sum + r.extraGuests, 0))))))];
 }
 
 const money = (amount, of) => amount != null && h('p', {}, clean(`${amount} ${of.currency || ''}`));

@@ -12,7 +12,7 @@ use crate::runtime::Executor;
 use crate::runtime::tasks::{self, Kind};
 use crate::store::media::id as media_id;
 use crate::store::messages::ChatMarks;
-use crate::store::{Store, StoreError, messages, usernames};
+use crate::store::{Store, StoreError, blocklist, messages, usernames};
 use crate::sync::locked;
 
 use super::news::{NewsSender, SessionNews};
@@ -51,16 +51,12 @@ pub enum ChatUpdate {
     },
     /// What the owner calls a person; `None` if no more.
     Contact { jid: String, name: Option<String> },
-    /// A group's subject.
-    Subject { chat: String, name: String },
-    /// The seconds after which a group's messages disappear; 0 if they stay.
-    Timer {
-        chat: String,
-        seconds: u32,
-        at: Millis,
-    },
     /// A person's username; `None` if there is none any more.
     Username { jid: String, name: Option<String> },
+    /// Everyone whom the account has blocked.
+    Blocklist(Vec<String>),
+    /// A person was blocked, or unblocked.
+    Blocked { jid: String, blocked: bool },
     /// A LID and its phone number's JID.
     Link { lid: String, number: String },
     /// A message was starred or deleted by the owner, for himself.
@@ -247,15 +243,11 @@ fn apply(ledger: &mut Ledger<'_, '_>, news: &ChatUpdate) -> Result<(), StoreErro
         ChatUpdate::Contact { jid, name } => {
             messages::set_contact_name(tx, account, jid, name.as_deref())?;
         }
-        ChatUpdate::Subject { chat, name } => {
-            messages::set_name(tx, account, chat, name)?;
-        }
-        ChatUpdate::Timer { chat, seconds, at } => {
-            messages::set_timer(tx, account, chat, *seconds, *at)?;
-        }
         ChatUpdate::Username { jid, name } => {
             usernames::learn(tx, account, jid, name.as_deref(), clock::now())?;
         }
+        ChatUpdate::Blocklist(jids) => blocklist::replace(tx, account, jids)?,
+        ChatUpdate::Blocked { jid, blocked } => blocklist::set(tx, account, jid, *blocked)?,
         ChatUpdate::Link { lid, number } => messages::link(tx, account, lid, number)?,
     }
     Ok(())

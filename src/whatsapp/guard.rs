@@ -14,7 +14,7 @@ use whatsapp_rust::mediaconn::MediaConn;
 use whatsapp_rust::wacore::net::{StreamingHttpResponse, UploadBody};
 use whatsapp_rust::{Client, async_trait};
 
-use super::remote::Hosts;
+use super::remote::{Hosts, place};
 
 use crate::sync::{locked, within};
 
@@ -85,6 +85,22 @@ impl GuardedHttp {
         })
     }
 
+    /// Whether an address is that of a picture at WhatsApp: at its domain, or at a media server.
+    ///
+    /// # Errors
+    /// [`Elsewhere`].
+    pub async fn check_picture(&self, url: &str) -> anyhow::Result<()> {
+        match Url::parse(url).is_ok_and(|url| is_whatsapps(&url)) {
+            true => Ok(()),
+            false => self.check(url).await,
+        }
+    }
+
+    /// The client for what was checked.
+    pub fn inner(&self) -> &dyn HttpClient {
+        &*self.inner
+    }
+
     /// Whether an address is at a media server of WhatsApp's.
     async fn check(&self, url: &str) -> anyhow::Result<()> {
         let url = Url::parse(url).map_err(|_| Elsewhere)?;
@@ -106,6 +122,11 @@ impl GuardedHttp {
     fn hosts(&self) -> MutexGuard<'_, Hosts> {
         locked(&self.hosts)
     }
+}
+
+/// Whether an address is at WhatsApp's own domain.
+fn is_whatsapps(url: &Url) -> bool {
+    matches!(place(url), Some((host, 443)) if host.ends_with(".whatsapp.net"))
 }
 
 #[async_trait]
@@ -221,6 +242,21 @@ mod tests {
             "nonsense",
         ] {
             assert_eq!(asked(evil), [false; 3], "{evil}");
+        }
+    }
+
+    #[test]
+    fn pictures_are_fetched_from_whatsapp() {
+        for (url, there) in [
+            ("https://pps.whatsapp.net/v/t61.24694-24/1_n.jpg?oe=1", true),
+            ("https://pps.whatsapp.net:8443/v/1_n.jpg", false),
+            ("http://pps.whatsapp.net/v/1_n.jpg", false),
+            ("https://pps.whatsapp.net@evil.example/v/1_n.jpg", false),
+            ("https://pps.whatsapp.net.evil.example/v/1_n.jpg", false),
+            ("https://evilwhatsapp.net/v/1_n.jpg", false),
+        ] {
+            let url = Url::parse(url).expect("a URL");
+            assert_eq!(is_whatsapps(&url), there, "{url}");
         }
     }
 

@@ -9,7 +9,7 @@ use whatsapp_rust::types::events::{
     ContactUpdate, Event, EventHandler, EventInterest, EventKind, Receipt, ServerAck,
 };
 use whatsapp_rust::types::presence::ReceiptType;
-use whatsapp_rust::wacore::stanza::groups::GroupNotificationAction;
+use whatsapp_rust::wacore::iq::dirty::DirtyType;
 use whatsapp_rust::wacore_binary::JidExt as _;
 
 use crate::clock::Millis;
@@ -17,14 +17,18 @@ use crate::jid::STORIES;
 use crate::message::{Author, By, Change, DeliveryStatus, Target};
 use crate::runtime::Executor;
 use crate::runtime::tasks::{self, Kind};
+use crate::store::groups::GroupNews;
 use crate::store::messages::{ChatMarks, FOREVER};
 
 use super::acks::{Ack, Acks};
 use super::arrival::Arrival;
+use super::blocklist;
 use super::chats::{ChatUpdate, ChatUpdates};
 use super::codes::Codes;
 use super::convert;
+use super::facts::Known;
 use super::farewell::{self, Refused};
+use super::groups;
 use super::history::Importer;
 use super::inbound::Inbox;
 use super::lost::LostAndFound;
@@ -48,6 +52,7 @@ pub struct ClientEvents {
     pub inbox: Inbox,
     pub lost: LostAndFound,
     pub codes: Codes,
+    pub known: Known,
     pub repairs: Repairs,
     pub executor: Arc<Executor>,
     pub chats: ChatUpdates,
@@ -210,8 +215,28 @@ impl ClientEvents {
         });
     }
 
+    /// A person shows something else than before.
+    fn changed(&self, jid: &Jid) {
+        self.known.forget(&convert::bare(jid));
+    }
+
     fn username(&self, (jid, name): usernames::Said) {
         self.chats.note(ChatUpdate::Username { jid, name });
+    }
+
+    fn group(&self, news: GroupNews) {
+        match self.inbox.note_group(news) {
+            Ok(true) => {}
+            // What is not acknowledged comes again to the next session.
+            Ok(false) => {
+                let words = "too many notifications about groups at once";
+                self.tell(SessionNews::Broken(words.to_owned()));
+            }
+            Err(error) => log::error!(
+                "{}: a notification about a group is not stored: {error}",
+                self.inbox.owner.id
+            ),
+        }
     }
 
     fn acked(&self, ack: &ServerAck) {
@@ -253,9 +278,12 @@ impl EventHandler for ClientEvents {
             EventKind::Receipt,
             EventKind::Messages,
             EventKind::UndecryptableMessage,
-            EventKind::GroupUpdate,
+            EventKind::DirtyState,
             EventKind::ContactUpdate,
             EventKind::ContactNumberChanged,
+            EventKind::PictureUpdate,
+            EventKind::UserAboutUpdate,
+            EventKind::DeviceListUpdate,
             EventKind::MarkChatAsReadUpdate,
             EventKind::StarUpdate,
             EventKind::DeleteMessageForMeUpdate,
@@ -286,6 +314,9 @@ impl EventHandler for ClientEvents {
                 {
                     self.tell(SessionNews::Unwelcome(refusal));
                 }
+                if let Some(news) = groups::of_stanza(node.get()) {
+                    self.group(news);
+                }
                 let said = usernames::on_stanza(node.get());
                 said.of_message
                     .into_iter()
@@ -293,6 +324,12 @@ impl EventHandler for ClientEvents {
                 said.of_others
                     .into_iter()
                     .for_each(|said| self.username(said));
+                let blocked = blocklist::on_stanza(node.get());
+                blocked.into_iter().for_each(|it| self.chats.note(it));
+            }
+            // What happened to groups was not delivered: all of them are asked for.
+            Event::DirtyState(dirty) if dirty.dirty_type == DirtyType::Groups => {
+                self.tell(SessionNews::GroupsStale);
             }
             Event::MexNotification(notification) => {
                 let (name, payload) = (&notification.op_name, &notification.payload);
@@ -368,30 +405,10 @@ impl EventHandler for ClientEvents {
             }
             Event::ServerAck(ack) => self.acked(ack),
             Event::Receipt(receipt) => self.receipt(receipt),
-            Event::GroupUpdate(update) => {
-                let chat = convert::bare(&update.group_jid);
-                match &update.action {
-                    GroupNotificationAction::Subject { subject, .. } => {
-                        let name = subject.clone();
-                        self.chats.note(ChatUpdate::Subject { chat, name });
-                    }
-                    GroupNotificationAction::Ephemeral { expiration, .. } => {
-                        let at = update.timestamp.timestamp_millis();
-                        self.chats.note(ChatUpdate::Timer {
-                            chat,
-                            seconds: *expiration,
-                            at: u64::try_from(at).unwrap_or(0),
-                        });
-                    }
-                    // Perhaps a new group: its subject is fetched before its first message.
-                    GroupNotificationAction::Create { .. }
-                    | GroupNotificationAction::Add { .. } => {
-                        self.tell(SessionNews::Nameless(chat));
-                    }
-                    _ => {}
-                }
-            }
             Event::ContactUpdate(update) => self.contact(update),
+            Event::PictureUpdate(update) => self.changed(&update.jid),
+            Event::UserAboutUpdate(update) => self.changed(&update.jid),
+            Event::DeviceListUpdate(update) => self.changed(&update.user),
             Event::ContactNumberChanged(change) => {
                 if let Some(lid) = &change.new_lid {
                     self.chats.note(ChatUpdate::Link {

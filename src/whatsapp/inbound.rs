@@ -16,7 +16,8 @@ use whatsapp_rust::{Client, InboundDurabilityHook, anyhow, async_trait};
 
 use crate::clock::{self, Millis};
 use crate::ledger::{Afterwards, Fact, Ledger, Owner};
-use crate::store::{Store, StoreError, messages, usernames};
+use crate::store::groups::GroupNews;
+use crate::store::{Key, Store, StoreError, messages, usernames};
 use crate::sync::locked;
 
 use super::backend::{Arrivals, Journal, handled};
@@ -93,6 +94,42 @@ impl Inbox {
             stored: Box::new(move || inbox.follow_up(std::mem::take(&mut *locked(&afterwards)))),
         };
         self.journal.accept(arrivals).await
+    }
+
+    /// Hands what a notification says of a group to the journal, which stores it before the notification is acknowledged.
+    /// One that is delivered again changes nothing. False if too many wait.
+    ///
+    /// # Errors
+    /// When the journal has failed.
+    pub fn note_group(&self, news: GroupNews) -> Result<bool, StoreError> {
+        let (owner, inbox) = (self.owner.clone(), self.clone());
+        let recorded = Arc::new(Mutex::new(Afterwards::default()));
+        let afterwards = Arc::clone(&recorded);
+        let id = Key::new()
+            .text(&news.group)
+            .text("w:gp2")
+            .text(&news.id)
+            .to_vec();
+        let now = clock::now();
+        let arrivals = Arrivals {
+            count: 1,
+            bytes: 512,
+            store: Box::new(move |tx| {
+                let Some(mut ledger) = Ledger::open(tx, &owner)? else {
+                    return Ok(());
+                };
+                if handled::is_known(&ledger.tx.view(), ledger.account, &id)? {
+                    return Ok(());
+                }
+                let at = i64::try_from(now / 1000).unwrap_or(i64::MAX);
+                handled::remember(ledger.tx, ledger.account, &id, at)?;
+                ledger.record(&Fact::Group(&news), now)?;
+                *locked(&recorded) = std::mem::take(&mut ledger.after);
+                Ok(())
+            }),
+            stored: Box::new(move || inbox.follow_up(std::mem::take(&mut *locked(&afterwards)))),
+        };
+        self.journal.note(arrivals)
     }
 
     /// Looks for a message that could not be decrypted (`id` is what [`handled::id`] says of it), and keeps a place for it if it is not here.

@@ -97,8 +97,10 @@ pub enum SessionNews {
         /// Who did.
         by: String,
     },
-    /// A group whose subject is perhaps not known.
+    /// A group of which something is perhaps not known.
     Nameless(String),
+    /// Notifications about groups were not delivered: the list of groups is to be asked for.
+    GroupsStale,
     /// There are media to fetch.
     MediaWanted,
     /// These media's messages were deleted.

@@ -55,6 +55,34 @@ fn reason(to: Server, code: u16) -> Option<&'static str> {
     })
 }
 
+/// A refusal of a request about a group, by WhatsApp's code.
+pub fn of_group(code: u16) -> SendFailure {
+    let reason = match code {
+        400 => "it does not understand the request",
+        401 | 403 => "this account is not in the group, or only its admins may do that",
+        404 => "there is no such group, or this person is not in it",
+        406 => "a value is not acceptable, or the invite link is not valid",
+        409 => "it is so already, or was changed by another device at the same time",
+        410 => "the invite link was revoked",
+        419 => "the group is full, or this account is in too many groups",
+        429 => "this account has asked too much of it in a short time",
+        500.. => "it cannot do that now",
+        _ => {
+            let words = format!("WhatsApp refused (code {code})");
+            let code = Some(code);
+            return SendFailure::Refused { code, words };
+        }
+    };
+    let words = format!("WhatsApp refused: {reason} ({code})");
+    match is_for_later(code) {
+        true => SendFailure::Later { code, words },
+        false => SendFailure::Refused {
+            code: Some(code),
+            words,
+        },
+    }
+}
+
 /// Whether WhatsApp would perhaps take later what it refuses with this code, for reasons of its own.
 fn is_for_later(code: u16) -> bool {
     code == 429 || code >= 500

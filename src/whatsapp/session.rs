@@ -2,7 +2,10 @@
 //! handler.
 
 pub mod app_state;
+pub mod calls;
 pub mod chats;
+pub mod contacts;
+pub mod groups;
 pub mod pairing;
 pub mod people;
 pub mod send;
@@ -39,6 +42,7 @@ use super::codes::Codes;
 use super::convert::AutoDownload;
 use super::durable::{DurableTransports, write_behind};
 use super::error::SessionError;
+use super::facts::Known;
 use super::guard::GuardedHttp;
 use super::handler::ClientEvents;
 use super::history::Importer;
@@ -120,6 +124,8 @@ pub struct Session {
     pub(super) presence: Presence,
     /// Chats in which the account is shown as typing.
     pub(super) states: ChatStates,
+    /// What WhatsApp says of people.
+    known: Known,
     arrival: Arrival,
     news: NewsSender,
     codes: Codes,
@@ -172,6 +178,7 @@ impl Session {
         };
         let (hold, own_client) = (HoldBack::default(), Arc::new(OnceLock::new()));
         let codes = Codes::default();
+        let known = Known::default();
         let events = ClientEvents {
             sender,
             lost: LostAndFound {
@@ -180,6 +187,7 @@ impl Session {
                 client: Arc::clone(&own_client),
             },
             codes: codes.clone(),
+            known: known.clone(),
             repairs: Repairs {
                 hold: hold.clone(),
                 backend: backend.clone(),
@@ -298,6 +306,7 @@ impl Session {
             patience: config.patience,
             presence: config.presence,
             states: ChatStates::default(),
+            known,
             arrival,
             news: teller,
             codes,

@@ -166,7 +166,7 @@ fn text(node: &NodeRef<'_>, attribute: &str) -> Option<String> {
 }
 
 /// A person's JID without a device.
-fn person(node: &NodeRef<'_>, attribute: &str) -> Option<String> {
+pub(super) fn person(node: &NodeRef<'_>, attribute: &str) -> Option<String> {
     let jid = ChatJid::parse(&text(node, attribute)?).ok()?;
     jid.is_person().then(|| jid.to_string())
 }

@@ -2,7 +2,7 @@
 // has nothing that makes them: here they are made with Node's own cryptography.
 
 import assert from 'node:assert/strict';
-import { createCipheriv, createHash, hkdfSync, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { after, before, test } from 'node:test';
 
 import {
@@ -10,6 +10,7 @@ import {
 } from 'baileys';
 
 import { Client } from './client.mjs';
+import { seal } from './sealed.mjs';
 import { Phone } from './simulator.mjs';
 import { Wildcat } from './wildcat.mjs';
 
@@ -41,17 +42,6 @@ const votes = async (id) => {
   return message.poll.votes.map(({ voter, options }) => [voter, options]);
 };
 const sha256 = (text) => createHash('sha256').update(text).digest();
-
-/** Encrypts with a message's secret what `person` adds to the message `id` of `author`. */
-export function seal(secret, id, author, person, purpose, plain, aad) {
-  const info = Buffer.from(id + author + person + purpose);
-  const key = Buffer.from(hkdfSync('sha256', secret, Buffer.alloc(32), info, 32));
-  const encIv = randomBytes(12);
-  const cipher = createCipheriv('aes-256-gcm', key, encIv);
-  if (aad) cipher.setAAD(Buffer.from(`${id}\0${person}`));
-  const encPayload = Buffer.concat([cipher.update(plain), cipher.final(), cipher.getAuthTag()]);
-  return { encPayload, encIv };
-}
 
 async function bobVotes(id, author, fromMe, secret, chosen) {
   const { PollVoteMessage } = proto.Message;

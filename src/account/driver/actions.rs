@@ -33,6 +33,7 @@ impl Driver {
                 if let Err(error) = forget_keys(&self.wiring.store, self.number).await {
                     log::error!("{}: the old keys could not be removed: {error}", self.id);
                 }
+                self.forget_groups().await;
                 self.remember(|record| {
                     record.jid = None;
                     record.lid = None;

@@ -11,10 +11,6 @@ use crate::whatsapp::SessionNews;
 use super::Driver;
 use crate::account::passkey::Progress;
 
-/// Groups that are remembered as asked for their subject.
-const ASKED: usize = 1024;
-/// Chats that are looked at for groups without a subject when a connection is made.
-const NAMELESS: usize = 64;
 /// Receipts that one transaction takes.
 const RECEIPTS: usize = 256;
 
@@ -141,65 +137,6 @@ impl Driver {
             });
             self.fetching = Some((task, kick));
         }
-    }
-
-    /// Asks for the subjects of groups in which something was said, and that have none: what was asked
-    /// before was perhaps not answered.
-    pub(super) fn ask_missing_subjects(&mut self) {
-        let account = self.number;
-        let read = self
-            .wiring
-            .store
-            .read(|tx| messages::nameless_groups(tx, account, NAMELESS));
-        match read {
-            Ok(groups) => groups.into_iter().for_each(|group| self.ask_subject(group)),
-            Err(error) => log::error!("{}: groups could not be read: {error}", self.id),
-        }
-    }
-
-    /// Asks for a group's subject if it has none, once for each group and session.
-    pub(super) fn ask_subject(&mut self, group: String) {
-        let Some(running) = &self.session else {
-            return;
-        };
-        let account = self.number;
-        let known = self
-            .wiring
-            .store
-            .read(|tx| messages::names(tx, account, &group));
-        if known.is_ok_and(|names| names.title.is_some()) {
-            return;
-        }
-        if self.asked.len() >= ASKED {
-            self.asked.clear();
-        }
-        if !self.asked.insert(group.clone()) {
-            return;
-        }
-        let session = running.session.clone();
-        let (store, owner) = (self.wiring.store.clone(), self.owner());
-        let ask = async move {
-            // What is told meanwhile is newer.
-            let asked = clock::now();
-            let Some((subject, seconds)) = session.group_facts(&group).await else {
-                return;
-            };
-            let stored = owner.write(&store, move |ledger| {
-                let (tx, account) = (&mut *ledger.tx, ledger.account);
-                messages::set_name(tx, account, &group, &subject)?;
-                messages::set_timer(tx, account, &group, seconds, asked)
-            });
-            if let Err(error) = stored.await {
-                log::error!("a group's subject could not be stored: {error}");
-            }
-        };
-        tasks::guard(
-            &self.wiring.executor,
-            Kind::Errand,
-            "a group's subject",
-            ask,
-        )
-        .detach();
     }
 
     /// Appends the event of a fact; a failure is logged.

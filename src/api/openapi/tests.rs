@@ -188,7 +188,7 @@ fn document() -> Value {
             },
             "responses": {
                 "Error": {
-                    "description": "What went wrong: 400, 401, 404, 405, 408, 409, 410, 413, 415, 429, 431, 500 or 503",
+                    "description": "What went wrong: 400, 401, 403, 404, 405, 408, 409, 410, 413, 415, 429, 431, 500 or 503",
                     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
                 },
             },

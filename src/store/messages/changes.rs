@@ -14,7 +14,9 @@ use super::{
     Counters, Place, Result, change_at, counters, load, load_in, media, places, put_counters, raw,
 };
 use crate::clock;
-use crate::event::{Deed, Deletion, Event, PollAsked, ReactionChange, VoteCast};
+use crate::event::{
+    Deed, Deletion, Event, EventAnswered, EventPlanned, PollAsked, ReactionChange, VoteCast,
+};
 use crate::jid::STORIES;
 use crate::message::{Author, By, Change, Message, Sealed, Target, bounds};
 use crate::store::accounts;
@@ -153,6 +155,22 @@ fn bounded(change: &Change) -> Change {
     change
 }
 
+/// Notes the link of an own event's call, which WhatsApp makes when the event is sent.
+pub fn set_join_link(
+    tx: &mut WriteTx<'_>,
+    account: u32,
+    target: &Target,
+    link: &str,
+) -> Result<()> {
+    if let Some((place, id_key)) = find(&tx.view(), account, target)? {
+        change_at(tx, account, place, &id_key, |message| {
+            let event = message.event.as_mut();
+            event.is_some_and(|event| event.join_link.replace(link.to_owned()).is_none())
+        })?;
+    }
+    Ok(())
+}
+
 /// The message that is meant, if it is here.
 pub fn find_target(tx: &ReadTx<'_>, account: u32, target: &Target) -> Result<Option<Message>> {
     match find(tx, account, target)? {
@@ -222,7 +240,10 @@ fn open(
     let people = jids(tx, account, &by.from, by.from_me)?;
     let opened = sealed.open(message, &authors, &people);
     if opened.is_none() {
-        log::debug!("{}: a vote does not open, or is none", chat.jid);
+        log::debug!(
+            "{}: a vote or a response does not open, or is none",
+            chat.jid
+        );
     }
     Ok(opened)
 }
@@ -278,6 +299,23 @@ fn report(
                     options: poll.options.clone(),
                 },
                 options: options.clone(),
+                timestamp,
+                created_at,
+            })))
+        }
+        Change::Respond { response, guests } => {
+            let event = message?.event.as_ref()?;
+            Some(Event::EventResponse(Box::new(EventAnswered {
+                account_id,
+                message_id,
+                deed,
+                event_details: EventPlanned {
+                    name: event.name.clone(),
+                    start: event.start,
+                    end: event.end,
+                },
+                response: *response,
+                extra_guests: *guests,
                 timestamp,
                 created_at,
             })))
@@ -339,6 +377,7 @@ fn keep_for_later(
         | Change::Keep { .. }
         | Change::Star { .. }
         | Change::Vote { .. }
+        | Change::Respond { .. }
         | Change::Sealed(_) => Ok(None),
     }
 }

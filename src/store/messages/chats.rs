@@ -172,7 +172,7 @@ impl Chat {
     }
 
     /// Puts the message under the chat's canonical JID, and each person in it under theirs (the sender,
-    /// whom it answers and mentions, who reacted and who voted), and sets its names of chat and sender.
+    /// whom it answers and mentions, who reacted, voted and responded), and sets its names of chat and sender.
     pub fn make_canonical(
         &self,
         tx: &ReadTx<'_>,
@@ -193,7 +193,12 @@ impl Chat {
             .chain(message.poll.iter_mut().flat_map(|poll| {
                 let votes = poll.votes.iter_mut();
                 votes.map(|vote| &mut vote.voter)
-            }));
+            }))
+            .chain(message.event.iter_mut().flat_map(|event| {
+                let responses = event.responses.iter_mut();
+                responses.map(|response| &mut response.from)
+            }))
+            .chain(message.system.iter_mut().flat_map(|line| &mut line.members));
         for jid in std::iter::once(&mut message.sender).chain(others) {
             if is_lid(jid)
                 && let Some(number) = other_jid(tx, account, jid)?
@@ -499,8 +504,14 @@ pub fn last_message(tx: &ReadTx<'_>, account: u32, jid: &str) -> Result<Option<M
     let Some(chat) = by_jid(tx, account, jid)? else {
         return Ok(None);
     };
-    let row = MESSAGES.scan_back(tx, (account, chat.number))?.next();
-    row.map(|row| row?.value()).transpose()
+    // Other devices know no lines of this server.
+    for row in MESSAGES.scan_back(tx, (account, chat.number))? {
+        let message = row?.value()?;
+        if message.kind != MessageKind::System {
+            return Ok(Some(message));
+        }
+    }
+    Ok(None)
 }
 
 /// Marks the chat as unread. Whether it is known.
@@ -526,7 +537,7 @@ pub fn mark_read_up_to(
     let start = (account, chat.number, timestamp, sequence.saturating_add(1));
     let mut later = 0;
     for row in MESSAGES.scan_from(&tx.view(), start, (account, chat.number))? {
-        later += u64::from(!row?.value()?.from_me);
+        later += u64::from(row?.value()?.counts_as_unread());
         if later >= chat.unread_count {
             return Ok(false);
         }
@@ -870,7 +881,7 @@ fn put_row(tx: &mut WriteTx<'_>, account: u32, chat: &Chat) -> Result<()> {
 }
 
 /// Whether the JID is a phone number's.
-fn is_number(jid: &str) -> bool {
+pub(super) fn is_number(jid: &str) -> bool {
     ChatJid::parse(jid).is_ok_and(|jid| jid.server() == Server::Person)
 }
 

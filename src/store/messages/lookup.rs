@@ -109,7 +109,7 @@ pub fn has_written(
     };
     for row in MESSAGES.scan_back(tx, (account, chat.number))?.take(limit) {
         let message = row?.value()?;
-        if !message.from_me && person.is(&message) {
+        if message.counts_as_unread() && person.is(&message) {
             return Ok(true);
         }
     }

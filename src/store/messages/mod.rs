@@ -8,6 +8,7 @@ mod changes;
 mod chats;
 mod lookup;
 mod pages;
+mod people;
 mod placeholders;
 mod raw;
 mod retention;
@@ -20,7 +21,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub(super) use changes::Early;
-pub use changes::{Applied, apply, find_target, is_own};
+pub use changes::{Applied, apply, find_target, is_own, set_join_link};
 pub(super) use chats::{Chat, other_jid};
 pub use chats::{
     ChatMarks, ChatNames, ChatSummary, FOREVER, LastMessage, answers_as, canonical, canonical_jid,
@@ -32,6 +33,9 @@ pub use lookup::{all_of_id, get, get_in, get_own, get_received, has_written, quo
 pub use pages::{
     ChatFilter, ChatPage, Cursor, Page, PageQuery, Part, Room, chat_at, chat_of, chats,
     oldest_first, page, recent, sift_chats,
+};
+pub use people::{
+    Contact, ContactFilter, contact, contact_at, forget_contact, is_contact, sift_contacts,
 };
 pub use placeholders::{Lost, lose};
 pub use raw::{is_unread, raw, read_again};
@@ -189,7 +193,7 @@ pub fn insert(
     let is_on_its_way = message.from_me && message.status == Some(DeliveryStatus::Pending);
     chat.only_failed &= is_on_its_way;
     if !message.from_me {
-        if arrival == Arrival::Live && !chat.is_stories() {
+        if arrival == Arrival::Live && message.counts_as_unread() && !chat.is_stories() {
             chat.unread_count += 1;
         }
         let newer = chat.last.is_none_or(|last| place.timestamp >= last.0);
@@ -318,7 +322,7 @@ pub fn unread(tx: &ReadTx<'_>, account: u32, jid: &str, limit: usize) -> Result<
             break;
         }
         let mut message = row?.value()?;
-        if !message.from_me {
+        if message.counts_as_unread() {
             chat.make_canonical(tx, account, &mut message)?;
             found.push(message);
         }

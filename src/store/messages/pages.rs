@@ -333,7 +333,7 @@ impl ChatFilter {
         *self == ChatFilter::default()
     }
 
-    fn lets_pass(&self, tx: &ReadTx<'_>, account: u32, chat: &Chat) -> Result<bool> {
+    pub(super) fn lets_pass(&self, tx: &ReadTx<'_>, account: u32, chat: &Chat) -> Result<bool> {
         if self.unread && chat.unread_count == 0 || self.groups && !chat.jid.ends_with("@g.us") {
             return Ok(false);
         }

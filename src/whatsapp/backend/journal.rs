@@ -28,6 +28,11 @@ const MESSAGES: usize = 512;
 /// Bytes of them.
 const MESSAGE_BYTES: usize = 1 << 20;
 
+/// Notifications, with the messages, that wait for the disk, and their bytes; past it the session begins anew, and gets
+/// again what it has not acknowledged.
+const NOTES: usize = 32 * MESSAGES;
+const NOTE_BYTES: usize = 8 * MESSAGE_BYTES;
+
 /// Rows that may wait for the disk; past it, writers wait until they are stored.
 const ROWS: usize = 4096;
 
@@ -194,6 +199,24 @@ impl Journal {
             }
             listener.await;
         }
+    }
+
+    /// Queues what came in outside of messages; false if too much waits already. The client does not wait for it, and
+    /// acknowledges it once it is on disk.
+    ///
+    /// # Errors
+    /// When the journal has failed.
+    pub fn note(&self, arrivals: Arrivals) -> Stored<bool> {
+        let mut arrivals = Some(arrivals);
+        self.queue(|state| {
+            let room = state.messages < NOTES && state.message_bytes < NOTE_BYTES;
+            if room && let Some(arrivals) = arrivals.take() {
+                state.messages += arrivals.count;
+                state.message_bytes += arrivals.bytes;
+                state.arrivals.push(arrivals);
+            }
+            room
+        })
     }
 
     /// What the journal knows of a row of the `signal` table: `Some(None)` if it is deleted.

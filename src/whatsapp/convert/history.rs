@@ -8,9 +8,9 @@ use super::{AutoDownload, Envelope, Inbound, What, preferred_text, what};
 use crate::clock::Millis;
 use crate::jid::ChatJid;
 use crate::message::timer::{Timer, seconds_at};
-use crate::message::{By, DeliveryStatus, Message, Reaction, SECRET, bare, vote_of};
+use crate::message::{By, DeliveryStatus, Message, Reaction, SECRET, bare, response_of, vote_of};
 
-/// Votes of a poll in the history: more than a group has members, because each may have voted several times.
+/// Votes of a poll, or responses to an event, in the history: more than a group has members, because each may have answered several times.
 const VOTES: usize = 4_096;
 
 /// A conversation without its messages.
@@ -114,6 +114,7 @@ pub fn message(
         message.reactions = reactions(own, chat, info);
         add_secret(message, info);
         add_votes(message, own, chat, info);
+        add_responses(message, own, chat, info);
     }
     Some(found)
 }
@@ -155,6 +156,27 @@ fn add_votes(message: &mut Message, own: &Own, chat: &Conversation, info: &wa::W
         };
         if let Some(vote) = vote_of(message, &vote.selected_options) {
             vote.apply(message, &by);
+        }
+    }
+}
+
+/// The responses that the phone had received, which it has decrypted.
+fn add_responses(message: &mut Message, own: &Own, chat: &Conversation, info: &wa::WebMessageInfo) {
+    for given in info.event_responses.iter().take(VOTES) {
+        let (Some(key), Some(response)) = (
+            given.event_response_message_key.as_option(),
+            given.event_response_message.as_option(),
+        ) else {
+            continue;
+        };
+        let at = given.timestamp_ms.or(response.timestamp_ms);
+        let by = By {
+            from: by_key(own, chat, key),
+            from_me: key.from_me.unwrap_or(false),
+            timestamp: at.and_then(|at| u64::try_from(at).ok()).unwrap_or(0),
+        };
+        if let Some(change) = response_of(response) {
+            change.apply(message, &by);
         }
     }
 }

@@ -304,11 +304,12 @@ fn stored(
     now: Millis,
 ) -> Option<What> {
     let base = message::unwrap(wrapped);
-    // Allowed deletions and edits are changes, and so are votes and encrypted reactions that can be read. An album's
+    // Allowed deletions and edits are changes, and so are votes, responses and encrypted reactions that can be read. An album's
     // head says how many images and videos follow.
     if base.protocol_message.is_set()
         || base.album_message.is_set()
         || base.poll_update_message.is_set()
+        || base.enc_event_response_message.is_set()
         || base.enc_reaction_message.is_set()
     {
         return None;

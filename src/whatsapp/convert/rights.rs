@@ -11,7 +11,7 @@
 //! | edit | its sender's own messages |
 //! | deletion | its sender's own messages; in a group, with `edit="8"`, the one that its key names |
 //! | pin, keep | any message of its chat; who may do so in a group is for its members' clients to say |
-//! | vote | any poll of its chat whose secret opens it; it counts as its sender's |
+//! | vote, response | any poll or event of its chat whose secret opens it; it counts as its sender's |
 //! | timer of a chat | nothing: it changes no message that is stored |
 //! | group's sender key | only its own sender's key, for the chat that it came in (the client sees to that) |
 //! | app state, mappings of LIDs, history | nothing from others: the client takes them from the account's own devices alone |
@@ -50,6 +50,7 @@ pub fn reach(change: &Change, place: Place, edit: &EditAttribute) -> Reach {
             | Change::Pin { .. }
             | Change::Keep { .. }
             | Change::Vote { .. }
+            | Change::Respond { .. }
             | Change::Sealed(_),
             _,
             _,

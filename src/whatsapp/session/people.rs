@@ -66,14 +66,6 @@ impl Session {
             .collect()
     }
 
-    /// A group's subject, and the seconds after which its messages disappear (0: they stay), asked of WhatsApp's server;
-    /// `None` if it does not tell.
-    pub async fn group_facts(&self, group: &str) -> Option<(String, u32)> {
-        let found = self.group(group).await?;
-        let timer = found.ephemeral.and_then(|setting| setting.expiration);
-        (!found.subject.is_empty()).then(|| (found.subject, timer.unwrap_or(0)))
-    }
-
     /// Sets the timer of a group, 0 for none, as WhatsApp's server allows it.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ mod groups;
 mod history;
 mod load;
 mod media;
+mod profile;
 
 use std::time::{Duration, Instant};
 
@@ -217,6 +218,14 @@ async fn handle(hub: &Hub, request: &mut Request) -> Answer {
         (Method::Post, ["phones", number, "history"]) => {
             let body = json_body(request).await?;
             history::build(hub, number, &body)
+        }
+        (Method::Post, ["phones", number, "profile"]) => {
+            let body = json_body(request).await?;
+            profile::change(hub, number, body)
+        }
+        (Method::Post, ["phones", number, "block"]) => {
+            let body = json_body(request).await?;
+            profile::block(hub, number, &body)
         }
         (Method::Post, ["phones", number, "limits"]) => {
             let body = json_body(request).await?;

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::Hub;
 use super::faulty::{self, Faulty};
 use crate::media::{self, Blob, Hash, Kind, MAX_FILE, MediaRef, Missing, Spool};
-use crate::service::{TransferFault, now_secs};
+use crate::service::{Service, TransferFault, now_secs};
 
 /// Bytes that are moved at once.
 const PIECE: usize = 32 * 1024;
@@ -97,6 +97,11 @@ pub(super) async fn respond(hub: &Hub, request: &mut Request) -> io::Result<Opti
             Err(_) => drain(request).await,
         }
         answer.map(|body| json_response(StatusCode::Ok, &body))
+    } else if Service::is_picture(&path) {
+        match request.method() {
+            Method::Get | Method::Head => picture(hub, &path),
+            _ => Err(Refusal::NoPath),
+        }
     } else if path.starts_with("/v/") {
         match request.method() {
             Method::Get | Method::Head => download(hub, request),
@@ -114,6 +119,16 @@ pub(super) async fn respond(hub: &Hub, request: &mut Request) -> io::Result<Opti
         }
         response
     })))
+}
+
+/// The picture of a person: anyone who has its address may see it.
+fn picture(hub: &Hub, path: &str) -> Result<Response, Refusal> {
+    let bytes = hub.with(|service| service.picture_file(path));
+    let mut response = Response::new(StatusCode::Ok);
+    let mut body = Body::from_bytes(bytes.ok_or(Refusal::NoPath)?);
+    body.set_mime(http_types::mime::JPEG);
+    response.set_body(body);
+    Ok(response)
 }
 
 fn json_response(status: StatusCode, body: &Value) -> Response {

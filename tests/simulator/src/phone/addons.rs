@@ -1,7 +1,8 @@
 //! What is encrypted with another message's secret: votes, and reactions of announcement groups.
 //!
 //! The key is HKDF-SHA256 of the 32 bytes in `messageContextInfo.messageSecret`, with the message's id, its author's JID,
-//! the JID of the person who adds to it and the name of the purpose as info. A vote has `id 0x00 JID` as additional data of
+//! the JID of the person who adds to it and the name of the purpose as info. A vote and a response to an
+//! event have `id 0x00 JID` as additional data of
 //! AES-256-GCM, a reaction has none. JIDs are without device, both of the namespace in which the chat names people; a reader
 //! that cannot open it tries both in the other namespace, and never one of each.
 
@@ -12,12 +13,13 @@ use wacore_binary::Jid;
 use wacore_libsignal::crypto::{aes_256_gcm_decrypt, aes_256_gcm_encrypt};
 use waproto::buffa::{Message as _, MessageField};
 use waproto::whatsapp as wa;
-use waproto::whatsapp::message::{PollVoteMessage, ReactionMessage};
+use waproto::whatsapp::message::event_response_message::EventResponseType;
+use waproto::whatsapp::message::{EventResponseMessage, PollVoteMessage, ReactionMessage};
 
 use super::describe::poll_of;
 use super::groups::Place;
 use super::inbox::Received;
-use super::outgoing::{Body, Outgoing, Target};
+use super::outgoing::{Body, Coming, Outgoing, Target};
 use super::{Phone, PhoneError};
 use crate::directory::{DeviceAddr, Directory};
 
@@ -79,6 +81,19 @@ impl Phone {
                     selected_options: options.iter().map(|option| hash_of(option)).collect(),
                 };
                 (ModificationType::PollVote, vote.encode_to_vec())
+            }
+            Body::Respond {
+                response, guests, ..
+            } => {
+                if out.forge.is_none() {
+                    may_respond(target, *guests)?;
+                }
+                let response = EventResponseMessage {
+                    response: Some(wire_response(*response)),
+                    timestamp_ms: i64::try_from(now_ms).ok(),
+                    extra_guest_count: (*guests > 0).then(|| i32::try_from(*guests).unwrap_or(-1)),
+                };
+                (ModificationType::EventResponse, response.encode_to_vec())
             }
             Body::React {
                 emoji,
@@ -158,6 +173,25 @@ impl Phone {
                 None => received.error = Some(UNREADABLE),
             }
             received.vote_in = Some(id);
+        } else if let Some(sealed) = message.enc_event_response_message.as_option() {
+            let key = &sealed.event_creation_message_key;
+            let id = key.id.clone().unwrap_or_default();
+            let opened = self.open_addition(
+                ModificationType::EventResponse,
+                &id,
+                author,
+                (sealed.enc_payload.as_ref(), sealed.enc_iv.as_ref()),
+                dir,
+            );
+            match opened.and_then(|plain| EventResponseMessage::decode_from_slice(&plain).ok()) {
+                Some(response) => {
+                    received.response = response.response.and_then(coming);
+                    let guests = response.extra_guest_count;
+                    received.guests = guests.and_then(|count| u32::try_from(count).ok());
+                }
+                None => received.error = Some(UNREADABLE),
+            }
+            received.response_to = Some(id);
         } else if let Some(sealed) = message.enc_reaction_message.as_option() {
             let id = sealed.target_message_key.id.clone().unwrap_or_default();
             let opened = self.open_addition(
@@ -263,6 +297,37 @@ fn may_vote(target: &Target, chosen: &[String]) -> Result<(), PhoneError> {
     }
 }
 
+/// Phones offer extra guests where the event allows them, and no response to what does not take place.
+fn may_respond(target: &Target, guests: u32) -> Result<(), PhoneError> {
+    let event = target.content.as_deref();
+    let event = event.and_then(|content| content.event_message.as_option());
+    let event = event.ok_or(PhoneError::BadAddition("the message is no event"))?;
+    if event.is_canceled == Some(true) {
+        return Err(PhoneError::BadAddition("the event is cancelled"));
+    }
+    match guests == 0 || event.extra_guests_allowed == Some(true) {
+        true => Ok(()),
+        false => Err(PhoneError::BadAddition("the event allows no guests")),
+    }
+}
+
+pub(super) fn wire_response(response: Coming) -> EventResponseType {
+    match response {
+        Coming::Going => EventResponseType::GOING,
+        Coming::NotGoing => EventResponseType::NOT_GOING,
+        Coming::Maybe => EventResponseType::MAYBE,
+    }
+}
+
+fn coming(response: EventResponseType) -> Option<Coming> {
+    match response {
+        EventResponseType::GOING => Some(Coming::Going),
+        EventResponseType::NOT_GOING => Some(Coming::NotGoing),
+        EventResponseType::MAYBE => Some(Coming::Maybe),
+        EventResponseType::UNKNOWN => None,
+    }
+}
+
 /// The message that carries an addition. `key` names the message that it is about, `target`.
 pub(super) fn carrier(
     body: &Body,
@@ -282,6 +347,14 @@ pub(super) fn carrier(
                 }),
                 sender_timestamp_ms: i64::try_from(now_ms).ok(),
                 ..Default::default()
+            }),
+            ..Default::default()
+        },
+        Body::Respond { .. } => wa::Message {
+            enc_event_response_message: MessageField::some(wa::message::EncEventResponseMessage {
+                event_creation_message_key: key,
+                enc_payload: payload,
+                enc_iv: nonce,
             }),
             ..Default::default()
         },

@@ -250,6 +250,13 @@ fn value_json(value: &wa::SyncActionValue) -> Value {
     if let Some(it) = value.star_action.as_option() {
         return json!({"starred": it.starred});
     }
+    if let Some(it) = value.contact_action.as_option() {
+        let (name, first) = (&it.full_name, &it.first_name);
+        return json!({"name": name, "firstName": first, "onPhone": it.save_on_primary_addressbook});
+    }
+    if let Some(it) = value.push_name_setting.as_option() {
+        return json!({"name": it.name});
+    }
     json!({})
 }
 

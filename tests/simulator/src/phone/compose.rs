@@ -6,7 +6,7 @@ use waproto::whatsapp as wa;
 use waproto::whatsapp::message::protocol_message::Type as ProtocolType;
 
 use super::business;
-use super::outgoing::{Body, Contact, Outgoing, Poll, Target};
+use super::outgoing::{Body, Contact, Event, Location, Outgoing, Poll, Target};
 use super::stories::STORIES;
 use super::{addons, media};
 
@@ -44,13 +44,7 @@ fn content(out: &Outgoing, now_ms: u64) -> wa::Message {
             message
         }
         Body::Location(place) => wa::Message {
-            location_message: MessageField::some(wa::message::LocationMessage {
-                degrees_latitude: Some(place.latitude),
-                degrees_longitude: Some(place.longitude),
-                name: place.name.clone(),
-                address: place.address.clone(),
-                ..Default::default()
-            }),
+            location_message: MessageField::some(location(place)),
             ..Default::default()
         },
         Body::LiveLocation(place) => wa::Message {
@@ -76,6 +70,7 @@ fn content(out: &Outgoing, now_ms: u64) -> wa::Message {
             ..Default::default()
         },
         Body::Poll(poll) => poll_message(poll),
+        Body::Event(event) => event_message(event),
         Body::Image(_) | Body::Video(_) | Body::Audio(_) | Body::Document(_) | Body::Sticker(_) => {
             file_message(out, now_ms)
         }
@@ -113,7 +108,8 @@ fn content(out: &Outgoing, now_ms: u64) -> wa::Message {
         | Body::Pin { .. }
         | Body::Keep { .. }
         | Body::Delete { .. }
-        | Body::Vote { .. } => wa::Message::default(),
+        | Body::Vote { .. }
+        | Body::Respond { .. } => wa::Message::default(),
     }
 }
 
@@ -339,6 +335,35 @@ fn poll_message(poll: &Poll) -> wa::Message {
             poll_creation_message: MessageField::some(creation),
             ..Default::default()
         }
+    }
+}
+
+fn location(place: &Location) -> wa::message::LocationMessage {
+    wa::message::LocationMessage {
+        degrees_latitude: Some(place.latitude),
+        degrees_longitude: Some(place.longitude),
+        name: place.name.clone(),
+        address: place.address.clone(),
+        ..Default::default()
+    }
+}
+
+fn event_message(event: &Event) -> wa::Message {
+    let place = event.location.as_ref().map(location);
+    wa::Message {
+        event_message: MessageField::some(wa::message::EventMessage {
+            is_canceled: Some(event.cancelled),
+            name: Some(event.name.clone()),
+            description: event.description.clone(),
+            location: place.map_or_else(MessageField::none, MessageField::some),
+            join_link: event.join_link.clone(),
+            start_time: Some(event.start),
+            end_time: event.end,
+            extra_guests_allowed: Some(event.extra_guests_allowed),
+            is_schedule_call: Some(event.join_link.is_some()),
+            ..Default::default()
+        }),
+        ..Default::default()
     }
 }
 

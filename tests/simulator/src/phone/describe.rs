@@ -85,6 +85,55 @@ impl Question {
     }
 }
 
+/// An event.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Planned {
+    /// What it is called.
+    pub name: String,
+    /// More words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Unix seconds.
+    pub start: i64,
+    /// Unix seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end: Option<i64>,
+    /// The name of the place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub location: Option<String>,
+    /// Degrees north and east.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub degrees: Option<(f64, f64)>,
+    /// The link of its call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub join_link: Option<String>,
+    /// Whether it does not take place.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub cancelled: bool,
+    /// Whether people may bring others along.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub extra_guests_allowed: bool,
+}
+
+impl Planned {
+    /// `None` for what clients do not take for an event: one without a name or a start.
+    fn of(event: &wa::message::EventMessage) -> Option<Planned> {
+        let place = event.location.as_option();
+        Some(Planned {
+            name: event.name.clone().filter(|name| !name.trim().is_empty())?,
+            description: event.description.clone(),
+            start: event.start_time.filter(|start| *start > 0)?,
+            end: event.end_time,
+            location: place.and_then(|place| place.name.clone()),
+            degrees: place.and_then(|it| it.degrees_latitude.zip(it.degrees_longitude)),
+            join_link: event.join_link.clone(),
+            cancelled: event.is_canceled.unwrap_or(false),
+            extra_guests_allowed: event.extra_guests_allowed.unwrap_or(false),
+        })
+    }
+}
+
 /// The message within its wrappers, also that of an album's part.
 pub(super) fn base_of(message: &wa::Message) -> &wa::Message {
     let base = message.get_base_message();
@@ -142,6 +191,10 @@ pub(super) fn describe(message: &wa::Message) -> Option<Received> {
         out.kind = "vote";
         return Some(out);
     }
+    if base.enc_event_response_message.is_set() {
+        out.kind = "response";
+        return Some(out);
+    }
     if base.enc_reaction_message.is_set() {
         out.kind = "reaction";
         return Some(out);
@@ -188,6 +241,12 @@ pub(super) fn describe(message: &wa::Message) -> Option<Received> {
         out.kind = "unknown";
         out.poll = None;
     }
+    out.event = base.event_message.as_option().and_then(Planned::of);
+    if base.event_message.is_set() && (out.event.is_none() || out.secret.is_none()) {
+        // WhatsApp Web refuses an event without a secret (`MISSING_MESSAGE_SECRET`).
+        out.kind = "unknown";
+        out.event = None;
+    }
     if out.kind != "text" {
         out.content = Some(Box::new(base.clone()));
     }
@@ -228,6 +287,8 @@ fn kind_of(m: &wa::Message) -> &'static str {
         "album"
     } else if poll_of(m).is_some() {
         "poll"
+    } else if m.event_message.is_set() {
+        "event"
     } else {
         "unknown"
     }
@@ -245,6 +306,7 @@ fn text_of(m: &wa::Message) -> Option<String> {
         .or_else(|| m.get_caption())
         .map(str::to_owned)
         .or_else(|| poll_of(m)?.name.clone())
+        .or_else(|| m.event_message.as_option()?.name.clone())
         .or_else(|| m.contact_message.as_option()?.display_name.clone())
         .or_else(|| m.contacts_array_message.as_option()?.display_name.clone())
         .or_else(|| m.live_location_message.as_option()?.caption.clone())
@@ -268,7 +330,8 @@ fn context_of(m: &wa::Message) -> Option<&wa::ContextInfo> {
         location_message,
         live_location_message,
         contact_message,
-        contacts_array_message
+        contacts_array_message,
+        event_message
     )
     .or_else(|| poll_of(m)?.context_info.as_option())
 }

@@ -5,9 +5,9 @@ use wacore_binary::Jid;
 use waproto::whatsapp as wa;
 
 use super::app_state::Heard;
-use super::describe::{Album, Card, Place, Question, Quoted};
+use super::describe::{Album, Card, Place, Planned, Question, Quoted};
 use super::media::{Attachment, Media};
-use super::outgoing::Body;
+use super::outgoing::{Body, Coming};
 use super::recent::Recent;
 
 /// How many messages of each direction are kept; the oldest go first.
@@ -27,8 +27,8 @@ pub struct Received {
     pub chat: String,
     /// Whether a linked device of the phone's own account sent it.
     pub from_me: bool,
-    /// `text`, `image`, `video`, `audio`, `document`, `sticker`, `location`, `contact`, `poll`,
-    /// `reaction`, `edit`, `delete`, `pin`, `keep`, `vote`, or `unknown`.
+    /// `text`, `image`, `video`, `audio`, `document`, `sticker`, `location`, `contact`, `poll`, `event`,
+    /// `reaction`, `edit`, `delete`, `pin`, `keep`, `vote`, `response`, or `unknown`.
     #[serde(rename = "type")]
     pub kind: &'static str,
     /// The text, caption, question or new text.
@@ -87,6 +87,15 @@ pub struct Received {
     /// The options of a vote; `?` stands for one that the poll does not have.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<String>,
+    /// The event that this one responds to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_to: Option<String>,
+    /// What it says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response: Option<Coming>,
+    /// How many others come along.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guests: Option<u32>,
     /// Why a client would not show it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<&'static str>,
@@ -111,6 +120,9 @@ pub struct Received {
     /// The question of a poll.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub poll: Option<Question>,
+    /// What an event plans.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event: Option<Planned>,
     /// Unix seconds, from the stanza.
     pub timestamp: u64,
     /// How often it was received again under the same id. A client shows it once.
@@ -195,6 +207,9 @@ pub struct Sent {
     /// The poll that it is a vote in, and the options.
     #[serde(skip)]
     pub(super) vote: Option<(String, Vec<String>)>,
+    /// The event that it responds to, what, and with how many extra guests.
+    #[serde(skip)]
+    pub(super) response: Option<(String, Coming, u32)>,
 }
 
 /// What a phone could not show its owner.
@@ -340,6 +355,7 @@ impl Inbox {
             Body::Contact(contact) => ("contact", Some(contact.name.clone())),
             Body::Contacts(_) => ("contact", None),
             Body::Poll(poll) => ("poll", Some(poll.name.clone())),
+            Body::Event(event) => ("event", Some(event.name.clone())),
             Body::Album { .. } => ("album", None),
             Body::Unknown(_) | Body::Protobuf(_) => ("unknown", None),
             Body::Card(card) => ("card", Some(card.text.clone())),
@@ -355,6 +371,7 @@ impl Inbox {
             Body::Keep { .. } => ("keep", None),
             Body::Delete { .. } => ("delete", None),
             Body::Vote { .. } => ("vote", None),
+            Body::Respond { .. } => ("response", None),
         };
         self.sent.insert(
             id.to_owned(),
@@ -373,6 +390,14 @@ impl Inbox {
                         message_id,
                         options,
                     } => Some((message_id.clone(), options.clone())),
+                    _ => None,
+                },
+                response: match body {
+                    Body::Respond {
+                        message_id,
+                        response,
+                        guests,
+                    } => Some((message_id.clone(), *response, *guests)),
                     _ => None,
                 },
             },

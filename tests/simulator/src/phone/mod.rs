@@ -64,12 +64,12 @@ use wacore_libsignal::protocol::{CurveError, SignalProtocolError};
 use crate::directory::{Bundle, DeviceAddr, Directory};
 
 pub use app_state::Action;
-pub use describe::{Card, Place, Question, Quoted};
+pub use describe::{Card, Place, Planned, Question, Quoted};
 pub use groups::parse_chat;
 pub use history::{Past, PastChat, Peer};
 pub use inbox::{Inbox, Receipt, Received, Sent};
 pub use media::{Attachment, Media, MediaFile, Uploaded};
-pub use outgoing::{Body, Contact, Forgery, LiveLocation, Location, Outgoing, Poll};
+pub use outgoing::{Body, Coming, Contact, Event, Forgery, LiveLocation, Location, Outgoing, Poll};
 pub use pairing::{Hosted, Scan};
 
 use app_state::{AppStateKey, Collections};

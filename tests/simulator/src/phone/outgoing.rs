@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use wacore_binary::Node;
 use wacore_binary::builder::NodeBuilder;
 use waproto::whatsapp as wa;
@@ -61,7 +61,7 @@ pub struct Outgoing {
     /// The file, once uploaded.
     #[serde(skip)]
     pub(super) uploaded: Option<Box<Uploaded>>,
-    /// The vote or the like, once encrypted.
+    /// The vote, the response or the like, once encrypted.
     #[serde(skip)]
     pub(super) sealed: Option<Box<Sealed>>,
 }
@@ -190,6 +190,8 @@ pub enum Body {
     Payment(Payment),
     /// `poll`
     Poll(Poll),
+    /// `event`
+    Event(Box<Event>),
     /// `react`: an empty emoji takes the reaction back.
     React {
         /// The message reacted to.
@@ -206,6 +208,16 @@ pub enum Body {
         message_id: String,
         /// The options chosen.
         options: Vec<String>,
+    },
+    /// `respond`: to an event.
+    Respond {
+        /// The event.
+        message_id: String,
+        /// `going`, `not_going` or `maybe`.
+        response: Coming,
+        /// How many others come along.
+        #[serde(default)]
+        guests: u32,
     },
     /// `album`: the head of an album, whose images and videos follow with `albumOf`.
     Album {
@@ -318,6 +330,46 @@ pub struct Poll {
     pub selectable: u32,
 }
 
+/// What is planned.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Event {
+    /// What it is called.
+    pub name: String,
+    /// More words.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// Unix seconds.
+    pub start: i64,
+    /// Unix seconds.
+    #[serde(default)]
+    pub end: Option<i64>,
+    /// Where it is.
+    #[serde(default)]
+    pub location: Option<Location>,
+    /// The link of its call.
+    #[serde(default)]
+    pub join_link: Option<String>,
+    /// Whether it does not take place.
+    #[serde(default)]
+    pub cancelled: bool,
+    /// Whether people may bring others along.
+    #[serde(default)]
+    pub extra_guests_allowed: bool,
+}
+
+/// Whether a person comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Coming {
+    /// Yes.
+    Going,
+    /// No.
+    NotGoing,
+    /// It is not known yet.
+    Maybe,
+}
+
 fn one() -> u32 {
     1
 }
@@ -353,8 +405,8 @@ impl Target {
 pub(super) struct Envelope {
     /// `edit` of `<message>`.
     pub(super) edit: Option<&'static str>,
-    /// `polltype` of `<meta>`.
-    pub(super) polltype: Option<&'static str>,
+    /// `polltype` or `event_type` of `<meta>`, with the attribute's name.
+    pub(super) part: Option<(&'static str, &'static str)>,
     /// `view_once` of `<meta>`.
     pub(super) view_once: bool,
     /// Whether the content has a secret (reactions, edits and deletions do not).
@@ -365,13 +417,13 @@ impl Envelope {
     /// `<meta>`, if there is anything in it.
     pub(super) fn meta(self) -> Option<Node> {
         let mut meta = NodeBuilder::new("meta");
-        if let Some(polltype) = self.polltype {
-            meta = meta.attr("polltype", polltype);
+        if let Some((name, part)) = self.part {
+            meta = meta.attr(name, part);
         }
         if self.view_once {
             meta = meta.attr("view_once", "true");
         }
-        (self.polltype.is_some() || self.view_once).then(|| meta.build())
+        (self.part.is_some() || self.view_once).then(|| meta.build())
     }
 }
 
@@ -384,7 +436,8 @@ impl Body {
             | Self::Pin { message_id, .. }
             | Self::Keep { message_id, .. }
             | Self::Delete { message_id }
-            | Self::Vote { message_id, .. } => Some(message_id),
+            | Self::Vote { message_id, .. }
+            | Self::Respond { message_id, .. } => Some(message_id),
             _ => None,
         }
     }
@@ -404,18 +457,20 @@ impl Body {
     }
 
     pub(super) fn envelope(&self) -> Envelope {
-        let (edit, polltype, secret) = match self {
-            Self::Poll(_) => (None, Some("creation"), true),
+        let (edit, part, secret) = match self {
+            Self::Poll(_) => (None, Some(("polltype", "creation")), true),
+            Self::Event(_) => (None, Some(("event_type", "creation")), true),
             Self::React { .. } | Self::Keep { .. } | Self::Timer(_) => (None, None, false),
             Self::Pin { .. } => (Some("2"), None, false),
-            Self::Vote { .. } => (None, Some("vote"), false),
+            Self::Vote { .. } => (None, Some(("polltype", "vote")), false),
+            Self::Respond { .. } => (None, Some(("event_type", "response")), false),
             Self::Edit { .. } => (Some("1"), None, false),
             Self::Delete { .. } => (Some("7"), None, false),
             _ => (None, None, true),
         };
         Envelope {
             edit,
-            polltype,
+            part,
             view_once: false,
             secret,
         }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use wacore::prekeys::compute_key_bundle_digest;
 use wacore_libsignal::protocol::PublicKey;
 
+use super::iq::{Business, Picture};
 use super::limits::Limits;
 use super::outbox::Outbox;
 use super::passkey::Passkey;
@@ -38,6 +39,13 @@ pub struct Account {
     pub name: String,
     /// The about text.
     pub about: String,
+    /// The picture that it shows, and the id of the last one.
+    pub picture: Option<Picture>,
+    pub pictures: u64,
+    /// What it shows as a business.
+    pub business: Option<Business>,
+    /// Seconds after which messages disappear in chats that it begins (0: they stay), and when that was set.
+    pub default_timer: (u64, u64),
     /// Whether others see only the LID, until this is `false` again.
     pub hidden: bool,
     /// Its identifiers besides the number.
@@ -85,6 +93,10 @@ impl Account {
             lid: lid.to_owned(),
             name: name.to_owned(),
             about: "Hey there! I am using WhatsApp.".to_owned(),
+            picture: None,
+            pictures: 0,
+            business: None,
+            default_timer: (0, 0),
             hidden: false,
             username: None,
             devices: BTreeMap::from([(0, Device::default())]),

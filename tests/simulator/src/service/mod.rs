@@ -7,6 +7,7 @@
 //! bounded queue of their connection.
 
 mod account;
+mod calls;
 mod faults;
 mod groups;
 mod iq;
@@ -48,6 +49,7 @@ use crate::phone::Phone;
 pub use account::Account;
 pub use faults::{Fault, FaultKind, Place, TransferFault};
 pub use groups::{Change, GroupError, Setting};
+pub use iq::Business;
 pub use limits::token_of;
 pub use login::{LoginFailure, MORE as FAILURE_ATTRIBUTES};
 pub use node::Form;
@@ -299,7 +301,7 @@ impl Service {
             "chatstate" => self.chatstate(from, node),
             "ib" => self.ib(from, node),
             "notification" if from.device == 0 => self.media_retried(from, node),
-            "call" => self.answer_ack(from, node, "call"),
+            "call" => self.call(from, node),
             other => log::warn!("{} sent an unknown <{other}>", label(from)),
         }
     }

@@ -3,6 +3,7 @@
 use wacore_binary::builder::NodeBuilder;
 use wacore_binary::{JidExt as _, Node};
 
+use super::account::Account;
 use super::login::Stage;
 use super::node::{attr, jid_attr};
 use super::{Form, Service, now_secs};
@@ -113,9 +114,11 @@ impl Service {
     /// The presence of a number as `watcher` sees it, by the privacy settings of both: people who hide when
     /// they were online last do not see it of others.
     fn presence_of(&self, number: &str, available: bool, watcher: &str) -> Node {
-        let shows_last =
-            self.shows_last_seen(number, watcher) && self.shows_last_seen(watcher, number);
-        let shows_online = shows_last || self.privacy_of(number, "online") != "match_last_seen";
+        let shows_last = self.shows(number, watcher, "last") && self.shows(watcher, number, "last");
+        let is_blocked = |account: &Account| account.blocked.contains(watcher);
+        let shows_online = shows_last
+            || self.privacy_of(number, "online") != "match_last_seen"
+                && !self.accounts.get(number).is_some_and(is_blocked);
         let builder = NodeBuilder::new("presence").attr("from", self.user_jid(number, Form::Pn));
         if available && shows_online {
             return builder.build();
@@ -133,18 +136,6 @@ impl Service {
             .attr("type", "unavailable")
             .attr("last", last)
             .build()
-    }
-
-    fn shows_last_seen(&self, number: &str, watcher: &str) -> bool {
-        match self.privacy_of(number, "last") {
-            "all" => true,
-            // The service knows no address books: people who have written to each other are contacts.
-            "contacts" => self
-                .accounts
-                .get(number)
-                .is_some_and(|account| account.chats_with.contains(watcher)),
-            _ => false,
-        }
     }
 
     fn privacy_of(&self, number: &str, category: &str) -> &str {

@@ -10,8 +10,9 @@ use waproto::whatsapp::web_message_info::{Status, StubType};
 
 use crate::directory::{DeviceAddr, Directory};
 use crate::phone::Phone;
-use crate::phone::addons::{hash_of, secret_in};
+use crate::phone::addons::{hash_of, secret_in, wire_response};
 use crate::phone::inbox::{Received, Sent};
+use crate::phone::outgoing::Coming;
 
 /// A chat, its messages by number from the oldest.
 pub(super) struct Chat {
@@ -186,7 +187,10 @@ fn received_info(
     received: &Received,
     push_name: Option<String>,
 ) -> Option<wa::WebMessageInfo> {
-    if matches!(received.kind, "reaction" | "edit" | "delete" | "vote") {
+    if matches!(
+        received.kind,
+        "reaction" | "edit" | "delete" | "vote" | "response"
+    ) {
         return None;
     }
     let message = match (&received.content, &received.text) {
@@ -225,6 +229,7 @@ fn changes_another(message: &wa::Message) -> bool {
         || message.enc_reaction_message.is_set()
         || message.protocol_message.is_set()
         || message.poll_update_message.is_set()
+        || message.enc_event_response_message.is_set()
 }
 
 /// What a message does to an earlier one.
@@ -237,6 +242,8 @@ enum Act {
     /// An empty one takes the reaction back.
     React(String),
     Vote(Vec<String>),
+    /// With the number of extra guests.
+    Respond(Coming, u32),
     Edit(Box<wa::Message>),
     Delete,
 }
@@ -245,6 +252,10 @@ impl Change {
     fn of(sent: &Sent, message: &wa::Message) -> Option<Change> {
         if let Some((target, options)) = sent.vote.clone() {
             let act = Act::Vote(options);
+            return Some(Change { target, act });
+        }
+        if let Some((target, response, guests)) = sent.response.clone() {
+            let act = Act::Respond(response, guests);
             return Some(Change { target, act });
         }
         if let Some(reaction) = message.reaction_message.as_option() {
@@ -272,6 +283,10 @@ impl Change {
         if let Some(target) = received.vote_in.clone() {
             let act = Act::Vote(received.options.clone());
             return received.error.is_none().then_some(Change { target, act });
+        }
+        if let Some(target) = received.response_to.clone() {
+            let act = Act::Respond(received.response?, received.guests.unwrap_or(0));
+            return Some(Change { target, act });
         }
         if let Some(target) = received.edit_of.clone() {
             let act = Act::Edit(Box::new(wa::Message {
@@ -342,6 +357,29 @@ fn apply(
                     ..Default::default()
                 });
             }
+        }
+        Act::Respond(response, guests) => {
+            let by = Jid::pn(author.number.as_str()).to_string();
+            let is_theirs = |it: &wa::EventResponse| {
+                let key = &it.event_response_message_key;
+                key.participant.as_deref() == Some(by.as_str())
+            };
+            info.event_responses.retain(|it| !is_theirs(it));
+            info.event_responses.push(wa::EventResponse {
+                event_response_message_key: MessageField::some(wa::MessageKey {
+                    remote_jid: info.key.remote_jid.clone(),
+                    from_me: Some(from_me),
+                    id: info.key.id.clone(),
+                    participant: Some(by.clone()),
+                }),
+                timestamp_ms: i64::try_from(time * 1000).ok(),
+                event_response_message: MessageField::some(wa::message::EventResponseMessage {
+                    response: Some(wire_response(response)),
+                    extra_guest_count: i32::try_from(guests).ok(),
+                    ..Default::default()
+                }),
+                ..Default::default()
+            });
         }
         Act::Edit(message) => info.message = MessageField::some(*message),
         Act::Delete => {

@@ -3,10 +3,13 @@
 mod appstate;
 mod groups;
 mod keys;
+mod profile;
 mod settings;
 mod usync;
 
 use wacore_binary::Node;
+
+pub use profile::{Business, Picture};
 
 use super::Service;
 use super::node::{self, attr, first_child};
@@ -55,7 +58,10 @@ impl Service {
             ("w:sync:app:state", true, "sync") => self.sync_app_state(from, iq),
             ("urn:xmpp:whatsapp:dirty", true, "clean") => self.clean(from, iq),
             ("status", true, "status") => self.set_about(from, iq),
-            ("w:profile:picture", false, "picture") => node::error(iq, 404, "item-not-found"),
+            ("w:profile:picture", false, "picture") => self.picture(from, iq),
+            ("w:profile:picture", true, _) => self.set_picture(from, iq),
+            ("w:biz", false, "business_profile") => self.business_profile(iq),
+            ("disappearing_mode", true, "disappearing_mode") => self.set_default_timer(from, iq),
             ("w:stats", true, _) => node::result(iq).build(),
             ("w:g2", ..) => self.group_iq(from, iq, set),
             ("md", true, "remove-companion-device") => {

@@ -1,5 +1,7 @@
 //! Everything small: props, privacy, blocklist, tokens, media connections, the about text, logout.
 
+use std::collections::BTreeMap;
+
 use wacore_binary::Node;
 use wacore_binary::builder::NodeBuilder;
 
@@ -12,8 +14,19 @@ use crate::service::{Form, Service, token_of};
 const PROPS_HASH: &str = "5imul8";
 /// Experiments that clients read: privacy tokens are issued and sent.
 const PROPS: [(u32, &str); 3] = [(10518, "true"), (9666, "true"), (14303, "true")];
-/// Bytes of an about text.
-const MAX_ABOUT: usize = 700;
+/// The values of each privacy setting (wacore's `iq::privacy`).
+const PRIVACY: [(&str, &[&str]); 9] = [
+    ("readreceipts", &["all", "none"]),
+    ("last", PEOPLE),
+    ("online", &["all", "match_last_seen"]),
+    ("profile", PEOPLE),
+    ("status", PEOPLE),
+    ("groupadd", PEOPLE),
+    ("calladd", &["all", "known", "contacts"]),
+    ("messages", &["all", "contacts"]),
+    ("defense", &["off", "on_standard"]),
+];
+const PEOPLE: &[&str] = &["all", "contacts", "contact_blacklist", "none"];
 /// Blocked numbers of one account.
 const MAX_BLOCKED: usize = 10_000;
 
@@ -62,25 +75,65 @@ impl Service {
         node::result(iq).children([list]).build()
     }
 
+    /// Blocks by LID and number, as WhatsApp wants it today, and unblocks by LID. The account's other devices are notified.
     pub(super) fn block(&mut self, from: &DeviceAddr, iq: &Node) -> Node {
         let item = iq.get_optional_child("item");
-        let number = item
-            .and_then(|item| jid_attr(item, "jid"))
-            .and_then(|jid| self.number_of_jid(&jid));
+        let jid = item.and_then(|item| jid_attr(item, "jid"));
+        let number = jid.as_ref().and_then(|jid| self.number_of_jid(jid));
         let action = item.and_then(|item| attr(item, "action"));
-        let (Some(number), Some(account)) = (number, self.accounts.get_mut(&from.number)) else {
+        let Some(number) = number else {
             return node::error(iq, 404, "item-not-found");
         };
-        match action.as_deref() {
-            Some("block") if account.blocked.len() < MAX_BLOCKED => {
-                account.blocked.insert(number);
-            }
-            Some("unblock") => {
-                account.blocked.remove(&number);
-            }
+        let is_lid = jid.is_some_and(|jid| Form::of(&jid) == Some(Form::Lid));
+        let names_both =
+            self.hides_number(&number) || item.is_some_and(|it| it.attrs.get("pn_jid").is_some());
+        let block = match action.as_deref() {
+            Some("block") if is_lid && names_both => true,
+            Some("unblock") if is_lid => false,
             _ => return node::error(iq, 400, "bad-request"),
+        };
+        if !self.set_blocked(&from.number, &number, block, Some(from.device)) {
+            return node::error(iq, 400, "bad-request");
         }
         self.blocklist(from, iq)
+    }
+
+    /// Blocks or unblocks a number, also on the phone; the account's other devices are notified. False if there are too
+    /// many.
+    pub fn set_blocked(
+        &mut self,
+        by: &str,
+        number: &str,
+        block: bool,
+        device: Option<u16>,
+    ) -> bool {
+        let Some(account) = self.accounts.get_mut(by) else {
+            return false;
+        };
+        match block {
+            true if account.blocked.len() >= MAX_BLOCKED => return false,
+            true => account.blocked.insert(number.to_owned()),
+            false => account.blocked.remove(number),
+        };
+        let item = NodeBuilder::new("item")
+            .attr("jid", self.user_jid(number, Form::Lid))
+            .attr("action", if block { "block" } else { "unblock" })
+            .build();
+        let list = NodeBuilder::new("blocklist")
+            .attr("action", "modify")
+            .attr("dhash", self.next_id())
+            .children([item])
+            .build();
+        let notification = self
+            .notification("account_sync", by)
+            .children([list])
+            .build();
+        for other in self.linked(by) {
+            if Some(other.device) != device {
+                self.post(&other, notification.clone());
+            }
+        }
+        true
     }
 
     pub(super) fn privacy(&self, from: &DeviceAddr, iq: &Node) -> Node {
@@ -96,26 +149,47 @@ impl Service {
     }
 
     pub(super) fn set_privacy(&mut self, from: &DeviceAddr, iq: &Node) -> Node {
-        let wanted: Vec<(String, String)> = iq
+        let wanted: BTreeMap<String, String> = iq
             .get_optional_child("privacy")
             .into_iter()
             .flat_map(|privacy| privacy.get_children_by_tag("category"))
             .filter_map(|c| Some((attr(c, "name")?, attr(c, "value")?)))
             .collect();
-        let Some(account) = self.accounts.get_mut(&from.number) else {
-            return node::error(iq, 404, "item-not-found");
-        };
-        if wanted.is_empty()
-            || wanted
-                .iter()
-                .any(|(name, _)| !account.privacy.contains_key(name))
-        {
+        let categories: Vec<Node> = wanted.iter().map(|(n, v)| category(n, v)).collect();
+        if wanted.is_empty() || !self.set_privacy_of(&from.number, wanted) {
             return node::error(iq, 400, "bad-request");
+        }
+        let privacy = NodeBuilder::new("privacy").children(categories).build();
+        node::result(iq).children([privacy]).build()
+    }
+
+    /// Sets privacy settings, also on the phone; the account's linked devices are notified. False for values that a
+    /// category does not have: then nothing is set.
+    pub fn set_privacy_of(&mut self, number: &str, wanted: BTreeMap<String, String>) -> bool {
+        let takes = |(name, value): (&String, &String)| {
+            PRIVACY
+                .iter()
+                .any(|(category, values)| category == name && values.contains(&&**value))
+        };
+        let Some(account) = self
+            .accounts
+            .get_mut(number)
+            .filter(|_| wanted.iter().all(takes))
+        else {
+            return false;
+        };
+        if wanted.is_empty() {
+            return true;
         }
         let categories: Vec<Node> = wanted.iter().map(|(n, v)| category(n, v)).collect();
         account.privacy.extend(wanted);
         let privacy = NodeBuilder::new("privacy").children(categories).build();
-        node::result(iq).children([privacy]).build()
+        let notification = self
+            .notification("account_sync", number)
+            .children([privacy])
+            .build();
+        self.notify_account(number, &notification);
+        true
     }
 
     /// A privacy token: the person whom it is for attaches it to messages from then on.
@@ -172,20 +246,6 @@ impl Service {
             .children([host])
             .build();
         node::result(iq).children([conn]).build()
-    }
-
-    pub(super) fn set_about(&mut self, from: &DeviceAddr, iq: &Node) -> Node {
-        let text = iq
-            .get_optional_child("status")
-            .and_then(Node::content_as_string)
-            .unwrap_or_default();
-        match self.accounts.get_mut(&from.number) {
-            Some(account) if text.len() <= MAX_ABOUT => {
-                account.about = text.to_string();
-                node::result(iq).build()
-            }
-            _ => node::error(iq, 400, "bad-request"),
-        }
     }
 
     /// A device has fetched a notified change.

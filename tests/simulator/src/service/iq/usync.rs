@@ -87,7 +87,9 @@ impl Service {
             let children: Vec<Node> = protocols
                 .iter()
                 .filter(|protocol| !hidden || protocol.tag != "lid")
-                .filter_map(|protocol| self.usync_protocol(&protocol.tag, user, &asked))
+                .filter_map(|protocol| {
+                    self.usync_protocol(&from.number, &protocol.tag, user, &asked)
+                })
                 .collect();
             let mut builder = NodeBuilder::new("user").attr("jid", asked.jid.clone());
             if let (Form::Lid, Some(number), false) = (asked.form, &asked.number, hidden) {
@@ -142,7 +144,7 @@ impl Service {
             .find(|number| self.number_of_jid(&Jid::pn(number.as_str())).is_some())
     }
 
-    fn usync_protocol(&self, tag: &str, user: &Node, asked: &Asked) -> Option<Node> {
+    fn usync_protocol(&self, by: &str, tag: &str, user: &Node, asked: &Asked) -> Option<Node> {
         let account = asked.number.as_ref().and_then(|n| self.accounts.get(n));
         match tag {
             "contact" => {
@@ -167,6 +169,10 @@ impl Service {
             }
             "status" => {
                 let account = account?;
+                // As WhatsApp answers for those who do not show it.
+                if !self.shows(asked.number.as_ref()?, by, "status") {
+                    return Some(NodeBuilder::new("status").attr("code", 401).build());
+                }
                 Some(
                     NodeBuilder::new("status")
                         .attr("t", account.devices_changed)
@@ -179,23 +185,31 @@ impl Service {
                 Some(NodeBuilder::new("username").string_content(name).build())
             }
             "picture" => {
-                account?;
-                let error = NodeBuilder::new("error")
-                    .attr("code", 404)
-                    .attr("text", "item-not-found")
-                    .build();
-                Some(NodeBuilder::new("picture").children([error]).build())
-            }
-            "disappearing_mode" => {
-                account?;
+                let (account, number) = (account?, asked.number.as_ref()?);
+                let picture = account.picture.as_ref();
+                let builder = NodeBuilder::new("picture");
                 Some(
-                    NodeBuilder::new("disappearing_mode")
-                        .attr("duration", 0)
-                        .attr("t", 0)
-                        .build(),
+                    match picture.filter(|_| self.shows(number, by, "profile")) {
+                        Some(picture) => builder.attr("id", picture.id).build(),
+                        None => {
+                            let error = NodeBuilder::new("error")
+                                .attr("code", 404)
+                                .attr("text", "item-not-found");
+                            builder.children([error.build()]).build()
+                        }
+                    },
                 )
             }
-            // The service has no businesses or bots; unknown protocols are left out, as by WhatsApp.
+            "business" => {
+                account?.business.as_ref()?;
+                Some(NodeBuilder::new("business").build())
+            }
+            "disappearing_mode" => {
+                let (seconds, at) = account?.default_timer;
+                let builder = NodeBuilder::new("disappearing_mode");
+                Some(builder.attr("duration", seconds).attr("t", at).build())
+            }
+            // The service has no bots; unknown protocols are left out, as by WhatsApp.
             _ => None,
         }
     }

@@ -16,6 +16,7 @@ mod contact_limits;
 mod draft;
 mod driver;
 mod forwarding;
+mod group_members;
 mod group_names;
 mod groups;
 mod health;
@@ -53,7 +54,8 @@ mod wiring;
 
 pub use caller::Caller;
 pub use claims::{Claim, Manner};
-pub use groups::GroupView;
+pub use group_members::{JoinRequest, MemberResult};
+pub use groups::{GroupView, Joining};
 pub use health::AccountHealth;
 pub use idempotency::Turn;
 pub use passkey::{Challenge, PasskeyView};

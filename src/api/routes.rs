@@ -11,7 +11,7 @@ use super::{
     accounts, chats, connection, contacts, events, groups, health, media, messages, openapi,
     outbox, passkey, people, qr, search, sending, stories, this_server, timer, typing, webhooks,
 };
-use crate::account::{MediaCursor, OutboxView, PasskeyView, StatusView};
+use crate::account::{Joining, MediaCursor, OutboxView, PasskeyView, StatusView};
 use crate::message::{
     CastVote, DeleteMessage, EditMessage, ForwardMessage, KeepMessage, PinMessage, React,
     ReplyText, RespondToEvent, SendContact, SendEvent, SendLocation, SendPoll, SendText,
@@ -218,9 +218,39 @@ pub const ROUTES: &[Route] = routes![
     Get "/accounts/:id/groups" listGroups Groups, Account, Usual,
         groups::list: (OfAccount, Paging<GroupCursor>) => Json<groups::GroupList>,
         "The groups that the account is in";
+    Post "/accounts/:id/groups" createGroup Groups, Account, Usual,
+        groups::create: (OfAccount, groups::NewGroup) => Created<groups::MadeGroup>,
+        "Create a group; `results` says what became of each member";
+    Get "/accounts/:id/groups/invite" getInvitation Groups, Account, Usual,
+        groups::invitation: (OfAccount, groups::Invitation) => Json<groups::InvitedTo>,
+        "The group to which an invite `link` leads, before joining it";
+    Post "/accounts/:id/groups/join" joinGroup Groups, Account, Usual,
+        groups::join: (OfAccount, groups::Join) => Json<Joining>,
+        "Join a group by its invite `link`, or ask its admins where they approve that";
     Get "/accounts/:id/groups/:groupId" getGroup Groups, Account, Usual,
         groups::get: (OfAccount, groups::OfGroup) => Json<groups::OneGroup>,
         "A group with its members and settings";
+    Patch "/accounts/:id/groups/:groupId" changeGroup Groups, Account, Usual,
+        groups::change: (OfAccount, groups::OfGroup, groups::GroupSettings) => Json<groups::OneGroup>,
+        "Change a group's subject, description, settings or timer";
+    Post "/accounts/:id/groups/:groupId/members" changeMembers Groups, Account, Usual,
+        groups::members: (OfAccount, groups::OfGroup, groups::MemberChanges) => Json<groups::MemberResults>,
+        "Add, remove, promote or demote members, with one result for each";
+    Post "/accounts/:id/groups/:groupId/leave" leaveGroup Groups, Account, Usual,
+        groups::leave: (OfAccount, groups::OfGroup) => Json<Done>,
+        "Leave a group";
+    Get "/accounts/:id/groups/:groupId/invite" getInvite Groups, Account, Usual,
+        groups::invite: (OfAccount, groups::OfGroup) => Json<groups::InviteLink>,
+        "The invite link of a group; only its admins get it";
+    Delete "/accounts/:id/groups/:groupId/invite" resetInvite Groups, Account, Usual,
+        groups::reset_invite: (OfAccount, groups::OfGroup) => Json<groups::InviteLink>,
+        "Revoke the invite link of a group, and get the new one";
+    Get "/accounts/:id/groups/:groupId/requests" listJoinRequests Groups, Account, Usual,
+        groups::requests: (OfAccount, groups::OfGroup) => Json<groups::JoinRequests>,
+        "The people who ask to join a group";
+    Post "/accounts/:id/groups/:groupId/requests" decideJoinRequests Groups, Account, Usual,
+        groups::decide: (OfAccount, groups::OfGroup, groups::Decisions) => Json<groups::MemberResults>,
+        "Approve or reject people who ask to join a group";
     Get "/accounts/:id/messages" searchMessages Messages, Account, Usual,
         search::search: (OfAccount, search::Query, Paging<Cursor>) => Json<chats::MessageList>,
         "Messages with the words `q`, newest first, of a chat, a sender, a type or a time if wanted";

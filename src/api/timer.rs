@@ -15,7 +15,7 @@ use crate::fields::{Addressee, Field, FieldError, request, whole};
 const SECONDS: [u64; 4] = [0, 86_400, 604_800, 7_776_000];
 
 #[derive(Debug)]
-pub struct Seconds(u32);
+pub struct Seconds(pub u32);
 
 impl Field for Seconds {
     fn read(name: &'static str, value: &Value) -> Result<Self, FieldError> {

@@ -33,6 +33,20 @@ impl Invite {
     }
 }
 
+/// The message that invites one person to a group. `expires` is in Unix seconds.
+pub fn to_group(group: &str, subject: &str, code: &str, expires: u64) -> wa::Message {
+    wa::Message {
+        group_invite_message: MessageField::some(wa::message::GroupInviteMessage {
+            group_jid: Some(group.to_owned()),
+            group_name: Some(subject.to_owned()),
+            invite_code: Some(code.to_owned()),
+            invite_expiration: i64::try_from(expires).ok(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
 pub fn decode<'a>(
     base: &'a wa::Message,
     message: &mut Message,

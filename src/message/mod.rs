@@ -51,7 +51,7 @@ pub use edit::EditMessage;
 pub use event::{CallMedia, Coming, EventDetails, RespondToEvent, SendEvent, response_of};
 pub use fold::words as folded_words;
 pub use forward::{ForwardMessage, forwarded};
-pub use invite::Invite;
+pub use invite::{Invite, to_group as invitation};
 pub use kind::{MessageKind, decode, encode, quotation};
 pub use location::{Location, SendLocation};
 pub use mark::{KeepMessage, PinMessage, StarMessage, UnpinMessage, UnstarMessage};

@@ -98,7 +98,7 @@ fn changed(by: &str, name: &str, value: &Value) -> String {
             format!("{by} set messages to disappear after {seconds} seconds")
         }
         ("ephemeral", _) => format!("{by} turned disappearing messages off"),
-        ("inviteRevoked", _) => format!("{by} reset the invite link"),
+        ("inviteLink", _) => format!("{by} reset the invite link"),
         ("community", Value::Null) => format!("{by} took the group out of its community"),
         ("community", _) => format!("{by} added the group to a community"),
         ("picture", Value::Null) => format!("{by} removed the group's picture"),

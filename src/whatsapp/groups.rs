@@ -6,8 +6,9 @@
 use whatsapp_rust::Jid;
 use whatsapp_rust::anyhow;
 use whatsapp_rust::wacore::iq::groups::{
-    GROUP_IQ_NAMESPACE, GroupInfoResponse, GroupParticipatingRequest, GroupParticipatingResponse,
-    MemberAddMode as WireAddMode, ParticipantType,
+    AddressingMode, GROUP_IQ_NAMESPACE, GroupCreateIq, GroupInfoResponse,
+    GroupParticipatingRequest, GroupParticipatingResponse, MemberAddMode as WireAddMode,
+    ParticipantChangeResponse, ParticipantType,
 };
 use whatsapp_rust::wacore::iq::spec::IqSpec;
 use whatsapp_rust::wacore::protocol::ProtocolNode;
@@ -61,6 +62,60 @@ impl IqSpec for Participating {
     }
 }
 
+/// Creates a group; the answer is the group, and those who are not in it.
+pub struct Create(pub GroupCreateIq);
+
+impl IqSpec for Create {
+    type Response = (Snapshot, Vec<Outcome>);
+
+    fn build_iq(&self) -> InfoQuery<'static> {
+        self.0.build_iq()
+    }
+
+    fn parse_response(&self, response: &NodeRef<'_>) -> anyhow::Result<Self::Response> {
+        let mut made = snapshot(self.0.parse_response(response)?, true);
+        let group = response.get_optional_child("group");
+        let children = group.and_then(NodeRef::children).unwrap_or_default();
+        let refused: Vec<Outcome> = children
+            .iter()
+            .filter_map(|child| ParticipantChangeResponse::try_from_node_ref(child).ok())
+            .filter(|one| !one.is_ok())
+            .filter_map(|one| outcome(&one))
+            .collect();
+        // The list of members has those, too, who were refused.
+        if let Some(members) = &mut made.members {
+            members.retain(|member| !refused.iter().any(|one| one.person.is(member)));
+            made.group.size = u32::try_from(members.len()).unwrap_or(u32::MAX);
+        }
+        Ok((made, refused))
+    }
+}
+
+/// What became of a person in a change of a group's members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    pub person: Member,
+    /// WhatsApp's code, if it refused.
+    pub code: Option<u16>,
+    /// The code of an invitation that this person alone can follow, and its end in Unix seconds.
+    pub invitation: Option<(String, u64)>,
+}
+
+/// What WhatsApp's answer says of one person.
+pub fn outcome(one: &ParticipantChangeResponse) -> Option<Outcome> {
+    let request = one.add_request.as_ref();
+    Some(Outcome {
+        person: member([Some(&one.jid), one.phone_number.as_ref()])?,
+        code: one.error.as_ref().map(|code| code.parse().unwrap_or(0)),
+        invitation: request.map(|request| (request.code.clone(), request.expiration)),
+    })
+}
+
+/// The person whom a JID names.
+pub fn person_of(jid: &Jid) -> Option<Member> {
+    member([Some(jid)])
+}
+
 /// A group as WhatsApp's server describes it. `with_members`: the answer names them.
 pub fn snapshot(found: GroupInfoResponse, with_members: bool) -> Snapshot {
     let members: Vec<Member> = found
@@ -95,6 +150,7 @@ pub fn snapshot(found: GroupInfoResponse, with_members: bool) -> Snapshot {
         community: found.parent_group_jid.map(|jid| bare(&jid)),
         is_community: found.is_parent_group,
         is_announcement_group: found.is_default_sub_group,
+        by_lid: found.addressing_mode == AddressingMode::Lid,
         size: match with_members {
             true => counted,
             false => found.size.unwrap_or(0),
@@ -175,7 +231,8 @@ fn act(node: &NodeRef<'_>, action: Action, by: Option<&Member>) -> Option<Act> {
             "admin_add" => MemberAddMode::AdminAdd,
             _ => MemberAddMode::AllMemberAdd,
         })),
-        Action::RevokeInvite => set(Setting::InviteRevoked),
+        Action::RevokeInvite => set(Setting::Invite(None)),
+        Action::Invite { code } => set(Setting::Invite(Some(code).filter(|code| !code.is_empty()))),
         Action::CreatedMembershipRequests { requests, .. } => Some(Act::Requests {
             people: requests.iter().take(PEOPLE).filter_map(person).collect(),
             made: true,

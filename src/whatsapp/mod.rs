@@ -57,6 +57,7 @@ pub use error::{SendFailure, SessionError};
 pub use facts::{Business, Facts, Picture};
 pub use farewell::{Ban, Refusal, Rest, spoken};
 pub use files::FetchFailure;
+pub use groups::Outcome as MemberOutcome;
 pub use http::SurfHttpClient;
 #[cfg(feature = "fuzzing")]
 pub use inbound::fuzzing;

@@ -43,7 +43,7 @@ fn one(world: &World, server: &Server, group: &str) -> Value {
 }
 
 /// The events about groups, oldest first.
-fn events(world: &World, server: &Server) -> Vec<Value> {
+pub fn events(world: &World, server: &Server) -> Vec<Value> {
     let (mut found, mut after) = (Vec::new(), 0);
     loop {
         let page = world.get(server, &format!("/events?after={after}&limit=500"));
@@ -68,7 +68,7 @@ fn roles(group: &Value) -> Vec<(String, String)> {
     all.collect()
 }
 
-fn jid(number: &str) -> String {
+pub fn jid(number: &str) -> String {
     format!("{number}@s.whatsapp.net")
 }
 

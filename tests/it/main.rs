@@ -19,6 +19,7 @@ mod crowded;
 mod events;
 mod files;
 mod footprint;
+mod group_actions;
 mod group_list;
 mod groups;
 mod health;

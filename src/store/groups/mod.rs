@@ -11,7 +11,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use members::{Member, Role};
-pub use news::{Act, GroupNews, How, Setting, Versions, apply};
+pub use news::{Act, GroupNews, How, Setting, Versions, apply, link};
 
 use super::error::{Result, StoreError};
 use super::messages::{self, Part, Room};
@@ -70,6 +70,8 @@ pub struct Group {
     pub is_community: bool,
     /// The group of a community in which its admins write to all.
     pub is_announcement_group: bool,
+    /// It names its members by LIDs, and is asked about them so.
+    pub by_lid: bool,
     /// Members, as far as is known.
     pub size: u32,
     /// WhatsApp's version of the members that are stored.
@@ -252,6 +254,20 @@ pub fn learn(tx: &mut WriteTx<'_>, account: u32, snapshot: &Snapshot, at: Millis
         group.version = None;
     }
     put(tx, account, &group, snapshot.members.as_deref())
+}
+
+/// Changes a group, if the account is in it.
+pub fn change(
+    tx: &mut WriteTx<'_>,
+    account: u32,
+    jid: &str,
+    change: impl FnOnce(&mut Group),
+) -> Result<()> {
+    if let Some(mut group) = get(&tx.view(), account, jid)? {
+        change(&mut group);
+        GROUPS.put(tx, (account, jid), &group)?;
+    }
+    Ok(())
 }
 
 /// Removes a group that the account is in no more. Whether it was there.

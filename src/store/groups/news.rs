@@ -88,8 +88,8 @@ pub enum Setting {
     MemberAddMode(MemberAddMode),
     /// Seconds; 0: messages stay.
     Ephemeral(u32),
-    /// The invite link does not work any more.
-    InviteRevoked,
+    /// The code of the new invite link, if it is said: the one before works no more.
+    Invite(Option<String>),
     /// The community that the group is part of.
     Community(Option<String>),
 }
@@ -105,7 +105,7 @@ impl Setting {
             Setting::JoinApproval(on) => ("joinApproval", json!(on)),
             Setting::MemberAddMode(mode) => ("memberAddMode", json!(mode)),
             Setting::Ephemeral(seconds) => ("ephemeral", json!(seconds)),
-            Setting::InviteRevoked => ("inviteRevoked", json!(true)),
+            Setting::Invite(code) => ("inviteLink", json!(code.as_ref().map(|code| link(code)))),
             Setting::Community(parent) => ("community", json!(parent)),
         }
     }
@@ -123,11 +123,16 @@ impl Setting {
             Setting::JoinApproval(on) => group.join_approval = *on,
             Setting::MemberAddMode(mode) => group.member_add_mode = *mode,
             Setting::Ephemeral(seconds) => group.ephemeral = *seconds,
-            Setting::InviteRevoked => group.invite = None,
+            Setting::Invite(code) => group.invite.clone_from(code),
             Setting::Community(parent) => group.community.clone_from(parent),
         }
         group.cut();
     }
+}
+
+/// The invite link of a code.
+pub fn link(code: &str) -> String {
+    format!("https://chat.whatsapp.com/{code}")
 }
 
 /// Changes the list of a group's members. A change that the list has already is left out; where one before it is missing,

@@ -38,9 +38,18 @@ pub(super) struct Changes {
     locked: Option<bool>,
     /// Seconds; 0 is never.
     ephemeral: Option<u32>,
+    join_approval: Option<bool>,
+    /// Only admins add people.
+    admins_add: Option<bool>,
     /// `by` leaves.
     #[serde(default)]
     leave: bool,
+    /// These follow the group's invite link.
+    #[serde(default)]
+    join: Vec<String>,
+    /// These follow the invitation that each of them got.
+    #[serde(default)]
+    accept: Vec<String>,
 }
 
 pub(super) fn create(hub: &Hub, body: &NewGroup) -> Answer {
@@ -102,6 +111,8 @@ fn changes(service: &mut Service, body: &Changes) -> Result<Vec<Change>, PeopleE
         [
             body.announcement.map(Setting::Announcement),
             body.locked.map(Setting::Locked),
+            body.join_approval.map(Setting::Approval),
+            body.admins_add.map(Setting::AdminsAdd),
             body.ephemeral
                 .map(|seconds| Setting::Ephemeral((seconds > 0).then_some(seconds))),
         ]
@@ -109,6 +120,14 @@ fn changes(service: &mut Service, body: &Changes) -> Result<Vec<Change>, PeopleE
         .flatten()
         .map(Change::Set),
     );
+    for (numbers, change) in [
+        (&body.join, Change::Join as fn(Vec<String>) -> Change),
+        (&body.accept, Change::Accept),
+    ] {
+        if !numbers.is_empty() {
+            all.push(change(numbers.clone()));
+        }
+    }
     if body.leave {
         all.push(Change::Leave);
     }

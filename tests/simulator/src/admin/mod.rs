@@ -171,6 +171,9 @@ async fn handle(hub: &Hub, request: &mut Request) -> Answer {
                 if let Some(hidden) = body.hide_number {
                     service.hide_number(&body.number, hidden);
                 }
+                if let Some(refuses) = body.refuse_groups {
+                    service.refuse_groups(&body.number, refuses);
+                }
                 if let Some(name) = &body.username {
                     service.set_username(&body.number, name, body.username_key.as_deref())?;
                 }
@@ -324,6 +327,8 @@ struct NewPhone {
     name: Option<String>,
     /// Whether others see only the LID.
     hide_number: Option<bool>,
+    /// Whether only an invitation leads this person into groups.
+    refuse_groups: Option<bool>,
     /// Taken, or, if empty, given up.
     username: Option<String>,
     /// What strangers must know beside the username.

@@ -289,6 +289,8 @@ fn kind_of(m: &wa::Message) -> &'static str {
         "poll"
     } else if m.event_message.is_set() {
         "event"
+    } else if m.group_invite_message.is_set() {
+        "invite"
     } else {
         "unknown"
     }
@@ -307,6 +309,7 @@ fn text_of(m: &wa::Message) -> Option<String> {
         .map(str::to_owned)
         .or_else(|| poll_of(m)?.name.clone())
         .or_else(|| m.event_message.as_option()?.name.clone())
+        .or_else(|| m.group_invite_message.as_option()?.group_name.clone())
         .or_else(|| m.contact_message.as_option()?.display_name.clone())
         .or_else(|| m.contacts_array_message.as_option()?.display_name.clone())
         .or_else(|| m.live_location_message.as_option()?.caption.clone())

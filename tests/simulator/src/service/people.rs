@@ -118,6 +118,16 @@ impl Service {
         }
     }
 
+    /// Lets everyone add a number to groups, or its contacts alone, which the service takes for nobody.
+    pub fn refuse_groups(&mut self, number: &str, refuses: bool) {
+        if let Some(account) = self.accounts.get_mut(number) {
+            let choice = if refuses { "contacts" } else { "all" };
+            account
+                .privacy
+                .insert("groupadd".to_owned(), choice.to_owned());
+        }
+    }
+
     /// What the person does on the phone, as all devices of the account learn it by app state.
     ///
     /// # Errors

@@ -49,6 +49,10 @@ pub enum Change {
     Set(Setting),
     /// The requester leaves.
     Leave,
+    /// These numbers follow the group's invite link.
+    Join(Vec<String>),
+    /// These numbers follow the invitation that each of them got.
+    Accept(Vec<String>),
 }
 
 /// What became of each person in a change: `None` is success.
@@ -85,6 +89,19 @@ impl Service {
             Change::Demote(who) => Ok(self.set_role(&id, by, who, Role::Member)),
             Change::Leave => {
                 self.leave_group(&id, by);
+                Ok(Vec::new())
+            }
+            Change::Join(numbers) => {
+                let code = group.invite.clone();
+                for number in numbers {
+                    self.join_by_invite(&code, &number)?;
+                }
+                Ok(Vec::new())
+            }
+            Change::Accept(numbers) => {
+                for number in numbers {
+                    self.accept_invitation(jid, &number)?;
+                }
                 Ok(Vec::new())
             }
             Change::Set(setting) => {

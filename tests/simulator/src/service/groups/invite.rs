@@ -11,6 +11,10 @@ use crate::service::Service;
 const MAX_REVOKED: usize = 100;
 /// People who request to join.
 const MAX_REQUESTS: usize = 1000;
+/// Invitations for one person each that a group remembers.
+const MAX_INVITED: usize = 1000;
+/// Seconds for which such an invitation can be followed.
+const INVITED_FOR: u64 = 3 * 86_400;
 
 /// The result of following an invitation.
 pub(in crate::service) enum Joined {
@@ -43,7 +47,40 @@ impl Service {
         if group.revoked_invites.len() < MAX_REVOKED {
             group.revoked_invites.push(old);
         }
+        let (id, everyone) = (group.id.clone(), group.numbers());
+        let action = NodeBuilder::new("invite").attr("code", fresh.as_str());
+        self.tell_members(&id, by, &everyone, action.build());
         Ok(fresh)
+    }
+
+    /// `<add_request>`: the invitation of a person who cannot be added to a group.
+    pub(in crate::service) fn add_request(&mut self, jid: &Jid, number: &str) -> Option<Node> {
+        let code = self.new_invite();
+        let group = self.groups.get_mut(jid.user.as_str())?;
+        group.invited.retain(|(it, _)| it != number);
+        if group.invited.len() >= MAX_INVITED {
+            return None;
+        }
+        group.invited.push((number.to_owned(), code.clone()));
+        let expires = crate::service::now_secs() + INVITED_FOR;
+        let request = NodeBuilder::new("add_request").attr("code", code);
+        Some(request.attr("expiration", expires).build())
+    }
+
+    /// Follows an invitation that was for this person alone.
+    pub(super) fn accept_invitation(&mut self, jid: &Jid, number: &str) -> Result<(), GroupError> {
+        let id = jid.user.to_string();
+        let group = self.groups.get_mut(&id).ok_or(GroupError::NotFound)?;
+        let place = group.invited.iter().position(|(it, _)| it == number);
+        group
+            .invited
+            .remove(place.ok_or(GroupError::NotAcceptable)?);
+        if group.role(number).is_some() {
+            return Err(GroupError::Conflict);
+        }
+        group.admit(number);
+        self.announce_added(&id, number, &[number.to_owned()], Some("invite"));
+        Ok(())
     }
 
     fn invited_to(&self, code: &str) -> Result<&Group, GroupError> {
@@ -146,13 +183,16 @@ impl Service {
         self.join_requests(jid, by)?;
         let id = jid.user.to_string();
         let mut outcome = Vec::with_capacity(who.len());
-        let mut admitted = Vec::new();
+        let (mut admitted, mut rejected) = (Vec::new(), Vec::new());
         for person in who {
             let number = self.number_of_jid(&person).unwrap_or_default();
             let Some(group) = self.groups.get_mut(&id) else {
                 return Err(GroupError::NotFound);
             };
             let waits = group.requests.contains(&number);
+            if waits && !approve {
+                rejected.push(number.clone());
+            }
             group.requests.retain(|it| *it != number);
             if waits && approve {
                 group.admit(&number);
@@ -161,6 +201,25 @@ impl Service {
             outcome.push((person, (!waits).then_some(404)));
         }
         self.announce_added(&id, by, &admitted, None);
+        self.announce_rejected(&id, by, &rejected);
         Ok(outcome)
+    }
+
+    /// Notifies the admins of requests that are no more.
+    fn announce_rejected(&mut self, id: &str, by: &str, rejected: &[String]) {
+        let Some(group) = self.groups.get(id).filter(|_| !rejected.is_empty()) else {
+            return;
+        };
+        let admins: Vec<String> = group
+            .numbers()
+            .into_iter()
+            .filter(|member| group.is_admin(member))
+            .collect();
+        let people = rejected.iter().map(|number| {
+            let jid = self.user_jid(number, group.form);
+            NodeBuilder::new("participant").attr("jid", jid).build()
+        });
+        let action = NodeBuilder::new("revoked_membership_requests").children(people);
+        self.tell_members(id, by, &admins, action.build());
     }
 }

@@ -143,6 +143,8 @@ pub(super) struct Group {
     revoked_invites: Vec<String>,
     /// Requests that wait for an admin.
     requests: Vec<String>,
+    /// Those who could not be added, and the codes by which they alone can join.
+    invited: Vec<(String, String)>,
 }
 
 /// All groups, by the user part of their JID.
@@ -234,6 +236,7 @@ impl Service {
             invite,
             revoked_invites: Vec::new(),
             requests: Vec::new(),
+            invited: Vec::new(),
         };
         let jid = group.jid();
         self.groups.insert(id.clone(), group);
@@ -247,7 +250,7 @@ impl Service {
     }
 
     /// 22 characters, as `chat.whatsapp.com` links have them.
-    fn new_invite(&mut self) -> String {
+    pub(super) fn new_invite(&mut self) -> String {
         const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
         (0..22)
             .map(|_| {

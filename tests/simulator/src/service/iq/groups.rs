@@ -105,14 +105,19 @@ impl Service {
                 self.change_group(&jid, &from.number, change)?;
             }
         }
+        let mut not_added = Vec::with_capacity(refused.len());
+        for (person, code) in refused {
+            let request = match self.number_of_jid(&person) {
+                Some(number) if code == 403 => self.add_request(&jid, &number),
+                Some(_) | None => None,
+            };
+            let one = NodeBuilder::new("participant").attr("jid", person);
+            not_added.push(one.attr("error", code).children(request).build());
+        }
         let group = self.group(&jid).ok_or(GroupError::NotFound)?;
         let mut node = self.group_node(group, true, true);
         if let Some(wacore_binary::NodeContent::Nodes(children)) = &mut node.content {
-            children.extend(
-                refused
-                    .into_iter()
-                    .map(|(jid, code)| outcome(jid, Some(code))),
-            );
+            children.extend(not_added);
         }
         Ok(vec![node])
     }
@@ -171,13 +176,19 @@ impl Service {
             (true, tag @ ("add" | "remove" | "promote" | "demote")) => {
                 let done = self.change_group(to, &from.number, change_of(child)?)?;
                 let form = self.group(to).map(Group::form);
-                let children = done.into_iter().map(|(jid, code)| {
+                let mut answer = |(jid, code): (Jid, Option<u16>)| {
                     // Answers use the addressing mode of the group, not that of the request.
                     match (self.number_of_jid(&jid), form, code) {
                         (Some(number), Some(form), None) => self.participant(&number, form).build(),
+                        (Some(number), _, Some(403)) => {
+                            let request = self.add_request(to, &number);
+                            let one = NodeBuilder::new("participant").attr("jid", jid);
+                            one.attr("error", 403).children(request).build()
+                        }
                         _ => outcome(jid, code),
                     }
-                });
+                };
+                let children: Vec<Node> = done.into_iter().map(&mut answer).collect();
                 Ok(vec![
                     NodeBuilder::new_dynamic(tag.to_owned())
                         .children(children)

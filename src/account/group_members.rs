@@ -202,7 +202,7 @@ impl Accounts {
             action,
             status: if code.is_some() { "refused" } else { "done" },
             code,
-            error: code.map(words),
+            error: code.map(why),
         };
         if let Some((invite, expires)) = outcome.and_then(|one| one.invitation.as_ref()) {
             match self
@@ -279,7 +279,7 @@ fn wire_name(group: &Group, members: Option<&[Member]>, person: &ChatJid) -> Cha
 }
 
 /// Why WhatsApp did not do it for one person.
-fn words(code: u16) -> String {
+fn why(code: u16) -> String {
     let reason = match code {
         401 => "this person has blocked this account",
         403 => "this person's privacy settings, or the group's, do not allow it",
@@ -290,5 +290,10 @@ fn words(code: u16) -> String {
         419 => "the group is full",
         _ => return format!("WhatsApp refused (code {code})"),
     };
+    words(reason, code)
+}
+
+/// A refusal of WhatsApp's in a sentence.
+pub(super) fn words(reason: &str, code: u16) -> String {
     format!("WhatsApp refused: {reason} ({code})")
 }

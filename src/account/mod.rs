@@ -11,6 +11,7 @@ mod caller;
 mod chats;
 mod checking;
 mod claims;
+mod communities;
 mod contact_limiter;
 mod contact_limits;
 mod draft;
@@ -54,6 +55,7 @@ mod wiring;
 
 pub use caller::Caller;
 pub use claims::{Claim, Manner};
+pub use communities::{Community, LinkResult};
 pub use group_members::{JoinRequest, MemberResult};
 pub use groups::{GroupView, Joining};
 pub use health::AccountHealth;

@@ -13,7 +13,9 @@ use super::page::{ListCursor, Pagination, Paging};
 use super::recipients::{all_reached, known};
 use super::timer::Seconds;
 use super::values::OfAccount;
-use crate::account::{AccountError, Accounts, GroupView, JoinRequest, Joining, MemberResult};
+use crate::account::{
+    AccountError, Accounts, Community, GroupView, JoinRequest, Joining, LinkResult, MemberResult,
+};
 use crate::fields::{Addressee, Field, FieldError, Mentions, request};
 use crate::jid::{ChatJid, Server};
 use crate::store::groups::{GroupCursor, GroupSummary, How, MemberAddMode, Setting};
@@ -423,6 +425,81 @@ pub async fn decide(
         }
     }
     Ok(Json(MemberResults { results }))
+}
+
+request! {
+    /// A community to create.
+    pub struct NewCommunity missing "subject is required" {
+        subject: Subject = "subject",
+        description: Option<Description> = "description",
+    }
+}
+
+pub async fn create_community(
+    req: Req,
+    (of, new): (OfAccount, NewCommunity),
+) -> Result<Created<OneGroup>, ApiError> {
+    let accounts = &req.state().accounts;
+    let text = new.description.map(|text| text.0);
+    let text = text.as_deref().filter(|text| !text.is_empty());
+    let made = accounts.create_community(&of.id.0, &new.subject.0, text);
+    Ok(Created(OneGroup { group: made.await? }))
+}
+
+/// The communities that the account is in
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct CommunityList {
+    communities: Vec<Community>,
+}
+
+pub async fn communities(req: Req, of: OfAccount) -> Result<Json<CommunityList>, ApiError> {
+    let communities = req.state().accounts.communities(&of.id.0)?;
+    Ok(Json(CommunityList { communities }))
+}
+
+request! {
+    /// The groups that a community gets and loses.
+    pub struct Links {
+        /// the JIDs of groups
+        link: Mentions = "link",
+        /// the JIDs of groups
+        unlink: Mentions = "unlink",
+    }
+}
+
+/// One result for each group, in the order of the request
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct LinkResults {
+    results: Vec<LinkResult>,
+}
+
+pub async fn link_groups(
+    req: Req,
+    (of, this, links): (OfAccount, OfGroup, Links),
+) -> Result<Json<LinkResults>, ApiError> {
+    let (id, accounts) = (of.id.0, &req.state().accounts);
+    let community = named(this, accounts, &id)?;
+    let mut all = Vec::new();
+    for (field, link, mentions) in [("link", true, links.link), ("unlink", false, links.unlink)] {
+        let parts = all_reached(mentions.0, accounts, &id).await?;
+        if parts.iter().any(|part| part.server() != Server::Group) {
+            let expected = "a list of the JIDs of groups";
+            return Err(ApiError::Field { field, expected });
+        }
+        if !parts.is_empty() {
+            all.push((link, parts));
+        }
+    }
+    if all.is_empty() {
+        return Err(ApiError::Invalid("link or unlink is required".to_owned()));
+    }
+    let mut results = Vec::new();
+    for (link, parts) in all {
+        results.extend(accounts.link_groups(&id, &community, link, parts).await?);
+    }
+    Ok(Json(LinkResults { results }))
 }
 
 /// The people whom a field names; others than people are refused.

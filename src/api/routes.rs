@@ -251,6 +251,15 @@ pub const ROUTES: &[Route] = routes![
     Post "/accounts/:id/groups/:groupId/requests" decideJoinRequests Groups, Account, Usual,
         groups::decide: (OfAccount, groups::OfGroup, groups::Decisions) => Json<groups::MemberResults>,
         "Approve or reject people who ask to join a group";
+    Post "/accounts/:id/communities" createCommunity Groups, Account, Usual,
+        groups::create_community: (OfAccount, groups::NewCommunity) => Created<groups::OneGroup>,
+        "Create a community, with its group for announcements";
+    Get "/accounts/:id/communities" listCommunities Groups, Account, Usual,
+        groups::communities: OfAccount => Json<groups::CommunityList>,
+        "The communities that the account is in, with their groups";
+    Post "/accounts/:id/communities/:groupId/groups" linkGroups Groups, Account, Usual,
+        groups::link_groups: (OfAccount, groups::OfGroup, groups::Links) => Json<groups::LinkResults>,
+        "Take groups into a community or out of it: `link`, `unlink`";
     Get "/accounts/:id/messages" searchMessages Messages, Account, Usual,
         search::search: (OfAccount, search::Query, Paging<Cursor>) => Json<chats::MessageList>,
         "Messages with the words `q`, newest first, of a chat, a sender, a type or a time if wanted";

@@ -187,7 +187,11 @@ fn a_group_is_made_changed_and_left() {
     let again = format!("{path}/leave");
     world.post(&server, &again, &json!({})).expect(404);
     world
-        .post(&server, "/accounts/alice/groups", &json!({"members": [BOB]}))
+        .post(
+            &server,
+            "/accounts/alice/groups",
+            &json!({"members": [BOB]}),
+        )
         .expect(400);
     world
         .post(&server, &members, &json!({"add": [ZOE]}))
@@ -309,4 +313,89 @@ fn people_join_by_link_and_ask_to() {
         let known = world.get(&server, &alices)["group"].clone();
         (known["size"] == 2).then_some(())
     });
+}
+
+#[test]
+fn communities_have_groups() {
+    let world = World::new();
+    world.walks(&[
+        "POST /accounts/:id/communities",
+        "GET /accounts/:id/communities",
+        "POST /accounts/:id/communities/:groupId/groups",
+    ]);
+    let server = world.server();
+    world.pair(&server, "alice", ALICE);
+    world.phone(BOB, "Bob");
+    let body = json!({"subject": "School", "description": "all classes"});
+    let made = world
+        .post(&server, "/accounts/alice/communities", &body)
+        .expect(201);
+    let school = made["group"]["groupId"].as_str().expect("a JID").to_owned();
+    assert_eq!(made["group"]["isCommunity"], true, "{made}");
+    let body = json!({"subject": "Class 1", "members": [BOB]});
+    let class = world
+        .post(&server, "/accounts/alice/groups", &body)
+        .expect(201);
+    let class = class["group"]["groupId"]
+        .as_str()
+        .expect("a JID")
+        .to_owned();
+    let body = json!({"subject": "Staff", "members": [BOB, ALICE]});
+    let staff = world.admin("POST", "/groups", Some(&body)).expect_success();
+    let staff = staff["jid"].as_str().expect("a JID").to_owned();
+    let path = format!("/accounts/alice/communities/{school}/groups");
+    let linked = world
+        .post(&server, &path, &json!({"link": [class, staff]}))
+        .expect(200);
+    assert_eq!(
+        outcomes(&linked),
+        became(&[("done", 0), ("refused", 403)]),
+        "{linked}"
+    );
+    let event = until_event(&world, &server, "alice", |event| {
+        event["changes"]["community"].is_string()
+    });
+    assert_eq!(
+        (&event["chatId"], &event["changes"]["community"]),
+        (&json!(class), &json!(school))
+    );
+    let known = eventually("the community with two groups", || {
+        let known = world.get(&server, "/accounts/alice/communities")["communities"].clone();
+        let both = known[0]["groups"]
+            .as_array()
+            .is_some_and(|groups| groups.len() == 2);
+        both.then_some(known)
+    });
+    assert_eq!(
+        (&known[0]["groupId"], &known[0]["subject"]),
+        (&json!(school), &json!("School"))
+    );
+    let groups = known[0]["groups"].as_array().expect("groups");
+    let announces = groups
+        .iter()
+        .find(|group| group["isAnnouncementGroup"] == true);
+    assert_eq!(announces.expect("one")["announcement"], true, "{known}");
+    let again = world
+        .post(&server, &path, &json!({"link": [class]}))
+        .expect(200);
+    assert_eq!(outcomes(&again), became(&[("refused", 409)]), "{again}");
+    let ended = world
+        .post(&server, &path, &json!({"unlink": [class]}))
+        .expect(200);
+    assert_eq!(outcomes(&ended), became(&[("done", 0)]), "{ended}");
+    let class = world.get(&server, &format!("/accounts/alice/groups/{class}"))["group"].clone();
+    assert_eq!(class["community"], Value::Null, "{class}");
+    for body in [json!({}), json!({"link": [BOB]})] {
+        world.post(&server, &path, &body).expect(400);
+    }
+    let nobodys = world.api(&server, "GET", "/accounts/carol/communities", None);
+    nobodys.expect(404);
+    world
+        .post(&server, "/accounts/alice/communities", &json!({}))
+        .expect(400);
+    let path = format!("/accounts/alice/communities/{staff}/groups");
+    let refused = world
+        .post(&server, &path, &json!({"link": [school]}))
+        .expect(400);
+    assert_eq!(refused["code"], 406, "{refused}");
 }

@@ -309,6 +309,11 @@ fn scan<'t>(
     GROUPS.scan(tx, (account,))
 }
 
+/// All groups that the account is in.
+pub fn all(tx: &ReadTx<'_>, account: u32) -> Result<Vec<Group>> {
+    scan(tx, account)?.map(|row| row?.value()).collect()
+}
+
 /// The groups that the account is in, in the order of their JIDs.
 pub fn list(tx: &ReadTx<'_>, account: u32, part: &Part<GroupCursor>) -> Result<GroupPage> {
     let mut total = 0;

@@ -6,10 +6,10 @@ use whatsapp_rust::features::GroupError;
 use whatsapp_rust::wacore::iq::groups::{
     AcceptGroupInviteIq, GetGroupInviteInfoIq, GetGroupInviteLinkIq, GetMembershipRequestsIq,
     GroupCreateIq, GroupCreateOptions, GroupDescription, GroupInfoOutcome, GroupParticipantOptions,
-    GroupQueryIq, GroupSubject, JoinGroupResult, MemberAddMode as WireAddMode,
+    GroupQueryIq, GroupSubject, JoinGroupResult, LinkSubgroupsIq, MemberAddMode as WireAddMode,
     MembershipApprovalMode, MembershipRequestActionIq, SetGroupAnnouncementIq,
     SetGroupDescriptionIq, SetGroupLockedIq, SetGroupMembershipApprovalIq, SetGroupSubjectIq,
-    SetMemberAddModeIq,
+    SetMemberAddModeIq, UnlinkSubgroupsIq,
 };
 use whatsapp_rust::{IqError, Jid};
 
@@ -63,6 +63,53 @@ impl Session {
         let options = GroupCreateOptions::new(subject).with_participants(people.collect());
         let asking = self.client.execute(Create(GroupCreateIq::new(options)));
         self.asked(asking).await
+    }
+
+    /// Creates a community, with its group for announcements.
+    ///
+    /// # Errors
+    /// What WhatsApp's server said.
+    pub async fn create_community(
+        &self,
+        subject: &str,
+        description: Option<&str>,
+    ) -> Result<Snapshot, SendFailure> {
+        let options = GroupCreateOptions {
+            subject: subject.to_owned(),
+            is_parent: true,
+            description: description.map(GroupDescription::new_unchecked),
+            ..GroupCreateOptions::default()
+        };
+        let asking = self.client.execute(Create(GroupCreateIq::new(options)));
+        Ok(self.asked(asking).await?.0)
+    }
+
+    /// Takes groups into a community (`link`), or out of it: each with WhatsApp's code if it refused.
+    ///
+    /// # Errors
+    /// What WhatsApp's server said of the whole.
+    pub async fn link_groups(
+        &self,
+        community: &ChatJid,
+        link: bool,
+        parts: &[ChatJid],
+    ) -> Result<Vec<(String, Option<u16>)>, SendFailure> {
+        let (jid, parts) = (one_wire(community)?, wire(parts)?);
+        let found = match link {
+            true => {
+                let asking = self.client.execute(LinkSubgroupsIq::new(&jid, &parts));
+                self.asked(asking).await?.groups
+            }
+            false => {
+                let spec = UnlinkSubgroupsIq::new(&jid, &parts, false);
+                self.asked(self.client.execute(spec)).await?.groups
+            }
+        };
+        let code = |code: u32| u16::try_from(code).unwrap_or(0);
+        Ok(found
+            .into_iter()
+            .map(|one| (bare(&one.jid), one.error.map(code)))
+            .collect())
     }
 
     /// Changes the members of a group; what became of each.

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use wacore_binary::JidExt as _;
 
+use super::groups::Place;
 use super::people::digits;
 use super::{Form, GroupError, PeopleError, Service, now_secs};
 use crate::phone::{Past, PastChat, Peer};
@@ -72,7 +73,8 @@ impl Service {
                 .map(|peer| peer.number.clone())
                 .collect();
             let subject = format!("Group {n}");
-            let jid = self.create_group(number, &subject, &numbers, Form::Lid, None)?;
+            let jid =
+                self.create_group(number, &subject, &numbers, Form::Lid, (None, Place::Alone))?;
             all.push(PastChat::Group {
                 id: jid.user().to_owned(),
                 lid: true,

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use wacore_binary::{Jid, JidExt as _};
 
-use super::{Change, Group, GroupError};
+use super::{Change, Group, GroupError, Place};
 use crate::service::{Form, PeopleError, Service};
 
 impl Service {
@@ -25,7 +25,7 @@ impl Service {
             return Err(GroupError::Malformed.into());
         }
         let creator = numbers.remove(0);
-        Ok(self.create_group(&creator, subject, &numbers, form, None)?)
+        Ok(self.create_group(&creator, subject, &numbers, form, (None, Place::Alone))?)
     }
 
     /// Changes a group as `by` would, or as its first admin.

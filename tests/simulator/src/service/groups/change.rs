@@ -349,7 +349,7 @@ impl Service {
         self.tell_members(id, by, &everyone, action);
     }
 
-    fn set_group(&mut self, id: &str, by: &str, setting: Setting) {
+    pub(super) fn set_group(&mut self, id: &str, by: &str, setting: Setting) {
         let Some(group) = self.groups.get_mut(id) else {
             return;
         };

@@ -4,6 +4,7 @@
 
 mod admin;
 mod change;
+mod community;
 mod invite;
 mod message;
 mod receipt;
@@ -112,6 +113,19 @@ struct Description {
     at: u64,
 }
 
+/// What a group is to a community.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Nothing.
+    Alone,
+    /// The community itself.
+    Community,
+    /// The group in which the admins of this community write to all.
+    Announcements(Jid),
+    /// One of its other groups.
+    Part(Jid),
+}
+
 /// A group.
 pub(super) struct Group {
     id: String,
@@ -143,6 +157,8 @@ pub(super) struct Group {
     revoked_invites: Vec<String>,
     /// Requests that wait for an admin.
     requests: Vec<String>,
+    /// What it is to a community.
+    place: Place,
     /// Those who could not be added, and the codes by which they alone can join.
     invited: Vec<(String, String)>,
 }
@@ -187,7 +203,7 @@ impl Service {
         subject: &str,
         members: &[String],
         form: Form,
-        key: Option<&str>,
+        (key, place): (Option<&str>, Place),
     ) -> Result<Jid, GroupError> {
         check_subject(subject)?;
         if self.groups.len() >= MAX_GROUPS || members.len() >= MAX_MEMBERS {
@@ -236,6 +252,7 @@ impl Service {
             invite,
             revoked_invites: Vec::new(),
             requests: Vec::new(),
+            place,
             invited: Vec::new(),
         };
         let jid = group.jid();

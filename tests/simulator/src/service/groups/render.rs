@@ -3,7 +3,7 @@
 use wacore_binary::builder::NodeBuilder;
 use wacore_binary::{Jid, Node};
 
-use super::Group;
+use super::{Group, Place};
 use crate::service::{Form, Service, now_secs};
 
 impl Service {
@@ -66,6 +66,17 @@ impl Service {
             children.push(approval_node(true));
         }
         children.push(add_mode_node(group.admins_add));
+        match &group.place {
+            Place::Alone => {}
+            Place::Community => children.push(NodeBuilder::new("parent").build()),
+            Place::Part(parent) | Place::Announcements(parent) => {
+                let linked = NodeBuilder::new("linked_parent").attr("jid", parent.clone());
+                children.push(linked.build());
+            }
+        }
+        if matches!(group.place, Place::Announcements(_)) {
+            children.push(NodeBuilder::new("default_sub_group").build());
+        }
         builder.children(children).build()
     }
 

@@ -5,7 +5,7 @@ use wacore_binary::builder::NodeBuilder;
 use wacore_binary::{Jid, JidExt as _, Node};
 
 use crate::directory::DeviceAddr;
-use crate::service::groups::{Change, Group, GroupError, Joined, Setting};
+use crate::service::groups::{Change, Group, GroupError, Joined, Place, Setting};
 use crate::service::node::{self, attr, bytes, first_child, jid_attr, num_attr};
 use crate::service::{Form, Service};
 
@@ -95,8 +95,17 @@ impl Service {
             }
         }
         let key = attr(create, "key");
+        if create.get_optional_child("parent").is_some() {
+            let jid = self.create_community(&from.number, &subject, key.as_deref())?;
+            if let Some(text) = create.get_optional_child("description") {
+                self.change_group(&jid, &from.number, change_of(text)?)?;
+            }
+            let group = self.group(&jid).ok_or(GroupError::NotFound)?;
+            return Ok(vec![self.group_node(group, true, true)]);
+        }
         // Groups made today name people by LID.
-        let jid = self.create_group(&from.number, &subject, &members, Form::Lid, key.as_deref())?;
+        let kind = (key.as_deref(), Place::Alone);
+        let jid = self.create_group(&from.number, &subject, &members, Form::Lid, kind)?;
         for child in create.children().unwrap_or_default() {
             if child.tag != "participant"
                 && let Ok(change) = change_of(child)
@@ -171,6 +180,19 @@ impl Service {
                     });
                 let list = NodeBuilder::new("membership_approval_requests").children(waiting);
                 Ok(vec![list.build()])
+            }
+            (true, "links") => {
+                let link = first_child(child).ok_or(GroupError::Malformed)?;
+                let linked = self.link_groups(to, &from.number, subgroups(link)?, true)?;
+                let link = NodeBuilder::new("link").attr("link_type", "sub_group");
+                let link = link.children(linked.into_iter().map(linked_group)).build();
+                Ok(vec![NodeBuilder::new("links").children([link]).build()])
+            }
+            (true, "unlink") => {
+                let linked = self.link_groups(to, &from.number, subgroups(child)?, false)?;
+                let link = NodeBuilder::new("unlink").attr("unlink_type", "sub_group");
+                let children = linked.into_iter().map(linked_group);
+                Ok(vec![link.children(children).build()])
             }
             (true, "membership_requests_action") => self.decide(from, to, child),
             (true, tag @ ("add" | "remove" | "promote" | "demote")) => {
@@ -282,6 +304,26 @@ fn people(node: &Node) -> Result<Vec<Jid>, GroupError> {
                 .ok_or(GroupError::Malformed)
         })
         .collect()
+}
+
+/// The groups that a link or its end names.
+fn subgroups(node: &Node) -> Result<Vec<Jid>, GroupError> {
+    node.get_children_by_tag("group")
+        .map(|group| {
+            jid_attr(group, "jid")
+                .filter(|jid| jid.is_group())
+                .ok_or(GroupError::Malformed)
+        })
+        .collect()
+}
+
+/// `<group jid [error]>` of an answer.
+fn linked_group((jid, code): (Jid, Option<u16>)) -> Node {
+    let builder = NodeBuilder::new("group").attr("jid", jid);
+    match code {
+        Some(code) => builder.attr("error", code).build(),
+        None => builder.build(),
+    }
 }
 
 /// `<participant jid [error]>` of an answer.

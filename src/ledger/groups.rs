@@ -43,6 +43,11 @@ impl Ledger<'_, '_> {
         now: Millis,
     ) -> Result<bool> {
         let report = report(act, news.by.as_ref(), own);
+        for person in news.by.iter().chain(&report.people) {
+            if let (Some(lid), Some(number)) = (person.lid_jid(), person.number_jid()) {
+                messages::link(self.tx, self.account, &lid, &number)?;
+            }
+        }
         let (tx, account) = (self.tx.view(), self.account);
         let by = news.by.as_ref().map(|by| groups::person(&tx, account, by));
         let by = by.transpose()?;

@@ -39,6 +39,8 @@ pub enum EventKind {
     EventResponse,
     #[serde(rename = "status")]
     Status,
+    #[serde(rename = "call")]
+    Call,
     #[serde(rename = "chat")]
     Chat,
     #[serde(rename = "group.joined")]
@@ -76,6 +78,7 @@ impl EventKind {
         EventKind::PollVote,
         EventKind::EventResponse,
         EventKind::Status,
+        EventKind::Call,
         EventKind::Chat,
         EventKind::GroupJoined,
         EventKind::GroupLeft,
@@ -103,6 +106,7 @@ impl EventKind {
             EventKind::PollVote => "poll.vote",
             EventKind::EventResponse => "event.response",
             EventKind::Status => "status",
+            EventKind::Call => "call",
             EventKind::Chat => "chat",
             EventKind::GroupJoined => "group.joined",
             EventKind::GroupLeft => "group.left",
@@ -427,14 +431,16 @@ pub enum Event {
     /// The message after the edit.
     MessageEdited(Message),
     MessageDeleted(Deletion),
-    /// A message that cannot be decrypted or shown yet; [`Event::Message`] follows if it can later.
     /// It was pinned, kept or starred, or is so no more.
     MessageMarked(Message),
+    /// A message that cannot be decrypted or shown yet; [`Event::Message`] follows if it can later.
     MessageUndecryptable(Message),
     PollVote(Box<VoteCast>),
     EventResponse(Box<EventAnswered>),
     /// A story of a contact, or one that the owner posted on the phone; again, with `deleted`, when it is deleted.
     Status(Message),
+    /// A call rings, or how it went on: its line.
+    Call(Message),
     Chat(ChatState),
     Group(Box<GroupChange>),
     AccountStatus(AccountChange),
@@ -457,6 +463,7 @@ impl Event {
             Event::PollVote(_) => EventKind::PollVote,
             Event::EventResponse(_) => EventKind::EventResponse,
             Event::Status(_) => EventKind::Status,
+            Event::Call(_) => EventKind::Call,
             Event::Chat(_) => EventKind::Chat,
             Event::Group(change) => change.kind,
             Event::AccountStatus(_) => EventKind::AccountStatus,
@@ -473,6 +480,7 @@ impl Event {
             | Event::MessageEdited(message)
             | Event::MessageMarked(message)
             | Event::Status(message)
+            | Event::Call(message)
             | Event::MessageUndecryptable(message) => &message.account_id,
             Event::MessageStatus(change) => &change.account_id,
             Event::MessageReaction(change) => &change.account_id,
@@ -496,6 +504,7 @@ impl Event {
             | Event::MessageEdited(message)
             | Event::MessageMarked(message)
             | Event::Status(message)
+            | Event::Call(message)
             | Event::MessageUndecryptable(message) => Some(&message.chat_id),
             Event::MessageStatus(change) => Some(&change.chat_id),
             Event::MessageReaction(change) => Some(&change.deed.chat_id),
@@ -526,6 +535,7 @@ impl Event {
             Event::Group(change) => change.by_me,
             // Who marked it is not said.
             Event::MessageMarked(_)
+            | Event::Call(_)
             | Event::AccountStatus(_)
             | Event::AccountQr(_)
             | Event::AccountPasskey(_)
@@ -545,6 +555,7 @@ impl Event {
             | Event::MessageEdited(payload)
             | Event::MessageMarked(payload)
             | Event::Status(payload)
+            | Event::Call(payload)
             | Event::MessageUndecryptable(payload) => framed(event, event_id, payload),
             Event::MessageStatus(payload) => framed(event, event_id, payload),
             Event::MessageReaction(payload) => framed(event, event_id, payload),

@@ -14,7 +14,7 @@ use crate::event::{
     AccountChange, ChatState, Event, PasskeyStep, QrShown, Restriction, Standing, StatusChange,
 };
 use crate::jid::{ChatJid, Server};
-use crate::message::{By, Change, DeliveryStatus, Message, NewMedium, Target};
+use crate::message::{By, CallNews, Change, DeliveryStatus, Message, NewMedium, Target};
 use crate::store::groups::GroupNews;
 use crate::store::idempotency::{self, Answer};
 use crate::store::messages::{self, Arrival, ChatMarks, Inserted, Lost};
@@ -98,6 +98,8 @@ pub enum Fact<'a> {
         code: Option<u16>,
         remembered: bool,
     },
+    /// WhatsApp says something of a call.
+    Call(&'a CallNews),
     /// `by` has received, read or played an own message of the chat `chat`.
     Receipt {
         chat: &'a str,
@@ -194,6 +196,7 @@ impl<'a, 't> Ledger<'a, 't> {
                 code,
                 remembered,
             } => self.failed(entry, words, code, remembered, now),
+            Fact::Call(news) => self.call(news, now),
             Fact::Receipt {
                 chat,
                 message_id,
@@ -291,6 +294,16 @@ impl<'a, 't> Ledger<'a, 't> {
         self.after.removed.extend(applied.removed_medium);
         match applied.event {
             Some(event) => self.append(&event, now),
+            None => Ok(false),
+        }
+    }
+
+    fn call(&mut self, news: &CallNews, now: Millis) -> Result<bool> {
+        match messages::hear_call(self.tx, self.account, self.id, news, now)? {
+            Some(line) => {
+                self.note_nameless(&line.chat_id)?;
+                self.append(&Event::Call(line), now)
+            }
             None => Ok(false),
         }
     }

@@ -26,7 +26,7 @@ use crate::sync::within;
 use crate::systemd::Manager;
 use crate::webhook::{Deliveries, DeliverySettings, Retry};
 use crate::whatsapp::{
-    self, MediaPolicy, Patience, Presence, SessionConfig, SurfHttpClient, Versions,
+    self, CallPolicy, MediaPolicy, Patience, Presence, SessionConfig, SurfHttpClient, Versions,
     WsTransportFactory,
 };
 use crate::{clock, console};
@@ -216,6 +216,14 @@ impl Server {
             presence: Presence {
                 online: config.whatsapp.online,
                 active_receipts: config.whatsapp.receipts == Receipts::Active,
+            },
+            calls: CallPolicy {
+                reject: config.calls.reject,
+                message: config
+                    .calls
+                    .message
+                    .as_ref()
+                    .map(|words| words.0.as_str().into()),
             },
             patience: Patience {
                 silence: config.whatsapp.silence,

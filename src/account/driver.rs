@@ -507,6 +507,11 @@ impl Driver {
                     let _ = kick.try_send(());
                 }
             }
+            SessionNews::CallRejected(chat) => {
+                if let Some(text) = self.wiring.session.calls.message.clone() {
+                    self.sending.tell_caller(&chat, &text).await;
+                }
+            }
             SessionNews::MediaRemoved(ids) => {
                 for (account, number) in ids.iter().filter_map(|id| media::parse_id(id)) {
                     self.fetcher.remove(account, number).await;

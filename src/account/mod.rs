@@ -8,6 +8,7 @@ mod audience;
 mod backoff;
 mod call_link;
 mod caller;
+mod calls;
 mod chats;
 mod checking;
 mod claims;

@@ -9,6 +9,7 @@ mod answer;
 mod auth;
 mod base64;
 mod body;
+mod calls;
 mod chats;
 mod connection;
 mod contacts;

@@ -8,7 +8,7 @@ use super::route::{Route, routes};
 use super::sending::{FileRequest, SentOrAccepted};
 use super::values::{OfAccount, OfHook, OfMessage, OnlyAccount};
 use super::{
-    accounts, chats, connection, contacts, events, groups, health, media, messages, openapi,
+    accounts, calls, chats, connection, contacts, events, groups, health, media, messages, openapi,
     outbox, passkey, people, qr, search, sending, stories, this_server, timer, typing, webhooks,
 };
 use crate::account::{Joining, MediaCursor, OutboxView, PasskeyView, StatusView};
@@ -179,6 +179,9 @@ pub const ROUTES: &[Route] = routes![
     Post "/accounts/:id/chats/:chatId/typing" showTyping Sending, Account, Usual,
         typing::show: (OfAccount, typing::ShowState) => Json<Done>,
         "Show that the account types or records, for `seconds`";
+    Post "/accounts/:id/calls/:callId/reject" rejectCall Sending, Account, Usual,
+        calls::reject: calls::OfCall => Json<Done>,
+        "Reject a call that rings";
     Post "/accounts/:id/chats/:chatId/timer" setTimer Sending, Account, Usual,
         timer::set: (OfAccount, timer::SetTimer) => Json<Done>,
         "Set after how many `seconds` the messages of a chat disappear: 0, 86400, 604800 or 7776000";

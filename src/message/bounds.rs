@@ -68,6 +68,9 @@ pub fn message(message: &mut Message) {
     id(&mut message.message_id);
     cut_some(&mut message.push_name, NAME);
     message.album_id.iter_mut().for_each(id);
+    if let Some(call) = &mut message.call {
+        call.id.iter_mut().for_each(id);
+    }
     let mut over = cut_some(&mut message.text, TEXT);
     over |= cut_some(&mut message.caption, TEXT);
     over |= message.location.as_mut().is_some_and(Location::cut);

@@ -33,6 +33,9 @@ pub enum CallStatus {
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 #[serde(rename_all = "camelCase")]
 pub struct Call {
+    /// Of a call that rang while the account was linked: by it the call is rejected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
     pub status: CallStatus,
     pub video: bool,
     /// Whether several people are called.
@@ -43,6 +46,56 @@ pub struct Call {
     /// When a planned call begins, Unix milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheduled_at: Option<Millis>,
+}
+
+impl Call {
+    /// Takes in how the call goes on; whether that changed it. One that rang while this server was away counts as missed until
+    /// another device says better.
+    pub fn hear(&mut self, said: CallSaid) -> bool {
+        let (status, seconds) = match (self.status, said) {
+            (CallStatus::Offered | CallStatus::Missed, CallSaid::Accepted) => {
+                (CallStatus::Accepted, None)
+            }
+            (CallStatus::Offered | CallStatus::Missed, CallSaid::Rejected) => {
+                (CallStatus::Rejected, None)
+            }
+            (CallStatus::Offered, CallSaid::Over { .. }) => (CallStatus::Missed, None),
+            (CallStatus::Accepted, CallSaid::Over { duration }) => (CallStatus::Ended, duration),
+            _ => return false,
+        };
+        self.status = status;
+        self.duration = seconds;
+        true
+    }
+}
+
+/// What WhatsApp says of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallNews {
+    pub id: String,
+    /// The caller's, or the group's. Of a call that is known its line says it.
+    pub chat: String,
+    /// Who says so: the caller, the group, or the account itself.
+    pub by: String,
+    pub push_name: Option<String>,
+    pub at: Millis,
+    pub said: CallSaid,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallSaid {
+    Offered {
+        video: bool,
+        group: bool,
+        /// It does not ring any more.
+        missed: bool,
+    },
+    Accepted,
+    Rejected,
+    Over {
+        /// Seconds.
+        duration: Option<u64>,
+    },
 }
 
 pub fn decode<'a>(
@@ -68,7 +121,7 @@ pub fn decode<'a>(
             duration: m
                 .duration_secs
                 .and_then(|seconds| u64::try_from(seconds).ok()),
-            scheduled_at: None,
+            ..Call::default()
         }
     } else if let Some(m) = base.scheduled_call_creation_message.as_option() {
         message.text.clone_from(&m.title);

@@ -39,7 +39,7 @@ mod trade;
 mod wire;
 
 pub use business::Button;
-pub use call::{Call, CallStatus};
+pub use call::{Call, CallNews, CallSaid, CallStatus};
 pub use change::{Author, By, Change, Incoming, Target, decode as decode_change};
 pub use choice::Choice;
 pub use contact::{Contact, SendContact};
@@ -282,9 +282,15 @@ impl Message {
         Some(media_url(&self.account_id, &self.message_id, media_id))
     }
 
-    /// Whether a person wrote it to the account: lines about a group raise no count.
+    /// Whether a person wrote it to the account: lines about a group or a call raise no count, and get no
+    /// receipts.
     pub fn counts_as_unread(&self) -> bool {
-        !self.from_me && self.kind != MessageKind::System
+        !self.from_me && self.kind != MessageKind::System && !self.is_call_line()
+    }
+
+    /// Whether it is the line of a call that rang here.
+    pub fn is_call_line(&self) -> bool {
+        self.call.as_ref().is_some_and(|call| call.id.is_some())
     }
 
     /// The sender's JID as the chat knows it.

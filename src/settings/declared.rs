@@ -12,7 +12,7 @@ use http_types::Url;
 
 use super::table::Kind::{Count, Duration as Time, Flag, Size, Space, Text};
 use super::table::{DAY, HOUR, KIB, MIB, MILLISECOND, MINUTE, SECOND, choices, of, settings};
-use super::values::Version;
+use super::values::{Version, Words};
 use crate::jid::ChatJid;
 
 settings! {
@@ -152,6 +152,16 @@ settings! {
     chats: Chats {
         /// A message of the API marks what was unread in its chat as read: its senders see it, and the phone, too.
         read_on_reply: bool = of(Flag, "false");
+    }
+
+    /// Calls. The server answers none; they ring on the phone.
+    calls: Calls {
+        /// true: each call is rejected, on all devices of the account.
+        reject: bool = of(Flag, "false");
+
+        /// A text for people whose call is rejected by `reject`, sent through the outbox, at most once an hour to each of
+        /// them. Empty: none.
+        message: Option<Words> = of(Text, "");
     }
 
     /// The phone's message history.

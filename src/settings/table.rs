@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http_types::Url;
 
-use super::values::{self, Version};
+use super::values::{self, Version, Words};
 use crate::jid::ChatJid;
 
 /// One setting, as plain data.
@@ -212,8 +212,9 @@ values! {
     PathBuf: |text, _| Ok(PathBuf::from(text)), |value, _| value.to_string_lossy().into_owned();
     Url: |text, _| values::websocket_url(text), |value, _| value.to_string();
     Version: |text, _| values::version(text), |value, _| format!("{}.{}.{}", value.0, value.1, value.2);
-    // The name in the phone's list, the only setting that is free text.
+    // The name in the phone's list.
     String: |text, _| values::device_name(text), |value, _| value.clone();
+    Words: |text, _| Words::read(text), |value, _| value.0.clone();
     ChatJid: |text, _| ChatJid::typed(text).map_err(|error| format!("{text:?} is {error}")),
         |value, _| value.to_string();
     log::LevelFilter: |text, _| values::level(text), |value, _| value.as_str().to_ascii_lowercase();

@@ -217,6 +217,19 @@ pub(super) fn device_name(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// A text for people, 1 to 1,000 characters in one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Words(pub String);
+
+impl Words {
+    pub(super) fn read(text: &str) -> Result<Words, String> {
+        if !(1..=1_000).contains(&text.chars().count()) || text.chars().any(char::is_control) {
+            return Err("must be 1 to 1,000 printable characters".to_owned());
+        }
+        Ok(Words(text.to_owned()))
+    }
+}
+
 /// Reads a log level, also by the names that WILDCAT 2.0's logger had.
 pub(super) fn level(text: &str) -> Result<log::LevelFilter, String> {
     match text.to_ascii_lowercase().as_str() {

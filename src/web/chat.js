@@ -222,7 +222,7 @@ export function chatView(account, chat, wanted, beside) {
     if (typing !== what) { typing = what; named(); }
     if (what) typed = setTimeout(types, TYPING, '');
   }
-  ends.push(() => clearTimeout(typed), on('message', came), on('message.sent', came), on('message.edited', came), on('message.marked', came), on('message.undecryptable', came), on('message.reaction', again), on('poll.vote', again), on('event.response', again), on('message.deleted', again), on('message.status', moved), on('reset', () => { anew(); older().catch(() => {}); }), on('accounts', () => standing()),
+  ends.push(() => clearTimeout(typed), on('message', came), on('message.sent', came), on('message.edited', came), on('message.marked', came), on('call', came), on('message.undecryptable', came), on('message.reaction', again), on('poll.vote', again), on('event.response', again), on('message.deleted', again), on('message.status', moved), on('reset', () => { anew(); older().catch(() => {}); }), on('accounts', () => standing()),
     on('chat', (e) => { if (mine(e)) { chat = { ...chat, ...e, name: e.chatName || chat.name }; if (e.removed) { list = []; redraw(); } named(); } }),
     on('typing', (e) => { if (mine(e) && !e.fromMe) types({ typing: words.typing, recording: words.recording }[e.state] || ''); }),
     // It was opened while the server was away.

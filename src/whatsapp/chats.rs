@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::clock::{self, Millis};
 use crate::ledger::{Fact, Ledger, Owner};
-use crate::message::{By, Change, Target};
+use crate::message::{By, CallNews, Change, Target};
 use crate::runtime::Executor;
 use crate::runtime::tasks::{self, Kind};
 use crate::store::media::id as media_id;
@@ -57,6 +57,8 @@ pub enum ChatUpdate {
     Blocklist(Vec<String>),
     /// A person was blocked, or unblocked.
     Blocked { jid: String, blocked: bool },
+    /// WhatsApp says something of a call.
+    Call(Box<CallNews>),
     /// A LID and its phone number's JID.
     Link { lid: String, number: String },
     /// A message was starred or deleted by the owner, for himself.
@@ -209,6 +211,7 @@ pub async fn clear(
 fn apply(ledger: &mut Ledger<'_, '_>, news: &ChatUpdate) -> Result<(), StoreError> {
     let fact = match news {
         ChatUpdate::Message { target, by, change } => Some(Fact::Changed { target, by, change }),
+        ChatUpdate::Call(news) => Some(Fact::Call(news)),
         ChatUpdate::Marks { chat, marks, quiet } => Some(Fact::ChatMarked {
             chat,
             marks,
@@ -222,7 +225,10 @@ fn apply(ledger: &mut Ledger<'_, '_>, news: &ChatUpdate) -> Result<(), StoreErro
     let (tx, account) = (&mut *ledger.tx, ledger.account);
     match news {
         // Recorded above, or by itself, in steps.
-        ChatUpdate::Message { .. } | ChatUpdate::Marks { .. } | ChatUpdate::Removed { .. } => {}
+        ChatUpdate::Message { .. }
+        | ChatUpdate::Call(_)
+        | ChatUpdate::Marks { .. }
+        | ChatUpdate::Removed { .. } => {}
         ChatUpdate::ReadMessages { group, ids, by } => {
             if messages::is_own(&tx.view(), account, by)? {
                 messages::mark_read_messages(tx, account, group.as_deref(), ids)?;

@@ -23,6 +23,7 @@ use crate::store::messages::{ChatMarks, FOREVER};
 use super::acks::{Ack, Acks};
 use super::arrival::Arrival;
 use super::blocklist;
+use super::calls::Calls;
 use super::chats::{ChatUpdate, ChatUpdates};
 use super::codes::Codes;
 use super::convert;
@@ -57,6 +58,7 @@ pub struct ClientEvents {
     pub executor: Arc<Executor>,
     pub chats: ChatUpdates,
     pub history: Importer,
+    pub calls: Calls,
 }
 
 impl ClientEvents {
@@ -305,6 +307,7 @@ impl EventHandler for ClientEvents {
             // Each stanza, before the client looks at it.
             Event::RawNode(node) => {
                 self.repairs.hear(node.get());
+                self.calls.hear(node.get());
                 self.spoken.hear(node.get());
                 seen::of_stanza(node.get())
                     .into_iter()

@@ -97,6 +97,8 @@ pub enum SessionNews {
         /// Who did.
         by: String,
     },
+    /// A call from that person was rejected by a setting.
+    CallRejected(String),
     /// A group of which something is perhaps not known.
     Nameless(String),
     /// Notifications about groups were not delivered: the list of groups is to be asked for.

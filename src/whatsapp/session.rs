@@ -37,6 +37,7 @@ use crate::sync::{locked, within};
 use super::acks::Acks;
 use super::arrival::{self, Arrival};
 use super::backend::{self, Backend, Journal};
+use super::calls::{CallPolicy, Calls};
 use super::chats::ChatUpdates;
 use super::codes::Codes;
 use super::convert::AutoDownload;
@@ -89,6 +90,7 @@ pub struct SessionConfig {
     pub patience: Patience,
     /// What others see of a connected account.
     pub presence: Presence,
+    pub calls: CallPolicy,
 }
 
 /// Which media are fetched and kept.
@@ -122,6 +124,7 @@ pub struct Session {
     spoken: Spoken,
     patience: Patience,
     pub(super) presence: Presence,
+    pub calls: Calls,
     /// Chats in which the account is shown as typing.
     pub(super) states: ChatStates,
     /// What WhatsApp says of people.
@@ -179,6 +182,20 @@ impl Session {
         let (hold, own_client) = (HoldBack::default(), Arc::new(OnceLock::new()));
         let codes = Codes::default();
         let known = Known::default();
+        let chats = ChatUpdates {
+            store: config.store.clone(),
+            owner: owner.clone(),
+            executor: config.executor.clone(),
+            waiting: Arc::default(),
+            sender: inbox.news.clone(),
+        };
+        let calls = Calls {
+            chats: chats.clone(),
+            news: inbox.news.clone(),
+            client: Arc::clone(&own_client),
+            reject: config.calls.reject,
+            ringing: Arc::default(),
+        };
         let events = ClientEvents {
             sender,
             lost: LostAndFound {
@@ -201,13 +218,8 @@ impl Session {
             arrival: arrival.clone(),
             inbox: inbox.clone(),
             executor: config.executor.clone(),
-            chats: ChatUpdates {
-                store: config.store.clone(),
-                owner: owner.clone(),
-                executor: config.executor.clone(),
-                waiting: Arc::default(),
-                sender: inbox.news.clone(),
-            },
+            chats,
+            calls: calls.clone(),
             history: Importer {
                 store: config.store.clone(),
                 owner: owner.clone(),
@@ -305,6 +317,7 @@ impl Session {
             spoken,
             patience: config.patience,
             presence: config.presence,
+            calls,
             states: ChatStates::default(),
             known,
             arrival,

@@ -5,6 +5,7 @@ mod album;
 mod auth;
 mod backend;
 mod business;
+mod calls;
 mod cards;
 mod changes;
 mod chat_state;

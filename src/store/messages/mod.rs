@@ -4,6 +4,7 @@
 //!
 //! A message shows under its chat's canonical JID, whatever it had when it was stored.
 
+mod calls;
 mod changes;
 mod chats;
 mod lookup;
@@ -20,6 +21,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use calls::hear_call;
 pub(super) use changes::Early;
 pub use changes::{Applied, apply, find_target, is_own, set_join_link};
 pub(super) use chats::{Chat, other_jid};

@@ -392,7 +392,7 @@ pub fn bare(jid: &Jid) -> String {
 }
 
 /// Of the two JIDs of one person the phone number's, and the pair (LID, number) if both are known.
-fn preferred(jid: &Jid, alternative: Option<&Jid>) -> (String, Option<(String, String)>) {
+pub fn preferred(jid: &Jid, alternative: Option<&Jid>) -> (String, Option<(String, String)>) {
     preferred_text(bare(jid), alternative.map(bare))
 }
 

@@ -209,6 +209,18 @@ async fn handle(hub: &Hub, request: &mut Request) -> Answer {
             })?;
             Ok(json!({}))
         }
+        (Method::Post, ["phones", number, "calls"]) => {
+            let body: NewCall = json_body(request).await?;
+            let id = hub.with(|service| service.call(number, &body.to, body.video))?;
+            Ok(json!({"callId": id}))
+        }
+        (Method::Get, ["phones", number, "calls"]) => calls(hub, number, &query).await,
+        (Method::Post, ["phones", number, "calls", id, "end"]) => {
+            let body: EndCall = json_body(request).await?;
+            let (reason, liar) = (body.reason.as_deref(), body.liar.as_deref());
+            hub.with(|service| service.end_call(number, id, reason, liar))?;
+            Ok(json!({}))
+        }
         (Method::Post, ["phones", number, "typing"]) => {
             let body: Typing = json_body(request).await?;
             hub.with(|service| {
@@ -347,6 +359,24 @@ struct EnterCode {
 struct Read {
     chat: String,
     message_ids: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewCall {
+    /// A person or a group.
+    to: String,
+    #[serde(default)]
+    video: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EndCall {
+    /// As in `<terminate>`; without one the caller gave up.
+    reason: Option<String>,
+    /// The number of another person, who says so in the caller's place.
+    liar: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -535,6 +565,19 @@ async fn one_person(hub: &Hub, number: &str, query: &Query) -> Answer {
             "{number} did not become so in time"
         ))),
     }
+}
+
+/// `GET /admin/phones/:number/calls`: those that it made; with `status`, waits until the last one has it.
+async fn calls(hub: &Hub, number: &str, query: &Query) -> Answer {
+    let status = query.get("status");
+    let found = eventually(hub, query.wait()?, |service| {
+        let calls = service.calls_json(number);
+        let last = calls["calls"].as_array().and_then(|calls| calls.last());
+        let is = status.is_none_or(|wanted| last.is_some_and(|call| call["status"] == wanted));
+        is.then_some(calls)
+    });
+    let late = || AdminError::TimedOut("the last call did not become so in time".to_owned());
+    found.await.ok_or_else(late)
 }
 
 /// `GET /admin/phones/:number/messages`: with `count`, waits until so many have been received; with

@@ -124,6 +124,7 @@ pub struct Service {
     delivered_order: VecDeque<String>,
     faults: Faults,
     versions: Versions,
+    calls: Vec<calls::Call>,
     trace: Trace,
     changed: Rc<Event>,
     serial: u64,
@@ -152,6 +153,7 @@ impl Service {
             delivered_order: VecDeque::new(),
             faults: Faults::default(),
             versions: Versions::default(),
+            calls: Vec::new(),
             trace: Trace::new(log),
             changed: Rc::new(Event::new()),
             serial: 0,
@@ -301,7 +303,7 @@ impl Service {
             "chatstate" => self.chatstate(from, node),
             "ib" => self.ib(from, node),
             "notification" if from.device == 0 => self.media_retried(from, node),
-            "call" => self.call(from, node),
+            "call" => self.call_stanza(from, node),
             other => log::warn!("{} sent an unknown <{other}>", label(from)),
         }
     }

@@ -7,6 +7,7 @@
 //! | [`args`], [`settings`] | the command line; every setting and limit |
 //! | [`runtime`] | the executor, the supervisor of its tasks, the timing of its steps, the shutdown signal |
 //! | [`clock`] | the only caller of the system's clocks; the server's time, which does not follow their jumps |
+//! | [`metrics`] | counters of the server's work, for `GET /metrics` |
 //! | [`text`] | escapes untrusted text for logs and terminals |
 //! | [`sync`] | locks that survive a panic; a time limit for a future |
 //! | [`keys`] | the keys of the API, stored as hashes in a file |
@@ -31,7 +32,7 @@
 //! Imports point one way: `main -> lib -> maintenance, archive, console -> api -> webhook, account, systemd ->
 //! whatsapp -> ledger -> store -> event -> message -> fields -> net, media, jid, keys, settings, args, qr, runtime,
 //! web -> clock,
-//! text -> sync`.
+//! text -> sync, metrics`.
 //!
 //! # Invariants
 //!
@@ -75,6 +76,7 @@ pub mod ledger;
 pub mod maintenance;
 pub mod media;
 pub mod message;
+pub mod metrics;
 pub mod net;
 pub mod qr;
 pub mod runtime;

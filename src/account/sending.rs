@@ -3,12 +3,14 @@
 //! (`super::outbox`) sends it again under the same id.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::{self, Millis};
 use crate::jid::ChatJid;
 use crate::ledger::Fact;
 use crate::media::Prepared;
 use crate::message::{self, Context, Draft, Message};
+use crate::metrics;
 use crate::store::idempotency::{self, Answer, Known};
 use crate::store::messages::{self, Arrival};
 use crate::store::outbox::{self, Entry, Stage};
@@ -264,9 +266,14 @@ impl Sending {
         let about = message.or(target.as_ref());
         let sent = Box::pin(self.deliver(session, &to, entry, about, &encoded)).await;
         match sent {
-            Ok(Ack { timestamp }) => Verdict::Acked(timestamp.unwrap_or_else(clock::now)),
+            Ok(Ack { timestamp }) => {
+                let took = clock::ticks().saturating_sub(began);
+                metrics::SEND_TIME.add(Duration::from_millis(took));
+                Verdict::Acked(timestamp.unwrap_or_else(clock::now))
+            }
             Err(SendFailure::NotConnected) => Verdict::NotConnected,
             Err(SendFailure::Refused { code, words }) => {
+                metrics::REFUSED_SENDS.add(1);
                 let verdict = Verdict::Refused { code, words };
                 match (contact_limits::limit_of(code), code) {
                     (Some(limit), Some(code)) if to.is_person() => self

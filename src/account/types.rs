@@ -38,6 +38,17 @@ pub enum Status {
 }
 
 impl Status {
+    pub const ALL: &[Status] = &[
+        Status::Created,
+        Status::Connecting,
+        Status::PasskeyRequired,
+        Status::Connected,
+        Status::Reconnecting,
+        Status::Disconnected,
+        Status::LoggedOut,
+        Status::NotStarted,
+    ];
+
     /// The word that the API shows.
     pub fn name(self) -> &'static str {
         match self {

@@ -33,6 +33,7 @@ mod http1;
 mod json_file;
 mod media;
 mod messages;
+mod metrics;
 mod multipart;
 mod openapi;
 mod outbox;

@@ -2,6 +2,7 @@
 
 use super::answer::{Created, Done, Json};
 use super::delivery::Delivery;
+use super::metrics;
 use super::page::Paging;
 use super::recipients::ToMany;
 use super::route::{Route, routes};
@@ -38,6 +39,9 @@ pub const ROUTES: &[Route] = routes![
     Get "/settings" listSettings Server, AllAccounts, Usual,
         this_server::settings: () => Json<this_server::SettingList>,
         "Every setting with its value";
+    Get "/metrics" getMetrics Server, AllAccounts, Usual,
+        metrics::show: () => metrics::Exposition,
+        "Counters and gauges for Prometheus, in its text format or as OpenMetrics";
     Get "/openapi.json" openapi Server, Filtered, Usual,
         openapi::document: () => openapi::Document,
         "This API as an OpenAPI document";

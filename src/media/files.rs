@@ -170,6 +170,21 @@ impl Files {
         })
     }
 
+    /// The bytes of all media. Looks at each file.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn bytes(&self) -> io::Result<u64> {
+        let mut total: u64 = 0;
+        for account in numbered::<u32>(&self.data.join("media"))? {
+            for number in numbered::<u64>(&self.media_folder(account))? {
+                let size = fs::metadata(self.medium(account, number)).map_or(0, |file| file.len());
+                total = total.saturating_add(size);
+            }
+        }
+        Ok(total)
+    }
+
     /// The media (account, number) to remove so that the rest take at most `bytes`, oldest first.
     ///
     /// # Errors

@@ -107,6 +107,35 @@ impl Run {
     }
 }
 
+/// How many events of each kind were appended; those of the account itself apart. Bounded by the number of kinds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Appended(Vec<((EventKind, bool), u64)>);
+
+impl Appended {
+    pub fn count(&mut self, kind: EventKind, own: bool) {
+        self.bump((kind, own), 1);
+    }
+
+    pub fn add(&mut self, other: &Appended) {
+        for (key, count) in &other.0 {
+            self.bump(*key, *count);
+        }
+    }
+
+    /// How many of a kind there were, by the account itself or by others.
+    pub fn of(&self, kind: EventKind, own: bool) -> u64 {
+        let found = self.0.iter().find(|(key, _)| *key == (kind, own));
+        found.map_or(0, |(_, count)| *count)
+    }
+
+    fn bump(&mut self, key: (EventKind, bool), by: u64) {
+        match self.0.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, count)) => *count += by,
+            None => self.0.push((key, by)),
+        }
+    }
+}
+
 /// More numbers than any board gives in years, and few enough for JavaScript.
 const SKIPPED: u64 = 1 << 32;
 
@@ -138,6 +167,7 @@ pub fn append(tx: &mut WriteTx<'_>, event: &Event, now: Millis) -> Result<u64> {
     state.bytes += size as u64;
     EVENT_LOG.put(tx, (), &state)?;
     tx.last_event = Some(number);
+    tx.appended.count(event.kind(), event.is_own());
     let bounds = tx.events;
     trim_step(tx, bounds, now, PUSHED_OUT)?;
     Ok(number)

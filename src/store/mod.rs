@@ -228,6 +228,11 @@ impl Store {
         }
     }
 
+    /// How many events of each kind were appended since the store was opened.
+    pub fn appended(&self) -> events::Appended {
+        self.progress.appended()
+    }
+
     /// Frees what readers of other processes that died (a backup that was killed) hold on to: as long
     /// as they are there, no page that was freed since can be used again. Returns how many they were.
     ///

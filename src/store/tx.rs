@@ -105,6 +105,8 @@ pub struct WriteTx<'t> {
     pub(super) broken: Option<StoreError>,
     /// The number of the last event appended.
     pub(super) last_event: Option<u64>,
+    /// The events appended, by kind.
+    pub(super) appended: events::Appended,
     /// How much of the event log is kept.
     pub(super) events: events::Bounds,
 }
@@ -118,6 +120,7 @@ impl<'t> WriteTx<'t> {
             changes: 0,
             broken: None,
             last_event: None,
+            appended: events::Appended::default(),
             events: events::Bounds {
                 keep: events::Keep::default(),
                 dated: 0,

@@ -18,7 +18,7 @@ use crate::sync::locked;
 
 use super::env::Environment;
 use super::error::{Room, StoreError};
-use super::events;
+use super::events::{self, Appended};
 use super::tx::WriteTx;
 
 /// Jobs that wait for the writer; a further one waits for a place in the queue.
@@ -89,6 +89,8 @@ pub struct Stats {
     pub reruns: u64,
     /// How often the map grew.
     pub growths: u64,
+    /// Bytes of keys and values that were committed. What reaches the disk is more: whole pages.
+    pub written: u64,
     /// Bytes of the map, and of it in use.
     pub map_size: u64,
     pub map_used: u64,
@@ -138,6 +140,7 @@ struct State {
     /// Since when the writer is at its jobs, or ought to be.
     busy: Option<Instant>,
     last_event: u64,
+    appended: Appended,
     closed: bool,
     /// LMDB takes nothing more.
     broken: bool,
@@ -154,6 +157,7 @@ impl Progress {
                 refused: None,
                 busy: None,
                 last_event,
+                appended: Appended::default(),
                 closed: false,
                 broken: false,
                 said: None,
@@ -240,8 +244,16 @@ impl Progress {
         }
     }
 
-    fn set_event(&self, number: u64) {
-        self.state().last_event = number;
+    /// How many events of each kind were committed.
+    pub fn appended(&self) -> Appended {
+        self.state().appended.clone()
+    }
+
+    fn set_event(&self, number: u64, appended: &Appended) {
+        let mut state = self.state();
+        state.last_event = number;
+        state.appended.add(appended);
+        drop(state);
         self.changed.notify(usize::MAX);
     }
 
@@ -446,17 +458,21 @@ impl Writer {
         self.commit(tx)
     }
 
-    fn commit(&self, tx: WriteTx<'_>) -> Attempt {
+    fn commit(&self, mut tx: WriteTx<'_>) -> Attempt {
         if tx.changes == 0 {
             return Attempt::Committed;
         }
-        let last_event = tx.last_event;
+        let (last_event, written) = (tx.last_event, tx.written);
+        let appended = std::mem::take(&mut tx.appended);
         match tx.txn.commit().map_err(StoreError::from) {
             Ok(()) => {
-                self.progress.count(|stats| stats.commits += 1);
+                self.progress.count(|stats| {
+                    stats.commits += 1;
+                    stats.written += written as u64;
+                });
                 self.progress.note(Ok(()));
                 if let Some(number) = last_event {
-                    self.progress.set_event(number);
+                    self.progress.set_event(number, &appended);
                 }
                 Attempt::Committed
             }

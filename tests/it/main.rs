@@ -37,6 +37,7 @@ mod media_hostile;
 mod media_in;
 mod media_out;
 mod messages;
+mod metrics;
 mod naming;
 mod openapi;
 mod outages;

@@ -161,7 +161,7 @@ fn modules_depend_one_way() {
             "net", "media", "jid", "keys", "settings", "args", "qr", "runtime", "web",
         ],
         &["clock", "text"],
-        &["sync"],
+        &["sync", "metrics"],
     ];
     let rank = |module: &str| {
         ORDER
@@ -467,6 +467,32 @@ fn the_readme_has_every_endpoint_and_no_other() {
     let should = expected.join("\n");
     let table = table("README.md", "endpoints");
     assert_eq!(table, expected, "the table should read:\n{should}");
+}
+
+/// Pages that compare this API with others name endpoints that exist.
+#[test]
+fn the_pages_for_those_who_come_from_others_name_real_endpoints() {
+    let page = std::fs::read_to_string(root().join("config/coming-from.md")).expect("the page");
+    let rows = page.lines().filter(|line| line.starts_with("| `"));
+    let mut named = 0;
+    for row in rows {
+        let ours = row.rsplit(" | ").next().expect("the last cell");
+        // Every second piece is between two backticks.
+        for code in ours.split('`').skip(1).step_by(2) {
+            let Some((method, path)) = code.split_once(" /") else {
+                continue;
+            };
+            let path = format!("/{path}");
+            assert!(
+                ROUTES
+                    .iter()
+                    .any(|route| route.method.as_ref() == method && route.path == path),
+                "{code} in {row}"
+            );
+            named += 1;
+        }
+    }
+    assert!(named > 50, "{named}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use super::super::queue::Failed;
 use super::super::send::Failure;
 use super::{End, Outcome, Worker, now};
 use crate::clock;
+use crate::metrics;
 use crate::store::dead_letters::{self, Burial, Most};
 use crate::store::webhooks::Delivery;
 
@@ -22,8 +23,10 @@ impl Worker {
         let (delivery, asked) = delivery(&outcome, clock::now());
         self.progress.last_delivery = Some(delivery.clone());
         if delivery.ok {
+            metrics::DELIVERIES.add(1);
             return self.delivered(number).await;
         }
+        metrics::FAILED_DELIVERIES.add(1);
         let error = delivery.error.unwrap_or_default();
         if delivery.status == Some(GONE) {
             return self.disable(number, error).await;
@@ -85,6 +88,7 @@ impl Worker {
         if !self.bury(burials).await? {
             return Ok(());
         }
+        metrics::DEAD_LETTERS.add(events.len() as u64);
         for (number, _) in &events {
             self.queue.remove(*number, now());
             self.replayed.retain(|it| it != number);

@@ -26,6 +26,7 @@ pub struct World {
 
 /// Routes that take no input that could be wrong.
 const WITHOUT_INPUT: &[&str] = &[
+    "GET /metrics",
     "GET /ping",
     "GET /health",
     "GET /server",

@@ -53,6 +53,10 @@ pub enum EventKind {
     GroupUpdated,
     #[serde(rename = "group.request")]
     GroupRequest,
+    #[serde(rename = "presence")]
+    Presence,
+    #[serde(rename = "typing")]
+    Typing,
     #[serde(rename = "account.status")]
     AccountStatus,
     #[serde(rename = "account.qr")]
@@ -85,6 +89,8 @@ impl EventKind {
         EventKind::GroupMembers,
         EventKind::GroupUpdated,
         EventKind::GroupRequest,
+        EventKind::Presence,
+        EventKind::Typing,
         EventKind::AccountStatus,
         EventKind::AccountQr,
         EventKind::AccountPasskey,
@@ -113,6 +119,8 @@ impl EventKind {
             EventKind::GroupMembers => "group.members",
             EventKind::GroupUpdated => "group.updated",
             EventKind::GroupRequest => "group.request",
+            EventKind::Presence => "presence",
+            EventKind::Typing => "typing",
             EventKind::AccountStatus => "account.status",
             EventKind::AccountQr => "account.qr",
             EventKind::AccountPasskey => "account.passkey",
@@ -326,6 +334,35 @@ pub struct GroupChange {
     pub created_at: String,
 }
 
+/// A person whose presence is subscribed to is online, or is so no more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PresenceChange {
+    pub account_id: String,
+    /// The chat with the person.
+    pub chat_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chat_lid: Option<String>,
+    pub chat_name: Option<String>,
+    /// `available` or `unavailable`.
+    pub presence: &'static str,
+    /// When the person was online last, ISO 8601, if that is shown.
+    pub last_seen: Option<String>,
+    pub created_at: String,
+}
+
+/// A person types or records in a chat, or ended that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TypingChange {
+    pub account_id: String,
+    #[serde(flatten)]
+    pub deed: Deed,
+    /// `typing`, `recording` or `paused`. It may end without a `paused`: clients show it for 25 s.
+    pub state: &'static str,
+    pub created_at: String,
+}
+
 /// An account's connection changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -443,6 +480,8 @@ pub enum Event {
     Call(Message),
     Chat(ChatState),
     Group(Box<GroupChange>),
+    Presence(PresenceChange),
+    Typing(TypingChange),
     AccountStatus(AccountChange),
     AccountQr(QrShown),
     AccountPasskey(Box<PasskeyStep>),
@@ -466,6 +505,8 @@ impl Event {
             Event::Call(_) => EventKind::Call,
             Event::Chat(_) => EventKind::Chat,
             Event::Group(change) => change.kind,
+            Event::Presence(_) => EventKind::Presence,
+            Event::Typing(_) => EventKind::Typing,
             Event::AccountStatus(_) => EventKind::AccountStatus,
             Event::AccountQr(_) => EventKind::AccountQr,
             Event::AccountPasskey(_) => EventKind::AccountPasskey,
@@ -489,6 +530,8 @@ impl Event {
             Event::EventResponse(answered) => &answered.account_id,
             Event::Chat(state) => &state.account_id,
             Event::Group(change) => &change.account_id,
+            Event::Presence(change) => &change.account_id,
+            Event::Typing(change) => &change.account_id,
             Event::AccountStatus(change) => &change.account_id,
             Event::AccountQr(shown) => &shown.account_id,
             Event::AccountPasskey(step) => &step.account_id,
@@ -513,6 +556,8 @@ impl Event {
             Event::EventResponse(answered) => Some(&answered.deed.chat_id),
             Event::Chat(state) => Some(&state.chat_id),
             Event::Group(change) => Some(&change.chat_id),
+            Event::Presence(change) => Some(&change.chat_id),
+            Event::Typing(change) => Some(&change.deed.chat_id),
             Event::AccountStatus(_)
             | Event::AccountQr(_)
             | Event::AccountPasskey(_)
@@ -536,6 +581,8 @@ impl Event {
             // Who marked it is not said.
             Event::MessageMarked(_)
             | Event::Call(_)
+            | Event::Presence(_)
+            | Event::Typing(_)
             | Event::AccountStatus(_)
             | Event::AccountQr(_)
             | Event::AccountPasskey(_)
@@ -564,6 +611,8 @@ impl Event {
             Event::EventResponse(payload) => framed(event, event_id, payload),
             Event::Chat(payload) => framed(event, event_id, payload),
             Event::Group(payload) => framed(event, event_id, payload),
+            Event::Presence(payload) => framed(event, event_id, payload),
+            Event::Typing(payload) => framed(event, event_id, payload),
             Event::AccountStatus(payload) => framed(event, event_id, payload),
             Event::AccountQr(payload) => framed(event, event_id, payload),
             Event::AccountPasskey(payload) => framed(event, event_id, payload),

@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use crate::clock::{self, Millis};
 use crate::event::{
-    AccountChange, ChatState, Event, PasskeyStep, QrShown, Restriction, Standing, StatusChange,
+    AccountChange, ChatState, Event, EventKind, PasskeyStep, PresenceChange, QrShown, Restriction,
+    Standing, StatusChange, TypingChange,
 };
 use crate::jid::{ChatJid, Server};
 use crate::message::{By, CallNews, Change, DeliveryStatus, Message, NewMedium, Target};
@@ -19,7 +20,7 @@ use crate::store::groups::GroupNews;
 use crate::store::idempotency::{self, Answer};
 use crate::store::messages::{self, Arrival, ChatMarks, Inserted, Lost};
 use crate::store::outbox::{self, Entry, Stage, State};
-use crate::store::{ReadTx, Store, StoreError, WriteTx, accounts, events};
+use crate::store::{ReadTx, Store, StoreError, WriteTx, accounts, events, webhooks};
 
 type Result<T> = std::result::Result<T, StoreError>;
 
@@ -117,6 +118,20 @@ pub enum Fact<'a> {
     Group(&'a GroupNews),
     /// A chat was cleared: its state after that.
     ChatCleared { state: &'a ChatState, quiet: bool },
+    /// A person who is subscribed to is online or not, and was last at that time, if that is shown.
+    Presence {
+        person: &'a str,
+        available: bool,
+        last_seen: Option<Millis>,
+    },
+    /// `sender` types in a chat, or ended that: a word of [`TypingChange::state`].
+    Doing {
+        chat: &'a str,
+        sender: &'a str,
+        state: &'static str,
+        /// A reader of the log asks for such events. Otherwise there is one only if a webhook does.
+        is_read: bool,
+    },
     /// The connection's status changed.
     Status {
         status: &'static str,
@@ -211,6 +226,17 @@ impl<'a, 't> Ledger<'a, 't> {
                 }
             }
             Fact::Group(news) => self.group(news, now),
+            Fact::Presence {
+                person,
+                available,
+                last_seen,
+            } => self.presence(person, (available, last_seen), now),
+            Fact::Doing {
+                chat,
+                sender,
+                state,
+                is_read,
+            } => self.doing((chat, sender), state, is_read, now),
             Fact::ChatCleared { state, quiet } => self.chat(state, quiet, now),
             Fact::Status {
                 status,
@@ -258,6 +284,49 @@ impl<'a, 't> Ledger<'a, 't> {
     fn append(&mut self, event: &Event, now: Millis) -> Result<bool> {
         events::append(self.tx, event, now)?;
         Ok(true)
+    }
+
+    fn presence(
+        &mut self,
+        person: &str,
+        (available, last_seen): (bool, Option<Millis>),
+        now: Millis,
+    ) -> Result<bool> {
+        let names = messages::names(&self.tx.view(), self.account, person)?;
+        let change = PresenceChange {
+            account_id: self.id.to_owned(),
+            chat_id: names.jid,
+            chat_lid: names.lid,
+            chat_name: names.title,
+            presence: match available {
+                true => "available",
+                false => "unavailable",
+            },
+            last_seen: last_seen.map(clock::iso8601),
+            created_at: clock::iso8601(now),
+        };
+        self.append(&Event::Presence(change), now)
+    }
+
+    fn doing(
+        &mut self,
+        (chat, sender): (&str, &str),
+        state: &'static str,
+        is_read: bool,
+        now: Millis,
+    ) -> Result<bool> {
+        let (view, account) = (self.tx.view(), self.account);
+        if !is_read && !webhooks::is_wanted(&view, EventKind::Typing)? {
+            return Ok(false);
+        }
+        let sender = messages::canonical_jid(&view, account, sender)?;
+        let change = TypingChange {
+            account_id: self.id.to_owned(),
+            deed: messages::deed(&view, account, chat, &sender, false)?,
+            state,
+            created_at: clock::iso8601(now),
+        };
+        self.append(&Event::Typing(change), now)
     }
 
     fn chat(&mut self, state: &ChatState, quiet: bool, now: Millis) -> Result<bool> {
@@ -466,7 +535,6 @@ pub fn is_at_whatsapp(status: Option<DeliveryStatus>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::EventKind;
     use crate::store::events::StoredEvent;
     use crate::store::tests::{TestStore, message};
 

@@ -17,7 +17,7 @@ use crate::runtime::tasks::{self, InARow, Kind};
 use crate::store::accounts::{AccountRecord, Ended};
 use crate::store::{StoreError, media, probe};
 use crate::sync::within;
-use crate::whatsapp::{Session, SessionNews};
+use crate::whatsapp::{Online, Session, SessionNews};
 
 use super::at_start::{ban_of, comes_back, machine_of};
 use super::live::{Live, LiveState, QrTurn};
@@ -93,7 +93,8 @@ pub fn start(
         session: None,
         no_room: None,
     };
-    let live = Arc::new(Live::new(state, &limits, kick));
+    let online = Online::new(wiring.session.presence.online);
+    let live = Arc::new(Live::new(state, &limits, online, kick));
     let sending = Sending {
         fetcher: fetcher.clone(),
         limits,

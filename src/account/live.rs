@@ -8,7 +8,7 @@ use crate::clock::{self, Millis};
 use crate::event::Standing;
 use crate::store::StoreError;
 use crate::sync::locked;
-use crate::whatsapp::Session;
+use crate::whatsapp::{Online, Session};
 
 use super::contact_limits::Restricted;
 use super::look_ups::LookUps;
@@ -23,6 +23,8 @@ use super::types::{SendingLimits, Status};
 pub struct Live {
     state: Mutex<LiveState>,
     pub pace: Mutex<Pace>,
+    /// Whether the account shall be online.
+    pub online: Online,
     /// The limiter of username lookups.
     pub look_ups: Mutex<LookUps>,
     /// WhatsApp's answers about people.
@@ -104,11 +106,17 @@ impl LiveState {
 
 impl Live {
     /// `kick` wakes the outbox's task.
-    pub fn new(state: LiveState, limits: &SendingLimits, kick: async_channel::Sender<()>) -> Live {
+    pub fn new(
+        state: LiveState,
+        limits: &SendingLimits,
+        online: Online,
+        kick: async_channel::Sender<()>,
+    ) -> Live {
         let now = clock::ticks();
         Live {
             state: Mutex::new(state),
             pace: Mutex::new(Pace::new(limits.messages_per_minute, limits.burst, now)),
+            online,
             look_ups: Mutex::new(LookUps::new(now)),
             registrations: Mutex::default(),
             limits: Mutex::default(),

@@ -37,6 +37,7 @@ mod pace;
 mod passkey;
 mod paused_contacts;
 mod people;
+mod presence;
 mod queue;
 mod reading;
 mod recipient;

@@ -10,7 +10,7 @@ use crate::ledger::{Ledger, Owner};
 use crate::store::messages::{self, Contact};
 use crate::store::{StoreError, blocklist};
 use crate::sync::locked;
-use crate::whatsapp::{Facts, SendFailure, Session};
+use crate::whatsapp::{Facts, SendFailure, Session, Shown};
 
 use super::driver::Handle;
 use super::messaging::{connected, not_connected};
@@ -33,13 +33,14 @@ impl Accounts {
         &self,
         id: &str,
         person: ChatJid,
-    ) -> Result<(Contact, Option<Arc<Facts>>), AccountError> {
+    ) -> Result<(Contact, Option<Arc<Facts>>, Option<Shown>), AccountError> {
         let (handle, contact) = self.known_contact(id, person).await?;
-        let facts = match connected(&handle) {
-            Ok(session) => facts(&handle, &session, &contact).await?,
-            Err(_) => None,
+        let Ok(session) = connected(&handle) else {
+            return Ok((contact, None, None));
         };
-        Ok((contact, facts))
+        let facts = facts(&handle, &session, &contact).await?;
+        let presence = session.presence_of(&jid_of(&contact)?);
+        Ok((contact, facts, presence))
     }
 
     /// A person's picture, a JPEG.
@@ -206,7 +207,11 @@ impl Accounts {
         }
     }
 
-    fn contact_of(&self, handle: &Handle, person: &ChatJid) -> Result<Contact, AccountError> {
+    pub(super) fn contact_of(
+        &self,
+        handle: &Handle,
+        person: &ChatJid,
+    ) -> Result<Contact, AccountError> {
         let (account, jid) = (handle.number, person.to_string());
         let store = &self.0.wiring.store;
         Ok(store.read(|tx| messages::contact(tx, account, &jid))?)
@@ -247,7 +252,7 @@ async fn facts(
     Ok(Box::pin(session.facts(&person)).await)
 }
 
-fn jid_of(contact: &Contact) -> Result<ChatJid, AccountError> {
+pub(super) fn jid_of(contact: &Contact) -> Result<ChatJid, AccountError> {
     ChatJid::parse(&contact.chat_id).map_err(|_| AccountError::ContactNotFound)
 }
 
@@ -256,6 +261,10 @@ pub(super) fn failed(handle: &Handle, failure: SendFailure) -> AccountError {
     match failure {
         SendFailure::NotConnected => not_connected(handle),
         SendFailure::Refused { code, words } => AccountError::Declined { code, words },
+        SendFailure::Later { code, words } => AccountError::Declined {
+            code: Some(code),
+            words,
+        },
         other => AccountError::Session(other.to_string()),
     }
 }

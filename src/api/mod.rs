@@ -42,6 +42,7 @@ mod passkey;
 mod people;
 #[cfg(feature = "sandbox")]
 mod phones;
+mod presence;
 mod qr;
 mod range;
 mod read;

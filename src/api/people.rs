@@ -105,6 +105,11 @@ struct ContactDetails {
     about: Option<String>,
     picture: Option<Picture>,
     business: Option<Business>,
+    /// `available` or `unavailable`; `null` without a subscription to the presence.
+    #[cfg_attr(test, schemars(extend("enum" = ["available", "unavailable", null])))]
+    presence: Option<&'static str>,
+    /// When the person was online last, ISO 8601, if that is shown; with `presence`.
+    last_seen: Option<String>,
     /// When WhatsApp said so, ISO 8601; `null` if it does not answer, or the account is not connected.
     asked_at: Option<String>,
 }
@@ -122,7 +127,7 @@ pub async fn get(
 ) -> Result<Json<OneContact>, ApiError> {
     let accounts = &req.state().accounts;
     let person = person(reached(this.contact, accounts, &of.id.0).await?)?;
-    let (contact, facts) = Box::pin(accounts.contact(&of.id.0, person)).await?;
+    let (contact, facts, shown) = Box::pin(accounts.contact(&of.id.0, person)).await?;
     let asked_at = facts.as_ref().map(|facts| clock::iso8601(facts.at));
     let Facts {
         about,
@@ -136,6 +141,11 @@ pub async fn get(
             about,
             picture,
             business,
+            presence: shown.map(|shown| match shown.available {
+                true => "available",
+                false => "unavailable",
+            }),
+            last_seen: shown.and_then(|shown| shown.last_seen).map(clock::iso8601),
             asked_at,
         },
     }))
@@ -292,7 +302,7 @@ pub async fn lid(req: Req, (of, this): (OfAccount, ThisLid)) -> Result<Json<Lid>
 }
 
 /// A chat that is one with a person.
-fn person(chat: ChatJid) -> Result<ChatJid, ApiError> {
+pub fn person(chat: ChatJid) -> Result<ChatJid, ApiError> {
     match chat.is_person() {
         true => Ok(chat),
         false => Err(AccountError::Unwritable(NO_PERSON).into()),

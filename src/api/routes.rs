@@ -10,7 +10,8 @@ use super::sending::{FileRequest, SentOrAccepted};
 use super::values::{OfAccount, OfHook, OfMessage, OnlyAccount};
 use super::{
     accounts, calls, chats, connection, contacts, events, groups, health, media, messages, openapi,
-    outbox, passkey, people, qr, search, sending, stories, this_server, timer, typing, webhooks,
+    outbox, passkey, people, presence, qr, search, sending, stories, this_server, timer, typing,
+    webhooks,
 };
 use crate::account::{Joining, MediaCursor, OutboxView, PasskeyView, StatusView};
 use crate::message::{
@@ -69,6 +70,9 @@ pub const ROUTES: &[Route] = routes![
     Post "/accounts/:id/disconnect" disconnect Connection, Account, Usual,
         connection::disconnect: OfAccount => Json<Done>,
         "Disconnect and stay so; keeps the pairing";
+    Post "/accounts/:id/presence" setPresence Connection, Account, Usual,
+        presence::set: (OfAccount, presence::SetPresence) => Json<Done>,
+        "Show the account as `available` or `unavailable` to others; while available, its phone gets no notifications";
     Get "/accounts/:id/qr" getQr Pairing, Account, Usual,
         qr::show: (OfAccount, qr::Wanted) => qr::Code,
         "The QR code as `?format=png`, `svg`, `text` or `raw`";
@@ -210,6 +214,9 @@ pub const ROUTES: &[Route] = routes![
     Post "/accounts/:id/contacts/:contactId/unblock" unblockContact Contacts, Account, Usual,
         people::unblock: (OfAccount, people::ThisPerson) => Json<people::ChangedContact>,
         "Unblock a person";
+    Post "/accounts/:id/contacts/:contactId/presence/subscribe" subscribePresence Contacts, Account, Usual,
+        presence::subscribe: (OfAccount, people::ThisPerson) => Json<Done>,
+        "Be told by `presence` events when a person is online; the account must be `available` itself";
     Get "/accounts/:id/blocklist" listBlocked Contacts, Account, Usual,
         people::blocklist: OfAccount => Json<people::Blocklist>,
         "Everyone whom the account has blocked";

@@ -46,6 +46,7 @@ pub(crate) mod tests;
 
 use std::future::Future;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -59,6 +60,7 @@ pub use tx::{ReadTx, WriteTx};
 pub use width::{Unconverted, convert};
 pub use writer::{Condition, Failing, Job, Refusal, Stats};
 
+use crate::clock::{self, Millis};
 use crate::sync::{locked, within};
 use env::Environment;
 use writer::{Progress, QUEUE, Typed, Writer};
@@ -96,7 +98,12 @@ pub struct Store {
     /// Closed when the writer's thread has ended.
     ended: async_channel::Receiver<()>,
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
+    /// When the log was last read for chat states, by [`clock::ticks`]; 0 for never.
+    typing_read: Arc<AtomicU64>,
 }
+
+/// How long chat states are recorded after a reader has asked for them.
+const TYPING_READ: Millis = 10 * 60_000;
 
 impl Store {
     /// Opens the data directory `path`, creating it (0700) and what is in it (0600) as needed.
@@ -138,7 +145,20 @@ impl Store {
             jobs,
             ended,
             thread: Arc::new(Mutex::new(Some(thread))),
+            typing_read: Arc::default(),
         })
+    }
+
+    /// A reader of the log asks for chat states.
+    pub fn note_typing_reader(&self) {
+        let now = clock::ticks().max(1);
+        self.typing_read.store(now, Ordering::Relaxed);
+    }
+
+    /// Whether a reader asked for chat states lately.
+    pub fn is_typing_read(&self) -> bool {
+        let at = self.typing_read.load(Ordering::Relaxed);
+        at > 0 && clock::ticks().saturating_sub(at) < TYPING_READ
     }
 
     /// Runs `job` on the last commit, here and now. Keep it short: while it runs, pages that

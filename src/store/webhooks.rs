@@ -302,6 +302,14 @@ pub fn list(tx: &ReadTx<'_>) -> Result<Vec<WebhookRecord>> {
     WEBHOOKS.scan(tx, ())?.map(|row| row?.value()).collect()
 }
 
+/// Whether any webhook receives events of this kind.
+pub fn is_wanted(tx: &ReadTx<'_>, kind: EventKind) -> Result<bool> {
+    let hooks = list(tx)?;
+    Ok(hooks
+        .iter()
+        .any(|hook| hook.wanted_events().contains(&kind)))
+}
+
 pub fn get(tx: &ReadTx<'_>, id: &str) -> Result<Option<WebhookRecord>> {
     Ok(find(tx, id)?.map(|(_, hook)| hook))
 }

@@ -16,6 +16,7 @@ use crate::store::{Store, StoreError, blocklist, messages, usernames};
 use crate::sync::locked;
 
 use super::news::{NewsSender, SessionNews};
+use super::watched::{Doing, Shown};
 
 /// Updates that may wait to be stored; more are dropped and logged.
 const WAITING: usize = 65_536;
@@ -59,6 +60,16 @@ pub enum ChatUpdate {
     Blocked { jid: String, blocked: bool },
     /// WhatsApp says something of a call.
     Call(Box<CallNews>),
+    /// A person who is subscribed to is online, or is not.
+    Presence { person: String, shown: Shown },
+    /// A person types in a chat, or ended that.
+    Doing {
+        chat: String,
+        sender: String,
+        doing: Doing,
+        /// A reader of the log asks for such events.
+        is_read: bool,
+    },
     /// A LID and its phone number's JID.
     Link { lid: String, number: String },
     /// A message was starred or deleted by the owner, for himself.
@@ -217,6 +228,22 @@ fn apply(ledger: &mut Ledger<'_, '_>, news: &ChatUpdate) -> Result<(), StoreErro
             marks,
             quiet: *quiet,
         }),
+        ChatUpdate::Presence { person, shown } => Some(Fact::Presence {
+            person,
+            available: shown.available,
+            last_seen: shown.last_seen,
+        }),
+        ChatUpdate::Doing {
+            chat,
+            sender,
+            doing,
+            is_read,
+        } => Some(Fact::Doing {
+            chat,
+            sender,
+            state: doing.name(),
+            is_read: *is_read,
+        }),
         _ => None,
     };
     if let Some(fact) = fact {
@@ -228,7 +255,9 @@ fn apply(ledger: &mut Ledger<'_, '_>, news: &ChatUpdate) -> Result<(), StoreErro
         ChatUpdate::Message { .. }
         | ChatUpdate::Call(_)
         | ChatUpdate::Marks { .. }
-        | ChatUpdate::Removed { .. } => {}
+        | ChatUpdate::Removed { .. }
+        | ChatUpdate::Presence { .. }
+        | ChatUpdate::Doing { .. } => {}
         ChatUpdate::ReadMessages { group, ids, by } => {
             if messages::is_own(&tx.view(), account, by)? {
                 messages::mark_read_messages(tx, account, group.as_deref(), ids)?;

@@ -6,13 +6,14 @@ use std::sync::{Arc, Weak};
 use whatsapp_rust::Jid;
 use whatsapp_rust::features::SyncActionMessageRange;
 use whatsapp_rust::types::events::{
-    ContactUpdate, Event, EventHandler, EventInterest, EventKind, Receipt, ServerAck,
+    ContactUpdate, Event, EventHandler, EventInterest, EventKind, PresenceUpdate, Receipt,
+    ServerAck,
 };
 use whatsapp_rust::types::presence::ReceiptType;
 use whatsapp_rust::wacore::iq::dirty::DirtyType;
-use whatsapp_rust::wacore_binary::JidExt as _;
+use whatsapp_rust::wacore_binary::{JidExt as _, NodeRef};
 
-use crate::clock::Millis;
+use crate::clock::{self, Millis};
 use crate::jid::STORIES;
 use crate::message::{Author, By, Change, DeliveryStatus, Target};
 use crate::runtime::Executor;
@@ -40,6 +41,7 @@ use super::restriction;
 use super::seen::{self, Seen};
 use super::usernames;
 use super::version::Spoken;
+use super::watched::{self, Shown, Watched};
 
 /// One session's handler. The client calls it on its own thread.
 pub struct ClientEvents {
@@ -54,6 +56,7 @@ pub struct ClientEvents {
     pub lost: LostAndFound,
     pub codes: Codes,
     pub known: Known,
+    pub watched: Watched,
     pub repairs: Repairs,
     pub executor: Arc<Executor>,
     pub chats: ChatUpdates,
@@ -217,6 +220,33 @@ impl ClientEvents {
         });
     }
 
+    fn presence(&self, update: &PresenceUpdate) {
+        let person = convert::bare(&update.from);
+        let last = update.last_seen.map(|at| at.timestamp_millis());
+        let shown = Shown {
+            available: !update.unavailable,
+            last_seen: last.and_then(|at| Millis::try_from(at).ok()),
+        };
+        if self.watched.presence(&person, shown, clock::ticks()) {
+            self.chats.note(ChatUpdate::Presence { person, shown });
+        }
+    }
+
+    fn doing(&self, node: &NodeRef<'_>) {
+        let Some((chat, sender, doing)) = watched::on_stanza(node) else {
+            return;
+        };
+        let is_own = sender.parse().is_ok_and(|sender| self.is_own(&sender));
+        if !is_own && self.watched.doing(&chat, &sender, doing, clock::ticks()) {
+            self.chats.note(ChatUpdate::Doing {
+                chat,
+                sender,
+                doing,
+                is_read: self.chats.store.is_typing_read(),
+            });
+        }
+    }
+
     /// A person shows something else than before.
     fn changed(&self, jid: &Jid) {
         self.known.forget(&convert::bare(jid));
@@ -284,6 +314,7 @@ impl EventHandler for ClientEvents {
             EventKind::ContactUpdate,
             EventKind::ContactNumberChanged,
             EventKind::PictureUpdate,
+            EventKind::Presence,
             EventKind::UserAboutUpdate,
             EventKind::DeviceListUpdate,
             EventKind::MarkChatAsReadUpdate,
@@ -327,6 +358,9 @@ impl EventHandler for ClientEvents {
                 said.of_others
                     .into_iter()
                     .for_each(|said| self.username(said));
+                if node.tag() == "chatstate" {
+                    self.doing(node.get());
+                }
                 let blocked = blocklist::on_stanza(node.get());
                 blocked.into_iter().for_each(|it| self.chats.note(it));
             }
@@ -409,6 +443,7 @@ impl EventHandler for ClientEvents {
             Event::ServerAck(ack) => self.acked(ack),
             Event::Receipt(receipt) => self.receipt(receipt),
             Event::ContactUpdate(update) => self.contact(update),
+            Event::Presence(update) => self.presence(update),
             Event::PictureUpdate(update) => self.changed(&update.jid),
             Event::UserAboutUpdate(update) => self.changed(&update.jid),
             Event::DeviceListUpdate(update) => self.changed(&update.user),

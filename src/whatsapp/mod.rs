@@ -44,6 +44,7 @@ mod transport;
 mod typing;
 mod usernames;
 mod version;
+mod watched;
 
 use whatsapp_rust::wacore::time::{TimeProvider, set_time_provider};
 
@@ -65,7 +66,7 @@ pub use http::SurfHttpClient;
 pub use inbound::fuzzing;
 pub use news::SessionNews;
 pub use passkey::{PasskeyAnswer, PasskeyNews};
-pub use presence::Presence;
+pub use presence::{Online, Presence};
 pub use refusal::unwritable;
 pub use restriction::{Answer, Limit, LimitStatus};
 pub use runtime::{SmolRuntime, UPLOADS};
@@ -79,6 +80,7 @@ pub use transport::WsTransportFactory;
 pub use typing::ChatState;
 pub use usernames::NameHolder;
 pub use version::{Outdated, Versions};
+pub use watched::{SUBSCRIPTIONS, Shown};
 
 /// The client's module that says at each attempt, for days, that it cannot connect. The account's driver
 /// says it once, and why.

@@ -3,9 +3,11 @@
 //! The client says `<presence type="available">` at each login, and when it learns the account's name. While a
 //! linked device is available, WhatsApp gives the phone no push notifications (zapfast#119, openclaw#15679): a server
 //! that is always on would silence the phone for ever. The client has no switch for it, so each such stanza is
-//! answered at once with `unavailable`, which also carries the name, unless a chat has a state just then ([`super::typing`]).
+//! answered at once with `unavailable`, which also carries the name, unless the account shall be online, or a chat has a
+//! state just then ([`super::typing`]).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_lite::future::yield_now;
 use whatsapp_rust::{Client, NodeFilter};
@@ -15,7 +17,7 @@ use super::typing::ChatStates;
 /// What is shown of an account while it is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Presence {
-    /// Whether it stays online.
+    /// Whether it stays online, until [`Online`] says otherwise.
     pub online: bool,
     /// Whether its delivery receipts are active although it is not online.
     ///
@@ -33,19 +35,34 @@ impl Presence {
             client.set_force_active_delivery_receipts(true);
         }
     }
+}
 
-    /// Takes every `available` back for as long as it is polled; never resolves.
-    pub async fn keep(self, client: &Arc<Client>, states: &ChatStates) {
-        if self.online {
-            return std::future::pending().await;
-        }
+/// Whether an account shall be online. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Online(Arc<AtomicBool>);
+
+impl Online {
+    pub fn new(online: bool) -> Online {
+        Online(Arc::new(AtomicBool::new(online)))
+    }
+
+    pub fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub fn set(&self, online: bool) {
+        self.0.store(online, Ordering::Relaxed);
+    }
+
+    /// Takes every `available` back that is not wanted, for as long as it is polled; never resolves.
+    pub async fn keep(&self, client: &Arc<Client>, states: &ChatStates) {
         let available = || NodeFilter::tag("presence").attr("type", "available");
         let mut announced = client.wait_for_sent_node(available());
         loop {
             // An error: the connection has ended, and its waiters with it.
             let said = announced.await.is_ok();
             announced = client.wait_for_sent_node(available());
-            if !said || !states.is_empty() {
+            if !said || self.get() || !states.is_empty() {
                 continue;
             }
             // The waiter resolves while the stanza is made: it goes out first.

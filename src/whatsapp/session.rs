@@ -8,6 +8,7 @@ pub mod contacts;
 pub mod groups;
 pub mod pairing;
 pub mod people;
+pub mod presence;
 pub mod send;
 pub mod typing;
 
@@ -51,7 +52,7 @@ use super::holdback::HoldBack;
 use super::inbound::Inbox;
 use super::lost::LostAndFound;
 use super::news::{LastError, NewsSender, SessionNews, news};
-use super::presence::Presence;
+use super::presence::{Online, Presence};
 use super::repair::Repairs;
 use super::restriction::{self, Limit, LimitStatus};
 use super::runtime::SmolRuntime;
@@ -60,6 +61,7 @@ use super::stale::Stale;
 use super::typing::ChatStates;
 use super::usernames::{self, Heard, NameHolder};
 use super::version::{Spoken, Versions};
+use super::watched::Watched;
 
 /// How many days of its past the phone is asked for when none is wanted: the tokens by which a restricted
 /// account answers chats that exist come with it, and the pairs of numbers and LIDs (Baileys#2441). The importer
@@ -123,8 +125,10 @@ pub struct Session {
     last_error: LastError,
     spoken: Spoken,
     patience: Patience,
-    pub(super) presence: Presence,
     pub calls: Calls,
+    online: Online,
+    /// What other people do.
+    watched: Watched,
     /// Chats in which the account is shown as typing.
     pub(super) states: ChatStates,
     /// What WhatsApp says of people.
@@ -146,6 +150,7 @@ impl Session {
     pub async fn open(
         config: &SessionConfig,
         owner: &Owner,
+        online: Online,
     ) -> Result<(Arc<Session>, async_channel::Receiver<SessionNews>), SessionError> {
         let (account, account_id) = (owner.number, &*owner.id);
         let (sender, news) = news();
@@ -181,7 +186,6 @@ impl Session {
         };
         let (hold, own_client) = (HoldBack::default(), Arc::new(OnceLock::new()));
         let codes = Codes::default();
-        let known = Known::default();
         let chats = ChatUpdates {
             store: config.store.clone(),
             owner: owner.clone(),
@@ -196,6 +200,7 @@ impl Session {
             reject: config.calls.reject,
             ringing: Arc::default(),
         };
+        let (known, watched) = (Known::default(), Watched::default());
         let events = ClientEvents {
             sender,
             lost: LostAndFound {
@@ -205,6 +210,7 @@ impl Session {
             },
             codes: codes.clone(),
             known: known.clone(),
+            watched: watched.clone(),
             repairs: Repairs {
                 hold: hold.clone(),
                 backend: backend.clone(),
@@ -316,8 +322,9 @@ impl Session {
             last_error,
             spoken,
             patience: config.patience,
-            presence: config.presence,
             calls,
+            online,
+            watched,
             states: ChatStates::default(),
             known,
             arrival,
@@ -353,7 +360,7 @@ impl Session {
             std::future::pending().await
         };
         let arrived = self.tell_when_overdue();
-        let shown = self.presence.keep(&self.client, &self.states);
+        let shown = self.online.keep(&self.client, &self.states);
         run.or(self.end_when_deaf())
             .or(hear_time)
             .or(arrived)

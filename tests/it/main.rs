@@ -39,6 +39,7 @@ mod media_out;
 mod messages;
 mod metrics;
 mod naming;
+mod online;
 mod openapi;
 mod outages;
 mod outbox;

@@ -91,7 +91,8 @@ impl Driver {
             self.close().await;
         }
         if self.session.is_none() {
-            match Session::open(&self.wiring.session, &self.owner()).await {
+            let online = self.live.online.clone();
+            match Session::open(&self.wiring.session, &self.owner(), online).await {
                 Ok((session, news)) => self.session = Some(Running { session, news }),
                 Err(error) => {
                     let words = error.to_string();

@@ -264,6 +264,10 @@ impl Reader {
     /// # Errors
     /// [`ApiError::Gone`] if the log was trimmed beyond the reader's position.
     pub fn scan(&mut self, most: Most) -> Result<Scan, ApiError> {
+        let kinds = self.filter.kinds.as_deref().unwrap_or_default();
+        if kinds.contains(&EventKind::Typing) {
+            self.store.note_typing_reader();
+        }
         let found = self.store.read(|tx| {
             events::scan(tx, self.position, most, |event| {
                 self.filter.lets_pass(event)

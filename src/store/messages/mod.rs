@@ -27,8 +27,8 @@ pub use changes::{Applied, apply, find_target, is_own, set_join_link};
 pub(super) use chats::{Chat, other_jid};
 pub use chats::{
     ChatMarks, ChatNames, ChatSummary, FOREVER, LastMessage, answers_as, canonical, canonical_jid,
-    contacts, found_as, is_known_person, is_lid, is_nameless, is_only_here, last_message, link,
-    mark_chat, mark_read, mark_unread, nameless_groups, names, number_of, set_contact_name,
+    contacts, deed, found_as, is_known_person, is_lid, is_nameless, is_only_here, last_message,
+    link, mark_chat, mark_read, mark_unread, nameless_groups, names, number_of, set_contact_name,
     set_name, set_timer, set_unread,
 };
 pub use lookup::{all_of_id, get, get_in, get_own, get_received, has_written, quoted_by};

@@ -29,7 +29,7 @@ impl Session {
                 "{CHATS} chats show that the account types: try it again when one of them has ended"
             )));
         };
-        if !self.presence.online
+        if !self.online.get()
             && let Err(error) = self.client.presence().set_available().await
         {
             log::debug!("the account did not become available: {error}");
@@ -80,7 +80,7 @@ impl Session {
         let had_one = self.states.end(chat);
         if had_one
             && self.states.is_empty()
-            && !self.presence.online
+            && !self.online.get()
             && let Err(error) = self.client.presence().set_unavailable().await
         {
             log::debug!("the presence could not be taken back: {error}");

@@ -70,6 +70,8 @@ fn last_seen_follows_the_privacy_of_both() {
         let sim = simulator();
         let mut alice = linked(&sim, 1, ALICE).await;
         let mut bob = linked(&sim, 2, BOB).await;
+        // Others are not told of anyone's presence.
+        alice.send(&presence("available")).await;
         assert_eq!(
             seen(&mut alice).await,
             ("unavailable".into(), "none".into())

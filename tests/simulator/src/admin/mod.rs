@@ -238,6 +238,11 @@ async fn handle(hub: &Hub, request: &mut Request) -> Answer {
             let body = json_body(request).await?;
             profile::change(hub, number, body)
         }
+        (Method::Post, ["phones", number, "use"]) => {
+            let body: Use = json_body(request).await?;
+            hub.with(|service| service.use_phone(number, body.in_use))?;
+            Ok(json!({}))
+        }
         (Method::Post, ["phones", number, "block"]) => {
             let body = json_body(request).await?;
             profile::block(hub, number, &body)
@@ -384,6 +389,12 @@ struct EndCall {
 struct Typing {
     to: String,
     state: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Use {
+    in_use: bool,
 }
 
 /// Both in base64url.

@@ -62,6 +62,8 @@ pub struct Account {
     pub chats_with: BTreeSet<String>,
     /// Its limits on writing to others.
     pub limits: Limits,
+    /// Whether its phone is in use, with WhatsApp open.
+    pub in_use: bool,
     /// When one of its devices was available last, seconds.
     pub last_seen: Option<u64>,
     /// Subscribers to its presence.
@@ -112,6 +114,7 @@ impl Account {
                 .collect(),
             blocked: BTreeSet::new(),
             app_state: BTreeMap::new(),
+            in_use: false,
             last_seen: None,
             devices_changed: now_secs,
             pushes: 0,

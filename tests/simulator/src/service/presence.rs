@@ -6,7 +6,7 @@ use wacore_binary::{JidExt as _, Node};
 use super::account::Account;
 use super::login::Stage;
 use super::node::{attr, jid_attr};
-use super::{Form, Service, now_secs};
+use super::{Form, PeopleError, Service, now_secs};
 use crate::directory::DeviceAddr;
 
 /// Subscribers to one person's presence.
@@ -54,7 +54,7 @@ impl Service {
         }
         let available = self.is_available(&number);
         let stanza = self.presence_of(&number, available, &from.number);
-        self.tell(from, stanza);
+        self.tell_available(from, stanza);
     }
 
     fn set_available(&mut self, from: &DeviceAddr, available: bool) {
@@ -89,8 +89,24 @@ impl Service {
         }
         for watcher in watchers {
             let stanza = self.presence_of(&from.number, available, &watcher.number);
-            self.tell(&watcher, stanza);
+            self.tell_available(&watcher, stanza);
         }
+    }
+
+    /// The person opens WhatsApp on the phone, or closes it.
+    ///
+    /// # Errors
+    /// [`PeopleError::Unknown`].
+    pub fn use_phone(&mut self, number: &str, in_use: bool) -> Result<(), PeopleError> {
+        let account = self.accounts.get_mut(number);
+        let account = account.ok_or_else(|| PeopleError::Unknown(number.to_owned()))?;
+        account.in_use = in_use;
+        let phone = DeviceAddr {
+            number: number.to_owned(),
+            device: 0,
+        };
+        self.announce_presence(&phone, in_use);
+        Ok(())
     }
 
     /// A message reaches a phone: WhatsApp lets the phone ring, unless a device of its account is available.
@@ -106,9 +122,13 @@ impl Service {
     }
 
     pub(super) fn is_available(&self, number: &str) -> bool {
-        self.online
-            .keys()
-            .any(|addr| addr.number == number && self.device_is_available(addr))
+        let is_own = |addr: &&DeviceAddr| addr.number == number;
+        self.accounts.get(number).is_some_and(|it| it.in_use)
+            || self
+                .online
+                .keys()
+                .filter(is_own)
+                .any(|it| self.device_is_available(it))
     }
 
     /// The presence of a number as `watcher` sees it, by the privacy settings of both: people who hide when
@@ -145,7 +165,8 @@ impl Service {
             .map_or("", String::as_str)
     }
 
-    /// Notifies a phone, and linked devices whose presence is `available`: others get no chat states.
+    /// Notifies a phone, and linked devices whose presence is `available`: others get no chat states, and no presence of
+    /// others (whatsmeow's `SubscribePresence`).
     pub(super) fn tell_available(&mut self, to: &DeviceAddr, stanza: Node) {
         if to.device == 0 || self.device_is_available(to) {
             self.tell(to, stanza);

@@ -7,6 +7,7 @@ use futures_lite::future::yield_now;
 use crate::clock;
 use crate::jid::{ChatJid, Server};
 use crate::ledger::{Ledger, Owner};
+use crate::store::groups::{self, CommonGroup, Member};
 use crate::store::messages::{self, Contact};
 use crate::store::{StoreError, blocklist};
 use crate::sync::locked;
@@ -22,6 +23,8 @@ const NO_NUMBER: &str =
 const NO_LID: &str = "This number is not on WhatsApp: there is nothing to block";
 /// People that are read in one go on the event thread.
 const LOOKS: usize = 200;
+/// The same of groups, which have up to 1,024 members.
+const GROUPS: usize = 16;
 
 impl Accounts {
     /// What is known of a person here, and, while the account is connected, at WhatsApp.
@@ -133,6 +136,35 @@ impl Accounts {
         Ok(Contact { blocked, ..contact })
     }
 
+    /// The groups that a person and the account are in, as far as their members are known here.
+    ///
+    /// # Errors
+    /// [`AccountError::NotFound`], or the store's.
+    pub async fn common_groups(
+        &self,
+        id: &str,
+        contact: &Contact,
+    ) -> Result<Vec<CommonGroup>, AccountError> {
+        let account = self.handle(id)?.number;
+        let jids = [Some(&contact.chat_id), contact.lid.as_ref()];
+        let jids = jids.into_iter().flatten().map(String::as_str);
+        let Some(who) = Member::of_jids(jids) else {
+            return Ok(Vec::new());
+        };
+        let (mut found, mut behind) = (Vec::new(), None::<String>);
+        loop {
+            let store = &self.0.wiring.store;
+            let (more, next) = store
+                .read(|tx| groups::with_member(tx, account, &who, behind.as_deref(), GROUPS))?;
+            found.extend(more);
+            match next {
+                Some(next) => behind = Some(next),
+                None => return Ok(found),
+            }
+            yield_now().await;
+        }
+    }
+
     /// Everyone whom an account has blocked.
     ///
     /// # Errors
@@ -233,10 +265,10 @@ impl Accounts {
     }
 }
 
-const NO_ANSWER: &str = "WhatsApp did not answer";
+pub(super) const NO_ANSWER: &str = "WhatsApp did not answer";
 
 /// What WhatsApp says of a person; it is asked no faster than about numbers.
-async fn facts(
+pub(super) async fn facts(
     handle: &Handle,
     session: &Session,
     contact: &Contact,

@@ -43,6 +43,7 @@ mod people;
 #[cfg(feature = "sandbox")]
 mod phones;
 mod presence;
+mod profile;
 mod qr;
 mod range;
 mod read;

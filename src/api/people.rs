@@ -16,6 +16,7 @@ use crate::account::AccountError;
 use crate::clock;
 use crate::fields::{Addressee, FieldError, Limited, request};
 use crate::jid::ChatJid;
+use crate::store::groups::CommonGroup;
 use crate::store::messages::{self, Contact, ContactFilter, Room};
 use crate::whatsapp::{Business, Facts, Picture};
 
@@ -105,6 +106,8 @@ struct ContactDetails {
     about: Option<String>,
     picture: Option<Picture>,
     business: Option<Business>,
+    /// The groups that the person is in, too, as far as their members are known here.
+    common_groups: Vec<CommonGroup>,
     /// `available` or `unavailable`; `null` without a subscription to the presence.
     #[cfg_attr(test, schemars(extend("enum" = ["available", "unavailable", null])))]
     presence: Option<&'static str>,
@@ -128,6 +131,7 @@ pub async fn get(
     let accounts = &req.state().accounts;
     let person = person(reached(this.contact, accounts, &of.id.0).await?)?;
     let (contact, facts, shown) = Box::pin(accounts.contact(&of.id.0, person)).await?;
+    let common_groups = accounts.common_groups(&of.id.0, &contact).await?;
     let asked_at = facts.as_ref().map(|facts| clock::iso8601(facts.at));
     let Facts {
         about,
@@ -141,6 +145,7 @@ pub async fn get(
             about,
             picture,
             business,
+            common_groups,
             presence: shown.map(|shown| match shown.available {
                 true => "available",
                 false => "unavailable",

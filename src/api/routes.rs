@@ -10,8 +10,8 @@ use super::sending::{FileRequest, SentOrAccepted};
 use super::values::{OfAccount, OfHook, OfMessage, OnlyAccount};
 use super::{
     accounts, calls, chats, connection, contacts, events, groups, health, media, messages, openapi,
-    outbox, passkey, people, presence, qr, search, sending, stories, this_server, timer, typing,
-    webhooks,
+    outbox, passkey, people, presence, profile, qr, search, sending, stories, this_server, timer,
+    typing, webhooks,
 };
 use crate::account::{Joining, MediaCursor, OutboxView, PasskeyView, StatusView};
 use crate::message::{
@@ -70,6 +70,21 @@ pub const ROUTES: &[Route] = routes![
     Post "/accounts/:id/disconnect" disconnect Connection, Account, Usual,
         connection::disconnect: OfAccount => Json<Done>,
         "Disconnect and stay so; keeps the pairing";
+    Get "/accounts/:id/profile" getProfile Accounts, Account, File,
+        profile::show: OfAccount => Json<profile::OwnProfile>,
+        "What the account shows: name, about text, picture";
+    Patch "/accounts/:id/profile" changeProfile Accounts, Account, File,
+        profile::change: (OfAccount, profile::ChangeProfile) => Json<profile::OwnProfile>,
+        "Change the name, the about text or the picture";
+    Get "/accounts/:id/privacy" getPrivacy Accounts, Account, Usual,
+        profile::privacy: OfAccount => Json<profile::PrivacySettings>,
+        "Who sees what of the account and who may do what, and the timer of new chats";
+    Patch "/accounts/:id/privacy" changePrivacy Accounts, Account, File,
+        profile::change_privacy: (OfAccount, profile::ChangePrivacy) => Json<profile::PrivacySettings>,
+        "Change privacy settings";
+    Get "/accounts/:id/devices" listDevices Accounts, Account, File,
+        profile::devices: OfAccount => Json<profile::DeviceList>,
+        "The account's devices: its phone, and those that are linked";
     Post "/accounts/:id/presence" setPresence Connection, Account, Usual,
         presence::set: (OfAccount, presence::SetPresence) => Json<Done>,
         "Show the account as `available` or `unavailable` to others; while available, its phone gets no notifications";

@@ -327,6 +327,19 @@ pub fn thumbnail(path: &Path) -> Option<Vec<u8>> {
     guarded(look).ok()?.thumbnail
 }
 
+/// A profile picture of an image: the middle of it as a square JPEG, as WhatsApp's clients cut it. Blocks.
+///
+/// # Errors
+/// See [`MediaError`].
+pub fn portrait(bytes: &[u8], spool: &Spool) -> Result<Vec<u8>, MediaError> {
+    let (_spooled, mut file) = spool.create()?;
+    io::Write::write_all(&mut file, bytes)?;
+    guarded(|| {
+        let (content, _) = Content::of(&mut file)?;
+        image::portrait(content, file)
+    })
+}
+
 /// The SHA-256 of a file's content. Blocks.
 ///
 /// # Errors

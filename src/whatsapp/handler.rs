@@ -36,6 +36,7 @@ use super::inbound::Inbox;
 use super::lost::LostAndFound;
 use super::news::{LastError, NewsSender, SessionNews};
 use super::passkey::{self, PasskeyNews};
+use super::privacy::Privacy;
 use super::repair::Repairs;
 use super::restriction;
 use super::seen::{self, Seen};
@@ -57,6 +58,7 @@ pub struct ClientEvents {
     pub codes: Codes,
     pub known: Known,
     pub watched: Watched,
+    pub privacy: Privacy,
     pub repairs: Repairs,
     pub executor: Arc<Executor>,
     pub chats: ChatUpdates,
@@ -360,6 +362,14 @@ impl EventHandler for ClientEvents {
                     .for_each(|said| self.username(said));
                 if node.tag() == "chatstate" {
                     self.doing(node.get());
+                }
+                self.privacy.hear(node.get());
+                if node.tag() == "notification"
+                    && node.get().get_optional_child("devices").is_some()
+                    && let Some(own) = node.get().get_attr("from")
+                {
+                    // The account's own: the client reports others' alone.
+                    self.known.forget(&own.as_str());
                 }
                 let blocked = blocklist::on_stanza(node.get());
                 blocked.into_iter().for_each(|it| self.chats.note(it));

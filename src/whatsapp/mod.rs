@@ -31,6 +31,7 @@ mod outgoing;
 mod pace;
 mod passkey;
 mod presence;
+mod privacy;
 mod refusal;
 mod remote;
 mod repair;

@@ -6,6 +6,7 @@ pub mod calls;
 pub mod chats;
 pub mod contacts;
 pub mod groups;
+pub mod oneself;
 pub mod pairing;
 pub mod people;
 pub mod presence;
@@ -53,6 +54,7 @@ use super::inbound::Inbox;
 use super::lost::LostAndFound;
 use super::news::{LastError, NewsSender, SessionNews, news};
 use super::presence::{Online, Presence};
+use super::privacy::Privacy;
 use super::repair::Repairs;
 use super::restriction::{self, Limit, LimitStatus};
 use super::runtime::SmolRuntime;
@@ -133,6 +135,7 @@ pub struct Session {
     pub(super) states: ChatStates,
     /// What WhatsApp says of people.
     known: Known,
+    privacy: Privacy,
     arrival: Arrival,
     news: NewsSender,
     codes: Codes,
@@ -201,6 +204,7 @@ impl Session {
             ringing: Arc::default(),
         };
         let (known, watched) = (Known::default(), Watched::default());
+        let privacy = Privacy::default();
         let events = ClientEvents {
             sender,
             lost: LostAndFound {
@@ -211,6 +215,7 @@ impl Session {
             codes: codes.clone(),
             known: known.clone(),
             watched: watched.clone(),
+            privacy: privacy.clone(),
             repairs: Repairs {
                 hold: hold.clone(),
                 backend: backend.clone(),
@@ -327,6 +332,7 @@ impl Session {
             watched,
             states: ChatStates::default(),
             known,
+            privacy,
             arrival,
             news: teller,
             codes,

@@ -51,6 +51,7 @@ mod people;
 mod planned;
 mod polls;
 mod presence;
+mod profile;
 mod quiet;
 mod reach;
 mod reaching;

@@ -168,6 +168,23 @@ fn what_a_person_shows_is_asked_for_once_and_again_when_it_changes() {
     }
     assert_eq!(counted(), before);
 
+    // Groups that both are in are known once their members were looked at.
+    assert_eq!(shown["commonGroups"], json!([]));
+    let mut groups = Vec::new();
+    for (subject, other) in [("Bakers", BOB), ("Zoes", ZOE)] {
+        let body = json!({"subject": subject, "members": [other, ALICE]});
+        let made = world.admin("POST", "/groups", Some(&body)).expect_success();
+        let jid = made["jid"].as_str().expect("a JID").to_owned();
+        let path = format!("/accounts/alice/groups/{jid}");
+        eventually("the group", || {
+            let answer = world.api(&server, "GET", &path, None);
+            (answer.status == 200).then_some(())
+        });
+        groups.push(jid);
+    }
+    let common = contact(&world, &server, BOB)["commonGroups"].clone();
+    assert_eq!(common, json!([{"chatId": groups[0], "name": "Bakers"}]));
+
     // WhatsApp tells of changes.
     bob.say(ALICE, "acquainted");
     bob.post("profile", &json!({"about": "At home"}));

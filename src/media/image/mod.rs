@@ -28,6 +28,14 @@ use shrink::{Orientation, Shrink, THUMBNAIL};
 const MAX_PIXELS: u64 = 50_000_000;
 /// The most pixels per row, which PNG and GIF keep in memory.
 const MAX_WIDTH: u32 = 40_000;
+/// Pixels of a profile picture's longer side when it is read, and of its sides at most and at least, as in WhatsApp's
+/// clients.
+const LOOKED_AT: u32 = 800;
+const PORTRAIT: u32 = 640;
+const LEAST: u32 = 192;
+/// JPEG quality of a thumbnail, for some 3 kB, and of a profile picture.
+const COARSE: u8 = 50;
+const FINE: u8 = 80;
 /// The most pixels of an image decoded as a whole, which takes 8 bytes per pixel.
 const MAX_WHOLE_PIXELS: u64 = 3_000_000;
 
@@ -64,7 +72,7 @@ pub(super) fn look(content: Content, file: File) -> Result<Picture, MediaError> 
     Ok(Picture {
         width,
         height,
-        thumbnail: small.and_then(|small| small.into_jpeg(seen.orientation)),
+        thumbnail: small.and_then(|small| small.into_jpeg(seen.orientation, COARSE)),
     })
 }
 
@@ -78,6 +86,35 @@ pub(super) fn pixels(content: Content, file: File, most: u32) -> Result<Pixels, 
         .small
         .ok_or_else(|| broken("it is damaged, or has too many pixels"))?;
     Ok(small.into_pixels(seen.orientation))
+}
+
+/// The middle of an image as a square, a JPEG.
+///
+/// # Errors
+/// [`MediaError::NotWhat`] for one that is too small or no image; as [`pixels`].
+pub(super) fn portrait(content: Content, file: File) -> Result<Vec<u8>, MediaError> {
+    let Pixels {
+        width,
+        height,
+        rgba,
+    } = pixels(content, file, LOOKED_AT)?;
+    let side = width.min(height);
+    if side < LEAST {
+        return Err(MediaError::NotWhat {
+            expected: "a picture with at least 192 pixels on each side, and not four times as wide as it is high",
+            found: format!("{width} × {height} pixels"),
+        });
+    }
+    let (left, top) = ((width - side) / 2, (height - side) / 2);
+    let mut square = Shrink::new(side, side, PORTRAIT);
+    let rows = rgba.chunks_exact(width as usize * 4).skip(top as usize);
+    for (y, row) in (0..side).zip(rows) {
+        let from = left as usize * 4;
+        let row = row.get(from..from + side as usize * 4).unwrap_or_default();
+        square.add_row(0..side, y, row, 4);
+    }
+    let jpeg = square.into_jpeg(Orientation::default(), FINE);
+    jpeg.ok_or_else(|| broken("it cannot be encoded"))
 }
 
 fn see(content: Content, mut file: File, most: u32) -> Result<Seen, MediaError> {

@@ -4,8 +4,6 @@ use jpeg_encoder::{ColorType, Encoder};
 
 /// The longer side of a thumbnail in pixels, as in WhatsApp's clients.
 pub(super) const THUMBNAIL: u32 = 100;
-/// JPEG quality, for some 3 kB.
-const QUALITY: u8 = 50;
 
 /// The orientation of a picture: EXIF's tag 0x0112, 1 to 8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,7 +124,7 @@ impl Shrink {
     }
 
     /// The thumbnail, upright and on white; white where pixels are missing.
-    pub(super) fn into_jpeg(self, orientation: Orientation) -> Option<Vec<u8>> {
+    pub(super) fn into_jpeg(self, orientation: Orientation, quality: u8) -> Option<Vec<u8>> {
         let Pixels {
             width,
             height,
@@ -138,8 +136,8 @@ impl Shrink {
         };
         let pixels: Vec<u8> = rgba.chunks_exact(4).flat_map(on_white).collect();
         let mut jpeg = Vec::new();
-        Encoder::new(&mut jpeg, QUALITY)
-            // Both are at most THUMBNAIL.
+        Encoder::new(&mut jpeg, quality)
+            // Both are far below 65,536.
             .encode(&pixels, width as u16, height as u16, ColorType::Rgb)
             .ok()?;
         Some(jpeg)

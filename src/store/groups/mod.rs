@@ -361,6 +361,50 @@ pub fn list(tx: &ReadTx<'_>, account: u32, part: &Part<GroupCursor>) -> Result<G
     })
 }
 
+/// A group that a person is in, too
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
+#[serde(rename_all = "camelCase")]
+pub struct CommonGroup {
+    pub chat_id: String,
+    /// Its subject.
+    pub name: String,
+}
+
+/// Those of the next `looks` groups behind the one of the JID `behind` whose members, as far as they are known, have a
+/// person among them; and the JID behind which to go on, `None` at the end.
+pub fn with_member(
+    tx: &ReadTx<'_>,
+    account: u32,
+    who: &Member,
+    behind: Option<&str>,
+    looks: usize,
+) -> Result<(Vec<CommonGroup>, Option<String>)> {
+    let mut found = Vec::new();
+    let rows = match behind {
+        None => scan(tx, account)?,
+        Some(jid) => GROUPS.scan_from(tx, (account, jid), (account,))?,
+    };
+    for (n, row) in rows.enumerate() {
+        let group = row?.value()?;
+        if Some(&*group.jid) == behind {
+            continue;
+        }
+        let members = members(tx, account, &group.jid)?.unwrap_or_default();
+        let is_in = members.iter().any(|member| member.is(who));
+        if is_in {
+            found.push(CommonGroup {
+                chat_id: group.jid.clone(),
+                name: group.subject,
+            });
+        }
+        if n >= looks {
+            return Ok((found, Some(group.jid)));
+        }
+    }
+    Ok((found, None))
+}
+
 /// A person in a group as the API names people.
 pub fn person(tx: &ReadTx<'_>, account: u32, member: &Member) -> Result<GroupPerson> {
     let (lid, number) = (member.lid_jid(), member.number_jid());

@@ -21,6 +21,8 @@ use super::types::{AccountError, MediaFile, Outcome, Status};
 const ONLY_IN_GROUPS: &str = "\"mentionAll\" mentions the members of a group: \"to\" must be one";
 const A_LINE: &str =
     "This line says what happened to the group: it is not a message, and only shown here";
+const NOT_LATER: &str = "\"sendAt\" must be absent: stars and deletions \"forMe\" are of the account's own devices, and are \
+                         made at once";
 /// Messages that one request marks as read at most.
 pub(super) const READ_AT_ONCE: usize = 1_000;
 /// Messages of one id that are searched for the quoted one.
@@ -70,6 +72,9 @@ impl Accounts {
         if let Draft::Change { message_id, change } = &draft
             && change.is_own_state()
         {
+            if manner.send_at.is_some() {
+                return Err(AccountError::Unchangeable(NOT_LATER));
+            }
             let (message_id, change) = (message_id.clone(), change.clone());
             let work = self.clone().share(handle, to, message_id, change);
             // Boxed: the compiler's depth of nested futures is bounded.
@@ -366,7 +371,7 @@ impl Accounts {
 
     /// The quoted message of one to `to`: of the same chat; or of a group, quoted in private to one of its members;
     /// or of a person's stories or lists, quoted to that person. Messages of other chats are never quoted to `to`.
-    async fn quoted(
+    pub(super) async fn quoted(
         &self,
         handle: &Handle,
         session: Option<&Arc<Session>>,

@@ -3,6 +3,7 @@
 //! [`Accounts`] is the registry. Each account has one driver (`driver`), the only owner of its
 //! session and of its state machine (`machine`); other tasks see a snapshot (`live`) and send commands.
 
+mod album;
 mod at_start;
 mod audience;
 mod backoff;

@@ -249,7 +249,8 @@ impl Sending {
             None => Context::default(),
         };
         let encoded = match (&entry.change, message, &target) {
-            (None, Some(message), _) => message::encode(message, medium.as_ref(), context),
+            (None, Some(message), _) => message::encode(message, medium.as_ref(), context)
+                .map(|encoded| message::in_its_album(message, encoded)),
             (Some(changing), _, Some(target)) => {
                 let own = session.own_jid_for(&to, target).await;
                 let (change, file) = (&changing.change, medium.as_ref());

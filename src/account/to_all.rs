@@ -13,6 +13,7 @@ use crate::whatsapp::new_message_id;
 
 use super::claims::{self, Manner};
 use super::draft::{New, secret_of};
+use super::driver::Handle;
 use super::messaging::{connected, may_queue, words_of_time, writable};
 use super::registry::Accounts;
 use super::sender::{NOT_CONNECTED, Route, Sending};
@@ -38,31 +39,51 @@ impl Accounts {
         manner: Manner,
     ) -> Result<Outcome, AccountError> {
         let handle = self.handle(id)?;
-        let (route, words) = match (manner.send_at, connected(&handle)) {
-            (Some(send_at), _) => {
-                may_queue(&handle)?;
-                let words = words_of_time(send_at);
-                (Route::Later(words.clone()), words)
-            }
-            (None, Ok(session)) => (Route::Now(session), IN_TURN.to_owned()),
-            (None, Err(AccountError::NotConnected { .. })) if manner.queue => {
-                may_queue(&handle)?;
-                (Route::Later(NOT_CONNECTED.into()), NOT_CONNECTED.to_owned())
-            }
-            (None, Err(error)) => return Err(error),
-        };
-        let mut to = to;
-        for (_, chat) in &mut to {
-            if let Ok(jid) = chat
-                && let Err(error) = writable(jid, &draft)
-            {
-                *chat = Err(error.to_string());
-            }
-        }
+        let (route, words) = self.route_for_all(&handle, &manner)?;
+        let to = writable_alone(to, &draft);
         let sending = self.sending(id, &handle);
         self.whole(sending.go_to_all(to, draft, manner, route, words))
             .await
     }
+
+    /// How messages to several recipients go, and why they wait.
+    pub(super) fn route_for_all(
+        &self,
+        handle: &Handle,
+        manner: &Manner,
+    ) -> Result<(Route, String), AccountError> {
+        match (manner.send_at, connected(handle)) {
+            (Some(send_at), _) => {
+                may_queue(handle)?;
+                let words = words_of_time(send_at);
+                Ok((Route::Later(words.clone()), words))
+            }
+            (None, Ok(session)) => Ok((Route::Now(session), IN_TURN.to_owned())),
+            (None, Err(AccountError::NotConnected { .. })) if manner.queue => {
+                may_queue(handle)?;
+                Ok((Route::Later(NOT_CONNECTED.into()), NOT_CONNECTED.to_owned()))
+            }
+            (None, Err(error)) => Err(error),
+        }
+    }
+}
+
+/// The recipients, those whom WhatsApp never takes with the reason.
+pub(super) fn writable_alone(mut to: Vec<Addressed>, draft: &Draft) -> Vec<Addressed> {
+    for (_, chat) in &mut to {
+        if let Ok(jid) = chat
+            && let Err(error) = writable(jid, draft)
+        {
+            *chat = Err(error.to_string());
+        }
+    }
+    to
+}
+
+/// The chats of several recipients, each once, with the id of what goes there; and each recipient's result.
+pub(super) struct Chats {
+    pub each: Vec<(ChatJid, String)>,
+    pub results: Vec<ForOne>,
 }
 
 impl Sending {
@@ -74,29 +95,7 @@ impl Sending {
         route: Route,
         words: String,
     ) -> Result<Outcome, AccountError> {
-        let own = self.own_jid();
-        // The chats, each once, with the message to it.
-        let (mut ids, mut each) = (HashMap::new(), Vec::new());
-        let mut results = Vec::with_capacity(to.len());
-        for (to, chat) in to {
-            let (message_id, error) = match chat {
-                Err(error) => (None, Some(error)),
-                Ok(chat) => {
-                    let jid = self.canonical(&chat)?;
-                    let id = ids.entry(jid).or_insert_with(|| {
-                        let id = new_message_id(own.as_deref());
-                        each.push((chat, id.clone()));
-                        id
-                    });
-                    (Some(id.clone()), None)
-                }
-            };
-            results.push(ForOne {
-                to,
-                message_id,
-                error,
-            });
-        }
+        let Chats { each, results } = self.each_chat(to)?;
         let now = clock::now();
         let expires_at = self.expires_at(now, &manner);
         let answer = Answer::AcceptedForAll {
@@ -129,7 +128,8 @@ impl Sending {
             .collect();
         let has_file = file.is_some();
         if let Some(prepared) = file {
-            self.keep_waiting(prepared, &entries).await?;
+            let ids = entries.iter().map(|e| e.message_id.clone()).collect();
+            self.keep_waiting(prepared, ids).await?;
         }
         let (once, id) = (manner.claim.as_ref().map(|c| c.once.clone()), id.clone());
         let news = entries
@@ -150,6 +150,33 @@ impl Sending {
         claims::outcome(answer, id)
     }
 
+    pub(super) fn each_chat(&self, to: Vec<Addressed>) -> Result<Chats, AccountError> {
+        let own = self.own_jid();
+        let (mut ids, mut each) = (HashMap::new(), Vec::new());
+        let mut results = Vec::with_capacity(to.len());
+        for (to, chat) in to {
+            let (message_id, error) = match chat {
+                Err(error) => (None, Some(error)),
+                Ok(chat) => {
+                    let jid = self.canonical(&chat)?;
+                    let id = ids.entry(jid).or_insert_with(|| {
+                        let id = new_message_id(own.as_deref());
+                        each.push((chat, id.clone()));
+                        id
+                    });
+                    (Some(id.clone()), None)
+                }
+            };
+            results.push(ForOne {
+                to,
+                message_id,
+                message_ids: None,
+                error,
+            });
+        }
+        Ok(Chats { each, results })
+    }
+
     /// The JID that tells whether two recipients are one chat.
     fn canonical(&self, chat: &ChatJid) -> Result<String, AccountError> {
         let (account, jid) = (self.account, chat.to_string());
@@ -160,20 +187,19 @@ impl Sending {
     }
 
     /// Puts a file into the outbox's folder, once on the disk, under the name of each message.
-    async fn keep_waiting(
+    pub(super) async fn keep_waiting(
         &self,
         prepared: Prepared,
-        entries: &[Entry],
+        ids: Vec<String>,
     ) -> Result<(), AccountError> {
         let (account, files) = (self.account, self.fetcher.wiring.files.clone());
-        let ids: Vec<String> = entries.iter().map(|e| e.message_id.clone()).collect();
         let kept = smol::unblock(move || files.keep_waiting_as(prepared.file, account, &ids));
         Ok(kept.await.map_err(MediaError::Io)?)
     }
 }
 
 /// The same message to the chat of this entry.
-fn new_to(new: &New, entry: &Entry) -> Result<New, AccountError> {
+pub(super) fn new_to(new: &New, entry: &Entry) -> Result<New, AccountError> {
     let mut new = new.clone();
     if let Some(message) = &mut new.message {
         message.message_id.clone_from(&entry.message_id);

@@ -160,7 +160,7 @@ pub async fn begin(
     id: &str,
     endpoint: &str,
     delivery: Delivery,
-    file: Option<&Received>,
+    files: &[Received],
 ) -> Result<Begun, ApiError> {
     let Delivery {
         key,
@@ -180,7 +180,7 @@ pub async fn begin(
     if let Some(IdempotencyKey(key)) = key.key {
         let once = Once {
             key,
-            request: fingerprint(endpoint, &canonical, file).await?,
+            request: fingerprint(endpoint, &canonical, files).await?,
         };
         match req.state().accounts.claim(id, once).await? {
             Turn::First(claim) => manner.claim = Some(claim),
@@ -209,12 +209,12 @@ fn in_the_future(at: Millis, now: Millis) -> Result<Millis, FieldError> {
     }
 }
 
-/// A hash of what makes two requests the same: their endpoint, their fields in whatever order, and their file's name, media
-/// type and content.
+/// A hash of what makes two requests the same: their endpoint, their fields in whatever order, and the names, media
+/// types and contents of their files.
 async fn fingerprint(
     endpoint: &str,
     fields: &str,
-    file: Option<&Received>,
+    files: &[Received],
 ) -> Result<[u8; 32], ApiError> {
     let mut hash = Sha256::new();
     let mut part = |bytes: &[u8]| {
@@ -224,7 +224,7 @@ async fn fingerprint(
     };
     part(endpoint.as_bytes());
     part(fields.as_bytes());
-    if let Some(received) = file {
+    for received in files {
         let path = received.file.path().to_owned();
         let content = smol::unblock(move || sha256_of(&path))
             .await

@@ -49,6 +49,9 @@ impl<'a> Operation<'a> {
     /// The same with a file in the form's field `file`.
     pub fn upload<T: Request>(&mut self, file: &str) {
         let body = self.parameters::<T>();
+        if body.iter().any(|field| field.slot.name == file) {
+            return self.uploads(body, file);
+        }
         let (rest, common): (Vec<_>, Vec<_>) = body
             .into_iter()
             .partition(|field| IN_PLACE_OF_A_FILE.contains(&field.slot.name));
@@ -68,6 +71,27 @@ impl<'a> Operation<'a> {
             "multipart/form-data": {"schema": form},
             "application/json": text,
             "application/x-www-form-urlencoded": text,
+        });
+        self.object.insert(
+            "requestBody".to_owned(),
+            json!({"required": true, "content": content}),
+        );
+    }
+
+    /// Several files: in a form under the name that the list has in JSON.
+    fn uploads(&mut self, body: Vec<Described>, files: &str) {
+        let needs = |mut schema: Value| {
+            let required = schema["required"].as_array().cloned().unwrap_or_default();
+            schema["required"] = required.into_iter().chain([files.into()]).collect();
+            schema
+        };
+        let text = needs(object_of(&body, false));
+        let mut form = text.clone();
+        form["properties"][files] = json!({"type": "array", "minItems": 2, "maxItems": 30,
+            "items": {"type": "string", "format": "binary"}});
+        let content = json!({
+            "multipart/form-data": {"schema": form},
+            "application/json": {"schema": text},
         });
         self.object.insert(
             "requestBody".to_owned(),

@@ -57,6 +57,11 @@ pub struct Writing {
 
 impl Writing {
     pub async fn start(room: &Room) -> Result<Writing, ApiError> {
+        Writing::after(room, 0).await
+    }
+
+    /// The next of several files, of which those before have `used` bytes: together they have no more than one may have.
+    pub async fn after(room: &Room, used: u64) -> Result<Writing, ApiError> {
         let spool = room.spool.clone();
         let (spooled, file) = smol::unblock(move || spool.create())
             .await
@@ -65,7 +70,7 @@ impl Writing {
             spooled,
             file,
             buffer: Vec::with_capacity(PIECE),
-            size: 0,
+            size: used,
             max: room.max_file,
         })
     }
@@ -95,6 +100,11 @@ impl Writing {
         Ok(())
     }
 
+    /// Bytes of this file and of those before it.
+    pub fn used(&self) -> u64 {
+        self.size + self.buffer.len() as u64
+    }
+
     pub async fn finish(mut self) -> Result<Spooled, ApiError> {
         self.settle(0).await?;
         Ok(self.spooled)
@@ -105,4 +115,8 @@ pub fn too_large(limit: u64) -> ApiError {
     ApiError::TooLarge {
         limit: usize::try_from(limit).unwrap_or(usize::MAX),
     }
+}
+
+pub fn too_many(most: usize) -> ApiError {
+    ApiError::Invalid(format!("The request has more than {most} files"))
 }

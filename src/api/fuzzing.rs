@@ -147,7 +147,7 @@ async fn read(req: &mut Req) -> Result<Json<Done>, ApiError> {
     };
     let mut parts = read::head(req, PARSED);
     let early = SendFile::check_early;
-    let (fields, file) = upload::read(req, &room, "image", &early).await?;
+    let (fields, mut files) = upload::read(req, &room, "image", 1, &early).await?;
     parts.body = fields;
     let _ = (
         OfAccount::read(&parts),
@@ -164,7 +164,7 @@ async fn read(req: &mut Req) -> Result<Json<Done>, ApiError> {
         Wanted::read(&parts),
         Credential::read(&parts),
     );
-    let name = file.and_then(|file| file.name).unwrap_or_default();
+    let name = files.pop().and_then(|file| file.name).unwrap_or_default();
     assert!(!name.contains(['/', '\0', '\n']), "{name:?}");
     Ok(Done::new(name))
 }

@@ -1,8 +1,10 @@
-//! Takes one long string out of a JSON object while it passes, so that a file in base64 never is in
+//! Takes long strings out of a JSON object while it passes, so that a file in base64 never is in
 //! memory as a whole. Pure.
 //!
-//! What comes in is split: the characters of the string at the top-level key `base64`, and of a `data:` URI at
-//! `url`, go out as they are decoded, everything else stays JSON, with an empty string in that place.
+//! What comes in is split: the characters of the string at the key `base64`, and of a `data:` URI at
+//! `url`, go out as they are decoded, everything else stays JSON, with an empty string in that place. Where there are
+//! several files, they are in the objects of a list at the top level, and `data:` with a file's number, from 0, is in its
+//! place.
 
 use super::data_uri::DATA;
 
@@ -11,6 +13,10 @@ use super::data_uri::DATA;
 pub struct Splitter {
     /// Within objects and lists; the top-level object is 1.
     depth: u32,
+    /// The depth of the objects with files.
+    level: u32,
+    /// Files that were taken.
+    count: usize,
     at: At,
     /// The string that may turn out to be a key.
     key: Vec<u8>,
@@ -56,6 +62,8 @@ impl Default for Splitter {
     fn default() -> Self {
         Splitter {
             depth: 0,
+            level: 1,
+            count: 0,
             at: At::Outside,
             key: Vec::new(),
             value_of_key: false,
@@ -68,6 +76,19 @@ impl Default for Splitter {
 }
 
 impl Splitter {
+    /// For files in a list.
+    pub fn of_list() -> Splitter {
+        Splitter {
+            level: 3,
+            ..Splitter::default()
+        }
+    }
+
+    /// The number of strings that were taken as a whole.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
     /// The keys whose strings were taken so far.
     pub fn taken_from(&self) -> &[&'static str] {
         &self.taken_from
@@ -80,9 +101,10 @@ impl Splitter {
         object
     }
 
-    /// Splits `input`: what stays JSON is added to `rest`, what is taken to `taken`.
-    pub fn push(&mut self, input: &[u8], rest: &mut Vec<u8>, taken: &mut Vec<u8>) {
-        for &byte in input {
+    /// Splits `input` up to the end of a string that is taken: what stays JSON is added to `rest`, what is taken to
+    /// `taken`. Returns how many bytes it has split.
+    pub fn push(&mut self, input: &[u8], rest: &mut Vec<u8>, taken: &mut Vec<u8>) -> usize {
+        for (n, &byte) in input.iter().enumerate() {
             match self.at {
                 At::Outside => self.outside(byte, rest),
                 At::Inside { escaped } => {
@@ -92,8 +114,13 @@ impl Splitter {
                 At::Probing => self.probing(byte, rest, taken),
                 At::Taken => match byte {
                     b'"' => {
+                        if self.level > 1 {
+                            rest.extend_from_slice(format!("data:{}", self.count).as_bytes());
+                        }
                         rest.push(byte);
                         self.at = At::Outside;
+                        self.count += 1;
+                        return n + 1;
                     }
                     b'\\' => self.at = At::TakenEscape,
                     _ => taken.push(byte),
@@ -125,6 +152,7 @@ impl Splitter {
                 }
             }
         }
+        input.len()
     }
 
     fn outside(&mut self, byte: u8, rest: &mut Vec<u8>) {
@@ -135,9 +163,13 @@ impl Splitter {
                 if self.depth == 1 {
                     self.complete = rest.len();
                 }
+                self.no_value();
             }
-            b'}' | b']' => self.depth = self.depth.saturating_sub(1),
-            b':' if self.depth == 1 => {
+            b'}' | b']' => {
+                self.depth = self.depth.saturating_sub(1);
+                self.no_value();
+            }
+            b':' if self.depth == self.level => {
                 self.value_of_key = true;
                 self.wanted = if self.key == BASE64.as_bytes() {
                     Wanted::Always
@@ -147,13 +179,16 @@ impl Splitter {
                     Wanted::No
                 };
             }
-            b',' if self.depth == 1 => {
-                self.complete = rest.len() - 1;
-                self.value_of_key = false;
-                self.wanted = Wanted::No;
+            b',' => {
+                if self.depth == 1 {
+                    self.complete = rest.len() - 1;
+                }
+                if self.depth == self.level {
+                    self.no_value();
+                }
             }
             b'"' => {
-                let wanted = match self.depth == 1 && self.value_of_key {
+                let wanted = match self.depth == self.level && self.value_of_key {
                     true => self.wanted,
                     false => Wanted::No,
                 };
@@ -171,6 +206,11 @@ impl Splitter {
             }
             _ => {}
         }
+    }
+
+    fn no_value(&mut self) {
+        self.value_of_key = false;
+        self.wanted = Wanted::No;
     }
 
     fn probing(&mut self, byte: u8, rest: &mut Vec<u8>, taken: &mut Vec<u8>) {
@@ -215,11 +255,33 @@ mod tests {
 
     use super::*;
 
-    fn split(input: &str, piece: usize) -> (String, String) {
-        let (mut siphon, mut rest, mut taken) = (Splitter::default(), Vec::new(), Vec::new());
-        for piece in input.as_bytes().chunks(piece) {
-            siphon.push(piece, &mut rest, &mut taken);
+    fn push(splitter: &mut Splitter, input: &str, piece: usize) -> (Vec<u8>, Vec<u8>) {
+        let (mut rest, mut taken) = (Vec::new(), Vec::new());
+        for mut piece in input.as_bytes().chunks(piece) {
+            while !piece.is_empty() {
+                piece = &piece[splitter.push(piece, &mut rest, &mut taken)..];
+            }
         }
+        (rest, taken)
+    }
+
+    #[test]
+    fn the_files_of_a_list_are_taken_by_their_numbers() {
+        let input = r#"{"base64": "no", "files": [{"base64": "AA", "caption": "base64"},
+            {"url": "http://x", "x": {"base64": "in"}}, {"caption": "c", "url": "data:,b"}, "base64"], "to": ["base64"]}"#;
+        let expected = json!({"base64": "no", "files": [{"base64": "data:0", "caption": "base64"},
+            {"url": "http://x", "x": {"base64": "in"}}, {"caption": "c", "url": "data:1"}, "base64"],
+            "to": ["base64"]});
+        for piece in 1..input.len() {
+            let mut splitter = Splitter::of_list();
+            let (rest, taken) = push(&mut splitter, input, piece);
+            assert_eq!(serde_json::from_slice::<Value>(&rest).unwrap(), expected);
+            assert_eq!((&taken[..], splitter.count()), (&b"AAdata:,b"[..], 2));
+        }
+    }
+
+    fn split(input: &str, piece: usize) -> (String, String) {
+        let (rest, taken) = push(&mut Splitter::default(), input, piece);
         (
             String::from_utf8(rest).unwrap(),
             String::from_utf8(taken).unwrap(),
@@ -300,11 +362,8 @@ mod tests {
             (r#"{"to": 5, "url": "data:;base64,AA"#, json!({"to": 5})),
         ] {
             for piece in 1..input.len() {
-                let (mut splitter, mut rest, mut taken) =
-                    (Splitter::default(), Vec::new(), Vec::new());
-                for piece in input.as_bytes().chunks(piece) {
-                    splitter.push(piece, &mut rest, &mut taken);
-                }
+                let mut splitter = Splitter::default();
+                let (rest, _) = push(&mut splitter, input, piece);
                 let complete = splitter.complete_fields(&rest);
                 assert_eq!(
                     serde_json::from_slice::<Value>(&complete).unwrap(),

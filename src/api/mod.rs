@@ -5,6 +5,7 @@
 //! are put on in one place each.
 
 mod accounts;
+mod album;
 mod answer;
 mod auth;
 mod base64;

@@ -13,7 +13,7 @@ use multer::Multipart;
 use super::body::{self, MAX_FIELDS};
 use super::context::Req;
 use super::error::ApiError;
-use super::file::{PIECE, Received, Room, Writing, too_large};
+use super::file::{PIECE, Received, Room, Writing, too_large, too_many};
 use super::file_name;
 use crate::fields::{FieldError, Fields};
 
@@ -25,7 +25,7 @@ const MAX_SILENCE: usize = 64 * 1024;
 /// The fields that came before a file, checked.
 pub type Early<'a> = &'a (dyn Fn(&Fields) -> Result<(), FieldError> + Send + Sync);
 
-/// Reads a form whose part `file_field` is a file. `early` sees the fields that precede it, and may refuse it.
+/// Reads a form whose part `file_field` is a file, or at most `most` of them. `early` sees the fields that precede it, and may refuse it.
 ///
 /// # Errors
 /// 413 over the limits, as soon as that shows; 400 for a malformed form; 503 if the disk is full.
@@ -33,16 +33,17 @@ pub async fn read(
     req: &mut Req,
     room: &Room,
     file_field: &'static str,
+    most: usize,
     early: Early<'_>,
-) -> Result<(Fields, Option<Received>), ApiError> {
+) -> Result<(Fields, Vec<Received>), ApiError> {
     let boundary = boundary(req)?;
     let body = req.take_body();
     let slack = (room.max_json + MAX_SILENCE * MAX_FIELDS) as u64;
-    let most = room.max_file + slack;
-    if body.len().is_some_and(|len| len as u64 > most) {
+    let length = room.max_file + slack;
+    if body.len().is_some_and(|len| len as u64 > length) {
         return Err(too_large(room.max_file));
     }
-    read_form(body, boundary, room, Some(file_field), early).await
+    read_form(body, boundary, room, Some((file_field, most)), early).await
 }
 
 /// Reads the fields of a form without a file. A file in it is skipped.
@@ -73,9 +74,9 @@ async fn read_form(
     mut body: Body,
     boundary: String,
     room: &Room,
-    file_field: Option<&'static str>,
+    file_field: Option<(&'static str, usize)>,
     early: Early<'_>,
-) -> Result<(Fields, Option<Received>), ApiError> {
+) -> Result<(Fields, Vec<Received>), ApiError> {
     let silence = Arc::new(AtomicUsize::new(0));
     let pieces = Pieces {
         body: &mut body,
@@ -84,29 +85,35 @@ async fn read_form(
     };
     let mut form = Multipart::new(pieces, boundary);
     let mut fields = Fields::default();
-    let mut file = None;
-    let (mut ignored, mut texts, mut values) = (0, 0, 0);
+    let mut files = Vec::new();
+    let (mut ignored, mut texts, mut values, mut used) = (0, 0, 0, 0);
     while let Some(mut field) = form.next_field().await.map_err(form_error)? {
         silence.store(0, Ordering::Relaxed);
         // multer's own reading knows neither `filename*` nor names that are not UTF-8.
         let disposition = field.headers().get("content-disposition");
         let part = file_name::of_part(disposition.map_or(b"", |value| value.as_bytes()));
         let name = part.name;
-        if let Some(field_name) = file_field.filter(|field| *field == name) {
-            if file.is_some() {
-                return Err(ApiError::Field {
-                    field: field_name,
-                    expected: "one file",
+        if let Some((field_name, most)) = file_field.filter(|(field, _)| *field == name)
+            && (most == 1 || part.is_file)
+        {
+            if files.len() >= most {
+                return Err(match most {
+                    1 => ApiError::Field {
+                        field: field_name,
+                        expected: "one file",
+                    },
+                    _ => too_many(most),
                 });
             }
             early(&fields)?;
             let mimetype = field.content_type().map(ToString::to_string);
-            let mut writing = Writing::start(room).await?;
+            let mut writing = Writing::after(room, used).await?;
             while let Some(piece) = field.chunk().await.map_err(form_error)? {
                 silence.store(0, Ordering::Relaxed);
                 writing.push(&piece).await?;
             }
-            file = Some(Received {
+            used = writing.used();
+            files.push(Received {
                 file: writing.finish().await?,
                 name: part.file_name,
                 mimetype,
@@ -164,7 +171,7 @@ async fn read_form(
     drop(form);
     // What stands behind the form means nothing; the body ends there.
     futures_lite::io::copy(body.take(MAX_SILENCE as u64), futures_lite::io::sink()).await?;
-    Ok((fields, file))
+    Ok((fields, files))
 }
 
 /// multer's errors: mistakes of the sender, but for those of the connection.

@@ -83,11 +83,20 @@ impl<T: Request> Incoming<T> {
     ///
     /// # Errors
     /// 400 that names the field, 413 over the limits, 415 for other media types, 503 if the disk is full.
-    pub async fn read(mut self) -> Result<(Req, T, Option<Received>), ApiError> {
-        let room = Room::of(self.req.state());
-        let (fields, file) =
-            upload::read(&mut self.req, &room, self.file_field, &T::check_early).await?;
+    pub async fn read(self) -> Result<(Req, T, Option<Received>), ApiError> {
+        let (req, request, mut files) = self.read_all(1).await?;
+        Ok((req, request, files.pop()))
+    }
+
+    /// The same with at most `most` files, which together are no larger than one may be.
+    ///
+    /// # Errors
+    /// As those of [`Incoming::read`].
+    pub async fn read_all(mut self, most: usize) -> Result<(Req, T, Vec<Received>), ApiError> {
+        let (room, early) = (Room::of(self.req.state()), &T::check_early);
+        let (fields, files) =
+            upload::read(&mut self.req, &room, self.file_field, most, early).await?;
         self.parts.body = fields;
-        Ok((self.req, T::read(&self.parts)?, file))
+        Ok((self.req, T::read(&self.parts)?, files))
     }
 }

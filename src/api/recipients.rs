@@ -10,24 +10,25 @@ use crate::fields::Described;
 use crate::fields::{Addressee, Field, FieldError, Fields, Parts, Request};
 use crate::jid::ChatJid;
 
-/// The most recipients of one request.
-const MOST: usize = 256;
+/// The most recipients of one request, and of a message that is forwarded: as many as WhatsApp's clients take.
+const USUAL: usize = 256;
+pub const FORWARDS: usize = 5;
 const TO: &str = "to";
 
-/// A request whose field `to` may also be a list of recipients.
+/// A request whose field `to` may also be a list of at most `MOST` recipients.
 #[derive(Debug)]
-pub struct ToMany<T> {
+pub struct ToMany<T, const MOST: usize = USUAL> {
     /// The request as it is for the first of them.
     pub request: T,
     /// The list, if there is one.
     pub all: Option<Vec<Addressee>>,
 }
 
-impl<T: Request> Request for ToMany<T> {
+impl<T: Request, const MOST: usize> Request for ToMany<T, MOST> {
     const HAS_BODY: bool = T::HAS_BODY;
 
     fn read(parts: &Parts) -> Result<Self, FieldError> {
-        let Some((all, body)) = list_in(&parts.body)? else {
+        let Some((all, body)) = list_in(&parts.body, MOST)? else {
             let request = T::read(parts)?;
             return Ok(ToMany { request, all: None });
         };
@@ -42,7 +43,7 @@ impl<T: Request> Request for ToMany<T> {
     }
 
     fn check_early(body: &Fields) -> Result<(), FieldError> {
-        match list_in(body)? {
+        match list_in(body, MOST)? {
             Some((_, body)) => T::check_early(&body),
             None => T::check_early(body),
         }
@@ -54,7 +55,9 @@ impl<T: Request> Request for ToMany<T> {
         T::describe(generator, out);
         // The schema stays that of one recipient: generated clients would wrap a union into classes of its own.
         for field in out.iter_mut().skip(before).filter(|f| f.slot.name == TO) {
-            let list = "a list of up to 256 of them is taken, too, and answered with `results`";
+            let list = format!(
+                "a list of up to {MOST} of them is taken, too, and answered with `results`"
+            );
             let line = if field.doc.is_empty() { "" } else { "; " };
             field.doc += &format!("{line}{list}");
         }
@@ -68,16 +71,19 @@ impl<T: Request> Request for ToMany<T> {
 
 /// The recipients that the body lists, and the body with the first of them alone. A list with something in it that is no
 /// recipient is refused as a whole, for nothing has gone yet: the error says which.
-fn list_in(body: &Fields) -> Result<Option<(Vec<Addressee>, Fields)>, FieldError> {
+fn list_in(body: &Fields, most: usize) -> Result<Option<(Vec<Addressee>, Fields)>, FieldError> {
     let Some(list) = body.list(TO) else {
         return Ok(None);
     };
     let first = match list {
-        [first, ..] if list.len() <= MOST => first.clone(),
+        [first, ..] if list.len() <= most => first.clone(),
         _ => {
             return Err(FieldError::Field {
                 field: TO,
-                expected: "a recipient, or a list of 1 to 256 of them",
+                expected: match most {
+                    FORWARDS => "a recipient, or a list of 1 to 5 of them",
+                    _ => "a recipient, or a list of 1 to 256 of them",
+                },
             });
         }
     };

@@ -4,14 +4,14 @@ use super::answer::{Created, Done, Json};
 use super::delivery::Delivery;
 use super::metrics;
 use super::page::Paging;
-use super::recipients::ToMany;
+use super::recipients::{FORWARDS, ToMany};
 use super::route::{Route, routes};
 use super::sending::{FileRequest, SentOrAccepted};
 use super::values::{OfAccount, OfHook, OfMessage, OnlyAccount};
 use super::{
-    accounts, calls, chats, connection, contacts, events, groups, health, media, messages, openapi,
-    outbox, passkey, people, presence, profile, qr, search, sending, stories, this_server, timer,
-    typing, webhooks,
+    accounts, album, calls, chats, connection, contacts, events, groups, health, media, messages,
+    openapi, outbox, passkey, people, presence, profile, qr, search, sending, stories, this_server,
+    timer, typing, webhooks,
 };
 use crate::account::{Joining, MediaCursor, OutboxView, PasskeyView, StatusView};
 use crate::message::{
@@ -127,6 +127,9 @@ pub const ROUTES: &[Route] = routes![
     Post "/accounts/:id/message/send/sticker" sendSticker Sending, Account, File,
         sending::sticker: FileRequest, file "sticker" => SentOrAccepted,
         "Send a sticker, made of a WebP, PNG, JPEG or GIF";
+    Post "/accounts/:id/message/send/album" sendAlbum Sending, Account, Sound,
+        album::send: album::AlbumRequest, file "files" => SentOrAccepted,
+        "Send 2 to 30 images and videos as an album: a form with `files`, or JSON with a list of them";
     Post "/accounts/:id/message/send/location" sendLocation Sending, Account, Usual,
         sending::send_to: (OfAccount, ToMany<SendLocation>, Delivery) => SentOrAccepted,
         "Send a place, with its name and address if wanted";
@@ -158,8 +161,8 @@ pub const ROUTES: &[Route] = routes![
         sending::send: (OfAccount, EditMessage, Delivery) => SentOrAccepted,
         "Change the text or caption of an own message, within 15 minutes";
     Post "/accounts/:id/message/forward" forwardMessage Sending, Account, Usual,
-        sending::send: (OfAccount, ForwardMessage, Delivery) => SentOrAccepted,
-        "Send a stored message to another chat, marked as forwarded, without uploading its file again";
+        sending::send_to: (OfAccount, ToMany<ForwardMessage, FORWARDS>, Delivery) => SentOrAccepted,
+        "Send a stored message to another chat, or up to 5, marked as forwarded, without uploading its file again";
     Post "/accounts/:id/message/delete" deleteMessage Sending, Account, Usual,
         sending::send: (OfAccount, DeleteMessage, Delivery) => SentOrAccepted,
         "Delete a message for everyone, or with `forMe` on the account's own devices";

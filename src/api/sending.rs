@@ -108,9 +108,9 @@ pub async fn send<T: Sendable>(
 }
 
 /// The same to one recipient or to a list of them.
-pub async fn send_to<T: Sendable>(
+pub async fn send_to<T: Sendable, const MOST: usize>(
     req: Req,
-    (of, to, delivery): (OfAccount, ToMany<T>, Delivery),
+    (of, to, delivery): (OfAccount, ToMany<T, MOST>, Delivery),
 ) -> Result<SentOrAccepted, ApiError> {
     let drafted = to.request.into_draft()?;
     send_draft(
@@ -126,7 +126,7 @@ pub async fn send_to<T: Sendable>(
 }
 
 /// Only what is in all chats can be quoted in all.
-fn quotes_nothing(all: Option<&[Addressee]>, quoted: bool) -> Result<(), FieldError> {
+pub(super) fn quotes_nothing(all: Option<&[Addressee]>, quoted: bool) -> Result<(), FieldError> {
     match all {
         Some(_) if quoted => Err(FieldError::Field {
             field: "to",
@@ -148,7 +148,7 @@ async fn send_draft(
 ) -> Result<SentOrAccepted, ApiError> {
     let accounts = &req.state().accounts;
     quotes_nothing(all.as_deref(), draft.quotes())?;
-    let outcome = match delivery::begin(&req, &id, endpoint, delivery, None).await? {
+    let outcome = match delivery::begin(&req, &id, endpoint, delivery, &[]).await? {
         Begun::Answered(outcome) => outcome,
         Begun::First(manner) => {
             match &mut draft {
@@ -290,7 +290,7 @@ async fn file(
         (None, Some(url)) => Some(Wanted::of(url, fields.headers)?),
         (None, None) => return Err(ApiError::Invalid(endpoint.missing.to_owned())),
     };
-    let begun = delivery::begin(&req, &id, endpoint.name, delivery, file.as_ref()).await?;
+    let begun = delivery::begin(&req, &id, endpoint.name, delivery, file.as_slice()).await?;
     let manner = match begun {
         Begun::Answered(outcome) => return Ok(outcome.into()),
         Begun::First(manner) => manner,

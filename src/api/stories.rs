@@ -139,7 +139,7 @@ pub async fn send(incoming: Incoming<StoryRequest>) -> Result<SentOrAccepted, Ap
         (None, Some(url)) => Some(Wanted::of(url, fields.headers)?),
         _ => None,
     };
-    let manner = match delivery::begin(&req, &id, "status", delivery, file.as_ref()).await? {
+    let manner = match delivery::begin(&req, &id, "status", delivery, file.as_slice()).await? {
         Begun::Answered(outcome) => return Ok(outcome.into()),
         Begun::First(manner) => manner,
     };

@@ -1,4 +1,4 @@
-//! Requests with a file: in a form, or as base64 or a `data:` URI among the fields. [`super::fetch`] has those at a URL.
+//! Requests with files: in a form, or as base64 or a `data:` URI among the fields. [`super::fetch`] has those at a URL.
 
 use futures_lite::AsyncReadExt as _;
 use http_types::Body;
@@ -8,12 +8,13 @@ use super::body::{self, Declared};
 use super::context::Req;
 use super::data_uri::{DATA, Data, Decoder};
 use super::error::ApiError;
-use super::file::{PIECE, Received, Room, Writing, too_large};
+use super::file::{PIECE, Received, Room, Writing, too_large, too_many};
 use super::json_file::Splitter;
 use super::multipart::{self, Early};
 use crate::fields::Fields;
 
-/// Reads a request's fields and the file that the form's field `file_field` carries, its `base64`, or a `data:`
+/// Reads a request's fields and its files: those that the form's field `file_field` carries, at most `most`, or, if that is
+/// more than one, those in the objects of a list, which [`Splitter`] numbers. A request with one file has the one that the form's field `file_field` carries, its `base64`, or a `data:`
 /// URI at `url`; any other `url` is left to [`super::fetch`]. `early` sees the fields that precede the file, and may
 /// refuse it before any of it is stored.
 ///
@@ -24,36 +25,43 @@ pub async fn read(
     req: &mut Req,
     room: &Room,
     file_field: &'static str,
+    most: usize,
     early: Early<'_>,
-) -> Result<(Fields, Option<Received>), ApiError> {
+) -> Result<(Fields, Vec<Received>), ApiError> {
     match Declared::of(req) {
         Declared::Multipart => {
-            let (mut fields, mut file) = multipart::read(req, room, file_field, early).await?;
-            if file.is_none() {
-                file = of_fields(&mut fields, false, room).await?;
+            let (mut fields, mut files) =
+                multipart::read(req, room, file_field, most, early).await?;
+            if files.is_empty() && most == 1 {
+                files.extend(of_fields(&mut fields, false, room).await?);
             }
-            Ok((fields, file))
+            Ok((fields, files))
         }
         declared @ (Declared::Json | Declared::Form) => {
             let body = req.take_body();
-            let most = room.max_file / 3 * 4 + room.max_file / 32 + room.max_json as u64;
-            if body.len().is_some_and(|len| len as u64 > most) {
+            let length = room.max_file / 3 * 4 + room.max_file / 32 + room.max_json as u64;
+            if body.len().is_some_and(|len| len as u64 > length) {
                 return Err(too_large(room.max_file));
             }
-            read_text(body, declared, room, early).await
+            read_text(body, declared, room, most, early).await
         }
         Declared::Other => Err(ApiError::UnsupportedUpload),
     }
 }
 
-/// Reads JSON, taking the file out as it comes; or a form of one line, as a whole.
+/// Reads JSON, taking the files out as they come; or a form of one line, as a whole.
 async fn read_text(
     mut body: Body,
     declared: Declared,
     room: &Room,
+    most: usize,
     early: Early<'_>,
-) -> Result<(Fields, Option<Received>), ApiError> {
-    let (mut splitter, mut decoder) = (Splitter::default(), Decoder::default());
+) -> Result<(Fields, Vec<Received>), ApiError> {
+    let (mut splitter, mut decoder) = match most {
+        1 => (Splitter::default(), Decoder::default()),
+        _ => (Splitter::of_list(), Decoder::default()),
+    };
+    let (mut files, mut used) = (Vec::new(), 0);
     let (mut rest, mut taken, mut decoded) = (Vec::new(), Vec::new(), Vec::new());
     let mut writing: Option<Writing> = None;
     let mut is_form = declared == Declared::Form;
@@ -73,35 +81,60 @@ async fn read_text(
                 is_form = !looks_like_json;
             }
         }
-        match is_form {
-            true => rest.extend_from_slice(&piece[..read]),
-            false => splitter.push(&piece[..read], &mut rest, &mut taken),
-        }
-        if rest.len() > room.max_json {
-            return Err(ApiError::TooLarge {
-                limit: room.max_json,
-            });
-        }
-        if taken.is_empty() {
-            continue;
-        }
-        let bad = |_| not_base64(&splitter);
-        decoder.push(&taken, &mut decoded).map_err(bad)?;
-        taken.clear();
-        let writing = match &mut writing {
-            Some(writing) => writing,
-            None => {
-                // Where they are no JSON, the whole body is refused for that at its end.
-                if let Ok(fields) = body::parse(&splitter.complete_fields(&rest), false) {
-                    early(&fields)?;
+        let mut at = 0;
+        while at < read {
+            let done = splitter.count();
+            match is_form {
+                true => {
+                    rest.extend_from_slice(&piece[at..read]);
+                    at = read;
                 }
-                writing.insert(Writing::start(room).await?)
+                false => at += splitter.push(&piece[at..read], &mut rest, &mut taken),
             }
-        };
-        writing.push(&decoded).await?;
-        decoded.clear();
+            if rest.len() > room.max_json {
+                return Err(ApiError::TooLarge {
+                    limit: room.max_json,
+                });
+            }
+            let bad = |_| not_base64(&splitter);
+            if !taken.is_empty() {
+                decoder.push(&taken, &mut decoded).map_err(bad)?;
+                taken.clear();
+                let writing = match &mut writing {
+                    Some(writing) => writing,
+                    None => {
+                        // Where they are no JSON, the whole body is refused for that at its end.
+                        if let Ok(fields) = body::parse(&splitter.complete_fields(&rest), false) {
+                            early(&fields)?;
+                        }
+                        writing.insert(Writing::after(room, used).await?)
+                    }
+                };
+                writing.push(&decoded).await?;
+                decoded.clear();
+            }
+            if most > 1 && splitter.count() > done {
+                if files.len() >= most {
+                    return Err(too_many(most));
+                }
+                let data = std::mem::take(&mut decoder)
+                    .finish(&mut decoded)
+                    .map_err(bad)?;
+                let mut written = match writing.take() {
+                    Some(writing) => writing,
+                    None => Writing::after(room, used).await?,
+                };
+                written.push(&decoded).await?;
+                decoded.clear();
+                used = written.used();
+                files.push(received(written, data).await?);
+            }
+        }
     }
     let mut fields = body::parse(&rest, is_form)?;
+    if most > 1 {
+        return Ok((fields, files));
+    }
     if splitter.taken_from().len() > 1 {
         return Err(ApiError::Field {
             field: "base64",
@@ -117,7 +150,7 @@ async fn read_text(
         }
         None => of_fields(&mut fields, is_form, room).await?,
     };
-    Ok((fields, file))
+    Ok((fields, file.into_iter().collect()))
 }
 
 /// A file that stands in the fields themselves, where they were read as a whole.

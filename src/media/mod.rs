@@ -340,6 +340,15 @@ pub fn portrait(bytes: &[u8], spool: &Spool) -> Result<Vec<u8>, MediaError> {
     })
 }
 
+/// Whether a file is an image or a video. What is neither counts as an image, and is refused when it is prepared. Blocks.
+pub fn image_or_video(path: &Path) -> MediaKind {
+    let look = || Content::of(&mut File::open(path).ok()?).ok();
+    match look() {
+        Some((Content::Iso(_), _)) => MediaKind::Video,
+        _ => MediaKind::Image,
+    }
+}
+
 /// The SHA-256 of a file's content. Blocks.
 ///
 /// # Errors

@@ -51,6 +51,12 @@ pub fn cut_list<T>(list: &mut Vec<T>, most: usize) -> bool {
     over
 }
 
+/// The people whom a message mentions; whether there were more.
+pub fn mentions(mentions: &mut Vec<String>) -> bool {
+    mentions.retain(|jid| jid.len() <= JID);
+    cut_list(mentions, PEOPLE)
+}
+
 /// A message's id.
 pub fn id(id: &mut String) {
     cut(id, ID);
@@ -91,8 +97,7 @@ pub fn message(message: &mut Message) {
         over |= cut_some(&mut quoted.text, TEXT);
     }
     message.raw.take_if(|raw| raw.len() > RAW);
-    message.mentions.retain(|jid| jid.len() <= JID);
-    over |= cut_list(&mut message.mentions, PEOPLE);
+    over |= mentions(&mut message.mentions);
     message
         .reactions
         .retain(|reaction| reaction.from.len() <= JID);

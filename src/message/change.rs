@@ -6,7 +6,7 @@ use super::event::{self, Coming};
 use super::kind::MessageKind;
 use super::secret::Sealed;
 use super::wire::wa;
-use super::{Medium, Message, deletion, edit, mark, poll, reaction};
+use super::{Medium, Message, album, deletion, edit, mark, poll, reaction};
 use crate::clock::Millis;
 use crate::jid::ChatJid;
 
@@ -62,6 +62,9 @@ pub enum Change {
     /// What it says now: the text, or a medium's caption.
     Edit {
         text: String,
+        /// The people whom it mentions now, by JID; `None`: those whom it mentioned before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mentions: Option<Vec<String>>,
     },
     Delete,
     /// Deleted for the account's owner alone: it leaves the store.
@@ -87,6 +90,11 @@ pub enum Change {
         /// Extra guests.
         guests: u32,
     },
+    /// The head of an own album, which is sent before its first message and changes nothing.
+    Album {
+        images: u32,
+        videos: u32,
+    },
     /// A vote or a response that is still encrypted: its message's secret opens it ([`Sealed::open`]).
     Sealed(Sealed),
 }
@@ -108,6 +116,7 @@ impl Change {
             Change::Star { .. } => "star",
             Change::Vote { .. } | Change::Sealed(_) => "vote",
             Change::Respond { .. } => "response",
+            Change::Album { .. } => "album",
         }
     }
 
@@ -115,7 +124,7 @@ impl Change {
     pub fn words(&self) -> Option<&str> {
         match self {
             Change::React { emoji } => Some(emoji),
-            Change::Edit { text } => Some(text),
+            Change::Edit { text, .. } => Some(text),
             Change::Vote { options } => options.first().map(String::as_str),
             Change::Respond { response, .. } => Some(response.word()),
             Change::Delete
@@ -123,6 +132,7 @@ impl Change {
             | Change::Pin { .. }
             | Change::Keep { .. }
             | Change::Star { .. }
+            | Change::Album { .. }
             | Change::Sealed(_) => None,
         }
     }
@@ -131,10 +141,11 @@ impl Change {
     pub fn cut(&mut self) {
         match self {
             Change::React { emoji } => reaction::cut(emoji),
-            Change::Edit { text } => edit::cut_early(text),
+            Change::Edit { text, mentions } => edit::cut_early(text, mentions),
             // Votes are bounded where they are read.
             Change::Vote { .. }
             | Change::Respond { .. }
+            | Change::Album { .. }
             | Change::Sealed(_)
             | Change::Delete
             | Change::DeleteForMe
@@ -151,14 +162,14 @@ impl Change {
         }
         match self {
             Change::React { emoji } => reaction::apply(message, emoji, by),
-            Change::Edit { text } => edit::apply(message, text, by),
+            Change::Edit { text, mentions } => edit::apply(message, text, mentions.as_deref(), by),
             Change::Delete | Change::DeleteForMe => deletion::apply(message),
             Change::Pin { seconds } => mark::apply_pin(message, *seconds, by),
             Change::Keep { on } => mark::set(&mut message.kept, *on),
             Change::Star { on } => mark::set(&mut message.starred, *on),
             Change::Vote { options } => poll::apply(message, options, by),
             Change::Respond { response, guests } => event::apply(message, *response, *guests, by),
-            Change::Sealed(_) => false,
+            Change::Album { .. } | Change::Sealed(_) => false,
         }
     }
 
@@ -177,6 +188,7 @@ impl Change {
             | Change::Pin { .. }
             | Change::Keep { .. }
             | Change::Star { .. }
+            | Change::Album { .. }
             | Change::Sealed(_) => Ok(()),
         }
     }
@@ -196,11 +208,12 @@ impl Change {
     ) -> Result<wa::Message, &'static str> {
         match self {
             Change::React { emoji } => Ok(reaction::encode(to, target, emoji, now)),
-            Change::Edit { text } => edit::encode(to, target, file, text, now),
+            Change::Edit { text, .. } => edit::encode(to, target, file, text, now),
             Change::Vote { options } => poll::encode_vote(to, target, options, own, now),
             Change::Respond { response, guests } => {
                 event::encode_response(to, target, (*response, *guests), own, now)
             }
+            Change::Album { images, videos } => Ok(album::encode_head(target, *images, *videos)),
             Change::Sealed(_) => Err("what others encrypted cannot be sent"),
             Change::Delete => Ok(deletion::encode(to, target)),
             Change::Pin { seconds } => Ok(mark::encode_pin(to, target, *seconds, now)),

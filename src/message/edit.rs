@@ -37,6 +37,7 @@ impl Sendable for EditMessage {
             message_id: self.id.0,
             change: Change::Edit {
                 text: self.message.0,
+                mentions: None,
             },
         };
         Ok((self.chat, Mentions::default(), draft))
@@ -94,11 +95,19 @@ fn words(message: &mut Message) -> &mut Option<String> {
 
 /// Cuts an edit that waits for its message. A character more than is kept stays, so that `apply` knows that it
 /// was too long.
-pub(super) fn cut_early(text: &mut String) {
+pub(super) fn cut_early(text: &mut String, mentions: &mut Option<Vec<String>>) {
     bounds::cut(text, bounds::TEXT + 1);
+    if let Some(mentions) = mentions {
+        bounds::mentions(mentions);
+    }
 }
 
-pub(super) fn apply(message: &mut Message, text: &str, by: &By) -> bool {
+pub(super) fn apply(
+    message: &mut Message,
+    text: &str,
+    mentions: Option<&[String]>,
+    by: &By,
+) -> bool {
     if message.edited_at.is_some_and(|at| at > by.timestamp) {
         return false;
     }
@@ -110,6 +119,9 @@ pub(super) fn apply(message: &mut Message, text: &str, by: &By) -> bool {
         return false;
     }
     *says = Some(text);
+    if let Some(mentions) = mentions {
+        message.mentions = mentions.to_vec();
+    }
     message.truncated = truncated;
     message.edited = true;
     message.edited_at = Some(by.timestamp);
@@ -127,6 +139,7 @@ pub(super) fn decode(base: &wa::Message) -> Option<Incoming<'_>> {
         key: protocol.key.as_option()?,
         change: Change::Edit {
             text: edited.text.or(edited.caption)?,
+            mentions: Some(edited.mentions),
         },
         timestamp: at(protocol.timestamp_ms),
     })

@@ -5,6 +5,7 @@
 //! stored messages. A new kind is a file here, its name in that list, and a route in `api`; it changes no stored
 //! layout but the message's own, by a field with a default.
 
+mod album;
 pub mod bounds;
 mod business;
 mod call;
@@ -38,6 +39,7 @@ pub mod timer;
 mod trade;
 mod wire;
 
+pub use album::{counts as album_counts, in_its_album};
 pub use business::Button;
 pub use call::{Call, CallNews, CallSaid, CallStatus};
 pub use change::{Author, By, Change, Incoming, Target, decode as decode_change};

@@ -59,6 +59,9 @@ pub struct ForOne {
     /// The message to that chat. A chat that is named twice has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message_id: Option<String>,
+    /// Of an album: its images and videos, in their order. `messageId` is what they have as `albumId`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_ids: Option<Vec<String>>,
     /// Why nothing goes to this recipient.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,

@@ -216,6 +216,25 @@ fn messages_are_forwarded_without_another_upload_and_counted() {
     );
     assert_eq!(again["media"]["error"], Value::Null, "{again}");
 
+    // To several chats at once, also there without another upload.
+    let (before, received) = (uploads(&world), zoe.all_received().len());
+    let body = json!({"from": BOB, "messageId": image, "to": [ZOE, BOB]});
+    let sent = world.post(&server, FORWARD, &body).expect(202);
+    assert_eq!(sent["results"].as_array().map(Vec::len), Some(2));
+    for (phone, count) in [(&zoe, received + 1), (&bob, 4)] {
+        let got = phone.received(count).remove(count - 1);
+        assert_eq!(
+            (&got["type"], &got["forwarded"], &got["media"]["error"]),
+            (&json!("image"), &json!(true), &Value::Null)
+        );
+    }
+    assert_eq!(uploads(&world), before);
+    let six: Vec<String> = (0..6).map(|n| format!("49170000001{n}")).collect();
+    let body = json!({"from": BOB, "messageId": image, "to": six});
+    let refused = world.post(&server, FORWARD, &body).expect(400);
+    let words = "\"to\" must be a recipient, or a list of 1 to 5 of them";
+    assert_eq!(refused["error"], words);
+
     for (body, status, words) in [
         (
             json!({"to": ZOE, "messageId": text}),
@@ -342,6 +361,17 @@ fn stars_and_deletions_for_the_owner_go_both_ways() {
     let theirs = bob.say(ALICE, "theirs");
     let other = bob.say(ALICE, "another");
     until(&world, &server, &other, |_| true);
+    for (path, mut body) in [
+        ("star", json!({"chatId": BOB, "messageId": other})),
+        (
+            "delete",
+            json!({"chatId": BOB, "messageId": other, "forMe": true}),
+        ),
+    ] {
+        body["sendAt"] = json!(4_000_000_000_000_u64);
+        let path = format!("/accounts/alice/message/{path}?sendAt=2096-10-02T07:06:40Z");
+        world.post(&server, &path, &body).expect(400);
+    }
 
     let act = |what: &str, id: &str, status: u16| {
         let body = json!({"chatId": BOB, "messageId": id, "forMe": true});
@@ -475,6 +505,15 @@ fn groups_that_go_by_lids_get_lids_in_the_list_the_text_and_the_quote() {
     zoe.say(&team, "here");
     let got = until(&world, &server, &theirs, |m| m["mentions"][0] == zoe.jid());
     assert_eq!(got["text"], format!("hello @{}", zoe.number));
+    // So does an edit, which names other people, and what is found by it.
+    let words = format!("goodbye @{}", digits(&lid(ALICE)));
+    let edit = json!({"messageId": theirs, "text": words});
+    bob.send(&json!({"to": team, "edit": edit, "mentions": [lid(ALICE)]}));
+    let got = until(&world, &server, &theirs, |m| m["edited"] == true);
+    assert_eq!(got["text"], format!("goodbye @{ALICE}"));
+    assert_eq!(got["mentions"], json!([alice.jid()]));
+    let found = world.get(&server, &format!("/accounts/alice/messages?q={ALICE}"));
+    assert_eq!(found["messages"][0]["messageId"], theirs.as_str());
 
     let own = json!({"to": team, "message": "mine"});
     let own = id_of(&world.post(&server, SEND, &own).expect(200));

@@ -29,6 +29,7 @@ mod hostile;
 mod idempotency;
 mod ids;
 mod images;
+mod kinds;
 mod later;
 mod liveness;
 mod location;

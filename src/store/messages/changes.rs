@@ -71,8 +71,12 @@ pub fn apply(
     if *change == Change::DeleteForMe {
         return forget(tx, account, account_id, place, target, &by);
     }
-    let opened;
+    let (opened, named);
     let change = match change {
+        Change::Edit { .. } => {
+            named = by_numbers(&tx.view(), account, change)?;
+            &named
+        }
         Change::Sealed(sealed) => {
             let (chat, message) = load(&tx.view(), account, place)?;
             if message.kind.is_placeholder() {
@@ -216,13 +220,30 @@ pub fn catch_up(
             Change::Sealed(sealed) => open(&tx.view(), account, chat, message, sealed, &early.by)?,
             _ => None,
         };
-        let change = opened.as_ref().unwrap_or(&early.change);
+        let change = by_numbers(
+            &tx.view(),
+            account,
+            opened.as_ref().unwrap_or(&early.change),
+        )?;
         change.apply(message, &early.by);
         if let (Some(id), None) = (medium, &message.media_id) {
             media::remove(tx, account, &id)?;
         }
     }
     Ok(())
+}
+
+/// The same change; an edit names people by numbers, where those are known, as its message does.
+fn by_numbers(tx: &ReadTx<'_>, account: u32, change: &Change) -> Result<Change> {
+    let mut change = change.clone();
+    if let Change::Edit {
+        text,
+        mentions: Some(mentions),
+    } = &mut change
+    {
+        chats::by_numbers(tx, account, mentions, std::iter::once(text))?;
+    }
+    Ok(change)
 }
 
 /// Opens what a person encrypted with a message's secret, under all JIDs by which the message's author and the
@@ -324,6 +345,7 @@ fn report(
         | Change::Pin { .. }
         | Change::Keep { .. }
         | Change::Star { .. }
+        | Change::Album { .. }
         | Change::Sealed(_) => None,
     }
 }
@@ -378,6 +400,7 @@ fn keep_for_later(
         | Change::Star { .. }
         | Change::Vote { .. }
         | Change::Respond { .. }
+        | Change::Album { .. }
         | Change::Sealed(_) => Ok(None),
     }
 }

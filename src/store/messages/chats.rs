@@ -160,15 +160,14 @@ impl Chat {
             .filter(|seconds| *seconds > 0)
     }
 
-    /// Remembers a timer that was set at that time; whether it is news. Clients say the time in seconds.
+    /// Remembers a timer that was set at that time, or was still so; whether that changes what is remembered. Clients say
+    /// the time in seconds.
     pub fn learn_timer(&mut self, seconds: u32, at: Millis) -> bool {
-        let is_newer = self
-            .timer
-            .is_none_or(|(before, since)| at / 1_000 >= since / 1_000 && before != seconds);
-        if is_newer {
+        let before = self.timer;
+        if before.is_none_or(|(_, since)| at / 1_000 >= since / 1_000) {
             self.timer = Some((seconds, at));
         }
-        is_newer
+        self.timer != before
     }
 
     /// Puts the message under the chat's canonical JID, and each person in it under theirs (the sender,
@@ -188,7 +187,6 @@ impl Chat {
         let others = quoted
             .and_then(|quoted| quoted.participant.as_mut())
             .into_iter()
-            .chain(&mut message.mentions)
             .chain(message.reactions.iter_mut().map(|r| &mut r.from))
             .chain(message.poll.iter_mut().flat_map(|poll| {
                 let votes = poll.votes.iter_mut();
@@ -230,17 +228,31 @@ impl Chat {
 
 /// Puts numbers in the place of the LIDs that a text mentions, where they are known: the list gets the same.
 fn rename_mentioned(tx: &ReadTx<'_>, account: u32, message: &mut Message) -> Result<()> {
+    let words = [&mut message.text, &mut message.caption];
+    by_numbers(
+        tx,
+        account,
+        &mut message.mentions,
+        words.into_iter().flatten(),
+    )
+}
+
+/// The same for a list and the texts that go with it.
+pub fn by_numbers<'a>(
+    tx: &ReadTx<'_>,
+    account: u32,
+    mentions: &mut [String],
+    texts: impl Iterator<Item = &'a mut String>,
+) -> Result<()> {
     let mut pairs = Vec::new();
-    for lid in message.mentions.iter().filter(|jid| is_lid(jid)) {
-        if let Some(number) = other_jid(tx, account, lid)? {
-            pairs.push((digits(lid).to_owned(), digits(&number).to_owned()));
+    for jid in mentions.iter_mut().filter(|jid| is_lid(jid)) {
+        if let Some(number) = other_jid(tx, account, jid)? {
+            pairs.push((digits(jid).to_owned(), digits(&number).to_owned()));
+            *jid = number;
         }
     }
     if !pairs.is_empty() {
-        for words in [&mut message.text, &mut message.caption]
-            .into_iter()
-            .flatten()
-        {
+        for words in texts {
             *words = renamed(words, &pairs);
         }
     }

@@ -205,7 +205,14 @@ mod tests {
         for id in ["A", "B"] {
             assert_eq!(lost(&store, waiting(id, 5), true), Lost::Noted);
         }
-        change(&store, "A", Change::Edit { text: "new".into() });
+        change(
+            &store,
+            "A",
+            Change::Edit {
+                text: "new".into(),
+                mentions: None,
+            },
+        );
         change(&store, "B", Change::Delete);
         assert_eq!(came(&store, message("alice", PN, "A", 5)), Inserted::New);
         let edited = stored(&store, "A").expect("stored");

@@ -595,7 +595,17 @@ mod tests {
                     timestamp: n,
                 };
                 let text = "x".repeat(500);
-                apply(tx, alice, "alice", &target, &by, &Change::Edit { text })?;
+                apply(
+                    tx,
+                    alice,
+                    "alice",
+                    &target,
+                    &by,
+                    &Change::Edit {
+                        text,
+                        mentions: None,
+                    },
+                )?;
             }
             Ok(())
         });

@@ -748,7 +748,13 @@ mod tests {
         };
         // Once while they are noted, once in the index.
         for (round, new) in [(0, "second words"), (1, "third words")] {
-            change("A", Change::Edit { text: new.into() });
+            change(
+                "A",
+                Change::Edit {
+                    text: new.into(),
+                    mentions: None,
+                },
+            );
             assert_eq!(find(&store, &words(new)), ["A"]);
             store.run(|tx| empty_tail(tx, ALICE));
             assert_eq!(find(&store, &words("words")).len(), 4 - round, "{new}");

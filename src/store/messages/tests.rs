@@ -532,7 +532,10 @@ fn react(emoji: &str) -> Change {
 }
 
 fn edit(text: &str) -> Change {
-    Change::Edit { text: text.into() }
+    Change::Edit {
+        text: text.into(),
+        mentions: None,
+    }
 }
 
 fn stored(store: &TestStore, id: &str) -> Message {
@@ -727,7 +730,17 @@ fn a_flood_of_changes_pushes_out_its_senders_own() {
         for n in 0..60u64 {
             let to = target(PN, &format!("M{n}"), None);
             let text = "é".repeat(70_000);
-            apply(tx, ALICE, "alice", &to, &by(PN, n), &Change::Edit { text })?;
+            apply(
+                tx,
+                ALICE,
+                "alice",
+                &to,
+                &by(PN, n),
+                &Change::Edit {
+                    text,
+                    mentions: None,
+                },
+            )?;
         }
         Ok(())
     });
@@ -1128,4 +1141,19 @@ fn two_forms_of_a_number_are_one_chat_once_whatsapp_resolved_them() {
     assert!(store.read(|tx| is_known_person(tx, ALICE, SELF)).unwrap());
     store.run(|tx| link(tx, ALICE, "3@lid", SELF));
     assert_eq!(jid_of(&store, "3@lid"), SELF);
+}
+
+#[test]
+fn a_timer_that_was_set_earlier_and_arrives_late_does_not_count() {
+    let store = TestStore::new();
+    let timer = |seconds, at| {
+        store.run(move |tx| set_timer(tx, ALICE, PN, seconds, at));
+        let found = store.read(|tx| chats::by_jid(tx, ALICE, PN)).unwrap();
+        found.unwrap().timer()
+    };
+    assert_eq!(timer(60, 5_000), Some(60));
+    assert_eq!(timer(60, 9_000), Some(60), "still so");
+    assert_eq!(timer(90, 7_000), Some(60), "earlier");
+    assert_eq!(timer(0, 9_500), None, "in the same second");
+    assert_eq!(timer(60, 8_000), None, "earlier");
 }

@@ -57,8 +57,8 @@ pub fn reach(change: &Change, place: Place, edit: &EditAttribute) -> Reach {
         ) => Reach::Named,
         (Change::Delete, Place::Group, EditAttribute::AdminRevoke) => Reach::Named,
         (Change::Delete | Change::Edit { .. }, _, _) => Reach::Own,
-        // Of no message; the app state is the owner's.
-        (Change::DeleteForMe | Change::Star { .. }, _, _) => Reach::Own,
+        // Of no message that comes in; the app state is the owner's.
+        (Change::DeleteForMe | Change::Star { .. } | Change::Album { .. }, _, _) => Reach::Own,
     }
 }
 
@@ -83,7 +83,10 @@ mod tests {
                 let reaches = |change| reach(&change, place, edit);
                 let (emoji, text) = ("x".to_owned(), "y".to_owned());
                 assert_eq!(reaches(Change::React { emoji }), Reach::Named);
-                let edited = reaches(Change::Edit { text });
+                let edited = reaches(Change::Edit {
+                    text,
+                    mentions: None,
+                });
                 assert_eq!(edited, Reach::Own, "{place:?} {edit:?}");
                 let others = place == Place::Group && *edit == AdminRevoke;
                 let expected = if others { Reach::Named } else { Reach::Own };

@@ -362,7 +362,8 @@ fn edits_and_deletions_reach_what_their_sender_may_change() {
         assert_eq!(
             change,
             Change::Edit {
-                text: "better".into()
+                text: "better".into(),
+                mentions: Some(Vec::new()),
             }
         );
     }

@@ -134,11 +134,14 @@ fn about(out: &Outgoing, target: &Target, now_ms: u64) -> wa::Message {
             ..Default::default()
         },
         Body::Edit { text, bare, .. } => {
-            let edited = target
+            let mut edited = target
                 .content
                 .as_deref()
                 .and_then(|content| media::recaption(content, text))
-                .map_or_else(|| plain_text(text, false), with_its_wrapper);
+                .map_or_else(|| plain_text(text, out.needs_context()), with_its_wrapper);
+            if out.needs_context() {
+                let _ = edited.set_context_info(out.context(None));
+            }
             let edit = protocol(wa::message::ProtocolMessage {
                 key,
                 r#type: Some(ProtocolType::MESSAGE_EDIT),

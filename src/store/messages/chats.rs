@@ -75,6 +75,10 @@ pub struct ChatSummary {
     pub chat_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chat_lid: Option<String>,
+    /// `person`, `group`, `channel`, or `list` for a broadcast list.
+    #[serde(rename = "type")]
+    #[cfg_attr(test, schemars(extend("enum" = ["person", "group", "channel", "list"])))]
+    pub kind: &'static str,
     pub name: Option<String>,
     /// A person's username, without `@`.
     pub username: Option<String>,
@@ -895,6 +899,16 @@ fn put_row(tx: &mut WriteTx<'_>, account: u32, chat: &Chat) -> Result<()> {
 /// Whether the JID is a phone number's.
 pub(super) fn is_number(jid: &str) -> bool {
     ChatJid::parse(jid).is_ok_and(|jid| jid.server() == Server::Person)
+}
+
+/// What a chat is, in a word.
+pub fn kind_of(jid: &str) -> &'static str {
+    match ChatJid::parse(jid).map(|jid| jid.server()) {
+        Ok(Server::Group) => "group",
+        Ok(Server::Newsletter) => "channel",
+        Ok(Server::Broadcast) => "list",
+        Ok(Server::Person | Server::Lid) | Err(_) => "person",
+    }
 }
 
 fn is_group(jid: &str) -> bool {

@@ -457,6 +457,7 @@ fn summary(tx: &ReadTx<'_>, account: u32, chat: Chat) -> Result<ChatSummary> {
         timer,
         name: chat.title().map(str::to_owned),
         username,
+        kind: chats::kind_of(&chat.jid),
         chat_id: chat.jid,
         chat_lid: chat.lid,
         unread_count: chat.unread_count,

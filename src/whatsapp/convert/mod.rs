@@ -74,7 +74,14 @@ impl Envelope {
     /// Of a message that was decrypted just now.
     fn of(info: &MessageInfo) -> Envelope {
         let source = &info.source;
-        let is_person = !source.is_group && is_person(&source.chat);
+        // A message to a list of people is private to each of them.
+        let to_list = !source.is_from_me && is_list(&bare(&source.chat));
+        let place = if to_list {
+            &source.sender
+        } else {
+            &source.chat
+        };
+        let is_person = (to_list || !source.is_group) && is_person(place);
         // A chat is known by its number where WhatsApp tells it, by its LID otherwise.
         let other_chat = match (is_person, source.is_from_me) {
             (true, true) => info
@@ -84,13 +91,13 @@ impl Envelope {
             (true, false) => source.sender_alt.as_ref(),
             (false, _) => None,
         };
-        let (chat, of_chat) = preferred(&source.chat, other_chat);
+        let (chat, of_chat) = preferred(place, other_chat);
         let (from, of_sender) = preferred(&source.sender, source.sender_alt.as_ref());
         let mut links: Vec<_> = of_chat.into_iter().chain(of_sender).collect();
         links.dedup();
         Envelope {
             chat,
-            wire_chat: bare(&source.chat),
+            wire_chat: bare(place),
             wire_sender: bare(&source.sender),
             from,
             from_me: source.is_from_me,
@@ -380,6 +387,11 @@ pub fn again(stored: &Message, raw: &[u8]) -> Option<(Message, Option<NewMedium>
 /// Whether a chat is a publication (stories, channels): its media are many and rarely opened.
 fn is_published(chat: &str) -> bool {
     chat == "status@broadcast" || chat.ends_with("@newsletter")
+}
+
+/// Whether it is a broadcast list, whose members do not know of each other. Stories are none.
+fn is_list(chat: &str) -> bool {
+    chat.ends_with("@broadcast") && chat != "status@broadcast"
 }
 
 fn is_person(jid: &Jid) -> bool {

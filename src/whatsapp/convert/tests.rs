@@ -557,3 +557,23 @@ fn a_kept_protobuf_is_read_again_in_its_envelope() {
     let (plain, _) = message_of(&info(GROUP, ALICE, false), &text("x", Context::default()));
     assert_eq!(plain.raw, None);
 }
+
+#[test]
+fn a_message_to_a_broadcast_list_is_in_its_senders_chat() {
+    let mut to_list = info("1234567890@broadcast", "7:3@lid", false);
+    to_list.source.is_group = true;
+    to_list.source.sender_alt = Some(ALICE.parse().expect("jid"));
+    let hello = text("hello", Context::default());
+    let (message, _) = message_of(&to_list, &hello);
+    assert_eq!(
+        (message.chat_id.as_str(), message.sender.as_str()),
+        (ALICE, ALICE)
+    );
+    assert_eq!(message.wire_lid, None);
+    // Stories and channels stay where they are.
+    for chat in ["status@broadcast", "120363000000000001@newsletter"] {
+        let mut published = info(chat, ALICE, false);
+        published.source.is_group = chat == "status@broadcast";
+        assert_eq!(message_of(&published, &hello).0.chat_id, chat);
+    }
+}

@@ -81,7 +81,8 @@ export const wake = () => waker?.();
 
 async function read() {
   ended = new AbortController();
-  const answer = await raw('GET', `events?after=${enc(after)}`, { headers: { Accept: 'text/event-stream' }, signal: ended.signal });
+  const answer = await raw('GET', `events?after=${enc(after)}${asked}`, { headers: { Accept: 'text/event-stream' }, signal: ended.signal });
+  if (answer.status === 400 && asked) { asked = ''; return; }
   if (answer.status === 410) { after = 'latest'; emit('reset'); return; }
   if (!answer.ok) throw new Refusal(answer.status, await answer.json().catch(() => null));
   const body = answer.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -136,7 +137,10 @@ on('lost', () => {
   setTimeout(() => { if (lostAt && Date.now() - lostAt > 1900 && state.online) { state.online = false; emit('online', false); } }, 2000);
 });
 
-export async function listen() {
+// Who types is recorded for readers that ask for it. A server that does not know a kind is asked for all others.
+let asked = '';
+export async function listen(kinds) {
+  asked = `&types=${kinds}`;
   for (;;) {
     if (document.hidden && hiddenTimer === 'closed') { await sleep(3600e3); continue; }
     let refused;

@@ -8,7 +8,7 @@ import { accountsView, addAccount, short2, standing } from './accounts.js';
 import { linkView } from './link.js';
 import { chatList, newChat } from './chats.js';
 import { chatView } from './chat.js';
-import { fails, hooksView } from './hooks.js';
+import { fails, hooksView, kinds } from './hooks.js';
 import { health, keysView, serverView, settingsView } from './server.js';
 
 const app = document.getElementById('app');
@@ -79,7 +79,7 @@ async function boot() {
   version ||= state.server.version;
   await accounts();
   frame();
-  if (!listening) { listening = true; listen().finally(() => { listening = false; }); }
+  if (!listening) { listening = true; listen([...new Set([...kinds(), 'chat', 'typing'])]).finally(() => { listening = false; }); }
   troubles();
   countUnread();
   if (state.server.sandbox && !sandboxed) { sandboxed = true; import('./sandbox.js').then((it) => it.start({ words, button, dialog, h, iconButton, on, state, store, body })).catch(() => {}); }

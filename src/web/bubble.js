@@ -134,7 +134,7 @@ function poll(m, does) {
     return h('li', {}, h(vote ? 'button' : 'div', { class: 'choice', ...(vote ? { type: 'button', 'aria-pressed': String(chosen), onclick: () => pick(option) } : {}) }, h('span', { class: `tickbox ${chosen ? 'on' : ''}` }, chosen && icon('check')), h('span', { class: 'grow' }, name(option), h('span', { class: 'timer' }, bar)), h('span', {}, n || '', n ? h('span', { class: 'sr' }, ` ${words.votes}`) : null)));
   };
   return h('div', { class: 'poll' }, h('b', {}, name(question)), h('p', { class: 'small muted' }, words[selectable === 1 ? 'chooseOne' : 'chooseAny']), h('ul', {}, options.map(row)),
-    votes.length > 0 && h('details', {}, h('summary', { class: 'small' }, t(votes.length === 1 ? 'votedOne' : 'voted', { n: votes.length }), icon('down')), h('ul', { class: 'second' }, votes.slice(0, 200).map((v) => h('li', {}, name(does.nameOf(v.voter)), ': ', name(v.options.join(', ')))))));
+    votes.length > 0 && h('details', {}, h('summary', { class: 'small' }, t(does.people() ? 'votedOf' : votes.length === 1 ? 'votedOne' : 'voted', { n: votes.length, all: does.people() }), icon('down')), h('ul', { class: 'second' }, votes.slice(0, 200).map((v) => h('li', {}, name(does.nameOf(v.voter)), ': ', name(v.options.join(', ')))))));
 }
 
 /** An event: its name, when and where, and who comes. */

@@ -215,6 +215,19 @@ export function chatView(account, chat, wanted, beside) {
     if (e.status === 'failed') say(t('notSent', { why: clean(e.error) }), false, true);
     redraw();
   }
+  // A group: how many it has, who they are, and whether one may write there.
+  let club = null;
+  const learn = () => group && get(at(id, 'groups', jid)).then((found) => {
+    club = found.group;
+    for (const m of list) if (m.type === 'poll') drawn.delete(m.messageId);
+    named();
+    standing();
+    redraw();
+  }, () => {});
+  const memberName = (m) => clean(m.name || '') || does.nameOf(m.jid);
+  const membersBox = () => {
+    const box = dialog(words.members, club.description && h('p', { class: 'second' }, name(club.description.slice(0, 2000))), h('ul', { class: 'pick' }, (club.members || []).map((m) => h('li', {}, h(own(m.jid) ? 'div' : 'a', { class: 'bar person', ...(own(m.jid) ? {} : { href: `#/chats/${id}/${enc(m.jid)}`, onclick: () => box.close() }) }, face(m.jid, memberName(m)), h('span', { class: 'grow cut' }, name(memberName(m))), m.role !== 'member' && h('span', { class: 'small muted' }, words[m.role]))))), h('div', { class: 'bar' }, button(words.close, () => box.close())));
+  };
   let typing = '', typed;
   /** Says that the other person types or records, for a while. */
   function types(what) {
@@ -222,7 +235,7 @@ export function chatView(account, chat, wanted, beside) {
     if (typing !== what) { typing = what; named(); }
     if (what) typed = setTimeout(types, TYPING, '');
   }
-  ends.push(() => clearTimeout(typed), on('message', came), on('message.sent', came), on('message.edited', came), on('message.marked', came), on('call', came), on('message.undecryptable', came), on('message.reaction', again), on('poll.vote', again), on('event.response', again), on('message.deleted', again), on('message.status', moved), on('reset', () => { anew(); older().catch(() => {}); }), on('accounts', () => standing()),
+  ends.push(() => clearTimeout(typed), on('message', came), on('message.sent', came), on('message.edited', came), on('message.marked', came), on('call', came), on('message.undecryptable', came), on('message.reaction', again), on('poll.vote', again), on('event.response', again), on('message.deleted', again), on('message.status', moved), on('reset', () => { anew(); older().catch(() => {}); }), on('accounts', () => standing()), ...['group.members', 'group.updated', 'group.left', 'group.joined'].map((kind) => on(kind, (e) => mine(e) && learn())),
     on('chat', (e) => { if (mine(e)) { chat = { ...chat, ...e, name: e.chatName || chat.name }; if (e.removed) { list = []; redraw(); } named(); } }),
     on('typing', (e) => { if (mine(e) && !e.fromMe) types({ typing: words.typing, recording: words.recording }[e.state] || ''); }),
     // It was opened while the server was away.
@@ -233,6 +246,7 @@ export function chatView(account, chat, wanted, beside) {
   const own = (who) => who === account.jid || who === account.lid;
   const does = {
     own,
+    people: () => club?.size,
     nameOf: (who) => (own(who) ? words.you : who === jid ? chatName(chat) : senderName(list.find((m) => m.sender === who || m.senderLid === who) || { sender: who })),
     goTo: (quote) => goTo(quote.messageId),
     who: (m, emoji, by) => {
@@ -298,6 +312,7 @@ export function chatView(account, chat, wanted, beside) {
     writing.note.textContent = out ? '' : now.status === 'connected' ? '' : t('isOff', { name: who });
     if (!may) fill(foot, h('p', { class: 'empty' }, words.readOnly));
     else if (out) fill(foot, h('div', { class: 'empty' }, t(now.jid ? 'isOut' : 'notPaired', { name: who }), h('br'), h('a', { class: 'btn', href: `#/accounts/${id}/link` }, words.linkAgain)));
+    else if (club?.announcement && club.role === 'member') fill(foot, h('p', { class: 'empty' }, words.onlyAdmins));
     else if (!foot.contains(writing.box)) fill(foot, writing.box);
   }
   const foot = h('div', {});
@@ -306,20 +321,21 @@ export function chatView(account, chat, wanted, beside) {
   const read = () => call('POST', `${base}/read`, {}).then(() => { unread = 0; chat = { ...chat, unreadCount: 0 }; redraw(); beside.read(jid); say(words.marked, true); }).catch(refused);
   const find0 = () => findBox(id, chat, (m) => goTo(m.messageId));
   function named() {
-    const title = chatName(chat), sub = group ? words.group : chat.name ? number(jid) : chat.username ? `@${clean(chat.username)}` : '';
+    const title = chatName(chat), sub = group ? (club ? t('groupOf', { n: club.size }) : words.group) : chat.name ? number(jid) : chat.username ? `@${clean(chat.username)}` : '';
     const timer = words.timers.find(([seconds]) => seconds === chat.timer)?.[1];
     writing.input.placeholder = t('messageTo', { name: title });
     writing.input.setAttribute('aria-label', writing.input.placeholder);
     messages.setAttribute('aria-label', title);
     fill(top, h('a', { class: 'icon phone-only', href: `#/chats/${id}`, 'aria-label': words.back }, icon('back')), face(jid, title),
       h('div', { class: 'grow' }, h('h1', { class: 'cut', tabindex: '-1' }, name(title)), h('p', { class: `second cut ${typing ? 'ok' : 'muted'}` }, typing || [sub, chat.muted && words.muted, chat.archived && words.archived, timer && chat.timer > 0 && t('goesAfter', { time: timer }), state.accounts.size > 1 && accountName(account)].filter(Boolean).join(' · '))),
-      iconButton('search', words.findIn, find0),
+      iconButton('search', words.findIn, find0), club?.members && iconButton('people', words.members, membersBox),
       iconButton('more', words.menu, (e) => chatMenu(e.currentTarget, account, { ...chat, unreadCount: unread }, { may, read, find: find0, shell: innerWidth < 720 && toggle, changed: (now) => { chat = { ...chat, ...now }; unread = now.unreadCount ?? unread; named(); beside.changed(chat); }, gone: () => beside.gone(jid) }), '', { 'aria-haspopup': 'menu' }));
   }
   named();
   fill(view, top, talk, foot);
   // An address was opened before the list was here.
   if (!chat.name) beside.look(jid).then((found) => { if (found) { chat = found; unread = chat.unreadCount; named(); redraw(); } });
+  learn();
   older().then(() => { if (wanted) goTo(wanted); tell(); }).catch(() => {});
   return { box: view, input: may && writing.input, goTo, end() { for (const end of ends) end(); } };
 }

@@ -6,6 +6,8 @@ import { accountName, clock, number, short, span } from './format.js';
 import { curl, shows } from './shell.js';
 
 const KINDS = ['message', 'message.sent', 'message.status', 'message.reaction', 'message.edited', 'message.deleted', 'message.marked', 'message.undecryptable', 'poll.vote', 'event.response', 'status', 'call', 'chat', 'group.joined', 'group.left', 'group.members', 'group.updated', 'group.request', 'presence', 'typing', 'account.status', 'account.qr', 'account.passkey', 'account.restricted'];
+/** What a webhook may ask for. */
+export const kinds = () => KINDS;
 const may = () => !state.server.key?.readOnly;
 const path = (hook) => `webhooks/${enc(hook.id)}`;
 

@@ -240,6 +240,27 @@ test('messages are searched in an account and in a chat, and a hit is opened whe
   await w.sees('No hurry');
 });
 
+test('a group shows its members, what happens to it, and that only admins write', async () => {
+  const { jid } = await phones('groups', { subject: 'Allotment garden', members: [ANNA, OWN, MEHMET] });
+  await phones(`phones/${ANNA}/messages`, { to: jid, text: 'Who has the long ladder?' });
+  await w.open('Allotment garden');
+  await w.sees('Who has the long ladder?');
+  await w.sees('Group, 3 people');
+  await phones(`phones/${ANNA}/messages`, { to: jid, poll: { name: 'Saturday?', options: ['Yes', 'No'] } });
+  await w.sees('Saturday?');
+  await w.click('Yes', '.poll');
+  await w.sees('1 of 3 have voted');
+  await w.click('Members', 'main .top');
+  await w.page.waitForSelector('dialog .person');
+  assert.deepEqual(await w.findings(), []);
+  assert.match(await w.page.$eval('dialog', (box) => box.innerText), /Anna Becker[\s\S]*(owner|admin)/);
+  await w.click('Close', 'dialog');
+  await phones(`groups/${jid}`, { by: ANNA, announcement: true });
+  await w.sees('Only admins write here.');
+  await w.go(chat(ANNA));
+  await w.sees('No hurry');
+});
+
 test('files go out and come in', async () => {
   const path = join(tmpdir(), 'Watering plan.pdf');
   writeFileSync(path, '%PDF-1.4\n1 0 obj\n<<>>\nendobj\n%%EOF\n');
@@ -381,7 +402,7 @@ test('names are found while one types, and a stranger is written to by number', 
   await w.click('Unread');
   await w.sees('Mehmet');
   await w.click('Groups', '.chips');
-  await w.sees('No groups.');
+  await until(async () => { const rows = await w.page.$$eval('.rows .row[href]', (all) => all.map((row) => row.innerText)); return rows.length === 1 && rows[0].includes('Allotment garden'); }, 'the one group');
   await w.click('All', '.chips');
   await w.page.keyboard.press('n');
   await w.page.waitForSelector('dialog input');

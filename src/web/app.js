@@ -79,7 +79,7 @@ async function boot() {
   version ||= state.server.version;
   await accounts();
   frame();
-  if (!listening) { listening = true; listen([...new Set([...kinds(), 'chat', 'typing'])]).finally(() => { listening = false; }); }
+  if (!listening) { listening = true; listen([...new Set([...kinds(), 'message.any', 'chat', 'typing'])]).finally(() => { listening = false; }); }
   troubles();
   countUnread();
   if (state.server.sandbox && !sandboxed) { sandboxed = true; import('./sandbox.js').then((it) => it.start({ words, button, dialog, h, iconButton, on, state, store, body })).catch(() => {}); }

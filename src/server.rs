@@ -15,6 +15,7 @@ use crate::jid::ChatJid;
 use crate::maintenance::{self, Policy};
 use crate::media::{Files, Space, Spool};
 use crate::message::{self, Draft};
+use crate::net::reach::Reach;
 use crate::net::{self, http::Clients};
 use crate::runtime::tasks::{self, Kind};
 use crate::runtime::{Executor, Pulse, Shutdown, drive};
@@ -231,7 +232,9 @@ impl Server {
                 login: 3 * config.whatsapp.timeout,
             },
         };
+        let preview_limits = limits(account::PREVIEW_TIME, usize::MAX, 0);
         let wiring = account::Wiring {
+            previews: account::Previews::new(clients(preview_limits).of(Reach::Public).clone()),
             store: store.clone(),
             executor: Arc::clone(&executor),
             spool: spool.clone(),

@@ -237,6 +237,10 @@ impl Sending {
             },
             None => None,
         };
+        let linked = match linked {
+            Some(message) => Some(Box::pin(self.with_preview(message)).await),
+            None => None,
+        };
         let named = Named {
             message: linked,
             mentions,

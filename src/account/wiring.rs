@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::previews::Previews;
 use crate::media::{Files, Space, Spool};
 use crate::runtime::Executor;
 use crate::store::Store;
@@ -13,6 +14,7 @@ pub struct Wiring {
     pub executor: Arc<Executor>,
     /// Files that are received or prepared.
     pub spool: Spool,
+    pub previews: Previews,
     /// Where the media of messages stay.
     pub files: Files,
     /// Notified of each stored file.

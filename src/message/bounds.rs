@@ -5,7 +5,8 @@ use super::contact::cut_cards;
 use super::medium::NewMedium;
 use super::reaction;
 use super::{
-    Choice, EventDetails, Invite, Location, Message, Order, Payment, Poll, Product, Referral,
+    Choice, EventDetails, Invite, LinkPreview, Location, Message, Order, Payment, Poll, Product,
+    Referral,
 };
 
 /// Characters of a text, a caption, or what a reply shows of another message.
@@ -90,6 +91,7 @@ pub fn message(message: &mut Message) {
     over |= message.product.as_mut().is_some_and(Product::cut);
     over |= message.order.as_mut().is_some_and(Order::cut);
     over |= message.payment.as_mut().is_some_and(Payment::cut);
+    over |= message.link_preview.as_mut().is_some_and(LinkPreview::cut);
     if let Some(quoted) = &mut message.quoted_message {
         id(&mut quoted.message_id);
         quoted.participant.take_if(|jid| jid.len() > JID);

@@ -1,6 +1,6 @@
 //! Messages once more, in other chats: marked as forwarded, and without uploading a file again.
 
-use super::{Draft, EventDetails, Message, Poll, Sendable};
+use super::{Draft, EventDetails, Message, Poll, Sendable, preview};
 use crate::fields::{Addressee, FieldError, Mentions, NonEmpty, request};
 
 /// The score from which on WhatsApp's clients say "forwarded many times".
@@ -44,6 +44,10 @@ pub fn forwarded(message: &Message) -> Message {
         video_note: message.video_note,
         page_count: message.page_count,
         text: message.text.clone(),
+        link_preview: message
+            .text
+            .as_deref()
+            .and_then(|text| preview::wished(text, None)),
         caption: message.caption.clone(),
         location: message.location.clone(),
         contacts: message.contacts.clone(),

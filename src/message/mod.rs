@@ -28,6 +28,7 @@ mod medium;
 pub mod names;
 mod other;
 mod poll;
+mod preview;
 mod reaction;
 mod referral;
 mod secret;
@@ -59,6 +60,7 @@ pub use location::{Location, SendLocation};
 pub use mark::{KeepMessage, PinMessage, StarMessage, UnpinMessage, UnstarMessage};
 pub use medium::{Medium, NewMedium, Remote, draft as file_draft};
 pub use poll::{CastVote, Poll, SendPoll, Vote, vote_of};
+pub use preview::LinkPreview;
 pub use reaction::{React, Reaction};
 pub use referral::Referral;
 pub use secret::{SECRET, Sealed, new_secret, of_message as secret_of};
@@ -220,6 +222,9 @@ pub struct Message {
     /// Starred by the account's owner.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub starred: bool,
+    /// Only for texts: what is shown of the first link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link_preview: Option<LinkPreview>,
     /// Only for stories: how a text looks, and whom an own one goes to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub story: Option<Story>,
@@ -367,6 +372,7 @@ impl Message {
         self.order = None;
         self.payment = None;
         self.story = None;
+        self.link_preview = None;
         self.secret = None;
         self.quoted_message = None;
         self.mentions.clear();

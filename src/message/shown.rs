@@ -8,6 +8,7 @@ use serde::ser::{Serialize, Serializer};
 
 use super::event::ShownEvent;
 use super::poll::{Poll, ShownPoll};
+use super::preview::{LinkPreview, ShownPreview};
 use super::{
     Button, Call, Choice, Contact, DeliveryStatus, EventDetails, Invite, Location, Message,
     MessageKind, Order, Payment, Product, Quoted, Reaction, Referral, Story, System,
@@ -129,6 +130,9 @@ struct Shown<'a> {
     /// starred by the account's owner
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     starred: bool,
+    /// what a text shows of the page that its first link leads to
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link_preview: Option<ShownPreview<'a>>,
     /// only of stories: how a text looks, and whom an own one goes to
     #[serde(skip_serializing_if = "Option::is_none")]
     story: Option<&'a Story>,
@@ -198,6 +202,7 @@ impl Serialize for Message {
             expires_at,
             kept,
             starred,
+            link_preview,
             story,
             status,
             error,
@@ -259,6 +264,7 @@ impl Serialize for Message {
             expires_at: *expires_at,
             kept: *kept,
             starred: *starred,
+            link_preview: link_preview.as_ref().and_then(LinkPreview::shown),
             story: story.as_ref(),
             status: *status,
             error: error.as_deref(),

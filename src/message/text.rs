@@ -2,6 +2,7 @@
 
 use super::context::Context;
 use super::kind::MessageKind;
+use super::preview::{self, PreviewWish};
 use super::wire::{MessageField, wa};
 use super::{Draft, Message, Sendable, story};
 use crate::fields::{Addressee, FieldError, Mentions, NonEmpty, Text, request};
@@ -13,6 +14,8 @@ request! {
         message: Text = "message",
         mentions: Mentions = "mentions",
         quoted: Option<NonEmpty> = "quotedMessageId",
+        /// `false` shows nothing of the first link's page; an object with `title` and `description` shows these
+        link_preview: Option<PreviewWish> = "linkPreview",
     }
 }
 
@@ -23,6 +26,16 @@ request! {
         message: Text = "message",
         quoted: NonEmpty = "quotedMessageId",
         mentions: Mentions = "mentions",
+        /// `false` shows nothing of the first link's page; an object with `title` and `description` shows these
+        link_preview: Option<PreviewWish> = "linkPreview",
+    }
+}
+
+/// A text as a message, with the preview that it is to have.
+fn with_preview(text: String, wish: Option<&PreviewWish>) -> Message {
+    Message {
+        link_preview: preview::wished(&text, wish),
+        ..of_words(text)
     }
 }
 
@@ -39,7 +52,7 @@ impl Sendable for SendText {
     const ENDPOINT: &'static str = "send";
 
     fn into_draft(self) -> Result<(Addressee, Mentions, Draft), FieldError> {
-        let message = of_words(self.message.0);
+        let message = with_preview(self.message.0, self.link_preview.as_ref());
         Ok((self.to, self.mentions, Draft::message(message, self.quoted)))
     }
 }
@@ -48,7 +61,7 @@ impl Sendable for ReplyText {
     const ENDPOINT: &'static str = "reply";
 
     fn into_draft(self) -> Result<(Addressee, Mentions, Draft), FieldError> {
-        let message = of_words(self.message.0);
+        let message = with_preview(self.message.0, self.link_preview.as_ref());
         let draft = Draft::message(message, Some(self.quoted));
         Ok((self.to, self.mentions, draft))
     }
@@ -66,15 +79,18 @@ pub fn decode<'a>(
     message.text = base.conversation.clone().or_else(|| extended.text.clone());
     if let Some(extended) = extended.as_option() {
         story::decode(extended, message);
+        preview::decode(extended, message);
     }
     Some(&extended.context_info)
 }
 
-/// As WhatsApp Web has it: a story, and a text with a context, is an `extendedTextMessage`.
+/// As WhatsApp Web has it: a story, and a text with a context or a preview, is an `extendedTextMessage`.
 pub fn encode(message: &Message, context: Context<'_>) -> wa::Message {
     let mut encoded = quotation(message);
     let context_info = context.encode();
-    if context_info.is_set() || message.is_story() {
+    let preview = message.link_preview.as_ref();
+    let preview = preview.filter(|preview| preview.title.is_some());
+    if context_info.is_set() || message.is_story() || preview.is_some() {
         let mut extended = wa::message::ExtendedTextMessage {
             text: encoded.conversation.take(),
             context_info,
@@ -82,6 +98,9 @@ pub fn encode(message: &Message, context: Context<'_>) -> wa::Message {
         };
         if message.is_story() {
             story::encode(message, &mut extended);
+        }
+        if let Some(preview) = preview {
+            preview::encode(preview, &mut extended);
         }
         encoded.extended_text_message = MessageField::some(extended);
     }

@@ -11,6 +11,8 @@ pub enum Reach {
     /// Other hosts, also on the local network. Not: any address of this machine, link-local, multicast
     /// and reserved addresses, the metadata services of clouds.
     OtherHosts,
+    /// Of these, only addresses of the internet: nothing on the local network.
+    Public,
 }
 
 impl Reach {
@@ -19,6 +21,8 @@ impl Reach {
         match self {
             Reach::Everywhere => true,
             Reach::OtherHosts => !spellings(address).any(|ip| is_never_another(ip) || is_own(ip)),
+            Reach::Public if is_of_test(address) => true,
+            Reach::Public => Reach::OtherHosts.allows(address) && !spellings(address).any(is_local),
         }
     }
 }
@@ -88,6 +92,24 @@ fn is_never_another(address: IpAddr) -> bool {
                 || SERVICES_V6.contains(&v6)
         }
     }
+}
+
+/// Whether an address is for use within networks (RFC 1918, 6598, 2544, 4193). Pure.
+fn is_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            let [a, b, ..] = v4.octets();
+            v4.is_private() || (a == 100 && b & 0xc0 == 64) || (a == 198 && b & 0xfe == 18)
+        }
+        // Unique local, and the site-local ones before them.
+        IpAddr::V6(v6) => matches!(v6.segments()[0] & 0xffc0, 0xfc00..=0xfdc0 | 0xfec0),
+    }
+}
+
+/// Whether a test has set up a server of the internet there.
+fn is_of_test(address: IpAddr) -> bool {
+    cfg!(feature = "sandbox")
+        && std::env::var("WILDCAT_TEST_PUBLIC").is_ok_and(|of| of == address.to_string())
 }
 
 /// Whether this machine has that address: only then can a socket be bound to it. Errors count as yes.
@@ -190,6 +212,29 @@ mod tests {
             "2002:c000:207::1",
         ] {
             assert!(allowed(address), "{address}");
+        }
+    }
+
+    #[test]
+    fn the_local_network_is_not_public() {
+        for address in [
+            "10.0.0.1",
+            "172.16.0.1",
+            "192.168.1.1",
+            "100.64.0.9",
+            "198.18.0.1",
+            "fc00::1",
+            "fd12:3456::7",
+            "fec0::1",
+            "::ffff:192.168.1.1",
+            "64:ff9b::10.0.0.1",
+            "127.0.0.1",
+            "::1",
+        ] {
+            assert!(!Reach::Public.allows(address.parse().unwrap()), "{address}");
+        }
+        for address in ["1.1.1.1", "172.32.0.1", "2606:4700::1111"] {
+            assert!(Reach::Public.allows(address.parse().unwrap()), "{address}");
         }
     }
 

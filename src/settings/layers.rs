@@ -156,11 +156,12 @@ impl Layers {
                 continue;
             }
             // No settings: how a test makes tasks panic (`runtime::tasks`) and time pass (`clock::moved`), and
-            // starts accounts at once (`account::backoff`).
+            // starts accounts at once (`account::backoff`), and where it has a server of the internet (`net::reach`).
             let of_tests = [
                 "WILDCAT_TEST_PANIC",
                 "WILDCAT_TEST_CLOCK",
                 "WILDCAT_TEST_STARTS",
+                "WILDCAT_TEST_PUBLIC",
             ];
             if cfg!(feature = "sandbox") && of_tests.contains(&name.as_str()) {
                 continue;

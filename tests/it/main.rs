@@ -52,6 +52,7 @@ mod people;
 mod planned;
 mod polls;
 mod presence;
+mod previews;
 mod profile;
 mod quiet;
 mod reach;

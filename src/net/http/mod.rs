@@ -104,6 +104,7 @@ fn within_reach(
 pub struct Clients {
     everywhere: surf::Client,
     other_hosts: surf::Client,
+    public: surf::Client,
 }
 
 impl Clients {
@@ -117,6 +118,7 @@ impl Clients {
         Clients {
             everywhere: client(Reach::Everywhere),
             other_hosts: client(Reach::OtherHosts),
+            public: client(Reach::Public),
         }
     }
 
@@ -125,15 +127,17 @@ impl Clients {
         match reach {
             Reach::Everywhere => &self.everywhere,
             Reach::OtherHosts => &self.other_hosts,
+            Reach::Public => &self.public,
         }
     }
 
-    /// One client for both, for a network in memory.
+    /// One client for all, for a network in memory.
     #[cfg(test)]
     pub(crate) fn same(client: surf::Client) -> Clients {
         Clients {
             everywhere: client.clone(),
-            other_hosts: client,
+            other_hosts: client.clone(),
+            public: client,
         }
     }
 }

@@ -429,6 +429,9 @@ pub fn mark_sent(
     let sent = change_found(tx, account, message_id, true, |message| {
         message.timestamp = timestamp;
         message.set_expiry();
+        if let Some(preview) = &mut message.link_preview {
+            preview.image = None;
+        }
         if is_forward(message.status, DeliveryStatus::Sent) {
             message.status = Some(DeliveryStatus::Sent);
             message.error = None;

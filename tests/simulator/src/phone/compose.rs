@@ -37,9 +37,16 @@ fn milliseconds(now_ms: u64) -> Option<i64> {
 fn content(out: &Outgoing, now_ms: u64) -> wa::Message {
     match &out.body {
         Body::Text(text) => {
-            let mut message = plain_text(text, out.needs_context() || out.background.is_some());
+            let preview = out.link_preview.as_ref();
+            let is_extended = out.background.is_some() || preview.is_some();
+            let mut message = plain_text(text, out.needs_context() || is_extended);
             if let Some(extended) = message.extended_text_message.as_option_mut() {
                 extended.background_argb = out.background;
+                if let Some(preview) = preview {
+                    extended.matched_text = Some(preview.url.clone());
+                    extended.title = Some(preview.title.clone());
+                    extended.description.clone_from(&preview.description);
+                }
             }
             message
         }

@@ -28,6 +28,20 @@ pub struct Quoted {
     pub remote_jid: Option<String>,
 }
 
+/// What a text shows of its link.
+#[derive(Debug, Clone, Serialize)]
+pub struct Preview {
+    /// As it stands in the text.
+    pub url: String,
+    /// The page's.
+    pub title: String,
+    /// The page's.
+    pub description: String,
+    /// Bytes of its picture.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thumbnail: Option<usize>,
+}
+
 /// A place.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -221,6 +235,12 @@ pub(super) fn describe(message: &wa::Message) -> Option<Received> {
     out.kind = kind_of(base);
     out.text = text_of(base);
     if let Some(text) = base.extended_text_message.as_option() {
+        out.link_preview = text.title.clone().map(|title| Preview {
+            url: text.matched_text.clone().unwrap_or_default(),
+            title,
+            description: text.description.clone().unwrap_or_default(),
+            thumbnail: text.jpeg_thumbnail.as_ref().map(Vec::len),
+        });
         out.background = text.background_argb;
         out.font = text.font.map(|font| font as i32);
     }

@@ -5,7 +5,7 @@ use wacore_binary::Jid;
 use waproto::whatsapp as wa;
 
 use super::app_state::Heard;
-use super::describe::{Album, Card, Place, Planned, Question, Quoted};
+use super::describe::{Album, Card, Place, Planned, Preview, Question, Quoted};
 use super::media::{Attachment, Media};
 use super::outgoing::{Body, Coming};
 use super::recent::Recent;
@@ -43,6 +43,9 @@ pub struct Received {
     /// The JIDs mentioned.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mentions: Vec<String>,
+    /// What a text shows of its link.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link_preview: Option<Preview>,
     /// Of a text story: what is behind it, as ARGB, and the number of its font.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub background: Option<u32>,

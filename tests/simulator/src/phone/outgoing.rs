@@ -33,6 +33,9 @@ pub struct Outgoing {
     /// Of a story: the numbers that get it, instead of the address book's.
     #[serde(default)]
     pub recipients: Vec<String>,
+    /// What a text shows of its link.
+    #[serde(default)]
+    pub link_preview: Option<LinkPreview>,
     /// Of a text story: what is behind it, as opaque ARGB.
     #[serde(default)]
     pub background: Option<u32>,
@@ -81,6 +84,7 @@ impl Outgoing {
             reply_to: None,
             mentions: Vec::new(),
             recipients: Vec::new(),
+            link_preview: None,
             background: None,
             forwarded: false,
             view_once: false,
@@ -257,6 +261,18 @@ pub enum Body {
         /// The message deleted.
         message_id: String,
     },
+}
+
+/// What a text shows of its link.
+#[derive(Debug, Clone, Deserialize)]
+pub struct LinkPreview {
+    /// As it stands in the text.
+    pub url: String,
+    /// The page's.
+    pub title: String,
+    /// The page's.
+    #[serde(default)]
+    pub description: Option<String>,
 }
 
 /// A message as its bytes.

@@ -63,17 +63,17 @@ fn said() -> Vec<(Value, &'static str, Option<&'static str>)> {
             Some("event"),
         ),
         (
-            json!({"invite": {"group": group, "name": "Club", "code": "AbC", "caption": "Join"}}),
+            json!({"invite": {"group": group, "name": "Club", "code": "AbC", "expires": 1_900_000_000, "caption": "Join"}}),
             "invite",
             None,
         ),
         (
-            json!({"product": {"id": "7", "title": "Red mug"}}),
+            json!({"product": {"id": "7", "title": "Red mug", "price": 1_000, "currency": "EUR"}}),
             "product",
             None,
         ),
         (
-            json!({"order": {"id": "9", "count": 2, "text": "Two, please"}}),
+            json!({"order": {"id": "9", "count": 2, "total": 1_000, "currency": "EUR", "text": "Two"}}),
             "order",
             None,
         ),

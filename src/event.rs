@@ -375,7 +375,7 @@ pub struct AccountChange {
     /// The end of WhatsApp's ban, ISO 8601; `None` without a ban, or if it has no end.
     pub banned_until: Option<String>,
     #[serde(flatten)]
-    pub standing: Standing,
+    pub standing: StatusDetail,
     pub created_at: String,
 }
 
@@ -383,7 +383,7 @@ pub struct AccountChange {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Standing {
+pub struct StatusDetail {
     /// `connection_lost`, `replaced`, `refused`, `version_refused`, `unlinked`, `banned`, `code_not_scanned` or
     /// `unlinkable`; `None` while nothing is wrong, or by request.
     #[cfg_attr(test, schemars(extend("enum" = [

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::clock::{self, Millis};
 use crate::event::{
     AccountChange, ChatState, Event, EventKind, PasskeyStep, PresenceChange, QrShown, Restriction,
-    Standing, StatusChange, TypingChange,
+    StatusChange, StatusDetail, TypingChange,
 };
 use crate::jid::{ChatJid, Server};
 use crate::message::{By, CallNews, Change, DeliveryStatus, Message, NewMedium, Target};
@@ -137,7 +137,7 @@ pub enum Fact<'a> {
         status: &'static str,
         last_error: Option<&'a str>,
         banned_until: Option<Millis>,
-        standing: &'a Standing,
+        standing: &'a StatusDetail,
     },
     /// WhatsApp has given a QR code to scan: the `number`th of its set, until `expires_at`.
     Qr {
@@ -733,7 +733,7 @@ mod tests {
                 status: "connected",
                 last_error: None,
                 banned_until: None,
-                standing: &Standing::default(),
+                standing: &StatusDetail::default(),
             };
             ledger.record(&status, NOW)
         });

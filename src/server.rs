@@ -9,8 +9,8 @@ use futures_lite::FutureExt as _;
 use smol::lock::Semaphore;
 use smol::net::TcpListener;
 
-use crate::account::{self, Accounts, Manner, SendingLimits};
-use crate::api::{self, About, ApiConfig, ApiContext, AuthSettings, Gate, ServerLimits};
+use crate::account::{self, Accounts, DeliveryOptions, SendingLimits};
+use crate::api::{self, About, ApiConfig, ApiContext, AuthSettings, Authenticator, ServerLimits};
 use crate::jid::ChatJid;
 use crate::maintenance::{self, Policy};
 use crate::media::{Files, Space, Spool};
@@ -264,7 +264,7 @@ impl Server {
             deliveries: deliveries.clone(),
             spool,
             fetch,
-            gate: Arc::new(Gate::new(AuthSettings {
+            authenticator: Arc::new(Authenticator::new(AuthSettings {
                 keys: config.keys_file(),
                 open: config.auth.open,
                 hosts: config.server.hosts.clone(),
@@ -503,7 +503,7 @@ async fn greet(accounts: Accounts, admin: ChatJid) {
     let text = format!("wildcat is running: account {account} is connected.");
     let draft = Draft::message(message::of_words(text), None);
     let sent = accounts
-        .send(&account, admin, draft, Manner::default())
+        .send(&account, admin, draft, DeliveryOptions::default())
         .await;
     if let Err(error) = sent {
         log::warn!("the message to the administrator was not sent: {error}");

@@ -8,8 +8,8 @@ use crate::store::idempotency::{Answer, ForOne};
 use crate::store::outbox::{Changing, Entry, Stage};
 use crate::whatsapp::new_message_id;
 
-use super::claims::{self, Manner};
-use super::draft::New;
+use super::claims::{self, DeliveryOptions};
+use super::draft::NewRecord;
 use super::messaging::writable;
 use super::registry::Accounts;
 use super::sender::{Route, Sending};
@@ -21,7 +21,7 @@ const EMPTY: &str = "An album has at least two files";
 
 /// A part of an album, as it is for the first chat.
 struct Part {
-    new: New,
+    new: NewRecord,
     file: Option<Prepared>,
     /// The ids of its messages, one for each chat.
     ids: Vec<String>,
@@ -38,10 +38,10 @@ impl Accounts {
         id: &str,
         to: Vec<Addressed>,
         parts: Vec<Draft>,
-        manner: Manner,
+        options: DeliveryOptions,
     ) -> Result<Outcome, AccountError> {
         let handle = self.handle(id)?;
-        let (route, words) = self.route_for_all(&handle, &manner)?;
+        let (route, words) = self.route_for_all(&handle, &options)?;
         let Some(first) = parts.first() else {
             return Err(AccountError::Unchangeable(EMPTY));
         };
@@ -68,7 +68,7 @@ impl Accounts {
             _ => None,
         };
         let sending = self.sending(id, &handle);
-        let work = sending.go_album(to, parts, about, manner, route, words);
+        let work = sending.go_album(to, parts, about, options, route, words);
         self.whole(Box::pin(work)).await
     }
 }
@@ -79,14 +79,14 @@ impl Sending {
         to: Vec<Addressed>,
         parts: Vec<Draft>,
         about: Option<Message>,
-        manner: Manner,
+        options: DeliveryOptions,
         route: Route,
         words: String,
     ) -> Result<Outcome, AccountError> {
         let own = self.own_jid();
         let Chats { each, mut results } = self.each_chat(to)?;
         let now = clock::now();
-        let expires_at = self.expires_at(now, &manner);
+        let expires_at = self.expires_at(now, &options);
         let mut made = Vec::new();
         if let Some((chat, _)) = each.first() {
             let mut about = about;
@@ -95,7 +95,7 @@ impl Sending {
                 let ids: Vec<String> = ids.collect();
                 let first = ids.first().cloned().unwrap_or_default();
                 let quoted = about.take();
-                let making = self.new_message(chat, draft, quoted, &first, &route, &manner.caller);
+                let making = self.new_message(chat, draft, quoted, &first, &route, &options.caller);
                 let (new, file) = Box::pin(making).await?;
                 made.push(Part { new, file, ids });
             }
@@ -109,13 +109,13 @@ impl Sending {
         if each.is_empty() {
             return claims::outcome(answer, String::new());
         }
-        let entry = |message_id: &str, to: &ChatJid, new: Option<&New>| Entry {
+        let entry = |message_id: &str, to: &ChatJid, new: Option<&NewRecord>| Entry {
             message_id: message_id.to_owned(),
             to: to.to_string(),
             change: None,
             stage: Stage::Queued,
             created_at: now,
-            send_at: manner.send_at,
+            send_at: options.send_at,
             mention_all: false,
             typing: false,
             expires_at,
@@ -132,7 +132,7 @@ impl Sending {
                     continue;
                 };
                 let mut entry = entry(message_id, chat, Some(&part.new));
-                entry.mention_all = manner.mention_all && members.is_empty();
+                entry.mention_all = options.mention_all && members.is_empty();
                 let mut new = new_to(&part.new, &entry)?;
                 if let Some(message) = &mut new.message {
                     message.album_id = Some(head.clone());
@@ -148,7 +148,7 @@ impl Sending {
                 target,
                 change: Change::Album { images, videos },
             });
-            let new = New {
+            let new = NewRecord {
                 message: None,
                 medium: None,
                 change: entry.change.clone(),
@@ -158,7 +158,7 @@ impl Sending {
             news.append(&mut members);
         }
         let kept = self.keep_parts(&mut made).await;
-        let once = manner.claim.as_ref().map(|claim| claim.once.clone());
+        let once = options.claim.as_ref().map(|claim| claim.once.clone());
         let recorded = match kept {
             Ok(()) => self
                 .record(news, once, Some(answer.clone()))

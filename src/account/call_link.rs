@@ -4,7 +4,7 @@ use crate::message::{Message, Target};
 use crate::store::messages;
 use crate::whatsapp::{SendFailure, Session};
 
-use super::sender::{Sending, Verdict};
+use super::sender::{SendResult, Sending};
 
 impl Sending {
     /// The message with its call's link, which is stored before the message goes: a repetition has the same.
@@ -12,7 +12,7 @@ impl Sending {
         &self,
         session: &Session,
         message: &Message,
-    ) -> Result<Message, Verdict> {
+    ) -> Result<Message, SendResult> {
         let mut message = message.clone();
         let Some(event) = &mut message.event else {
             return Ok(message);
@@ -22,15 +22,15 @@ impl Sending {
         };
         let link = match session.call_link(call, start).await {
             Ok(link) => link,
-            Err(SendFailure::NotConnected) => return Err(Verdict::NotConnected),
-            Err(failure) => return Err(Verdict::NotSent(failure.to_string())),
+            Err(SendFailure::NotConnected) => return Err(SendResult::NotConnected),
+            Err(failure) => return Err(SendResult::NotSent(failure.to_string())),
         };
         event.join_link = Some(link.clone());
         let (account, target) = (self.account, Target::of(&message));
         self.store()
             .write(move |tx| messages::set_join_link(tx, account, &target, &link))
             .await
-            .map_err(|error| Verdict::NotSent(error.to_string()))?;
+            .map_err(|error| SendResult::NotSent(error.to_string()))?;
         Ok(message)
     }
 }

@@ -6,7 +6,7 @@ use crate::message::{Draft, of_words};
 use crate::store::messages::{self, PageQuery};
 use crate::whatsapp::SendFailure;
 
-use super::claims::Manner;
+use super::claims::DeliveryOptions;
 use super::messaging::connected;
 use super::registry::Accounts;
 use super::sender::{Route, Sending};
@@ -46,14 +46,14 @@ impl Sending {
             Ok(true) => return,
             Err(error) => return log::error!("{}: a caller gets no text: {error}", self.id),
         }
-        let manner = Manner {
+        let options = DeliveryOptions {
             queue: true,
             expires_in: Some(LATEST),
-            ..Manner::default()
+            ..DeliveryOptions::default()
         };
         let draft = Draft::message(of_words(text.to_owned()), None);
         let route = Route::Later("it answers a rejected call".to_owned());
-        if let Err(error) = self.clone().go(to, draft, None, manner, route).await {
+        if let Err(error) = self.clone().go(to, draft, None, options, route).await {
             log::warn!("{}: a caller gets no text: {error}", self.id);
         }
     }

@@ -8,7 +8,7 @@ use crate::store::idempotency::Answer;
 use crate::sync::locked;
 
 use super::caller::Caller;
-use super::types::{Accepted, AccountError, Once, Outcome, Sent};
+use super::types::{Accepted, AccountError, KeyedRequest, Outcome, Sent};
 
 /// Account and key.
 pub type Name = (u32, String);
@@ -19,17 +19,22 @@ pub struct Claims(Arc<Mutex<HashMap<Name, async_channel::Receiver<()>>>>);
 
 /// The right to send with a key. When it is dropped, requests that wait for the key go on.
 #[derive(Debug)]
-pub struct Claim {
-    pub once: Once,
+pub struct IdempotencyClaim {
+    pub once: KeyedRequest,
     claims: Claims,
     name: Name,
     /// Closes with this.
     _done: async_channel::Sender<()>,
 }
 
-impl Claim {
-    pub fn new(once: Once, claims: &Claims, name: Name, done: async_channel::Sender<()>) -> Claim {
-        Claim {
+impl IdempotencyClaim {
+    pub fn new(
+        once: KeyedRequest,
+        claims: &Claims,
+        name: Name,
+        done: async_channel::Sender<()>,
+    ) -> IdempotencyClaim {
+        IdempotencyClaim {
             once,
             claims: claims.clone(),
             name,
@@ -38,7 +43,7 @@ impl Claim {
     }
 }
 
-impl Drop for Claim {
+impl Drop for IdempotencyClaim {
     fn drop(&mut self) {
         self.claims.lock().remove(&self.name);
     }
@@ -52,7 +57,7 @@ impl Claims {
 
 /// Delivery options of a request to send.
 #[derive(Debug, Default)]
-pub struct Manner {
+pub struct DeliveryOptions {
     /// Queue the message if it cannot be sent now.
     pub queue: bool,
     /// Milliseconds after which it is not sent any more.
@@ -64,7 +69,7 @@ pub struct Manner {
     /// Mention each member of the group.
     pub mention_all: bool,
     /// The caller's idempotency key.
-    pub claim: Option<Claim>,
+    pub claim: Option<IdempotencyClaim>,
     /// The client that waits for the outcome.
     pub caller: Caller,
 }

@@ -11,7 +11,7 @@ use crate::sync::locked;
 use crate::whatsapp::{Limit, LimitStatus, Session, is_trusted};
 
 use super::contact_limits::{self, Restricted};
-use super::sender::{Sending, Verdict};
+use super::sender::{SendResult, Sending};
 use super::types::AccountError;
 
 /// Why a message has to wait.
@@ -106,7 +106,7 @@ impl Sending {
     }
 
     /// WhatsApp has refused a message, sent at `began` by [`clock::ticks`], for a reason that concerns
-    /// new contacts: asks it once how the limit stands. The verdict on the message.
+    /// new contacts: asks it once how the limit stands. The result for the message.
     pub async fn refused_contact(
         &self,
         session: &Session,
@@ -114,7 +114,7 @@ impl Sending {
         code: u16,
         limit: Limit,
         began: Millis,
-    ) -> Result<Verdict, StoreError> {
+    ) -> Result<SendResult, StoreError> {
         let status = self.ask(session, limit, began).await;
         let (jid, is_stranger) = self.store().read(|tx| {
             let jid = messages::canonical_jid(tx, self.account, to)?;
@@ -142,7 +142,7 @@ impl Sending {
                  phone ({code})"
             ),
         };
-        Ok(Verdict::Refused {
+        Ok(SendResult::Refused {
             code: Some(code),
             words,
         })

@@ -31,7 +31,7 @@ const LEFT_ALONE: Duration = Duration::from_secs(2);
 
 /// A new message or change, to be recorded before it is sent.
 #[derive(Clone)]
-pub struct New {
+pub struct NewRecord {
     /// Absent if a stored message changes.
     pub message: Option<Message>,
     pub medium: Option<NewMedium>,
@@ -50,7 +50,7 @@ impl Sending {
         message_id: &str,
         route: &Route,
         caller: &Caller,
-    ) -> Result<(New, Option<Prepared>), AccountError> {
+    ) -> Result<(NewRecord, Option<Prepared>), AccountError> {
         let mut again = None;
         let (message, file, mentions) = match draft {
             Draft::Message {
@@ -74,7 +74,7 @@ impl Sending {
                     target: Target::of(target),
                     change,
                 });
-                let new = New {
+                let new = NewRecord {
                     message: None,
                     medium: None,
                     change,
@@ -117,7 +117,7 @@ impl Sending {
             ..*message
         };
         let file_size = medium.as_ref().map_or(0, |medium| medium.size);
-        let new = New {
+        let new = NewRecord {
             size: message.size().saturating_add(file_size),
             message: Some(message),
             medium,

@@ -3,14 +3,14 @@
 use crate::clock;
 use crate::store::idempotency::{self as rows, Known};
 
-use super::claims::{Claim, outcome};
+use super::claims::{IdempotencyClaim, outcome};
 use super::registry::Accounts;
 use super::sending;
-use super::types::{AccountError, Once, Outcome};
+use super::types::{AccountError, KeyedRequest, Outcome};
 
 /// How a key is found.
 enum Look {
-    Free(Claim),
+    Free(IdempotencyClaim),
     Known(Known),
     /// Closes when it is free or known.
     Taken(async_channel::Receiver<()>),
@@ -20,7 +20,7 @@ enum Look {
 #[derive(Debug)]
 pub enum Turn {
     /// A new key: carry out the request.
-    First(Claim),
+    First(IdempotencyClaim),
     /// A known key, with its answer.
     Again(Outcome),
 }
@@ -32,7 +32,7 @@ impl Accounts {
     /// # Errors
     /// [`AccountError::NotFound`]; [`AccountError::KeyReused`] for another request than the first;
     /// and the first one's, if that was its answer.
-    pub async fn claim(&self, id: &str, once: Once) -> Result<Turn, AccountError> {
+    pub async fn claim(&self, id: &str, once: KeyedRequest) -> Result<Turn, AccountError> {
         let account = self.handle(id)?.number;
         loop {
             match self.look(account, &once)? {
@@ -46,7 +46,7 @@ impl Accounts {
         }
     }
 
-    fn look(&self, account: u32, once: &Once) -> Result<Look, AccountError> {
+    fn look(&self, account: u32, once: &KeyedRequest) -> Result<Look, AccountError> {
         let name = (account, once.key.clone());
         let mut claims = self.0.claims.lock();
         if let Some(first) = claims.get(&name) {
@@ -60,7 +60,7 @@ impl Accounts {
         }
         let (done, first) = async_channel::bounded(1);
         claims.insert(name.clone(), first);
-        Ok(Look::Free(Claim::new(
+        Ok(Look::Free(IdempotencyClaim::new(
             once.clone(),
             &self.0.claims,
             name,
@@ -69,7 +69,12 @@ impl Accounts {
     }
 
     /// The answer to a key that was seen.
-    async fn again(&self, account: u32, once: Once, known: Known) -> Result<Outcome, AccountError> {
+    async fn again(
+        &self,
+        account: u32,
+        once: KeyedRequest,
+        known: Known,
+    ) -> Result<Outcome, AccountError> {
         let Known {
             request,
             message_id,

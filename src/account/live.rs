@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::clock::{self, Millis};
-use crate::event::Standing;
+use crate::event::StatusDetail;
 use crate::store::StoreError;
 use crate::sync::locked;
 use crate::whatsapp::{Online, Session};
@@ -92,10 +92,10 @@ pub struct QrTurn {
 
 impl LiveState {
     /// The fixed words and times beside the status.
-    pub fn standing(&self) -> Standing {
+    pub fn standing(&self) -> StatusDetail {
         let (now, ticks) = (clock::now(), clock::ticks());
         let next = self.next_attempt.map(|at| now + at.saturating_sub(ticks));
-        Standing {
+        StatusDetail {
             reason: self.reason.map(Reason::name),
             since: clock::iso8601(self.since),
             attempt: self.attempt,

@@ -59,7 +59,7 @@ pub struct Machine {
     /// Whether the phone has accepted this device and it has never logged in since.
     new_pairing: bool,
     /// What the running session has said of why it will end.
-    verdict: Option<Verdict>,
+    end_reason: Option<EndReason>,
     /// Why the last session ended, until the next one works.
     cause: Option<Reason>,
     last_error: Option<String>,
@@ -68,7 +68,7 @@ pub struct Machine {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Verdict {
+enum EndReason {
     LoggedOut(String),
     Banned(Ban),
     Unwelcome(Refusal),
@@ -97,7 +97,7 @@ impl Machine {
             passkey: None,
             passkey_trouble: None,
             new_pairing: false,
-            verdict: None,
+            end_reason: None,
             cause: None,
             last_error,
             cut_off_since: None,
@@ -209,7 +209,7 @@ impl Machine {
             Input::Qr(code) => self.qr_code(code),
             Input::QrExhausted => {
                 self.hide_qr();
-                self.verdict(Verdict::QrExhausted)
+                self.note_end(EndReason::QrExhausted)
             }
             Input::Passkey(turn) => self.passkey_turn(turn, now),
             Input::Unlinkable(words) => self.unlinkable(words),
@@ -219,7 +219,7 @@ impl Machine {
                 self.qr_sets = 0;
                 self.failures = 0;
                 self.hide_qr();
-                self.verdict(Verdict::JustPaired);
+                self.note_end(EndReason::JustPaired);
                 self.passkey_worked()
             }
             Input::LoggedIn => self.logged_in(),
@@ -231,14 +231,14 @@ impl Machine {
                 actions
             }
             Input::LoggedOut(_) if self.new_pairing => {
-                self.verdict(Verdict::LoggedOut(REFUSED_AT_ONCE.to_owned()))
+                self.note_end(EndReason::LoggedOut(REFUSED_AT_ONCE.to_owned()))
             }
-            Input::LoggedOut(words) => self.verdict(Verdict::LoggedOut(words)),
-            Input::Outdated(outdated) => self.verdict(Verdict::Outdated(outdated)),
-            Input::Banned(ban) => self.verdict(Verdict::Banned(ban)),
+            Input::LoggedOut(words) => self.note_end(EndReason::LoggedOut(words)),
+            Input::Outdated(outdated) => self.note_end(EndReason::Outdated(outdated)),
+            Input::Banned(ban) => self.note_end(EndReason::Banned(ban)),
             Input::BanEnds(ends) => self.ban_moved(ends),
             Input::Unwelcome(refusal) => self.unwelcome(refusal),
-            Input::Replaced => self.verdict(Verdict::Replaced),
+            Input::Replaced => self.note_end(EndReason::Replaced),
             Input::Ended(error) => self.ended(error, now, random),
         };
         if self.status() != before {
@@ -373,7 +373,7 @@ impl Machine {
             self.bans = 0;
             self.cause = None;
             self.last_error = None;
-            self.verdict = None;
+            self.end_reason = None;
         } else if self.phase == Phase::Connected {
             // What was missing is there.
             self.last_error = None;
@@ -381,14 +381,14 @@ impl Machine {
         Vec::new()
     }
 
-    fn verdict(&mut self, verdict: Verdict) -> Vec<Action> {
+    fn note_end(&mut self, end_reason: EndReason) -> Vec<Action> {
         // The more serious one stays: a stream that ends after a logout is still a logout.
         let graver = matches!(
-            self.verdict,
-            Some(Verdict::LoggedOut(_) | Verdict::Banned(_))
+            self.end_reason,
+            Some(EndReason::LoggedOut(_) | EndReason::Banned(_))
         );
         if !graver {
-            self.verdict = Some(verdict);
+            self.end_reason = Some(end_reason);
         }
         Vec::new()
     }
@@ -401,15 +401,15 @@ impl Machine {
     }
 
     fn ended_by(&mut self, error: Option<String>, now: Millis, random: f64) -> Vec<Action> {
-        let verdict = self.verdict.take();
+        let end_reason = self.end_reason.take();
         self.must_wait = false;
         if self.phase == Phase::Connected && now.saturating_sub(self.since) >= STABLE {
             self.failures = 0;
             self.refusals = 0;
         }
-        match (&self.phase, verdict) {
+        match (&self.phase, end_reason) {
             (Phase::Stopped(_) | Phase::Waiting { .. }, _) => Vec::new(),
-            (_, Some(Verdict::LoggedOut(words))) => {
+            (_, Some(EndReason::LoggedOut(words))) => {
                 self.rest(Stopped::LoggedOut(words.clone()));
                 vec![Action::Ended(Ending::PairingOver(words))]
             }
@@ -421,12 +421,12 @@ impl Machine {
                 self.phase = Phase::Connecting { qr: None };
                 vec![Action::Run]
             }
-            (_, Some(Verdict::Banned(ban))) => self.banned(ban, now, random),
-            (_, Some(Verdict::Unlinkable(words))) => {
+            (_, Some(EndReason::Banned(ban))) => self.banned(ban, now, random),
+            (_, Some(EndReason::Unlinkable(words))) => {
                 self.rest(Stopped::Unlinkable(words));
                 vec![Action::Want(false)]
             }
-            (_, Some(Verdict::Outdated(refusal))) => {
+            (_, Some(EndReason::Outdated(refusal))) => {
                 self.failures += 1;
                 self.outdated = self.outdated.saturating_add(1);
                 self.cause = Some(Reason::VersionRefused);
@@ -442,8 +442,8 @@ impl Machine {
                     }
                 }
             }
-            (_, Some(Verdict::Unwelcome(refusal))) => self.refused(&refusal, now, random),
-            (_, Some(Verdict::QrExhausted)) => {
+            (_, Some(EndReason::Unwelcome(refusal))) => self.refused(&refusal, now, random),
+            (_, Some(EndReason::QrExhausted)) => {
                 self.qr_sets += 1;
                 if self.qr_sets >= QR_SETS {
                     self.rest(Stopped::NotScanned);
@@ -453,11 +453,11 @@ impl Machine {
                     vec![Action::Run]
                 }
             }
-            (_, Some(Verdict::JustPaired)) => {
+            (_, Some(EndReason::JustPaired)) => {
                 self.phase = Phase::Connecting { qr: None };
                 vec![Action::Run]
             }
-            (_, Some(Verdict::Replaced)) => {
+            (_, Some(EndReason::Replaced)) => {
                 self.failures += 1;
                 self.cause = Some(Reason::Replaced);
                 self.last_error = Some(

@@ -11,7 +11,7 @@ use crate::store::outbox::{self, Stage};
 use crate::sync::locked;
 use crate::whatsapp::{FetchFailure, SendFailure, Session, unwritable};
 
-use super::claims::Manner;
+use super::claims::DeliveryOptions;
 use super::driver::Handle;
 use super::live::LiveState;
 use super::registry::Accounts;
@@ -55,7 +55,7 @@ impl Accounts {
         id: &str,
         to: ChatJid,
         draft: Draft,
-        manner: Manner,
+        options: DeliveryOptions,
     ) -> Result<Outcome, AccountError> {
         let handle = self.handle(id)?;
         writable(&to, &draft)?;
@@ -66,13 +66,13 @@ impl Accounts {
             Draft::Message { .. } | Draft::Forward { .. } => to,
             Draft::Change { .. } => self.found_as(&handle, to)?,
         };
-        if manner.mention_all && to.server() != Server::Group {
+        if options.mention_all && to.server() != Server::Group {
             return Err(AccountError::Unchangeable(ONLY_IN_GROUPS));
         }
         if let Draft::Change { message_id, change } = &draft
             && change.is_own_state()
         {
-            if manner.send_at.is_some() {
+            if options.send_at.is_some() {
                 return Err(AccountError::Unchangeable(NOT_LATER));
             }
             let (message_id, change) = (message_id.clone(), change.clone());
@@ -80,8 +80,8 @@ impl Accounts {
             // Boxed: the compiler's depth of nested futures is bounded.
             return self.whole(Box::pin(work)).await;
         }
-        let route = match manner.send_at {
-            None => self.look_ahead(&handle, manner.queue)?,
+        let route = match options.send_at {
+            None => self.look_ahead(&handle, options.queue)?,
             Some(send_at) => {
                 may_queue(&handle)?;
                 Route::Later(words_of_time(send_at))
@@ -103,9 +103,11 @@ impl Accounts {
                 Some(target)
             }
         };
-        let route = self.route_to(id, &handle, route, &to, manner.queue).await?;
+        let route = self
+            .route_to(id, &handle, route, &to, options.queue)
+            .await?;
         let sending = self.sending(id, &handle);
-        self.whole(sending.go(to, draft, about, manner, route))
+        self.whole(sending.go(to, draft, about, options, route))
             .await
     }
 

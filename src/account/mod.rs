@@ -61,7 +61,7 @@ mod wake;
 mod wiring;
 
 pub use caller::Caller;
-pub use claims::{Claim, Manner};
+pub use claims::{DeliveryOptions, IdempotencyClaim};
 pub use communities::{Community, LinkResult};
 pub use group_members::{JoinRequest, MemberResult};
 pub use groups::{GroupView, Joining};

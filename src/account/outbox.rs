@@ -19,7 +19,7 @@ use super::contact_limiter::count_stranger;
 use super::live::InFlight;
 use super::pace;
 use super::queue::{Picker, TRIES, Try};
-use super::sender::{Sending, Verdict};
+use super::sender::{SendResult, Sending};
 use super::sending::is_final;
 use super::slots;
 use super::wake::kick_or_rest;
@@ -100,7 +100,7 @@ enum HandOver {
     Ready,
     /// It is not in the outbox any more.
     Gone,
-    Failed(Verdict),
+    Failed(SendResult),
 }
 
 impl Sending {
@@ -242,36 +242,36 @@ impl Sending {
         if self.is_there(&entry).is_some() {
             return self.end_as_sent(tries, &entry).await;
         }
-        let verdict = match self.hand_over(&mut entry, message, session).await? {
+        let result = match self.hand_over(&mut entry, message, session).await? {
             HandOver::Gone => return Ok(()),
             HandOver::Ready => self.attempt(session, &entry, message).await,
-            HandOver::Failed(verdict) => verdict,
+            HandOver::Failed(result) => result,
         };
         let tried = Try::after(tries.get(&entry.message_id).copied(), clock::ticks());
-        match verdict {
-            Verdict::Acked(timestamp) => {
+        match result {
+            SendResult::Acked(timestamp) => {
                 tries.remove(&entry.message_id);
                 // If this fails it is sent once more, under the same id.
                 self.sent(&entry, timestamp).await?;
                 self.file_was_sent(&entry, message).await;
             }
-            Verdict::Refused { code, words } => {
+            SendResult::Refused { code, words } => {
                 tries.remove(&entry.message_id);
                 self.failed(&entry, &words, code, is_final(code)).await?;
             }
-            Verdict::NotSent(words) if tried.times >= TRIES => {
+            SendResult::NotSent(words) if tried.times >= TRIES => {
                 tries.remove(&entry.message_id);
                 self.failed(&entry, &words, None, true).await?;
             }
-            Verdict::Later { code, words } if tried.times >= TRIES => {
+            SendResult::Later { code, words } if tried.times >= TRIES => {
                 tries.remove(&entry.message_id);
                 self.failed(&entry, &words, Some(code), false).await?;
             }
-            Verdict::NotSent(words) | Verdict::Later { words, .. } => {
+            SendResult::NotSent(words) | SendResult::Later { words, .. } => {
                 log::info!("{}: a queued message did not go yet: {words}", self.id);
                 tries.insert(entry.message_id, tried);
             }
-            Verdict::Unknown | Verdict::NotConnected => {
+            SendResult::Unknown | SendResult::NotConnected => {
                 tries.insert(entry.message_id, tried);
             }
         }
@@ -315,7 +315,7 @@ impl Sending {
         let uploaded = match (missing, message) {
             (true, Some(message)) => match self.upload(entry, message, session).await {
                 Ok(remote) => Some(remote),
-                Err(verdict) => return Ok(HandOver::Failed(verdict)),
+                Err(result) => return Ok(HandOver::Failed(result)),
             },
             _ => None,
         };
@@ -352,8 +352,8 @@ impl Sending {
         entry: &Entry,
         message: &Message,
         session: &Session,
-    ) -> Result<Remote, Verdict> {
-        let refused = |words: &str| Verdict::Refused {
+    ) -> Result<Remote, SendResult> {
+        let refused = |words: &str| SendResult::Refused {
             code: None,
             words: words.to_owned(),
         };
@@ -372,8 +372,8 @@ impl Sending {
             .await
             .map(|(remote, _)| remote)
             .map_err(|failure| match failure {
-                SendFailure::NotConnected => Verdict::NotConnected,
-                other => Verdict::NotSent(other.to_string()),
+                SendFailure::NotConnected => SendResult::NotConnected,
+                other => SendResult::NotSent(other.to_string()),
             })
     }
 

@@ -10,7 +10,7 @@ use crate::store::{StoreError, messages};
 use crate::sync::locked;
 use crate::whatsapp::{Registration, Session};
 
-use super::sender::{Sending, Verdict};
+use super::sender::{SendResult, Sending};
 
 /// Mentioned people of one message that WhatsApp is asked about, one after the other; further ones are
 /// mentioned as they were typed.
@@ -43,24 +43,28 @@ impl Sending {
         })
     }
 
-    /// The JID to send to, asked of WhatsApp where that is not known; a verdict for a number that it
+    /// The JID to send to, asked of WhatsApp where that is not known; a result for a number that it
     /// does not have.
-    pub async fn recipient(&self, session: &Session, typed: &ChatJid) -> Result<ChatJid, Verdict> {
+    pub async fn recipient(
+        &self,
+        session: &Session,
+        typed: &ChatJid,
+    ) -> Result<ChatJid, SendResult> {
         let known = self
             .known(typed)
-            .map_err(|error| Verdict::NotSent(error.to_string()))?;
+            .map_err(|error| SendResult::NotSent(error.to_string()))?;
         if !known.is_new && !known.is_unsure {
             return Ok(known.jid);
         }
         match self.look_up(session, &known.jid).await {
-            Some(Registration::Absent) if known.is_new => Err(Verdict::Refused {
+            Some(Registration::Absent) if known.is_new => Err(SendResult::Refused {
                 code: None,
                 words: format!("{} is not on WhatsApp", typed.user()),
             }),
             Some(Registration::Present { jid, lid }) => {
                 self.remember(&known.jid, &jid, lid.as_ref())
                     .await
-                    .map_err(|error| Verdict::NotSent(error.to_string()))?;
+                    .map_err(|error| SendResult::NotSent(error.to_string()))?;
                 Ok(jid)
             }
             Some(Registration::Absent) | None => Ok(known.jid),

@@ -1,4 +1,4 @@
-//! What one account sends with, and the verdict on a try.
+//! What one account sends with, and the result of an attempt.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,9 +35,9 @@ pub enum Route {
     Later(String),
 }
 
-/// The verdict on a try to send.
+/// The result of an attempt to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum SendResult {
     /// WhatsApp has it, since then.
     Acked(Millis),
     /// WhatsApp does not take it.

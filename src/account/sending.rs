@@ -17,14 +17,14 @@ use crate::store::outbox::{self, Entry, Stage};
 use crate::store::{StoreError, WriteTx, media as media_rows};
 use crate::whatsapp::{Ack, SendFailure, Session, new_message_id};
 
-use super::claims::{self, Manner};
+use super::claims::{self, DeliveryOptions};
 use super::contact_limiter::{Wait, count_stranger};
 use super::contact_limits;
-use super::draft::New;
+use super::draft::NewRecord;
 use super::group_names::Named;
 use super::live::InFlight;
-use super::sender::{NOT_CONNECTED, Route, Sending, Verdict};
-use super::types::{AccountError, Once, Outcome, Sent};
+use super::sender::{NOT_CONNECTED, Route, SendResult, Sending};
+use super::types::{AccountError, KeyedRequest, Outcome, Sent};
 
 const NO_ANSWER: &str = "WhatsApp has not acknowledged the message yet; the server goes on sending \
                          it, under this id, so it arrives once";
@@ -36,14 +36,14 @@ impl Sending {
         to: ChatJid,
         draft: Draft,
         about: Option<Message>,
-        manner: Manner,
+        options: DeliveryOptions,
         route: Route,
     ) -> Result<Outcome, AccountError> {
         let message_id = new_message_id(self.own_jid().as_deref());
         // No other task sends it meanwhile.
         let in_flight = self.live.begin_send(&message_id);
         let (new, file) = self
-            .new_message(&to, draft, about, &message_id, &route, &manner.caller)
+            .new_message(&to, draft, about, &message_id, &route, &options.caller)
             .await?;
         let now = clock::now();
         let entry = Entry {
@@ -55,21 +55,21 @@ impl Sending {
                 Route::Later(_) => Stage::Queued,
             },
             created_at: now,
-            send_at: manner.send_at,
-            expires_at: self.expires_at(now, &manner),
+            send_at: options.send_at,
+            expires_at: self.expires_at(now, &options),
             size: new.size,
-            once: manner.claim.as_ref().map(|claim| claim.once.key.clone()),
-            typing: manner.typing,
-            mention_all: manner.mention_all && new.change.is_none(),
+            once: options.claim.as_ref().map(|claim| claim.once.key.clone()),
+            typing: options.typing,
+            mention_all: options.mention_all && new.change.is_none(),
         };
-        let once = manner.claim.as_ref().map(|claim| claim.once.clone());
+        let once = options.claim.as_ref().map(|claim| claim.once.clone());
         match route {
             Route::Later(words) => self.queue(new, entry, once, words, file, in_flight).await,
             Route::Now(session) => {
                 let news = vec![(new, entry.clone())];
                 let message = self.record(news, once, None).await?;
-                let verdict = self.attempt(&session, &entry, message.as_ref()).await;
-                let outcome = self.settle(&entry, verdict, manner.queue).await;
+                let result = self.attempt(&session, &entry, message.as_ref()).await;
+                let outcome = self.settle(&entry, result, options.queue).await;
                 if let (Some(prepared), Some(message)) = (file, &message) {
                     self.keep_own(message, prepared).await;
                 }
@@ -80,17 +80,17 @@ impl Sending {
     }
 
     /// When a message that is accepted now is given up.
-    pub(super) fn expires_at(&self, now: Millis, manner: &Manner) -> Millis {
-        let life = manner.expires_in.unwrap_or(self.limits.expire_after);
-        manner.send_at.unwrap_or(now).max(now).saturating_add(life)
+    pub(super) fn expires_at(&self, now: Millis, options: &DeliveryOptions) -> Millis {
+        let life = options.expires_in.unwrap_or(self.limits.expire_after);
+        options.send_at.unwrap_or(now).max(now).saturating_add(life)
     }
 
     /// Puts a message into the outbox, its file first.
     async fn queue(
         &self,
-        new: New,
+        new: NewRecord,
         entry: Entry,
-        once: Option<Once>,
+        once: Option<KeyedRequest>,
         words: String,
         file: Option<Prepared>,
         in_flight: InFlight,
@@ -123,8 +123,8 @@ impl Sending {
     /// nothing; returns the last message as it is stored. There is at least one.
     pub(super) async fn record(
         &self,
-        news: Vec<(New, Entry)>,
-        once: Option<Once>,
+        news: Vec<(NewRecord, Entry)>,
+        once: Option<KeyedRequest>,
         answer: Option<Answer>,
     ) -> Result<Option<Message>, AccountError> {
         let (account, id, limits) = (self.account, Arc::clone(&self.id), self.limits);
@@ -197,9 +197,9 @@ impl Sending {
         session: &Session,
         entry: &Entry,
         message: Option<&Message>,
-    ) -> Verdict {
+    ) -> SendResult {
         let Ok(to) = ChatJid::parse(&entry.to) else {
-            return Verdict::NotSent("the recipient is no JID".to_owned());
+            return SendResult::NotSent("the recipient is no JID".to_owned());
         };
         let account = self.account;
         let read = self.store().read(|tx| {
@@ -220,11 +220,11 @@ impl Sending {
         });
         let (quoted, target, medium) = match read {
             Ok(read) => read,
-            Err(error) => return Verdict::NotSent(error.to_string()),
+            Err(error) => return SendResult::NotSent(error.to_string()),
         };
         let to = match self.recipient(session, &to).await {
             Ok(to) => to,
-            Err(verdict) => return verdict,
+            Err(result) => return result,
         };
         let mentions = match message {
             Some(message) => self.mentioned(session, &message.mentions).await,
@@ -233,7 +233,7 @@ impl Sending {
         let linked = match message {
             Some(message) => match Box::pin(self.with_call_link(session, message)).await {
                 Ok(message) => Some(message),
-                Err(verdict) => return verdict,
+                Err(result) => return result,
             },
             None => None,
         };
@@ -264,7 +264,7 @@ impl Sending {
         };
         let encoded = match encoded {
             Ok(encoded) => encoded,
-            Err(words) => return Verdict::NotSent(words.to_owned()),
+            Err(words) => return SendResult::NotSent(words.to_owned()),
         };
         Box::pin(self.type_first(session, &to, entry, message)).await;
         let began = clock::ticks();
@@ -274,40 +274,40 @@ impl Sending {
             Ok(Ack { timestamp }) => {
                 let took = clock::ticks().saturating_sub(began);
                 metrics::SEND_TIME.add(Duration::from_millis(took));
-                Verdict::Acked(timestamp.unwrap_or_else(clock::now))
+                SendResult::Acked(timestamp.unwrap_or_else(clock::now))
             }
-            Err(SendFailure::NotConnected) => Verdict::NotConnected,
+            Err(SendFailure::NotConnected) => SendResult::NotConnected,
             Err(SendFailure::Refused { code, words }) => {
                 metrics::REFUSED_SENDS.add(1);
-                let verdict = Verdict::Refused { code, words };
+                let result = SendResult::Refused { code, words };
                 match (contact_limits::limit_of(code), code) {
                     (Some(limit), Some(code)) if to.is_person() => self
                         .refused_contact(session, &to.to_string(), code, limit, began)
                         .await
                         .unwrap_or_else(|error| {
                             log::error!("{}: a restriction could not be stored: {error}", self.id);
-                            verdict
+                            result
                         }),
-                    _ => verdict,
+                    _ => result,
                 }
             }
-            Err(SendFailure::Later { code, words }) => Verdict::Later { code, words },
-            Err(SendFailure::NoAck) => Verdict::Unknown,
-            Err(SendFailure::Other(words)) => Verdict::NotSent(words),
+            Err(SendFailure::Later { code, words }) => SendResult::Later { code, words },
+            Err(SendFailure::NoAck) => SendResult::Unknown,
+            Err(SendFailure::Other(words)) => SendResult::NotSent(words),
         }
     }
 
-    /// Stores the verdict on a message that a caller waits for, and returns the answer. `may_wait`: the message may
+    /// Stores the result on a message that a caller waits for, and returns the answer. `may_wait`: the message may
     /// also be sent later.
     async fn settle(
         &self,
         entry: &Entry,
-        verdict: Verdict,
+        result: SendResult,
         may_wait: bool,
     ) -> Result<Outcome, AccountError> {
         let message_id = entry.message_id.clone();
-        match verdict {
-            Verdict::Acked(timestamp) => {
+        match result {
+            SendResult::Acked(timestamp) => {
                 if let Err(error) = self.sent(entry, timestamp).await {
                     // WhatsApp has it: saying anything but "sent" would make the caller repeat it.
                     log::error!("{}: sent, but not marked as sent: {error}", self.id);
@@ -317,13 +317,13 @@ impl Sending {
                     timestamp,
                 }))
             }
-            Verdict::Unknown => self.promise(entry, NO_ANSWER).await,
-            Verdict::Later { words, .. } if may_wait => {
+            SendResult::Unknown => self.promise(entry, NO_ANSWER).await,
+            SendResult::Later { words, .. } if may_wait => {
                 let words = format!("{words}; the server tries it again");
                 self.promise(entry, &words).await
             }
-            Verdict::NotConnected if may_wait => self.promise(entry, NOT_CONNECTED).await,
-            Verdict::Later { code, words } => {
+            SendResult::NotConnected if may_wait => self.promise(entry, NOT_CONNECTED).await,
+            SendResult::Later { code, words } => {
                 self.note_failed(entry, &words, Some(code), false).await;
                 Err(AccountError::Refused {
                     code: Some(code),
@@ -331,7 +331,7 @@ impl Sending {
                     message_id,
                 })
             }
-            Verdict::Refused { code, words } => {
+            SendResult::Refused { code, words } => {
                 self.note_failed(entry, &words, code, is_final(code)).await;
                 Err(AccountError::Refused {
                     code,
@@ -339,12 +339,12 @@ impl Sending {
                     message_id,
                 })
             }
-            Verdict::NotConnected => {
+            SendResult::NotConnected => {
                 self.note_failed(entry, "the connection to WhatsApp was lost", None, false)
                     .await;
                 Err(self.not_connected())
             }
-            Verdict::NotSent(words) => {
+            SendResult::NotSent(words) => {
                 self.note_failed(entry, &words, None, false).await;
                 Err(AccountError::Session(words))
             }

@@ -11,8 +11,8 @@ use crate::store::messages;
 use crate::store::outbox::{Entry, Stage};
 use crate::whatsapp::new_message_id;
 
-use super::claims::{self, Manner};
-use super::draft::{New, secret_of};
+use super::claims::{self, DeliveryOptions};
+use super::draft::{NewRecord, secret_of};
 use super::driver::Handle;
 use super::messaging::{connected, may_queue, words_of_time, writable};
 use super::registry::Accounts;
@@ -29,20 +29,20 @@ impl Accounts {
     /// WhatsApp never takes gets none.
     ///
     /// # Errors
-    /// [`AccountError::NotConnected`] without [`Manner::queue`]; [`AccountError::OutboxFull`] if there is no room for all;
+    /// [`AccountError::NotConnected`] without [`DeliveryOptions::queue`]; [`AccountError::OutboxFull`] if there is no room for all;
     /// and all that concerns files.
     pub async fn send_to_all(
         &self,
         id: &str,
         to: Vec<Addressed>,
         draft: Draft,
-        manner: Manner,
+        options: DeliveryOptions,
     ) -> Result<Outcome, AccountError> {
         let handle = self.handle(id)?;
-        let (route, words) = self.route_for_all(&handle, &manner)?;
+        let (route, words) = self.route_for_all(&handle, &options)?;
         let to = writable_alone(to, &draft);
         let sending = self.sending(id, &handle);
-        self.whole(sending.go_to_all(to, draft, manner, route, words))
+        self.whole(sending.go_to_all(to, draft, options, route, words))
             .await
     }
 
@@ -50,16 +50,16 @@ impl Accounts {
     pub(super) fn route_for_all(
         &self,
         handle: &Handle,
-        manner: &Manner,
+        options: &DeliveryOptions,
     ) -> Result<(Route, String), AccountError> {
-        match (manner.send_at, connected(handle)) {
+        match (options.send_at, connected(handle)) {
             (Some(send_at), _) => {
                 may_queue(handle)?;
                 let words = words_of_time(send_at);
                 Ok((Route::Later(words.clone()), words))
             }
             (None, Ok(session)) => Ok((Route::Now(session), IN_TURN.to_owned())),
-            (None, Err(AccountError::NotConnected { .. })) if manner.queue => {
+            (None, Err(AccountError::NotConnected { .. })) if options.queue => {
                 may_queue(handle)?;
                 Ok((Route::Later(NOT_CONNECTED.into()), NOT_CONNECTED.to_owned()))
             }
@@ -91,13 +91,13 @@ impl Sending {
         self,
         to: Vec<Addressed>,
         draft: Draft,
-        manner: Manner,
+        options: DeliveryOptions,
         route: Route,
         words: String,
     ) -> Result<Outcome, AccountError> {
         let Chats { each, results } = self.each_chat(to)?;
         let now = clock::now();
-        let expires_at = self.expires_at(now, &manner);
+        let expires_at = self.expires_at(now, &options);
         let answer = Answer::AcceptedForAll {
             results,
             words,
@@ -107,7 +107,7 @@ impl Sending {
             return claims::outcome(answer, String::new());
         };
         let (new, file) = self
-            .new_message(first, draft, None, id, &route, &manner.caller)
+            .new_message(first, draft, None, id, &route, &options.caller)
             .await?;
         let entries: Vec<Entry> = each
             .iter()
@@ -117,9 +117,9 @@ impl Sending {
                 change: None,
                 stage: Stage::Queued,
                 created_at: now,
-                send_at: manner.send_at,
-                mention_all: manner.mention_all,
-                typing: manner.typing,
+                send_at: options.send_at,
+                mention_all: options.mention_all,
+                typing: options.typing,
                 expires_at,
                 size: new.size,
                 // The key keeps the answer for all, whatever comes of one.
@@ -131,7 +131,7 @@ impl Sending {
             let ids = entries.iter().map(|e| e.message_id.clone()).collect();
             self.keep_waiting(prepared, ids).await?;
         }
-        let (once, id) = (manner.claim.as_ref().map(|c| c.once.clone()), id.clone());
+        let (once, id) = (options.claim.as_ref().map(|c| c.once.clone()), id.clone());
         let news = entries
             .into_iter()
             .map(|entry| Ok((new_to(&new, &entry)?, entry)))
@@ -199,7 +199,7 @@ impl Sending {
 }
 
 /// The same message to the chat of this entry.
-pub(super) fn new_to(new: &New, entry: &Entry) -> Result<New, AccountError> {
+pub(super) fn new_to(new: &NewRecord, entry: &Entry) -> Result<NewRecord, AccountError> {
     let mut new = new.clone();
     if let Some(message) = &mut new.message {
         message.message_id.clone_from(&entry.message_id);

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::clock::{self, Millis};
-use crate::event::Standing;
+use crate::event::StatusDetail;
 use crate::jid::{Recipient, Username};
 use crate::media::MediaError;
 use crate::message::DeliveryStatus;
@@ -101,7 +101,7 @@ pub struct AccountView {
     pub push_name: Option<String>,
     pub last_error: Option<String>,
     #[serde(flatten)]
-    pub standing: Standing,
+    pub standing: StatusDetail,
     /// Why nothing goes to new contacts, and until when; null: nothing restricts that.
     pub restriction: Option<RestrictionView>,
     /// When WhatsApp's ban is over, ISO 8601; null without a ban, or if WhatsApp names no end.
@@ -144,7 +144,7 @@ pub struct StatusView {
     pub last_update: String,
     pub last_error: Option<String>,
     #[serde(flatten)]
-    pub standing: Standing,
+    pub standing: StatusDetail,
     /// Why nothing goes to new contacts, and until when; null: nothing restricts that.
     pub restriction: Option<RestrictionView>,
     /// When WhatsApp's ban is over, ISO 8601; null without a ban, or if WhatsApp names no end.
@@ -242,7 +242,7 @@ pub struct MediaView {
 
 /// An idempotency key, and a hash of the request that it came with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Once {
+pub struct KeyedRequest {
     /// 1 to 255 visible ASCII characters.
     pub key: String,
     pub request: [u8; 32],

@@ -158,9 +158,9 @@ pub async fn send(incoming: Incoming<AlbumRequest>) -> Result<SentOrAccepted, Ap
     let ToMany { request, all } = to;
     quotes_nothing(all.as_deref(), request.quoted.is_some())?;
     let begun = delivery::begin(&req, &id, "album", delivery, &files).await?;
-    let manner = match begun {
+    let options = match begun {
         Begun::Answered(outcome) => return Ok(outcome.into()),
-        Begun::First(manner) => manner,
+        Begun::First(options) => options,
     };
     let given = given(request.caption, request.files, files)?;
     let to = match all {
@@ -214,7 +214,7 @@ pub async fn send(incoming: Incoming<AlbumRequest>) -> Result<SentOrAccepted, Ap
             quoted.take(),
         ));
     }
-    Ok(accounts.send_album(&id, to, parts, manner).await?.into())
+    Ok(accounts.send_album(&id, to, parts, options).await?.into())
 }
 
 /// The files in their order, each with its caption: those of a form, or those that the list names.

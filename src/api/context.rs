@@ -8,7 +8,7 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 use smol::lock::Semaphore;
 
-use super::auth::Gate;
+use super::auth::Authenticator;
 use super::serve::ServerLimits;
 use crate::account::Accounts;
 use crate::clock::Millis;
@@ -32,7 +32,7 @@ pub struct ApiContext {
     /// Fetches files that are given by a URL.
     pub fetch: Clients,
     /// Lets requests in.
-    pub gate: Arc<Gate>,
+    pub authenticator: Arc<Authenticator>,
     /// One for each client that may wait at the event log.
     pub readers: Arc<Semaphore>,
     /// What waits for events ends with it.

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use super::context::Req;
 use super::error::ApiError;
 use super::file::Received;
-use crate::account::{Caller, Manner, Once, Outcome, Turn};
+use crate::account::{Caller, DeliveryOptions, KeyedRequest, Outcome, Turn};
 use crate::clock::{self, EARLIEST, Millis};
 #[cfg(test)]
 use crate::fields::Described;
@@ -145,7 +145,7 @@ impl Request for Delivery {
 /// What a request to send comes to before anything is sent.
 pub enum Begun {
     /// The first request with its key, or one without a key.
-    First(Manner),
+    First(DeliveryOptions),
     /// The outcome of an earlier request with the same key.
     Answered(Outcome),
 }
@@ -168,7 +168,7 @@ pub async fn begin(
         canonical,
     } = delivery;
     let expires_in = options.expires_in.or(options.expires_in_query);
-    let mut manner = Manner {
+    let mut resolved = DeliveryOptions {
         queue: options.queue.unwrap_or(options.queue_in_query),
         expires_in: expires_in.map(|ExpiresIn(seconds)| seconds * 1_000),
         typing: options.typing,
@@ -178,19 +178,19 @@ pub async fn begin(
         caller: req.ext::<Caller>().cloned().unwrap_or_default(),
     };
     if let Some(IdempotencyKey(key)) = key.key {
-        let once = Once {
+        let once = KeyedRequest {
             key,
             request: fingerprint(endpoint, &canonical, files).await?,
         };
         match req.state().accounts.claim(id, once).await? {
-            Turn::First(claim) => manner.claim = Some(claim),
+            Turn::First(claim) => resolved.claim = Some(claim),
             Turn::Again(outcome) => return Ok(Begun::Answered(outcome)),
         }
     }
     if let Some(Moment(at)) = options.send_at.or(options.send_at_in_query) {
-        manner.send_at = Some(in_the_future(at, clock::now())?);
+        resolved.send_at = Some(in_the_future(at, clock::now())?);
     }
-    Ok(Begun::First(manner))
+    Ok(Begun::First(resolved))
 }
 
 /// The time of a message that is sent later: a moment that has just passed is now.

@@ -74,7 +74,7 @@ use smol::Executor;
 use smol::net::TcpListener;
 
 use crate::runtime::tasks::{self, Kind};
-pub use auth::{AuthSettings, Gate};
+pub use auth::{AuthSettings, Authenticator};
 use context::Req;
 pub use context::{About, ApiConfig, ApiContext};
 use error::ApiError;
@@ -105,14 +105,14 @@ pub async fn serve(
 /// The router with its context, ready to answer.
 struct Api {
     app: tide::Server<ApiContext>,
-    gate: Arc<Gate>,
+    authenticator: Arc<Authenticator>,
     #[cfg(feature = "sandbox")]
     context: ApiContext,
 }
 
 impl Api {
     fn new(context: ApiContext) -> Api {
-        let gate = Arc::clone(&context.gate);
+        let authenticator = Arc::clone(&context.authenticator);
         #[cfg(feature = "sandbox")]
         let phones = context.clone();
         let mut app = tide::with_state(context);
@@ -135,7 +135,7 @@ impl Api {
         }
         Api {
             app,
-            gate,
+            authenticator,
             #[cfg(feature = "sandbox")]
             context: phones,
         }
@@ -174,7 +174,7 @@ impl Respond for Api {
             let right = route_of(&request).map(|route| route.right);
             if right != Some(Right::Open) {
                 let keyless = right == Some(Right::Keyless);
-                self.gate.admit(&mut request, keyless)?;
+                self.authenticator.admit(&mut request, keyless)?;
             }
             #[cfg(feature = "sandbox")]
             if let Some(base) = self

@@ -150,7 +150,7 @@ async fn send_draft(
     quotes_nothing(all.as_deref(), draft.quotes())?;
     let outcome = match delivery::begin(&req, &id, endpoint, delivery, &[]).await? {
         Begun::Answered(outcome) => outcome,
-        Begun::First(manner) => {
+        Begun::First(options) => {
             match &mut draft {
                 Draft::Message { mentions, .. } => {
                     *mentions = all_reached(people.0, accounts, &id).await?;
@@ -163,11 +163,11 @@ async fn send_draft(
             match all {
                 Some(all) => {
                     let all = each_reached(all, accounts, &id).await?;
-                    accounts.send_to_all(&id, all, draft, manner).await?
+                    accounts.send_to_all(&id, all, draft, options).await?
                 }
                 None => {
                     let to = reached(to, accounts, &id).await?;
-                    accounts.send(&id, to, draft, manner).await?
+                    accounts.send(&id, to, draft, options).await?
                 }
             }
         }
@@ -291,9 +291,9 @@ async fn file(
         (None, None) => return Err(ApiError::Invalid(endpoint.missing.to_owned())),
     };
     let begun = delivery::begin(&req, &id, endpoint.name, delivery, file.as_slice()).await?;
-    let manner = match begun {
+    let options = match begun {
         Begun::Answered(outcome) => return Ok(outcome.into()),
-        Begun::First(manner) => manner,
+        Begun::First(options) => options,
     };
     let to = match all {
         Some(all) => Err(each_reached(all, &accounts, &id).await?),
@@ -342,8 +342,8 @@ async fn file(
     let quoted = fields.quoted.map(|NonEmpty(id)| id);
     let draft = message::file_draft(request, file, message, mentions, quoted);
     let outcome = match to {
-        Ok(to) => accounts.send(&id, to, draft, manner).await?,
-        Err(all) => accounts.send_to_all(&id, all, draft, manner).await?,
+        Ok(to) => accounts.send(&id, to, draft, options).await?,
+        Err(all) => accounts.send_to_all(&id, all, draft, options).await?,
     };
     Ok(outcome.into())
 }

@@ -139,9 +139,9 @@ pub async fn send(incoming: Incoming<StoryRequest>) -> Result<SentOrAccepted, Ap
         (None, Some(url)) => Some(Wanted::of(url, fields.headers)?),
         _ => None,
     };
-    let manner = match delivery::begin(&req, &id, "status", delivery, file.as_slice()).await? {
+    let options = match delivery::begin(&req, &id, "status", delivery, file.as_slice()).await? {
         Begun::Answered(outcome) => return Ok(outcome.into()),
-        Begun::First(manner) => manner,
+        Begun::First(options) => options,
     };
     if let Some(Recipients(people)) = fields.recipients {
         let people = all_reached(people.0, &accounts, &id).await?;
@@ -169,7 +169,7 @@ pub async fn send(incoming: Incoming<StoryRequest>) -> Result<SentOrAccepted, Ap
         None => Draft::message(message, None),
     };
     let to = ChatJid::stories();
-    Ok(accounts.send(&id, to, draft, manner).await?.into())
+    Ok(accounts.send(&id, to, draft, options).await?.into())
 }
 
 /// A story of a file, whose bytes say whether it is an image, a video or sound.

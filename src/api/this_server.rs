@@ -93,7 +93,7 @@ impl From<&crate::keys::Key> for KeyShown {
 
 pub async fn show(req: Req, _: ()) -> Result<Json<Server>, ApiError> {
     let context = req.state();
-    let access = context.gate.access(req.as_ref())?;
+    let access = context.authenticator.access(req.as_ref())?;
     Ok(Json(Server {
         has_keys: access.has_keys,
         local: access.local,
@@ -111,7 +111,7 @@ fn more(req: &Req, access: &Access) -> More {
     More {
         version: env!("CARGO_PKG_VERSION"),
         started_at: clock::iso8601(about.started),
-        host: context.gate.machine().map(str::to_owned),
+        host: context.authenticator.machine().map(str::to_owned),
         key: key.map(KeyShown::from),
         limits: Limits {
             max_file: context.config.max_file,
@@ -172,7 +172,7 @@ pub struct KeyList {
 }
 
 pub async fn keys(req: Req, _: ()) -> Result<Json<KeyList>, ApiError> {
-    let keys = req.state().gate.keys()?;
+    let keys = req.state().authenticator.keys()?;
     Ok(Json(KeyList {
         keys: keys.iter().map(KeyShown::from).collect(),
     }))

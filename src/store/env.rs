@@ -1,4 +1,4 @@
-//! The environment on disk: directory, lock, map, and the gate that lets the map move.
+//! The environment on disk: directory, lock, map, and the count of readers: the map moves only while there is none.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -98,17 +98,17 @@ pub(super) fn to_usize(size: u64) -> Result<usize, StoreError> {
 /// The opened environment. Reads go through [`Environment::read`] alone, for LMDB forbids to move
 /// the map, and to close, while a transaction of this process is open.
 pub struct Environment {
-    gate: Mutex<Gate>,
+    readers: Mutex<Readers>,
     /// Signalled when the last reader leaves.
     idle: Condvar,
     tables: Tables,
     options: Options,
 }
 
-struct Gate {
+struct Readers {
     /// `None` once closed.
     env: Option<Env<WithoutTls>>,
-    readers: usize,
+    count: usize,
     /// Released with the environment, after it.
     lock: Option<File>,
 }
@@ -147,9 +147,9 @@ impl Environment {
             }
         };
         Ok(Environment {
-            gate: Mutex::new(Gate {
+            readers: Mutex::new(Readers {
                 env: Some(env),
-                readers: 0,
+                count: 0,
                 lock: Some(lock),
             }),
             idle: Condvar::new(),
@@ -165,7 +165,7 @@ impl Environment {
     /// The environment for the one writer, which never holds a transaction over
     /// [`grow`](Self::grow) and drops this before [`shut`](Self::shut).
     pub fn writer(&self) -> Option<Env<WithoutTls>> {
-        self.gate().env.clone()
+        self.readers().env.clone()
     }
 
     /// Runs `job` on the last commit. Calls may nest.
@@ -179,9 +179,9 @@ impl Environment {
     }
 
     fn enter(&self) -> Result<Entered<'_>, StoreError> {
-        let mut gate = self.gate();
-        let env = gate.env.clone().ok_or(StoreError::Closed)?;
-        gate.readers += 1;
+        let mut readers = self.readers();
+        let env = readers.env.clone().ok_or(StoreError::Closed)?;
+        readers.count += 1;
         Ok(Entered {
             env,
             _leave: Leave(self),
@@ -194,16 +194,16 @@ impl Environment {
     /// # Errors
     /// [`StoreError::Full`] at the limit.
     pub fn grow(&self) -> Result<(), StoreError> {
-        let mut gate = self.wait_for_readers(self.gate());
-        let gate = &mut *gate;
-        let env = gate.env.as_ref().ok_or(StoreError::Closed)?;
+        let mut readers = self.wait_for_readers(self.readers());
+        let readers = &mut *readers;
+        let env = readers.env.as_ref().ok_or(StoreError::Closed)?;
         let current = env.info().map_size;
         let limit = self.options.limit();
         let next = self
             .options
             .next_size(current as u64)
             .ok_or(StoreError::Full(Room::Map { limit }))?;
-        // SAFETY: no reader is in, none can enter while the gate is locked, and the caller, the
+        // SAFETY: no reader is in, none can enter while the count is locked, and the caller, the
         // only writer, has no transaction open.
         let resized = unsafe { env.resize(to_usize(next)?) };
         if let Err(e) = resized {
@@ -235,8 +235,8 @@ impl Environment {
 
     /// Bytes of the map, and of it in use. (0, 0) once closed.
     pub fn sizes(&self) -> (u64, u64) {
-        let gate = self.gate();
-        let Some(env) = gate.env.as_ref() else {
+        let readers = self.readers();
+        let Some(env) = readers.env.as_ref() else {
             return (0, 0);
         };
         let info = env.info();
@@ -249,23 +249,23 @@ impl Environment {
 
     /// Closes the environment and releases the lock, once the last reader has left.
     pub fn shut(&self) {
-        let mut gate = self.wait_for_readers(self.gate());
-        gate.env = None;
-        gate.lock = None;
+        let mut readers = self.wait_for_readers(self.readers());
+        readers.env = None;
+        readers.lock = None;
     }
 
-    fn wait_for_readers<'a>(&self, gate: MutexGuard<'a, Gate>) -> MutexGuard<'a, Gate> {
+    fn wait_for_readers<'a>(&self, readers: MutexGuard<'a, Readers>) -> MutexGuard<'a, Readers> {
         self.idle
-            .wait_while(gate, |gate| gate.readers > 0)
+            .wait_while(readers, |readers| readers.count > 0)
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn gate(&self) -> MutexGuard<'_, Gate> {
-        locked(&self.gate)
+    fn readers(&self) -> MutexGuard<'_, Readers> {
+        locked(&self.readers)
     }
 }
 
-/// A reader inside the gate. The fields drop in this order: the environment before the leave.
+/// A reader that is counted. The fields drop in this order: the environment before the leave.
 struct Entered<'a> {
     env: Env<WithoutTls>,
     _leave: Leave<'a>,
@@ -275,9 +275,9 @@ struct Leave<'a>(&'a Environment);
 
 impl Drop for Leave<'_> {
     fn drop(&mut self) {
-        let mut gate = self.0.gate();
-        gate.readers -= 1;
-        if gate.readers == 0 {
+        let mut readers = self.0.readers();
+        readers.count -= 1;
+        if readers.count == 0 {
             self.0.idle.notify_all();
         }
     }

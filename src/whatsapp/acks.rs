@@ -15,18 +15,18 @@ pub struct Ack {
 }
 
 /// The server's ack, or the code of its refusal.
-pub type Verdict = Result<Ack, Option<u16>>;
+pub type AckResult = Result<Ack, Option<u16>>;
 
 /// The waiters, by message id. Bounded by the requests in flight: a waiter that is dropped leaves.
 #[derive(Debug, Clone, Default)]
-pub struct Acks(Arc<Mutex<HashMap<String, async_channel::Sender<Verdict>>>>);
+pub struct Acks(Arc<Mutex<HashMap<String, async_channel::Sender<AckResult>>>>);
 
 /// One waiter.
 #[derive(Debug)]
 pub struct Waiter {
     acks: Acks,
     id: String,
-    receiver: async_channel::Receiver<Verdict>,
+    receiver: async_channel::Receiver<AckResult>,
 }
 
 impl Acks {
@@ -42,10 +42,10 @@ impl Acks {
     }
 
     /// Hands the server's ack to its waiter.
-    pub fn settle(&self, id: &str, verdict: Verdict) {
+    pub fn settle(&self, id: &str, result: AckResult) {
         if let Some(sender) = self.lock().remove(id) {
             // The channel holds one and this is the only send: it fails only if the waiter left.
-            let _ = sender.try_send(verdict);
+            let _ = sender.try_send(result);
         }
     }
 
@@ -54,14 +54,14 @@ impl Acks {
         self.lock().clear();
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, async_channel::Sender<Verdict>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, async_channel::Sender<AckResult>>> {
         locked(&self.0)
     }
 }
 
 impl Waiter {
     /// Resolves with the server's word, or with `None` when the connection went first.
-    pub async fn wait(&self) -> Option<Verdict> {
+    pub async fn wait(&self) -> Option<AckResult> {
         self.receiver.recv().await.ok()
     }
 }

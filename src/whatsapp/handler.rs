@@ -277,7 +277,7 @@ impl ClientEvents {
         if ack.class.as_deref().is_some_and(|c| c != "message") {
             return;
         }
-        let verdict = match &ack.error {
+        let result = match &ack.error {
             None => Ok(Ack {
                 timestamp: ack
                     .timestamp
@@ -285,7 +285,7 @@ impl ClientEvents {
             }),
             Some(code) => Err(code.parse().ok()),
         };
-        self.acks.settle(&ack.id, verdict);
+        self.acks.settle(&ack.id, result);
     }
 }
 

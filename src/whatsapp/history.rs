@@ -23,7 +23,7 @@ use crate::store::{Store, StoreError, accounts, usernames};
 use crate::sync::locked;
 
 use super::convert::history::{self, Conversation, Own};
-use super::convert::{Inbound, What};
+use super::convert::{Inbound, InboundContent};
 
 /// Messages that one transaction takes.
 const BATCH: usize = 200;
@@ -215,7 +215,7 @@ impl Importer {
             let mut count = 0;
             for row in &batch {
                 match &row.what {
-                    What::Message { message, medium } => {
+                    InboundContent::Message { message, medium } => {
                         let mut message = message.as_ref().clone();
                         let inserted = messages::insert(
                             tx,
@@ -227,8 +227,8 @@ impl Importer {
                         count += u64::from(inserted == messages::Inserted::New);
                     }
                     // The conversation has the last one.
-                    What::Timer { .. } => {}
-                    What::Change { target, by, change } => {
+                    InboundContent::Timer { .. } => {}
+                    InboundContent::Change { target, by, change } => {
                         messages::apply(tx, account, ledger.id, target, by, change)?;
                     }
                 }

@@ -21,7 +21,7 @@ use crate::store::{Key, Store, StoreError, messages, usernames};
 use crate::sync::locked;
 
 use super::backend::{Arrivals, Journal, handled};
-use super::convert::{self, AutoDownload, Inbound, Placeholder, What};
+use super::convert::{self, AutoDownload, Inbound, InboundContent, Placeholder};
 use super::news::{NewsSender, SessionNews};
 use super::usernames::{Heard, Said};
 
@@ -220,17 +220,17 @@ fn record_one(ledger: &mut Ledger<'_, '_>, row: &Row) -> Result<(), StoreError> 
     link(ledger, &row.inbound.links)?;
     learn(ledger, &row.usernames, row.now)?;
     let fact = match &row.inbound.what {
-        What::Message { message, medium } => Fact::Received {
+        InboundContent::Message { message, medium } => Fact::Received {
             message,
             medium: medium.as_deref(),
         },
-        What::Timer { chat, timer } => {
+        InboundContent::Timer { chat, timer } => {
             let at = i64::try_from(row.now / 1000).unwrap_or(i64::MAX);
             handled::remember(ledger.tx, ledger.account, &row.id, at)?;
             let at = timer.at.unwrap_or(row.now);
             return messages::set_timer(ledger.tx, ledger.account, chat, timer.seconds, at);
         }
-        What::Change { target, by, change } => {
+        InboundContent::Change { target, by, change } => {
             let at = i64::try_from(row.now / 1000).unwrap_or(i64::MAX);
             handled::remember(ledger.tx, ledger.account, &row.id, at)?;
             Fact::Changed { target, by, change }

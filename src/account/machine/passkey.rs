@@ -3,12 +3,12 @@
 use crate::account::passkey::{Exchange, GIVEN_UP, Progress, Stage, Turn};
 use crate::clock::Millis;
 
-use super::{Action, Machine, Phase, Verdict};
+use super::{Action, EndReason, Machine, Phase};
 
 impl Machine {
     /// The session waits for the end of its connection: it is ended here, with the words kept.
     pub(super) fn unlinkable(&mut self, words: String) -> Vec<Action> {
-        self.verdict(Verdict::Unlinkable(words));
+        self.note_end(EndReason::Unlinkable(words));
         vec![Action::Close]
     }
 

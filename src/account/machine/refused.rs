@@ -4,7 +4,7 @@ use crate::account::backoff;
 use crate::clock::Millis;
 use crate::whatsapp::{Ban, Refusal, spoken};
 
-use super::{Action, Ending, Machine, Phase, Reason, Stopped, Verdict};
+use super::{Action, EndReason, Ending, Machine, Phase, Reason, Stopped};
 
 impl Machine {
     /// When a ban is over and the account comes back, by ticks.
@@ -39,7 +39,7 @@ impl Machine {
 
     /// The client may keep a connection open behind a refusal: it is ended here.
     pub(super) fn unwelcome(&mut self, refusal: Refusal) -> Vec<Action> {
-        self.verdict(Verdict::Unwelcome(refusal));
+        self.note_end(EndReason::Unwelcome(refusal));
         match &self.phase {
             Phase::Connecting { .. } | Phase::Connected => vec![Action::Close],
             Phase::Stopped(_) | Phase::Waiting { .. } | Phase::Closing { .. } => Vec::new(),

@@ -1,6 +1,6 @@
-//! Who may do what: the gate before the router, and what a caller may see behind it.
+//! Who may do what: the authenticator before the router, and what a caller may see behind it.
 //!
-//! Every request passes [`Gate::admit`] unless its route is declared [`Open`](super::route::Right::Open), or it asks for a file of
+//! Every request passes [`Authenticator::admit`] unless its route is declared [`Open`](super::route::Right::Open), or it asks for a file of
 //! the web page; every route then checks its [`Right`](super::route::Right) before its handler runs.
 
 mod failures;
@@ -37,7 +37,7 @@ const PROXIED: &[&str] = &[
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub SocketAddr);
 
-/// Whom the gate has let in, with what that one may do.
+/// The sender of a request that was admitted, and what it may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller(Reach);
 
@@ -47,7 +47,7 @@ enum Reach {
     All,
     /// One account, by its id.
     Account(String),
-    /// Nothing: the request has not passed the gate.
+    /// Nothing: the request was not checked yet.
     Nothing,
 }
 
@@ -110,7 +110,7 @@ pub struct Access {
     pub open: bool,
 }
 
-/// The settings of the gate.
+/// The settings of [`Authenticator`].
 #[derive(Debug, Clone)]
 pub struct AuthSettings {
     /// The file of the keys.
@@ -123,7 +123,7 @@ pub struct AuthSettings {
 
 /// What stands before the router.
 #[derive(Debug)]
-pub struct Gate {
+pub struct Authenticator {
     open: bool,
     names: Names,
     keys: Mutex<Watched>,
@@ -146,9 +146,9 @@ struct Presented {
     how: How,
 }
 
-/// Who a request turns out to be from.
+/// Which caller a request is from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Verdict {
+enum Identity {
     Known {
         caller: Caller,
         read_only: bool,
@@ -163,29 +163,29 @@ enum Verdict {
 }
 
 /// Pure.
-fn judge(presented: Option<&Presented>, keys: &[Key], local: bool, open: bool) -> Verdict {
+fn judge(presented: Option<&Presented>, keys: &[Key], local: bool, open: bool) -> Identity {
     let found = presented.and_then(|presented| keys::find(keys, &presented.key));
     match (found, presented) {
-        (Some(key), _) => Verdict::Known {
+        (Some(key), _) => Identity::Known {
             caller: Caller(match &key.account {
                 Some(account) => Reach::Account(account.clone()),
                 None => Reach::All,
             }),
             read_only: key.read_only,
         },
-        _ if open || (local && keys.is_empty()) => Verdict::Anybody,
-        _ if keys.is_empty() => Verdict::NoKeysYet,
-        (None, Some(_)) => Verdict::Wrong,
-        (None, None) => Verdict::Missing,
+        _ if open || (local && keys.is_empty()) => Identity::Anybody,
+        _ if keys.is_empty() => Identity::NoKeysYet,
+        (None, Some(_)) => Identity::Wrong,
+        (None, None) => Identity::Missing,
     }
 }
 
-impl Gate {
-    pub fn new(settings: AuthSettings) -> Gate {
+impl Authenticator {
+    pub fn new(settings: AuthSettings) -> Authenticator {
         if settings.open {
             log::warn!("auth.open is true: everybody who reaches the port can use the accounts");
         }
-        Gate {
+        Authenticator {
             open: settings.open,
             names: Names::of_this_machine(settings.hosts),
             keys: Mutex::new(Watched::new(settings.keys)),
@@ -204,29 +204,29 @@ impl Gate {
         let peer = peer(request);
         let presented = presented(request);
         let keys = self.keys()?;
-        let verdict = judge(
+        let identity = judge(
             presented.as_ref(),
             &keys,
             is_local(peer, request),
             self.open,
         );
-        let with_header = matches!(verdict, Verdict::Known { .. })
+        let with_header = matches!(identity, Identity::Known { .. })
             && presented.is_some_and(|presented| presented.how == How::Header);
         self.names
             .check(&Sender::of(request), with_header)
             .map_err(ApiError::Forbidden)?;
-        let caller = match verdict {
-            Verdict::Known {
+        let caller = match identity {
+            Identity::Known {
                 read_only: true, ..
             } if !is_read => {
                 return Err(ApiError::Forbidden("This key may only read".to_owned()));
             }
-            Verdict::Known { caller, .. } => caller,
-            Verdict::Anybody => Caller(Reach::All),
-            Verdict::Missing | Verdict::NoKeysYet if keyless => Caller(Reach::Nothing),
-            Verdict::Missing => return Err(ApiError::NoKey),
-            Verdict::NoKeysYet => return Err(ApiError::NoKeysYet),
-            Verdict::Wrong => return Err(self.wrong(asks_for(request))),
+            Identity::Known { caller, .. } => caller,
+            Identity::Anybody => Caller(Reach::All),
+            Identity::Missing | Identity::NoKeysYet if keyless => Caller(Reach::Nothing),
+            Identity::Missing => return Err(ApiError::NoKey),
+            Identity::NoKeysYet => return Err(ApiError::NoKeysYet),
+            Identity::Wrong => return Err(self.wrong(asks_for(request))),
         };
         request.ext_mut().insert(caller);
         Ok(())
@@ -240,10 +240,10 @@ impl Gate {
         let keys = self.keys()?;
         let presented = presented(request);
         let local = is_local(peer(request), request);
-        let verdict = judge(presented.as_ref(), &keys, local, self.open);
+        let identity = judge(presented.as_ref(), &keys, local, self.open);
         let key = presented.and_then(|presented| keys::find(&keys, &presented.key).cloned());
         Ok(Access {
-            admitted: matches!(verdict, Verdict::Known { .. } | Verdict::Anybody),
+            admitted: matches!(identity, Identity::Known { .. } | Identity::Anybody),
             key,
             has_keys: !keys.is_empty(),
             local,
@@ -408,44 +408,44 @@ mod tests {
 
     #[test]
     fn without_keys_this_machine_is_served_and_nobody_else() {
-        assert_eq!(judge(None, &[], true, false), Verdict::Anybody);
+        assert_eq!(judge(None, &[], true, false), Identity::Anybody);
         // What a program always sends does no harm.
         assert_eq!(
             judge(sent("x").as_ref(), &[], true, false),
-            Verdict::Anybody
+            Identity::Anybody
         );
-        assert_eq!(judge(None, &[], false, false), Verdict::NoKeysYet);
+        assert_eq!(judge(None, &[], false, false), Identity::NoKeysYet);
         assert_eq!(
             judge(sent("x").as_ref(), &[], false, false),
-            Verdict::NoKeysYet
+            Identity::NoKeysYet
         );
-        assert_eq!(judge(None, &[], false, true), Verdict::Anybody);
+        assert_eq!(judge(None, &[], false, true), Identity::Anybody);
     }
 
     #[test]
     fn with_keys_everybody_needs_one() {
         let keys = [key(None, true)];
         for local in [true, false] {
-            assert_eq!(judge(None, &keys, local, false), Verdict::Missing);
+            assert_eq!(judge(None, &keys, local, false), Identity::Missing);
             assert_eq!(
                 judge(sent("wc_other").as_ref(), &keys, local, false),
-                Verdict::Wrong
+                Identity::Wrong
             );
-            let known = Verdict::Known {
+            let known = Identity::Known {
                 caller: Caller(Reach::All),
                 read_only: true,
             };
             assert_eq!(judge(sent(MAKING).as_ref(), &keys, local, false), known);
             // Also where nobody needs one: it keeps its limits.
             assert_eq!(judge(sent(MAKING).as_ref(), &keys, local, true), known);
-            assert_eq!(judge(None, &keys, local, true), Verdict::Anybody);
+            assert_eq!(judge(None, &keys, local, true), Identity::Anybody);
         }
     }
 
     #[test]
     fn a_key_of_one_account_sees_that_one() {
         let keys = [key(Some("alice"), false)];
-        let Verdict::Known { caller, .. } = judge(sent(MAKING).as_ref(), &keys, false, false)
+        let Identity::Known { caller, .. } = judge(sent(MAKING).as_ref(), &keys, false, false)
         else {
             panic!("not known");
         };

@@ -4,7 +4,7 @@ use whatsapp_rust::Jid;
 use whatsapp_rust::types::message::EditAttribute;
 use whatsapp_rust::waproto::whatsapp as wa;
 
-use super::{AutoDownload, Envelope, Inbound, What, preferred_text, what};
+use super::{AutoDownload, Envelope, Inbound, InboundContent, preferred_text, what};
 use crate::clock::Millis;
 use crate::jid::ChatJid;
 use crate::message::timer::{Timer, seconds_at};
@@ -107,7 +107,7 @@ pub fn message(
     };
     let never = AutoDownload { max_bytes: 0 };
     let mut found = what(account_id, envelope, content, never, now)?;
-    if let What::Message { message, medium } = &mut found.what {
+    if let InboundContent::Message { message, medium } = &mut found.what {
         if let Some(medium) = medium {
             medium.wanted = false;
         }

@@ -26,14 +26,14 @@ use rights::{Place, Reach};
 /// A received message or change, and pairs of LID and number that came with it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Inbound {
-    pub what: What,
+    pub what: InboundContent,
     /// A LID and its phone number's JID: they are one person.
     pub links: Vec<(String, String)>,
 }
 
 /// A message to store, or a change of one.
 #[derive(Debug, Clone, PartialEq)]
-pub enum What {
+pub enum InboundContent {
     /// Store this message.
     Message {
         message: Box<Message>,
@@ -224,7 +224,7 @@ fn what(
             ..timer
         };
         return Some(Inbound {
-            what: What::Timer {
+            what: InboundContent::Timer {
                 chat: envelope.chat,
                 timer,
             },
@@ -232,7 +232,7 @@ fn what(
         });
     }
     let what = match change(&envelope, base) {
-        Some((target, change, timestamp)) => What::Change {
+        Some((target, change, timestamp)) => InboundContent::Change {
             target,
             by: By {
                 from: envelope.from.clone(),
@@ -309,7 +309,7 @@ fn stored(
     wrapped: &wa::Message,
     auto: AutoDownload,
     now: Millis,
-) -> Option<What> {
+) -> Option<InboundContent> {
     let base = message::unwrap(wrapped);
     // Allowed deletions and edits are changes, and so are votes, responses and encrypted reactions that can be read. An album's
     // head says how many images and videos follow.
@@ -335,7 +335,7 @@ fn stored(
         medium.wire_sender = (!envelope.is_person).then(|| envelope.wire_sender.clone());
         Box::new(medium)
     });
-    Some(What::Message {
+    Some(InboundContent::Message {
         message: Box::new(message),
         medium,
     })

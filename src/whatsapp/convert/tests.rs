@@ -45,15 +45,15 @@ fn read(info: &MessageInfo, message: &wa::Message) -> Option<Inbound> {
 
 fn message_of(info: &MessageInfo, message: &wa::Message) -> (Message, Option<NewMedium>) {
     match read(info, message).expect("content").what {
-        What::Message { message, medium } => (*message, medium.map(|m| *m)),
-        What::Change { .. } | What::Timer { .. } => panic!("no message"),
+        InboundContent::Message { message, medium } => (*message, medium.map(|m| *m)),
+        InboundContent::Change { .. } | InboundContent::Timer { .. } => panic!("no message"),
     }
 }
 
 fn a_change(info: &MessageInfo, message: &wa::Message) -> (Target, By, Change) {
     match read(info, message).expect("content").what {
-        What::Change { target, by, change } => (target, by, change),
-        What::Message { .. } | What::Timer { .. } => panic!("no change"),
+        InboundContent::Change { target, by, change } => (target, by, change),
+        InboundContent::Message { .. } | InboundContent::Timer { .. } => panic!("no change"),
     }
 }
 
@@ -509,7 +509,7 @@ fn a_file_without_a_size_is_fetched_unasked_only_where_others_are() {
     for (max_bytes, expected) in [(0, false), (1_000, true)] {
         let info = info(ALICE, ALICE, false);
         let found = inbound("alice", &info, &picture, AutoDownload { max_bytes }, 5);
-        let What::Message { medium, .. } = found.expect("content").what else {
+        let InboundContent::Message { medium, .. } = found.expect("content").what else {
             panic!("a change");
         };
         assert_eq!(medium.expect("a medium").wanted, expected, "{max_bytes}");

@@ -14,7 +14,7 @@ use crate::jid::{ChatJid, STORIES, Server};
 use crate::sync::within;
 
 use super::{Session, wire_jid};
-use crate::whatsapp::acks::{Ack, Verdict};
+use crate::whatsapp::acks::{Ack, AckResult};
 use crate::whatsapp::error::SendFailure;
 use crate::whatsapp::outgoing::Outgoing;
 use crate::whatsapp::refusal;
@@ -66,14 +66,14 @@ impl Session {
                 false => self.send_to_person(id, to, message).await,
             }
         };
-        let verdict = within(SEND_TIMEOUT, sent).await.unwrap_or(Ok(None));
+        let result = within(SEND_TIMEOUT, sent).await.unwrap_or(Ok(None));
         if is_group {
-            let acknowledged = matches!(verdict, Ok(Some(Ok(_))));
+            let acknowledged = matches!(result, Ok(Some(Ok(_))));
             self.backend
                 .settle_sender_keys(&chat, id, acknowledged)
                 .await;
         }
-        match verdict? {
+        match result? {
             Some(Ok(ack)) => Ok(ack),
             Some(Err(code)) => Err(refusal::refused(code, server)),
             None => Err(SendFailure::NoAck),
@@ -113,12 +113,12 @@ impl Session {
             posted.map_err(|error| refusal::of(&error, Server::Broadcast))?;
             Ok(waiter.wait().await)
         };
-        let verdict = within(STORY_TIMEOUT, sent).await.unwrap_or(Ok(None));
-        let acknowledged = matches!(verdict, Ok(Some(Ok(_))));
+        let result = within(STORY_TIMEOUT, sent).await.unwrap_or(Ok(None));
+        let acknowledged = matches!(result, Ok(Some(Ok(_))));
         self.backend
             .settle_sender_keys(STORIES, id, acknowledged)
             .await;
-        match verdict? {
+        match result? {
             Some(Ok(ack)) => Ok(ack),
             Some(Err(code)) => Err(refusal::refused(code, Server::Broadcast)),
             None => Err(SendFailure::NoAck),
@@ -130,7 +130,7 @@ impl Session {
         id: &str,
         to: &ChatJid,
         message: &wa::Message,
-    ) -> Result<Option<Verdict>, SendFailure> {
+    ) -> Result<Option<AckResult>, SendFailure> {
         let group = to.to_string();
         let answer = self.client.wait_for_node(
             NodeFilter::tag("ack")
@@ -141,8 +141,8 @@ impl Session {
             true => Freshness::Refresh,
             false => Freshness::CachePreferred,
         };
-        let (verdict, outgoing) = self.hand_over(id, to, message, freshness).await?;
-        // It is here before the verdict, or it never comes.
+        let (result, outgoing) = self.hand_over(id, to, message, freshness).await?;
+        // It is here before the result, or it never comes.
         let mut answer = answer;
         let theirs = answer.try_recv().ok().flatten().and_then(|ack| {
             let phash = ack.get().get_attr("phash")?.as_str().into_owned();
@@ -158,7 +158,7 @@ impl Session {
                 log::debug!("a group's members are not forgotten: {error}");
             }
         }
-        Ok(verdict)
+        Ok(result)
     }
 
     async fn send_to_person(
@@ -166,7 +166,7 @@ impl Session {
         id: &str,
         to: &ChatJid,
         message: &wa::Message,
-    ) -> Result<Option<Verdict>, SendFailure> {
+    ) -> Result<Option<AckResult>, SendFailure> {
         let own: Vec<String> = [self.client.pn(), self.client.lid()]
             .into_iter()
             .flatten()
@@ -177,8 +177,8 @@ impl Session {
             .hand_over(id, to, message, Freshness::CachePreferred)
             .await;
         match &first {
-            Ok((verdict, outgoing)) if is_for_others && outgoing.reaches_no_recipient(&own) => {
-                match verdict {
+            Ok((result, outgoing)) if is_for_others && outgoing.reaches_no_recipient(&own) => {
+                match result {
                     // Of a message that only own devices got: it says nothing of this one.
                     Some(Ok(_)) => {}
                     Some(Err(code)) => return Ok(Some(Err(*code))),
@@ -186,17 +186,17 @@ impl Session {
                 }
             }
             Err(SendFailure::Other(_)) if is_for_others => {}
-            Ok((verdict, _)) => return Ok(*verdict),
+            Ok((result, _)) => return Ok(*result),
             Err(error) => return Err(error.clone()),
         }
         log::debug!("{id}: for no device of the recipient; sent once more");
-        let (verdict, outgoing) = self.hand_over(id, to, message, Freshness::Refresh).await?;
+        let (result, outgoing) = self.hand_over(id, to, message, Freshness::Refresh).await?;
         match outgoing.reaches_no_recipient(&own) {
             true => Err(SendFailure::Refused {
                 code: None,
                 words: refusal::UNREACHED.to_owned(),
             }),
-            false => Ok(verdict),
+            false => Ok(result),
         }
     }
 
@@ -207,7 +207,7 @@ impl Session {
         to: &ChatJid,
         message: &wa::Message,
         freshness: Freshness,
-    ) -> Result<(Option<Verdict>, Outgoing), SendFailure> {
+    ) -> Result<(Option<AckResult>, Outgoing), SendFailure> {
         let (chat, server) = (to.to_string(), to.server());
         let wire = wire_jid(&chat).map_err(SendFailure::Other)?;
         let waiter = self.acks.expect(id);

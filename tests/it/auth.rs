@@ -61,7 +61,11 @@ fn endpoints(account: &str) -> Vec<(String, String)> {
                 .replace("/webhooks/:id", "/webhooks/wh_999")
                 .replace(":chatId", CAROL)
                 .replace(":messageId", "3EB0NONE")
-                .replace(":mediaId", "000000010000000000000001");
+                .replace(":mediaId", "000000010000000000000001")
+                .replace(":contactId", CAROL)
+                .replace(":groupId", "120363000000000001@g.us")
+                .replace(":callId", "C0FFEE")
+                .replace(":lid", CAROL);
             assert!(!path.contains(':'), "{path} has a parameter left");
             (route.method.to_string(), path)
         })

@@ -104,6 +104,11 @@ impl Service {
         self.online.keys().any(|addr| addr.number == number)
     }
 
+    /// Whether stanzas of a group that goes by `form` name the number beside the person's JID.
+    pub(super) fn number_goes_along(&self, form: Form, number: &str) -> bool {
+        form == Form::Lid && !self.hides_number(number)
+    }
+
     /// Whether others see only this number's LID.
     pub(super) fn hides_number(&self, number: &str) -> bool {
         self.accounts

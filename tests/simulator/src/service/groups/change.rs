@@ -321,7 +321,7 @@ impl Service {
             .attr("subject", subject)
             .attr("s_t", now)
             .attr("s_o", self.user_jid(by, form));
-        if form == Form::Lid {
+        if self.number_goes_along(form, by) {
             action = action.attr("s_o_pn", Jid::pn(by));
         }
         self.tell_members(id, by, &everyone, action.build());

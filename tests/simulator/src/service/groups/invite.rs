@@ -145,7 +145,7 @@ impl Service {
             .filter(|member| group.is_admin(member))
             .collect();
         let mut user = NodeBuilder::new("requested_user").attr("jid", self.user_jid(number, form));
-        if form == crate::service::Form::Lid {
+        if self.number_goes_along(form, number) {
             user = user.attr("phone_number", Jid::pn(number));
         }
         let action = NodeBuilder::new("created_membership_requests")

@@ -85,7 +85,7 @@ impl Service {
                 "t",
                 attr(node, "t").unwrap_or_else(|| now_secs().to_string()),
             );
-        if form == Form::Lid {
+        if self.number_goes_along(form, &from.number) {
             builder = builder.attr("participant_pn", Jid::pn(from.number.as_str()));
         }
         if let Some(kind) = attr(node, "type") {

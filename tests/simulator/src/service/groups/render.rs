@@ -26,10 +26,13 @@ impl Service {
             .attr("p_v_id", group.members_version)
             .attr("a_v_id", group.admins_version)
             .attr("size", group.members.len());
-        if group.form == Form::Lid {
-            builder = builder
-                .attr("s_o_pn", Jid::pn(group.subject_by.as_str()))
-                .attr("creator_pn", Jid::pn(creator));
+        for (name, number) in [
+            ("s_o_pn", group.subject_by.as_str()),
+            ("creator_pn", creator),
+        ] {
+            if self.number_goes_along(group.form, number) {
+                builder = builder.attr(name, Jid::pn(number));
+            }
         }
         let mut children = Vec::new();
         if participants {
@@ -46,7 +49,7 @@ impl Service {
                 .attr("id", text.id.as_str())
                 .attr("participant", self.user_jid(&text.by, group.form))
                 .attr("t", text.at);
-            if group.form == Form::Lid {
+            if self.number_goes_along(group.form, &text.by) {
                 node = node.attr("participant_pn", Jid::pn(text.by.as_str()));
             }
             let body = NodeBuilder::new("body").string_content(text.text.as_str());
@@ -124,7 +127,7 @@ impl Service {
             .attr("t", now_secs())
             .attr("participant", self.user_jid(by, form))
             .attr("addressing_mode", form.as_str());
-        if form == Form::Lid {
+        if self.number_goes_along(form, by) {
             builder = builder.attr("participant_pn", Jid::pn(by));
         }
         if let Some(account) = self.accounts.get(by) {

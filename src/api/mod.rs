@@ -186,6 +186,10 @@ impl Respond for Api {
             {
                 return phones::pass(request, base, &self.context.fetch).await;
             }
+            // The router would go on to a route with a parameter in the place of a word.
+            if route_of(&request).is_none() {
+                return Err(no_endpoint(&path));
+            }
             let answer = self.app.respond::<_, Response>(request).await;
             answer.map_err(|error| ApiError::Internal(error.to_string()))
         };
@@ -207,9 +211,15 @@ impl Respond for Api {
 /// The route that answers a request, before the router has looked at it.
 fn route_of(request: &Request) -> Option<&'static Route> {
     let (method, path) = (request.method(), request.url().path());
-    ROUTES
-        .iter()
-        .find(|route| route.takes(method) && route.matches(path))
+    routes_at(path).find(|route| route.takes(method))
+}
+
+/// The routes of a path. A route that names a segment (`/contacts/check`) hides those that take it as a parameter
+/// (`/contacts/:contactId`), for all methods: a path has one meaning.
+fn routes_at(path: &str) -> impl Iterator<Item = &'static Route> {
+    let matching = move || ROUTES.iter().filter(move |route| route.matches(path));
+    let most = matching().map(Route::words).max();
+    matching().filter(move |route| Some(route.words()) == most)
 }
 
 /// What `answer` comes to; a panic on the way is an error like others.
@@ -230,7 +240,7 @@ fn is_routers_own(response: &Response) -> bool {
 /// Why no handler answers for this path: 405 with the methods that it has, or 404.
 fn no_endpoint(path: &str) -> ApiError {
     let mut allow: Vec<Method> = Vec::new();
-    for route in ROUTES.iter().filter(|route| route.matches(path)) {
+    for route in routes_at(path) {
         allow.push(route.method);
         if route.method == Method::Get {
             allow.push(Method::Head);
@@ -271,6 +281,8 @@ mod route_tests {
         assert_eq!(allow("/accounts"), "POST GET HEAD");
         assert_eq!(allow("/accounts/alice"), "GET HEAD PATCH DELETE");
         assert_eq!(allow("/accounts/alice/message/send"), "POST");
+        assert_eq!(allow("/accounts/alice/contacts/491"), "GET HEAD PUT DELETE");
+        assert_eq!(allow("/accounts/alice/contacts/check"), "POST");
         assert_eq!(allow("/accounts//status"), "Not found");
         assert_eq!(allow("/nowhere"), "Not found");
         assert_eq!(allow("/"), "Not found");

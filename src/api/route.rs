@@ -98,6 +98,12 @@ impl Route {
         }) && segments.next().is_none()
     }
 
+    /// The number of segments that are no parameters.
+    pub fn words(&self) -> usize {
+        let segments = self.path.split('/');
+        segments.filter(|segment| !segment.starts_with(':')).count()
+    }
+
     /// Whether it answers that method: what answers GET answers HEAD.
     pub fn takes(&self, method: Method) -> bool {
         self.method == method || (self.method == Method::Get && method == Method::Head)

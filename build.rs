@@ -99,6 +99,7 @@ fn scoped(name: &str, module: &str) -> String {
                 .split_once(" from './")
                 .unwrap_or_else(|| panic!("src/web/{name}.js: {line}"));
             let from = from.trim_end_matches("';").trim_end_matches(".js");
+            let names = names.replace(" as ", ": ");
             let _ = writeln!(body, "const {names} = {from}_js;");
             continue;
         }

@@ -102,12 +102,14 @@ export class Wildcat {
   }
 }
 
+/** What `job` gives once it gives something. It may fail until then: an element that it asks for may not be there yet. */
 export async function until(job, what) {
   const end = Date.now() + PATIENCE;
   for (;;) {
-    const found = await job();
+    let cause;
+    const found = await Promise.resolve().then(job).catch((error) => { cause = error; });
     if (found) return found;
-    if (Date.now() > end) throw new Error(`waited in vain for ${what}`);
+    if (Date.now() > end) throw new Error(`waited in vain for ${what}`, { cause });
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
 }

@@ -26,7 +26,7 @@ const LOOKS: usize = 200;
 const AT_ONCE: usize = 50;
 
 impl Accounts {
-    /// Whether there is somebody for a story.
+    /// Whether a story has recipients.
     ///
     /// # Errors
     /// [`AccountError::Unwritable`] if it is for all contacts and none is known.
@@ -86,7 +86,7 @@ impl Sending {
     }
 
     /// The people who get a story, and hear of its deletion. WhatsApp addresses them by LIDs: it is asked for those that
-    /// are not known, as often as numbers are checked; whoever has none gets no story.
+    /// are not known, within the limit of number checks. A person without a LID gets no story.
     async fn audience(&self, session: &Session, story: &Message) -> Result<Audience, SendFailure> {
         let failed = |error: StoreError| SendFailure::Other(error.to_string());
         let named = story

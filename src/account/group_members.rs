@@ -92,10 +92,7 @@ impl Accounts {
         let handle = self.handle(id)?;
         let session = connected(&handle)?;
         let (known, members) = self.stored(&handle, group)?;
-        let named = people
-            .iter()
-            .map(|person| wire_name(&known, members.as_deref(), person));
-        let named: Vec<ChatJid> = named.collect();
+        let named = wire_names(&known, members.as_deref(), &people);
         let outcomes = session.change_members(group, how, &named).await;
         let outcomes = outcomes.map_err(|failure| refused(&handle, failure))?;
         let done: Vec<Member> = outcomes
@@ -169,10 +166,7 @@ impl Accounts {
         let handle = self.handle(id)?;
         let session = connected(&handle)?;
         let (known, members) = self.stored(&handle, group)?;
-        let named = people
-            .iter()
-            .map(|person| wire_name(&known, members.as_deref(), person));
-        let named: Vec<ChatJid> = named.collect();
+        let named = wire_names(&known, members.as_deref(), &people);
         let outcomes = session.decide_requests(group, approve, &named).await;
         let outcomes = outcomes.map_err(|failure| refused(&handle, failure))?;
         let action = if approve { "approve" } else { "reject" };
@@ -265,6 +259,14 @@ impl Accounts {
 /// Whether a JID is this person's.
 fn names(person: &Member, jid: &ChatJid) -> bool {
     Member::of_jids([jid.to_string().as_str()]).is_some_and(|named| named.is(person))
+}
+
+/// [`wire_name`] of each person.
+fn wire_names(group: &Group, members: Option<&[Member]>, people: &[ChatJid]) -> Vec<ChatJid> {
+    let names = people
+        .iter()
+        .map(|person| wire_name(group, members, person));
+    names.collect()
 }
 
 /// A person as the group names its members.

@@ -88,7 +88,7 @@ impl Previews {
             if !matches!(url.scheme(), "http" | "https") {
                 return None;
             }
-            // They would be the sender's, and are shown to nobody.
+            // Credentials in the link are the caller's: the recipients do not get them.
             url.set_username("").ok()?;
             url.set_password(None).ok()?;
             let mut request = surf::Request::new(Method::Get, url.clone());

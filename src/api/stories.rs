@@ -50,7 +50,7 @@ impl Field for Recipients {
     fn read(name: &'static str, value: &serde_json::Value) -> Result<Self, FieldError> {
         let people = Mentions::read(name, value)?;
         match people.0.is_empty() {
-            // Nobody is not everybody.
+            // An empty list must not count as an absent one, which means all contacts.
             true => Err(FieldError::Field {
                 field: name,
                 expected: "a list of 1 to 1024 people",

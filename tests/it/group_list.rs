@@ -322,7 +322,7 @@ fn flood(changes: usize, kills: usize) {
             .cloned()
     });
     let mut found = subjects(events(&world, &server));
-    // The order of what came while nobody listened is the service's.
+    // The service chooses the order of notifications that it kept while the server was away.
     found.sort();
     let mut expected = wanted;
     expected.sort();

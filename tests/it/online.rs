@@ -162,7 +162,7 @@ fn chat_states_of_others_are_recorded_for_those_who_ask() {
     let types = |state: &str| {
         bob.post("typing", &json!({"to": ALICE, "state": state}));
     };
-    // Nobody asks: what comes before the message is not recorded.
+    // No hook or reader asks for it: what comes before the message is not recorded.
     types("typing");
     types("paused");
     bob.say(ALICE, "one");

@@ -123,7 +123,7 @@ impl Service {
         }
     }
 
-    /// Lets everyone add a number to groups, or its contacts alone, which the service takes for nobody.
+    /// Lets everyone add a number to groups, or its contacts alone; the service knows no contacts, so that is no one.
     pub fn refuse_groups(&mut self, number: &str, refuses: bool) {
         if let Some(account) = self.accounts.get_mut(number) {
             let choice = if refuses { "contacts" } else { "all" };
